@@ -809,6 +809,10 @@ defmodule Tidepool.Native do
           {:ok, [{name :: binary, head :: binary | nil}], next :: binary | nil} | record_failure
   def record_heads(_records, _class, _from, _limit), do: :erlang.nif_error(:not_loaded)
 
+  @doc "Classes that there are records of, in their order: those after one, `limit` at most. The empty class is none."
+  @spec record_classes(records, binary, limit :: non_neg_integer) :: {:ok, [binary]} | record_failure
+  def record_classes(_records, _class, _limit), do: :erlang.nif_error(:not_loaded)
+
   @doc """
   How many records the classes of a namespace have together, and how many bytes these have with their values; 0 unless they are to be
   counted, for which each record is read.
@@ -817,10 +821,18 @@ defmodule Tidepool.Native do
           {:ok, records :: non_neg_integer, bytes :: non_neg_integer} | record_failure
   def records_usage(_records, _namespace, _with_bytes?), do: :erlang.nif_error(:not_loaded)
 
-  @doc "Alarms that are due until then, in ms since 1970, and whose they are; the earliest first, `limit` at most."
-  @spec record_alarms(records, until_ms :: integer, non_neg_integer) ::
+  @doc """
+  Alarms that are due until then, in ms since 1970, and whose they are; the earliest first. Of each namespace it is those that are due
+  first, `each` at most and what `more` says of it beside that; the empty text is for classes without a namespace.
+  """
+  @spec record_alarms(
+          records,
+          until_ms :: integer,
+          each :: non_neg_integer,
+          more :: [{namespace :: binary, non_neg_integer}]
+        ) ::
           {:ok, [{at :: integer, class :: binary, name :: binary}]} | record_failure
-  def record_alarms(_records, _until_ms, _limit), do: :erlang.nif_error(:not_loaded)
+  def record_alarms(_records, _until_ms, _each, _more), do: :erlang.nif_error(:not_loaded)
 
   @typedoc "Where records are, whether anybody has them open or not: the path of a file, or the URL of a database."
   @type record_place :: {:file | :shared, binary}
@@ -848,7 +860,7 @@ defmodule Tidepool.Native do
 
   @doc """
   Opens the PostgreSQL database at a URL for this node, and makes its tables if there are none. `incarnation` is a number that no
-  other start of the node has. The term is for the same functions as that of a file; `record_alarms/3` has those of the shards that
+  other start of the node has. The term is for the same functions as that of a file; `record_alarms/4` has those of the shards that
   this node owns. What is asked while the database is away is told `:no_store`, and once it is back all goes on. A commit that was
   under way when the connection was lost is `:unknown_outcome`: the record is to be read anew.
   """

@@ -12,7 +12,8 @@ defmodule Tidepool.Recording do
       {:ok, %{"verdict" => "same"}} = Tidepool.Recording.replay(recording)
 
   Recordings are files in the node's data folder, `recordings/`. They hold what callers and hosts sent, and never leave their node by
-  themselves. The settings `recordings` and `function_recordings` bound them; the oldest go first.
+  themselves. The settings `recordings` and `function_recordings` bound them; the oldest go first, of the
+  namespace that has the most.
 
   ## Verdicts
 

@@ -9,7 +9,7 @@ defmodule TidepoolWeb.Listener do
   require Logger
 
   alias Tidepool.{Audit, Config, Engine, Error, Native, Tokens}
-  alias TidepoolWeb.Identity
+  alias TidepoolWeb.{Deploys, Identity}
 
   # Time that the edge may take over the drain limit, to cut what is left.
   @grace_ms 10_000
@@ -183,6 +183,7 @@ defmodule TidepoolWeb.Listener do
       lame_duck_ms: config.lame_duck,
       max_connections: config.max_connections,
       max_requests: config.max_requests,
+      max_uploads: Deploys.most(),
       cores: cores,
       endpoints: endpoints
     }

@@ -7,7 +7,7 @@ defmodule TidepoolWeb.Request do
   alias Tidepool.{Actor, Catalog, Cluster, Deploy, Engine, Execution, Native, Trace}
   alias Tidepool.Actor.Journal
   alias Tidepool.Tokens.Access
-  alias TidepoolWeb.{Form, Reply, Router, Stream}
+  alias TidepoolWeb.{Deploys, Form, Reply, Router, Stream}
 
   # Actors of a class.
   @counted 10_000
@@ -61,7 +61,8 @@ defmodule TidepoolWeb.Request do
     Trace.enter(trace)
 
     with {:ok, options} <- form |> Form.options() |> permitted(origin) |> admissible(origin),
-         {:ok, function, change, spread} <- Deploy.run(form.wasm, options, origin) do
+         deploy = fn -> Deploy.run(form.wasm, options, origin) end,
+         {:ok, function, change, spread} <- Deploys.within(options[:name], origin, deploy) do
       told = Reply.function(function) |> Map.merge(spread || %{}) |> Map.merge(actors(function))
       Reply.json(if(change == :created, do: 201, else: 200), told)
     else

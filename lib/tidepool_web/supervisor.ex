@@ -1,6 +1,6 @@
 defmodule TidepoolWeb.Supervisor do
   @moduledoc """
-  The HTTP edge: the ring of events, figures of functions, shares of streams, whoever looks at the certificate, dispatchers,
+  The HTTP edge: the ring of events, figures of functions, shares of streams and deploys, whoever looks at the certificate, dispatchers,
   which run each request in a process of its own, and the listener in front of them.
 
   The listener starts last and stops first: it drains before its dispatchers go. When a dispatcher dies the listener is

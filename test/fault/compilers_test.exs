@@ -2,7 +2,7 @@ defmodule Tidepool.Fault.CompilersTest do
   # Not async: looks at all compilers of this VM.
   use Tidepool.Case
 
-  alias Tidepool.{FaultNative, Native, SlowModule}
+  alias Tidepool.{FaultNative, Native, SlowModule, TestModule}
   alias Tidepool.Catalog.Entry
   alias Tidepool.Function.Loader
 
@@ -55,6 +55,26 @@ defmodule Tidepool.Fault.CompilersTest do
     assert {:error, %Tidepool.Error{reason: :too_demanding, message: message}} = Task.await(deploy, 300_000)
     assert message =~ "CPU time"
     eventually(fn -> compilers() == [] end, 60_000)
+  end
+
+  test "a module waits for no more modules of another namespace than it has had itself" do
+    runtime = FaultNative.runtime()
+    wasm = guest("rust", "hello_world")
+
+    compile = fn name, number ->
+      Native.compile(runtime, TestModule.variant(wasm, number), Map.put(FaultNative.compile_config(), :name, name))
+    end
+
+    for number <- 1..40, do: compile.("many/#{number}", number)
+    few = compile.("few/one", 41)
+
+    ids =
+      for _module <- 1..41,
+          do: assert_receive({:tidepool_compiled, id, {:ok, _module, _facts}, _us} when is_integer(id), 120_000)
+
+    before = ids |> Enum.map(&elem(&1, 1)) |> Enum.find_index(&(&1 == few))
+    # Those that were begun when it came, and those that are compiled beside it.
+    assert before < 20
   end
 
   test "a compiler that dies is an error of its own deploy" do

@@ -46,8 +46,8 @@ defmodule Tidepool.RecordsTest do
 
     assert Enum.sort(list(records, nil)) == Enum.sort(for {name, at} <- Enum.with_index(names), do: {name, 1, at, 9})
     assert Native.list_records(records, "other", nil, 10) == {:ok, [], nil}
-    assert Native.record_alarms(records, 1, 10) == {:ok, [{0, "class", "name 1"}, {1, "class", "name 2"}]}
-    assert {:ok, [{0, "class", "name 1"}]} = Native.record_alarms(records, 100, 1)
+    assert Native.record_alarms(records, 1, 10, []) == {:ok, [{0, "class", "name 1"}, {1, "class", "name 2"}]}
+    assert {:ok, [{0, "class", "name 1"}]} = Native.record_alarms(records, 100, 1, [])
   end
 
   test "heads are listed piece by piece, and of a record that is damaged there is none" do

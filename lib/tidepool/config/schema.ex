@@ -243,7 +243,8 @@ defmodule Tidepool.Config.Schema do
       type: {:integer, 0, 1_099_511_627_776},
       default: 268_435_456,
       doc:
-        "size of the recordings of calls that are kept in the data folder, in bytes; the oldest go first. 0 keeps none, whatever " <>
+        "size of the recordings of calls that are kept in the data folder, in bytes; the oldest go first, of the namespace that has the " <>
+          "most. 0 keeps none, whatever " <>
           "functions are deployed with."
     ],
     function_recordings: [

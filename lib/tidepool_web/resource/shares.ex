@@ -1,42 +1,41 @@
 defmodule TidepoolWeb.Resource.Shares do
   @moduledoc """
-  Places of long requests, shared among the tokens that were made: those of one namespace together, or one token for other
-  functions, get no more of them than they leave to others. The edge shares them among addresses besides.
+  Places of long requests, shared among those who hold them: of each kind a holder gets no more places than it leaves to others. The
+  edge shares them among addresses besides.
 
-  A place is held by the process that asks for it, and is free when that has ended.
+  A place is held by the process that asks for it, and is free when that has ended or gives it back.
   """
 
-  alias Tidepool.Catalog.Origin
-  alias Tidepool.Error
-  alias Tidepool.Namespaces.Name
-  alias Tidepool.Tokens.{Access, Token}
+  @typedoc "What the places are for."
+  @type kind :: atom
+
+  @typedoc "Who shares; `nil` for who is counted, and has no share."
+  @type holder :: term | nil
 
   @doc false
   def child_spec(_argument), do: Registry.child_spec(keys: :duplicate, name: __MODULE__)
 
-  @doc """
-  Takes one of `most` places for the calling process. A client that needs no token, or has the node's own, is counted, and has no share.
-  """
-  @spec take(Origin.t(), most :: pos_integer) :: :ok | {:error, Error.t()}
-  def take(origin, most) do
-    holder = holder(origin)
-    {:ok, _registry} = Registry.register(__MODULE__, holder, nil)
-    others = Registry.count(__MODULE__) - 1
+  @doc "Takes one of `most` places for the calling process; `:full` when its holder has its share."
+  @spec take(kind, holder, most :: pos_integer) :: :ok | :full
+  def take(kind, holder, most) do
+    for key <- keys(kind, holder), do: {:ok, _registry} = Registry.register(__MODULE__, key, nil)
+    others = held({kind}) - 1
 
-    if holder == nil or length(Registry.lookup(__MODULE__, holder)) <= most - others do
+    if holder == nil or held({kind, holder}) <= most - others do
       :ok
     else
-      Registry.unregister(__MODULE__, holder)
-
-      {:error,
-       Error.new(:overloaded, "this token, or others for its namespace, have their share of streams: end one first")}
+      give_back(kind, holder)
+      :full
     end
   end
 
-  defp holder(origin) do
-    case Access.of(origin) do
-      {:ok, %Token{name: name, functions: functions}} -> Name.of(functions) || {:token, name}
-      _no_token -> nil
-    end
+  @doc "Gives back what `take/3` took."
+  @spec give_back(kind, holder) :: :ok
+  def give_back(kind, holder) do
+    for key <- keys(kind, holder), do: Registry.unregister(__MODULE__, key)
+    :ok
   end
+
+  defp keys(kind, holder), do: [{kind}, {kind, holder}]
+  defp held(key), do: length(Registry.lookup(__MODULE__, key))
 end

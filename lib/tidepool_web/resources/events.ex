@@ -9,7 +9,8 @@ defmodule TidepoolWeb.Resources.Events do
   alias Tidepool.{Error, Options}
   alias Tidepool.Engine.Recent
   alias Tidepool.Function.Fields
-  alias Tidepool.Tokens.Access
+  alias Tidepool.Namespaces.Name
+  alias Tidepool.Tokens.{Access, Token}
   alias TidepoolWeb.{EventStream, Reply, Topics}
   alias TidepoolWeb.Resource.Shares
 
@@ -30,7 +31,7 @@ defmodule TidepoolWeb.Resources.Events do
     last_id = with {_name, id} <- List.keyfind(headers, "last-event-id", 0), do: id
     sees? = &Access.sees?(origin, &1)
 
-    case with({:ok, topics, last} <- asked(query), :ok <- Shares.take(origin, @clients), do: {:ok, topics, last}) do
+    case with({:ok, topics, last} <- asked(query), :ok <- place(origin), do: {:ok, topics, last}) do
       {:ok, nil, _last} ->
         stream(&EventStream.run(&1, last_id, ping_ms, %{sees?: sees?, permit: fn -> Topics.permit([], origin) end}))
 
@@ -41,6 +42,20 @@ defmodule TidepoolWeb.Resources.Events do
 
       {:error, error} ->
         Reply.error(error)
+    end
+  end
+
+  # Tokens of one namespace share, or one token for other functions.
+  defp place(origin) do
+    holder =
+      case Access.of(origin) do
+        {:ok, %Token{name: name, functions: functions}} -> Name.of(functions) || {:token, name}
+        _no_token -> nil
+      end
+
+    with :full <- Shares.take(:events, holder, @clients) do
+      message = "this token, or others for its namespace, have their share of streams: end one first"
+      {:error, Error.new(:overloaded, message)}
     end
   end
 

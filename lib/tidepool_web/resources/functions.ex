@@ -6,7 +6,7 @@ defmodule TidepoolWeb.Resources.Functions do
   alias Tidepool.{Catalog, Options, Rollback}
   alias Tidepool.Function.{Fields, Labels, Spec}
   alias Tidepool.Tokens.Access
-  alias TidepoolWeb.Reply
+  alias TidepoolWeb.{Deploys, Reply}
   alias TidepoolWeb.Resource.{Namespace, Parameters}
 
   @impl true
@@ -66,7 +66,8 @@ defmodule TidepoolWeb.Resources.Functions do
 
   def serve("POST", ["functions", name, "rollback"], %{query: query, origin: origin}) do
     with {:ok, version, waits} <- goal(query),
-         {:ok, function, change, spread} <- Rollback.run(name, version, waits, origin) do
+         rollback = fn -> Rollback.run(name, version, waits, origin) end,
+         {:ok, function, change, spread} <- Deploys.within(name, origin, rollback) do
       Reply.json(if(change == :created, do: 201, else: 200), Map.merge(Reply.function(function), spread || %{}))
     else
       {:error, error} -> Reply.error(error)

@@ -153,7 +153,7 @@ fn measure(spec: &str, engine: &str) {
     let (tell, told) = mpsc::channel();
     let it = Arc::clone(&runtime);
     let began = Instant::now();
-    runtime.compile_pool().submit(bytes, move || tell.send(it.compile(&wasm, &config)).unwrap());
+    runtime.compile_pool().submit("", bytes, move || tell.send(it.compile(&wasm, &config)).unwrap());
     let outcome = told.recv();
     let took = began.elapsed().as_secs_f64();
     let outcome = match outcome {

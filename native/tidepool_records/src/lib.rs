@@ -27,7 +27,8 @@ mod store;
 pub use archive::Moved;
 pub use postgres::{Answer, Ask, NodeLease, Owner, Shard};
 pub use record::{
-    Change, Done, Heads, Image, Key, MAX_LINKS, Page, Put, Record, SHARDS, StoreError, Summary, Usage, Values,
+    Change, Done, Heads, Image, Key, MAX_LINKS, MostOfEach, Page, Put, Record, SHARDS, StoreError, Summary, Usage,
+    Values,
 };
 pub use sqlite::Told;
 pub use store::{Place, Records};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::archive::{Moved, Reader, Writer};
 use crate::postgres::{self, Answer, Ask, Database, Owner};
-use crate::record::{Change, Done, Heads, Key, Page, Record, StoreError, Summary, Usage, Values};
+use crate::record::{Change, Done, Heads, Key, MostOfEach, Page, Record, StoreError, Summary, Usage, Values};
 use crate::sqlite::{self, File, Told};
 
 /// Where records are, whether anybody has them open or not.
@@ -192,6 +192,17 @@ impl Records {
         Ok(Heads { records, next: page.next })
     }
 
+    /// Classes that there are records of, in their order: those after one, `limit` at most. The empty class is none.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    pub fn classes(&self, after: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+        match &self.0 {
+            Engine::Sqlite(file) => file.classes(after, limit),
+            Engine::Postgres(database) => database.classes(after, limit),
+        }
+    }
+
     /// What the records of all classes in a namespace have together, with or without their bytes. Takes the longer the more there
     /// are, and without bytes a fraction of that.
     ///
@@ -204,15 +215,15 @@ impl Records {
         }
     }
 
-    /// Alarms that are due until then, in ms since 1970, and whose they are; the earliest first, `limit` at most. Of a shared store
-    /// those in the shards that this node owns.
+    /// Alarms that are due until then, in ms since 1970, and whose they are; the earliest first. Of each namespace those that are due
+    /// first, as many as it gets, however many others have. Of a shared store those in the shards that this node owns.
     ///
     /// # Errors
     /// When they can't be read.
-    pub fn alarms(&self, until: i64, limit: usize) -> Result<Vec<(i64, Key)>, StoreError> {
+    pub fn alarms(&self, until: i64, most: &MostOfEach) -> Result<Vec<(i64, Key)>, StoreError> {
         match &self.0 {
-            Engine::Sqlite(file) => file.alarms(until, limit),
-            Engine::Postgres(database) => database.alarms(until, limit),
+            Engine::Sqlite(file) => file.alarms(until, most),
+            Engine::Postgres(database) => database.alarms(until, most),
         }
     }
 

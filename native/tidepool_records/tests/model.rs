@@ -4,12 +4,12 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use proptest::prelude::*;
 use support::{Place, commit, commit_all, postgres};
-use tidepool_records::{Change, Image, Key, MAX_LINKS, Put, Record, Records, StoreError, Usage};
+use tidepool_records::{Change, Image, Key, MAX_LINKS, MostOfEach, Put, Record, Records, StoreError, Usage};
 
 type Model = BTreeMap<Key, (Record, BTreeMap<Vec<u8>, Vec<u8>>)>;
 
@@ -182,16 +182,41 @@ fn same(records: &Records, model: &Model) -> Result<(), TestCaseError> {
         prop_assert_eq!(records.usage(namespace, true).unwrap(), expected);
         prop_assert_eq!(records.usage(namespace, false).unwrap(), Usage { bytes: 0, ..expected });
     }
+    let classes: BTreeSet<String> = model.keys().map(|key| key.class.clone()).collect();
+    let classes: Vec<String> = classes.into_iter().collect();
+    prop_assert_eq!(&records.classes("", 100).unwrap(), &classes);
+    if let [first, second, ..] = &classes[..] {
+        prop_assert_eq!(records.classes(first, 1).unwrap(), [second.clone()]);
+    }
     let mut due: Vec<_> = model
         .iter()
         .filter_map(|(key, (record, _values))| Some((record.alarm_at?, key.clone())))
         .filter(|due| due.0 <= 7)
         .collect();
     due.sort();
-    let mut alarms = records.alarms(7, 100).unwrap();
+    let mut alarms = records.alarms(7, &MostOfEach::new(100, [])).unwrap();
     prop_assert!(alarms.is_sorted_by_key(|(at, _key)| *at));
     alarms.sort();
     prop_assert_eq!(alarms, due);
+    let namespace =
+        |class: &str| class.split_once('/').map(|(namespace, _name)| namespace.to_owned()).unwrap_or_default();
+    let counted = |most: &MostOfEach| {
+        let mut counts = BTreeMap::new();
+        for (_at, key) in records.alarms(i64::MAX, most).unwrap() {
+            *counts.entry(namespace(&key.class)).or_insert(0) += 1;
+        }
+        counts
+    };
+    let all = counted(&MostOfEach::new(100, []));
+    let some = counted(&MostOfEach::new(1, [("c".to_owned(), 1), (String::new(), 2)]));
+    for (namespace, count) in all {
+        let most = match &*namespace {
+            "c" => 2,
+            "" => 3,
+            _other => 1,
+        };
+        prop_assert_eq!(some[&namespace], count.min(most), "{}", namespace);
+    }
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use support::postgres::{Server, execute, server};
 use support::{commit, commit_all, lease, open, shared};
-use tidepool_records::{Answer, Ask, Change, Image, Key, NodeLease, Owner, Put, Records, StoreError};
+use tidepool_records::{Answer, Ask, Change, Image, Key, MostOfEach, NodeLease, Owner, Put, Records, StoreError};
 
 const LONG_MS: u32 = 3_600_000;
 /// Between two looks at what is waited for: the processor is the database's meanwhile.
@@ -259,8 +259,8 @@ fn alarms_are_those_of_the_shards_that_the_node_owns() {
         let Change::Put(change) = put(epoch, 1) else { panic!("a put") };
         commit(records, key, Change::Put(Put { alarm_at: Some(5), ..change })).unwrap();
     }
-    assert_eq!(a.alarms(10, 100).unwrap(), [(5, keys[0].clone())]);
-    assert_eq!(b.alarms(10, 100).unwrap(), [(5, keys[1].clone())]);
+    assert_eq!(a.alarms(10, &MostOfEach::new(100, [])).unwrap(), [(5, keys[0].clone())]);
+    assert_eq!(b.alarms(10, &MostOfEach::new(100, [])).unwrap(), [(5, keys[1].clone())]);
 }
 
 #[test]

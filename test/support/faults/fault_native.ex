@@ -68,6 +68,7 @@ defmodule Tidepool.FaultNative do
     lame_duck_ms: 10_000,
     max_connections: 10,
     max_requests: 10,
+    max_uploads: 32,
     cores: 2,
     endpoints: []
   }

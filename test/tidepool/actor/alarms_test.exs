@@ -9,6 +9,7 @@ defmodule Tidepool.ActorAlarmsTest do
   import Tidepool.ActorScript
 
   doctest Tidepool.Actor.Alarm
+  doctest Tidepool.Actor.Activation.Alarms
 
   setup do
     {:ok, class: deploy!("rust", "ledger", actor: true)}
@@ -225,6 +226,34 @@ defmodule Tidepool.ActorAlarmsTest do
     names |> Task.async_stream(set, max_concurrency: 20, timeout: 60_000) |> Stream.run()
     eventually(fn -> Enum.all?(names, &(alarm(class, &1) == nil)) end, 20_000)
     for name <- names, do: assert({:ok, "#{at}"} == Actor.call(class, name, "sum"))
+  end
+
+  test "alarms of a namespace that take long, and are many, hold up none of another namespace" do
+    [slow, other] = for stem <- ["slow", "other"], do: "#{unique_name(stem)}/ledger"
+    for class <- [slow, other], do: on_exit(fn -> remove!(class) end)
+    long = [time: 600_000, cpu_time: 600_000]
+
+    for class <- [slow, other],
+        do: {:ok, _} = Tidepool.deploy(guest("rust", "ledger"), name: class, actor: true, limits: long)
+
+    obey(slow)
+    names = for number <- 1..100, do: "#{number}"
+    at = Alarm.now() + 300
+
+    # One of the other's that is due with them, and one that is due later than all of them; and one that is set meanwhile.
+    {:ok, _at} = host(other, "with", [set("#{at}\nadd")])
+    {:ok, _at} = host(other, "later", [set("#{at + 500}\nadd")])
+    set = fn name -> {:ok, _at} = host(slow, name, [set("#{at}\nobey")]) end
+    names |> Task.async_stream(set, max_concurrency: 20, timeout: 60_000) |> Stream.run()
+    asked = for _place <- 1..16, do: assert_receive({:asked, pid, _at} when is_pid(pid), 20_000) |> elem(1)
+    {:ok, _at} = host(other, "meanwhile", [set("5\nadd")])
+    for name <- ["with", "later", "meanwhile"], do: eventually(fn -> alarm(other, name) == nil end)
+    refute_received {:asked, _pid, _at}
+
+    for pid <- asked, do: send(pid, {:do, [then_do("add", "1")]})
+    for _next <- 17..100, do: asked({:do, [then_do("add", "1")]})
+    eventually(fn -> Enum.all?(names, &(alarm(slow, &1) == nil)) end, 20_000)
+    for name <- names, do: assert({:ok, "1"} == Actor.call(slow, name, "sum"))
   end
 
   test "records that can't be read are looked at again soon, and then less and less often" do

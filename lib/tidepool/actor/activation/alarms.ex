@@ -3,9 +3,12 @@ defmodule Tidepool.Actor.Activation.Alarms do
   Calls what alarms of this node's actors say, when they are due. It sleeps until the next one, or for a minute, for the machine's clock
   may be set; the process that sets one tells it (`Tidepool.Actor.Alarm.told/1`).
 
-  No more than 16 are called at once: those that were missed while the node was down are no herd. What an alarm comes to is written by
-  its actor, and that alone has it called again. What can't be written is tried again here, and so is what can't be read, each time
-  after twice the time.
+  No more than 32 are called at once: those that were missed while the node was down are no herd. Of those a namespace has no more than it
+  leaves to others, and among namespaces whose alarms are due the one is next that has the fewest: those that take long, or are many,
+  hold up no alarm of another namespace.
+
+  What an alarm comes to is written by its actor, and that alone has it called again. What can't be written is tried again here, and so
+  is what can't be read, each time after twice the time.
   """
 
   use GenServer
@@ -18,8 +21,11 @@ defmodule Tidepool.Actor.Activation.Alarms do
   alias Tidepool.Actor.Journal.{Frozen, Record}
   alias Tidepool.Actor.Ownership.Shards
   alias Tidepool.Error.Reason
+  alias Tidepool.Namespaces.Name
 
-  @at_once 16
+  @at_once 32
+  # What one namespace leaves to others when it is alone.
+  @share div(@at_once, 2)
   # The application that has started the node may have handlers to register that guests ask.
   @first_look_ms 1_000
   @longest_ms 60_000
@@ -30,7 +36,7 @@ defmodule Tidepool.Actor.Activation.Alarms do
   @ever 9_223_372_036_854_775_807
   # For how long one is left alone that could not be called, or not be written.
   @hold_ms 2_000..3_600_000
-  # More than that are not looked past, and all wait for the shortest of these times.
+  # More than that of a namespace are not looked past, and all wait for the shortest of these times.
   @held 1_000
 
   @doc false
@@ -65,10 +71,13 @@ defmodule Tidepool.Actor.Activation.Alarms do
 
   defp hold(state, key, :rung), do: %{state | held: Map.delete(state.held, key)}
 
-  defp hold(state, key, _failed) when map_size(state.held) >= @held and not is_map_key(state.held, key),
-    do: look_in(state, @hold_ms.first)
-
   defp hold(state, key, outcome) do
+    if not is_map_key(state.held, key) and count(Map.keys(state.held), namespace(key)) >= @held,
+      do: look_in(state, @hold_ms.first),
+      else: hold_on(state, key, outcome)
+  end
+
+  defp hold_on(state, key, outcome) do
     ms =
       case state.held do
         # Another node has it, and is about to call it; that this one was in time says nothing.
@@ -83,18 +92,17 @@ defmodule Tidepool.Actor.Activation.Alarms do
   defp look(state) do
     with {:ok, records} <- Journal.existing(),
          busy = busy(state),
-         {:ok, alarms} <- Native.record_alarms(records, @ever, @at_once + MapSet.size(busy) + 1) do
+         {:ok, alarms} <- Native.record_alarms(records, @ever, @share + 1, passed(busy)) do
       now = Alarm.now()
       state = %{state | unread_ms: @unread_ms}
       alarms = Enum.reject(alarms, fn {_due, class, name} -> {class, name} in busy end)
       {due, later} = Enum.split_while(alarms, fn {due, _class, _name} -> due <= now end)
-      {now_due, left} = Enum.split(due, @at_once - map_size(state.ringing))
+      {now_due, left} = turns(due, namespaces(Map.values(state.ringing)))
       state = Enum.reduce(now_due, state, &ring/2)
 
-      case {left, later} do
-        {[], [{due, _class, _name} | _later]} -> look_in(%{state | more?: false}, min(due - now, @longest_ms))
-        {left, _later} -> look_in(%{state | more?: left != []}, @longest_ms)
-      end
+      # Those that are left wait for one to end, and those that are due later, which may be another namespace's, for none.
+      ms = with [{due, _class, _name} | _later] <- later, do: due - now, else: ([] -> @longest_ms)
+      look_in(%{state | more?: left != []}, min(ms, @longest_ms))
     else
       # The process that makes the first record tells of its alarm.
       :none ->
@@ -105,6 +113,42 @@ defmodule Tidepool.Actor.Activation.Alarms do
 
       {:error, error} ->
         unread(state, error.message)
+    end
+  end
+
+  # How many are looked past, of each namespace.
+  defp passed(busy), do: for({namespace, count} <- namespaces(busy), do: {namespace || "", count})
+
+  defp namespace({class, _name}), do: Name.of(class)
+  defp namespaces(keys), do: Enum.frequencies_by(keys, &namespace/1)
+  defp count(keys, namespace), do: Enum.count(keys, &(namespace(&1) == namespace))
+
+  @doc """
+  Which of the alarms that are due are called now, where so many of each namespace are being called: one after the other of the
+  namespace that has the fewest, and then the earliest, for as long as it has no more than it leaves to others. And those that are left.
+
+      iex> due = for at <- 1..40, do: {at, "shop/cart", "\#{at}"}
+      iex> {now, left} = Tidepool.Actor.Activation.Alarms.turns(due ++ [{90, "blog/post", "a"}, {91, "room", "b"}], %{})
+      iex> {length(now), length(left), Enum.map(Enum.take(now, 4), &elem(&1, 0))}
+      {17, 25, [1, 90, 91, 2]}
+      iex> {now, _left} = Tidepool.Actor.Activation.Alarms.turns(due ++ [{90, "blog/post", "a"}], %{"shop" => 16})
+      iex> now
+      [{90, "blog/post", "a"}]
+  """
+  @spec turns([due], %{(namespace :: String.t() | nil) => pos_integer}) :: {now :: [due], left :: [due]}
+        when due: {at :: integer, class :: String.t(), name :: String.t()}
+  def turns(due, ringing) do
+    lines = Enum.group_by(due, fn {_at, class, _name} -> Name.of(class) end)
+    turns(lines, ringing, @at_once - Enum.sum(Map.values(ringing)), [])
+  end
+
+  defp turns(lines, ringing, free, now_due) do
+    waiting = for {namespace, [first | _others]} <- lines, do: {Map.get(ringing, namespace, 0), first, namespace}
+
+    with [_one | _others] <- waiting, {has, first, namespace} when has < free <- Enum.min(waiting) do
+      turns(Map.update!(lines, namespace, &tl/1), Map.put(ringing, namespace, has + 1), free - 1, [first | now_due])
+    else
+      _none -> {Enum.reverse(now_due), lines |> Map.values() |> Enum.concat()}
     end
   end
 

@@ -2,10 +2,16 @@ defmodule Tidepool.Actor.Activation.Modules do
   @moduledoc """
   The modules that actors run. An actor stays on the module that it began with, whatever its class is deployed as later, so
   each module that an actor's record names is kept with the records, and found by its hash.
+
+  On a node that shares its actors with no other, modules are dropped again that no version of a function is made of and no stored
+  actor names: they are looked for now and then (`Tidepool.Actor.Activation.Modules.Sweep`). An actor that was given one may not be stored
+  yet, so none is dropped while the process lives that asked for it, nor one that was asked for since the look began. Other nodes, which
+  may have an actor's copy or be about to store one, are not asked: with them nothing is dropped.
   """
 
   use GenServer
 
+  alias Tidepool.Actor.Activation.Modules.Sweep
   alias Tidepool.Actor.{Journal, Replication}
   alias Tidepool.Actor.Ownership.Shards
   alias Tidepool.{Catalog, Engine, Error, Function, Native}
@@ -17,6 +23,9 @@ defmodule Tidepool.Actor.Activation.Modules do
   # Functions that no actor has asked for are dropped: awake actors have their own hold of them.
   @look_ms 60_000
   @unused_ms 600_000
+  # How often modules are looked for that nothing names; at the most a tenth of the time goes into that.
+  @sweep_ms 600_000
+  @part 10
 
   @typedoc "A function, and how it is called."
   @type loaded :: {Function.t(), Native.function_ref()}
@@ -88,22 +97,29 @@ defmodule Tidepool.Actor.Activation.Modules do
     end
   end
 
+  @doc "Drops what nothing names any more, and says which modules those were; none when that is not known."
+  @spec sweep :: {:ok, dropped :: [sha256 :: String.t()]}
+  def sweep, do: GenServer.call(__MODULE__, :sweep, :infinity)
+
   @impl true
   def init(nil) do
     Process.send_after(self(), :look, @look_ms)
-    {:ok, %{kept: %{}, loaded: %{}, waiting: %{}}}
+    Process.send_after(self(), :sweep, @sweep_ms)
+    {:ok, %{kept: %{}, loaded: %{}, waiting: %{}, users: %{}, sweeping: nil}}
   end
 
   @impl true
-  def handle_call({:keep, %{sha256: sha256}}, _from, %{kept: kept} = state) when is_map_key(kept, sha256),
-    do: {:reply, :ok, state}
+  def handle_call({:keep, %{sha256: sha256}}, {pid, _tag}, %{kept: kept} = state) when is_map_key(kept, sha256),
+    do: {:reply, :ok, used(state, pid, sha256)}
 
-  def handle_call({:keep, function}, _from, state) do
+  def handle_call({:keep, %{sha256: sha256} = function}, {pid, _tag}, state) do
     case keep(function) do
-      :ok -> {:reply, :ok, %{state | kept: Map.put(state.kept, function.sha256, true)}}
+      :ok -> {:reply, :ok, used(%{state | kept: Map.put(state.kept, sha256, true)}, pid, sha256)}
       {:error, error} -> {:reply, {:error, error}, state}
     end
   end
+
+  def handle_call(:sweep, from, state), do: {:noreply, begin_sweep(state, from)}
 
   # A process that comes while a module is compiled waits for the same.
   def handle_call({:load, function}, from, state) do
@@ -141,7 +157,78 @@ defmodule Tidepool.Actor.Activation.Modules do
     {:noreply, %{state | loaded: used}, :hibernate}
   end
 
+  def handle_info(:sweep, state), do: {:noreply, begin_sweep(state, nil)}
+
+  def handle_info({:DOWN, monitor, :process, _pid, outcome}, %{sweeping: %{monitor: monitor} = sweeping} = state) do
+    unnamed = with {:unnamed, unnamed} <- outcome, do: unnamed, else: (_failed -> [])
+    state = %{state | sweeping: nil}
+    dropped = for sha256 <- unnamed, sha256 not in sweeping.asked, droppable?(state, sha256), drop(sha256), do: sha256
+    for from <- sweeping.waiting, do: GenServer.reply(from, {:ok, dropped})
+    if sweeping.timed?, do: Process.send_after(self(), :sweep, max(@sweep_ms, @part * (now() - sweeping.began)))
+    {:noreply, %{state | kept: Map.drop(state.kept, dropped)}}
+  end
+
+  def handle_info({:DOWN, monitor, :process, _pid, _reason}, state),
+    do: {:noreply, %{state | users: Map.delete(state.users, monitor)}}
+
   def handle_info(_other, state), do: {:noreply, state}
+
+  # Its actor may not be stored for as long as the process lives.
+  defp used(state, pid, sha256) do
+    if alone?() do
+      state = if state.sweeping, do: update_in(state.sweeping.asked, &MapSet.put(&1, sha256)), else: state
+      put_in(state.users[Process.monitor(pid)], sha256)
+    else
+      state
+    end
+  end
+
+  defp alone?, do: not Shards.shared?() and not Shards.ring?()
+
+  # Of several that ask at once the later ones are told of the look that is under way.
+  defp begin_sweep(%{sweeping: nil} = state, from) do
+    {_pid, monitor} = spawn_monitor(__MODULE__, :look_for_unnamed, [])
+
+    sweeping = %{
+      monitor: monitor,
+      began: now(),
+      asked: MapSet.new(),
+      timed?: from == nil,
+      waiting: List.wrap(from)
+    }
+
+    %{state | sweeping: sweeping}
+  end
+
+  defp begin_sweep(%{sweeping: sweeping} = state, nil), do: %{state | sweeping: %{sweeping | timed?: true}}
+  defp begin_sweep(state, from), do: update_in(state.sweeping.waiting, &[from | &1])
+
+  @doc false
+  @spec look_for_unnamed :: no_return
+  def look_for_unnamed do
+    # Calls of actors go first.
+    Process.flag(:priority, :low)
+
+    with true <- alone?(),
+         {:ok, records} <- Journal.existing(),
+         {:ok, kept} <- Sweep.kept(records),
+         {:ok, unnamed} <- Sweep.unnamed(records, Enum.reject(kept, &version?/1)) do
+      exit({:unnamed, unnamed})
+    else
+      _none_or_unknown -> exit({:unnamed, []})
+    end
+  end
+
+  # Is a version of a function made of it, which may be deployed, or gone back to?
+  defp version?(sha256), do: BlobStore.exists?(Catalog.blobs(), sha256)
+
+  defp droppable?(state, sha256), do: sha256 not in Map.values(state.users) and not version?(sha256)
+
+  defp drop(sha256) do
+    with {:ok, records} <- Journal.existing(),
+         do: Journal.delete(records, @class, sha256, 1) == :ok,
+         else: (_none -> false)
+  end
 
   # Its limits are those of the class.
   defp key(function), do: {function.name, function.sha256, function.version}

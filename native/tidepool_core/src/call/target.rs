@@ -238,10 +238,10 @@ impl Target {
         self.function.record.as_ref().filter(|policy| policy.is_on()).map(|_policy| Arc::new(Tape::recording(whence())))
     }
 
-    /// A new instance for a trial. It counts in no quota of its namespace, and is one of those set aside where the node has no other: so
-    /// no calls keep a version from being deployed.
+    /// A new instance for a trial. It counts in no quota of its namespace, and is one of those set aside where the node has no other, of
+    /// which its namespace has half: so no calls keep a version from being deployed.
     pub(super) async fn on_trial(&self, channel: &HostChannel) -> Result<Instance, CallError> {
-        let _namespace = match &self.namespace {
+        let mut of_namespace = match &self.namespace {
             Some(namespace) => Some(namespace.trials.admit(1, false, &(), channel).await?),
             None => None,
         };
@@ -251,14 +251,19 @@ impl Target {
         // All that its start functions may use.
         let needed = self.limits().memory_bytes;
         let spare = if memory.has(needed) { places.admission.try_admit(self.module.places) } else { None };
-        let _engine = match spare {
+        let engine = match spare {
             Some(permit) => permit,
-            None => places.trials.admit(self.module.places, false, &(), channel).await?,
+            None => {
+                if let Some(namespace) = &self.namespace {
+                    of_namespace = Some(namespace.set_aside.admit(self.module.places, false, &(), channel).await?);
+                }
+                places.trials.admit(self.module.places, false, &(), channel).await?
+            }
         };
         if !memory.has(needed) && (set_aside.has(needed) || !memory.has(self.module.initial_memory_bytes)) {
             function.node_memory = Arc::clone(set_aside);
         }
-        let permits = Permits { _engine, _namespace };
+        let permits = Permits { _engine: engine, _namespace: of_namespace };
         Instance::new(&self.module, &Arc::new(function), permits, |_| {}).await
     }
 

@@ -19,6 +19,8 @@ pub(crate) struct Namespace {
     instances: Option<Admission>,
     /// Trials, which are in no other quota.
     pub(crate) trials: Admission,
+    /// Those of them that have what is set aside for trials: half of that, so that they leave others as much.
+    pub(crate) set_aside: Admission,
     /// Those of its functions on both engines.
     pub(crate) pools: Pools,
     pub(crate) memory: Option<Arc<MemoryBudget>>,
@@ -34,6 +36,7 @@ impl Namespace {
             name: config.name.clone(),
             instances: config.instances.map(|instances| Admission::new(instances, config.queue, Wait::Namespace)),
             trials: Admission::new(TRIALS, usize::MAX, Wait::Node),
+            set_aside: Admission::new(TRIALS / 2, usize::MAX, Wait::Node),
             pools: Pools::default(),
             memory: config.memory_bytes.map(|bytes| Arc::new(MemoryBudget::new(bytes))),
             calls: config.calls_per_s.map(|calls| CallRate::new(calls, Instant::now())),

@@ -89,7 +89,8 @@ enum Job {
 }
 
 impl Keeper {
-    /// Keeps recordings in `folder`, `node_bytes` of them at most, and `function_bytes` of one function: the oldest go first.
+    /// Keeps recordings in `folder`, `node_bytes` of them at most, and `function_bytes` of one function: the oldest go first, of all those
+    /// of the namespace that has the most.
     ///
     /// # Errors
     /// When the folder can't be made or read, or the system gives no thread.
@@ -245,11 +246,11 @@ impl Writer {
         for older in older.collect::<Vec<_>>() {
             self.close(&older);
         }
-        // What goes on from one that is gone could not be read.
-        self.make_room(&key.0, u64::try_from(place.bytes()).unwrap_or(u64::MAX));
+        let most = self.function_bytes.min(self.node_bytes) / FILES;
+        // What goes on from one that is gone could not be read. What is larger than may be kept pushes out no more than the largest.
+        self.make_room(&key.0, u64::try_from(place.bytes()).unwrap_or(u64::MAX).min(most));
         let known = self.open.get(&key).map_or(0, |segment| segment.known(place.tape_id()));
         let mut frame = frame(kept, known)?;
-        let most = self.function_bytes.min(self.node_bytes) / FILES;
         let is_full = |segment: &Segment| segment.bytes.saturating_add(bytes(&frame)) > most;
         if self.open.get(&key).is_some_and(is_full) {
             self.close(&key);
@@ -313,14 +314,7 @@ impl Writer {
             let oldest = if own > self.function_bytes {
                 self.files.iter().position(|kept| kept.name == name)
             } else if of_all > self.node_bytes {
-                // Files that are written are young; one of each function is open at most.
-                if self.files.is_empty() {
-                    let open = self.open.iter().min_by(|one, other| one.1.path.cmp(&other.1.path));
-                    if let Some(oldest) = open.map(|(key, _)| key.clone()) {
-                        self.close(&oldest);
-                    }
-                }
-                (!self.files.is_empty()).then_some(0)
+                self.oldest_of_most(name, bytes)
             } else {
                 None
             };
@@ -331,6 +325,33 @@ impl Writer {
         }
     }
 
+    /// The oldest file of the namespace that has the most, where so many bytes of a function are to come.
+    fn oldest_of_most(&mut self, name: &str, bytes: u64) -> Option<usize> {
+        let mut held: HashMap<&str, u64> = HashMap::new();
+        let files = self.files.iter().map(|kept| (&*kept.name, kept.bytes));
+        let open = self.open.iter().map(|((name, _version), segment)| (&**name, segment.bytes));
+        for (of, bytes) in files.chain(open) {
+            let sum = held.entry(namespace(of)).or_default();
+            *sum = sum.saturating_add(bytes);
+        }
+        let own = namespace(name);
+        if let Some(sum) = held.get_mut(own) {
+            *sum = sum.saturating_add(bytes);
+        }
+        // Of several that have as much it is the one for whose sake another is to go.
+        let most = held.into_iter().max_by_key(|(of, bytes)| (*bytes, *of == own))?.0.to_owned();
+        let is_of_most = |name: &str| namespace(name) == most;
+        // Files that are written are young; one of each function is open at most.
+        if !self.files.iter().any(|kept| is_of_most(&kept.name)) {
+            let open = self.open.iter().filter(|((name, _version), _segment)| is_of_most(name));
+            let oldest = open.min_by(|one, other| one.1.path.cmp(&other.1.path)).map(|(key, _segment)| key.clone());
+            if let Some(oldest) = oldest {
+                self.close(&oldest);
+            }
+        }
+        self.files.iter().position(|kept| is_of_most(&kept.name))
+    }
+
     /// A name that follows all others.
     fn stem(&mut self) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -339,6 +360,11 @@ impl Writer {
         self.stamp = u64::try_from(now.as_micros()).unwrap_or(0).max(self.stamp + 1).max(last.saturating_add(1));
         format!("{:016x}", self.stamp)
     }
+}
+
+/// The namespace of a function; nothing of one that has none.
+fn namespace(name: &str) -> &str {
+    name.split_once('/').map_or("", |(namespace, _name)| namespace)
 }
 
 /// When the call of one ended; of one that can't be read 0.

@@ -157,7 +157,7 @@ fn small_modules_that_compile_for_long_hold_up_no_other_small_module() {
     let submit = |wasm: Vec<u8>| {
         let (runtime, wanted) = (Arc::clone(&node.runtime), Arc::clone(&wanted));
         let (tell, told) = std::sync::mpsc::channel();
-        node.runtime.compile_pool().submit(wasm.len(), move || {
+        node.runtime.compile_pool().submit("", wasm.len(), move || {
             let wanted = || wanted.load(Ordering::Relaxed);
             tell.send(runtime.compile_while(&wasm, &CompileConfig::default(), &wanted).map(drop)).unwrap();
         });

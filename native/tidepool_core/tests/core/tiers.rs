@@ -44,7 +44,7 @@ fn hold_compiles(node: &Node) -> Vec<Sender<()>> {
     let held = (0..3).map(|_| {
         let (end, may_end) = mpsc::channel::<()>();
         let runs = runs.clone();
-        node.runtime.compile_pool().submit(2 << 20, move || {
+        node.runtime.compile_pool().submit("", 2 << 20, move || {
             let _ = runs.send(());
             let _ = may_end.recv();
         });
@@ -144,7 +144,7 @@ fn no_module_is_optimised_while_another_waits_to_be_compiled_at_all() {
         if last {
             node.runtime.optimise(NAME, move |_outcome| note());
         } else {
-            node.runtime.compile_pool().submit(2 << 20, note);
+            node.runtime.compile_pool().submit("", 2 << 20, note);
         }
     }
     assert!(told.try_recv().is_err());

@@ -105,3 +105,20 @@ fn trials_of_a_namespace_wait_for_each_other_and_keep_no_others_waiting() {
     drop((spinning, shop, blog));
     node.assert_empty();
 }
+
+#[test]
+fn trials_of_a_namespace_leave_others_as_many_of_those_set_aside_as_they_have() {
+    let namespaces = ["shop", "blog"].map(|name| NamespaceConfig { name: name.into(), ..NamespaceConfig::default() });
+    let node = Node::new(&RuntimeConfig { max_instances: 1, namespaces: namespaces.into(), ..config() });
+    let node = node.without_snapshots();
+    let [shop, blog] =
+        ["shop/cart", "blog/post"].map(|name| node.named(name, &guest("wat/init_loop"), Instances::Fresh));
+    let busy = parked(&node.fresh(&guest("wat/parked")));
+    let spinning = [(); 10].map(|()| endless(&shop));
+    let began = spinning.iter().filter(|(_, _, step)| matches!(step, Step::Yield)).count();
+    assert_eq!(began, TRIALS / 2);
+    let others = [(); TRIALS / 2].map(|()| endless(&blog));
+    assert!(others.iter().all(|(_, _, step)| matches!(step, Step::Yield)));
+    drop((spinning, others, busy, shop, blog));
+    node.assert_empty();
+}

@@ -16,6 +16,8 @@ pub(crate) const CHANNEL_BYTES: usize = 64 << 10;
 /// What one client holds: a connection, or all of an address; see `peers.rs`.
 #[derive(Debug, Default)]
 pub(crate) struct Account {
+    /// Connections that are open.
+    pub(crate) connections: AtomicUsize,
     /// Bytes of requests and answers.
     pub(crate) bytes: AtomicUsize,
     /// Requests in flight.

@@ -92,6 +92,15 @@ impl Edge {
         self.last_id.load(Relaxed)
     }
 
+    /// A place among the connections.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::Overloaded`] when all are taken, or the client has its share.
+    pub(crate) fn admit_connection(self: &Arc<Self>, account: &Arc<Account>) -> Result<Slot, Refusal> {
+        self.take(account, Kind::Connection, self.config.max_connections)
+    }
+
     /// A place among the requests in flight.
     ///
     /// # Errors
@@ -174,6 +183,7 @@ impl Drop for EndpointSlot {
 /// What there are places for.
 #[derive(Clone, Copy)]
 enum Kind {
+    Connection,
     Request,
     Upload,
 }
@@ -182,6 +192,7 @@ impl Kind {
     /// How many are taken, and how many of them are the client's.
     fn counters<'a>(self, edge: &'a Edge, account: &'a Account) -> (&'a AtomicUsize, &'a AtomicUsize) {
         match self {
+            Self::Connection => (&edge.gauges.connections, &account.connections),
             Self::Request => (&edge.gauges.in_flight, &account.requests),
             Self::Upload => (&edge.gauges.uploads, &account.uploads),
         }
@@ -193,5 +204,45 @@ impl Drop for Slot {
         let (held, own) = self.kind.counters(&self.edge, &self.account);
         shares::give_back(held, own, 1);
         self.edge.notify_ended();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::backend::contract::Route;
+    use crate::backend::responder::{Answer, Deferral};
+    use crate::message::response::{ContentType, Response};
+    use crate::settings::config;
+
+    struct Idle;
+
+    impl Backend for Idle {
+        fn request(&self, _route: Route, _deferral: Deferral<'_>) -> Answer {
+            Answer::Now(Response::new(200, ContentType::Bytes, Vec::new()))
+        }
+    }
+
+    #[test]
+    fn connections_of_one_address_leave_others_as_many_as_they_are() {
+        let edge = Edge::new(Config { max_connections: 32, ..config() }, Arc::new(Idle));
+        let account = |address: &str| edge.peers.account(address.parse().unwrap());
+        let take = |address: &str| {
+            let mut taken = Vec::new();
+            while let Ok(slot) = edge.admit_connection(&account(address)) {
+                taken.push((slot, account(address)));
+            }
+            taken
+        };
+        let first = take("198.51.100.7");
+        assert_eq!(first.len(), 16);
+        let second = take("198.51.100.8");
+        assert!(second.len() >= 4, "{}", second.len());
+        assert!(edge.admit_connection(&account("198.51.100.7")).is_err());
+        // Those of this machine are a client each, and have all that is left.
+        assert_eq!(take("127.0.0.1").len(), 32 - first.len() - second.len());
+        drop(first);
+        assert!(edge.admit_connection(&account("198.51.100.7")).is_ok());
     }
 }

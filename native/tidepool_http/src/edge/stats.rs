@@ -48,6 +48,7 @@ pub struct Timeouts {
 pub(crate) struct Gauges {
     pub(crate) in_flight: AtomicUsize,
     pub(crate) uploads: AtomicUsize,
+    pub(crate) connections: AtomicUsize,
     pub(crate) accepted: AtomicU64,
     pub(crate) requests: AtomicU64,
     pub(crate) answered: AtomicU64,

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
+use tidepool_errors::Reason;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
@@ -86,20 +87,26 @@ impl Acceptor {
     }
 
     fn serve(&self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+        let account = self.edge.peers.account(peer.ip());
+        // Whose it is, is known by now only. A client with its share is hung up, as it would take the places that others wait for.
+        let Ok(slot) = self.edge.admit_connection(&account) else {
+            return self.edge.gauges.count_refusal(Reason::Overloaded);
+        };
         self.edge.gauges.accepted.fetch_add(1, Relaxed);
         // Without it a connection is slower, not wrong.
         let _ = stream.set_nodelay(true);
         // A socket belongs to the runtime that hears of it. Where it can't move, there are no descriptors left or the node is going:
         // the client is hung up, and may try again.
         let (Some(worker), Ok(stream)) = (self.workers.place(), stream.into_std()) else { return };
-        let entry = self.registry.enter(Arc::clone(&self.edge), peer);
+        let entry = self.registry.enter(Arc::clone(&self.edge), peer, account);
         let protocol = Arc::clone(&self.protocol);
         let runtime = worker.runtime.clone();
         runtime.spawn(async move {
             if let Ok(stream) = TcpStream::from_std(stream) {
                 connection::serve(stream, entry, protocol).await;
             }
-            drop((place, worker));
+            // In this order: who finds a place is not told that there is none.
+            drop((slot, place, worker));
         });
     }
 

@@ -20,8 +20,6 @@ use crate::terms::{atoms, decode, encode};
 const MAX_HEADER_BYTES: usize = 64 << 10;
 /// Time for the whole body of a deploy.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(300);
-/// Deploys in flight whose body is there.
-const MAX_UPLOADS: usize = 32;
 /// HTTP/2 streams open at once on one connection.
 const MAX_STREAMS: u32 = 128;
 /// What `Retry-After` says on a 503.
@@ -212,7 +210,7 @@ fn http_config(map: Term<'_>, endpoints: Vec<Endpoint>, tls: Option<Identity>) -
         form_overhead_bytes: decode::field(map, atoms::form_overhead_bytes())?,
         max_header_bytes: MAX_HEADER_BYTES,
         upload_timeout: UPLOAD_TIMEOUT,
-        max_uploads: MAX_UPLOADS,
+        max_uploads: decode::field(map, atoms::max_uploads())?,
         max_streams: MAX_STREAMS,
         retry_after_s: RETRY_AFTER_S,
         endpoints,

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustler::{Atom, Binary, Encoder, Env, NifResult, OwnedEnv, Resource, ResourceArc, Term};
 use tidepool_errors::Reason;
-use tidepool_records::{Key, Record, Records, StoreError};
+use tidepool_records::{Key, MostOfEach, Record, Records, StoreError};
 
 use super::change::change;
+use crate::terms::decode::List;
 use crate::terms::{atoms, encode};
 
 /// Records in use. Dropping them waits for nothing: the thread that writes closes what it has.
@@ -138,6 +139,12 @@ fn record_heads<'a>(
     })
 }
 
+/// `{:ok, [class]}`, or an error.
+#[rustler::nif(schedule = "DirtyIo")]
+fn record_classes<'a>(env: Env<'a>, records: &'a RecordsHandle, after: String, limit: usize) -> Term<'a> {
+    answer(env, records.0.classes(&after, limit.min(MOST)), |classes| (atoms::ok(), classes))
+}
+
 /// `{:ok, records, bytes}` of a namespace, or an error; 0 bytes when they are not to be counted.
 #[rustler::nif(schedule = "DirtyIo")]
 fn records_usage<'a>(env: Env<'a>, records: &'a RecordsHandle, namespace: String, with_bytes: bool) -> Term<'a> {
@@ -146,8 +153,15 @@ fn records_usage<'a>(env: Env<'a>, records: &'a RecordsHandle, namespace: String
 
 /// `{:ok, [{at, class, name}]}`, or an error.
 #[rustler::nif(schedule = "DirtyIo")]
-fn record_alarms<'a>(env: Env<'a>, records: &'a RecordsHandle, until_ms: i64, limit: usize) -> Term<'a> {
-    answer(env, records.0.alarms(until_ms, limit.min(MOST)), |alarms| {
+fn record_alarms<'a>(
+    env: Env<'a>,
+    records: &'a RecordsHandle,
+    until_ms: i64,
+    each: usize,
+    more: List<(String, usize)>,
+) -> Term<'a> {
+    let more = more.0.into_iter().map(|(namespace, more)| (namespace, more.min(MOST)));
+    answer(env, records.0.alarms(until_ms, &MostOfEach::new(each.min(MOST), more)), |alarms| {
         let due = alarms.into_iter().map(|(at, key)| (at, key.class, key.name));
         (atoms::ok(), due.collect::<Vec<_>>())
     })

@@ -169,6 +169,7 @@ rustler::atoms! {
     lame_duck_ms,
     max_connections,
     max_requests,
+    max_uploads,
     cores,
     json,
     text,

@@ -132,6 +132,12 @@ pub(crate) fn compile_config(map: Term<'_>) -> NifResult<CompileConfig> {
     })
 }
 
+/// The namespace of a function, by its name in a configuration; empty of one that has none, or is not named.
+pub(crate) fn namespace(map: Term<'_>) -> NifResult<String> {
+    let name: Option<&str> = map.map_get(atoms::name()).map_or(Ok(None), |name| name.decode())?;
+    Ok(name.and_then(|name| name.split_once('/')).map_or_else(String::new, |(namespace, _)| namespace.to_owned()))
+}
+
 /// An atom's name; `nil` is none. Absent where the deploy could not say it.
 fn abi(map: Term<'_>) -> NifResult<Option<String>> {
     match map.map_get(atoms::abi()) {

@@ -30,7 +30,7 @@ pub(crate) use self::moving::{export, import};
 pub use self::owner::Owner;
 use self::pool::Pool;
 use self::session::Session;
-use crate::record::{Change, Done, Job, Key, Page, QUEUE, Record, Room, StoreError, Usage, Values};
+use crate::record::{Change, Done, Job, Key, MostOfEach, Page, QUEUE, Record, Room, StoreError, Usage, Values};
 
 /// How long a read may take.
 const READ: Duration = Duration::from_secs(5);
@@ -122,13 +122,17 @@ impl Database {
         self.reading(async |session| read::list(session, class, from, limit).await)
     }
 
+    pub(crate) fn classes(&self, after: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+        self.reading(async |session| read::classes_after(session, after, limit).await)
+    }
+
     pub(crate) fn usage(&self, namespace: &str, with_bytes: bool) -> Result<Usage, StoreError> {
         self.reading(async |session| read::usage(session, namespace, with_bytes).await)
     }
 
-    pub(crate) fn alarms(&self, until: i64, limit: usize) -> Result<Vec<(i64, Key)>, StoreError> {
+    pub(crate) fn alarms(&self, until: i64, most: &MostOfEach) -> Result<Vec<(i64, Key)>, StoreError> {
         let owner = self.pool.owner();
-        self.reading(async |session| read::alarms(session, owner, until, limit).await)
+        self.reading(async |session| read::alarms(session, owner, until, most).await)
     }
 
     /// As [`Records::lease`](crate::Records::lease).

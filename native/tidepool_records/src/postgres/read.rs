@@ -10,7 +10,7 @@ use super::owner::Owner;
 use super::schema;
 use super::session::Session;
 use crate::record::{
-    Key, Mark, Page, Record, Row, StoreError, Summary, Usage, Values, chain, classes, value_mark, xor,
+    Key, Mark, MostOfEach, Page, Record, Row, StoreError, Summary, Usage, Values, chain, classes, value_mark, xor,
 };
 
 /// The shard of a key, in the database.
@@ -204,6 +204,13 @@ pub(super) async fn list(session: &Session, class: &str, from: Option<&Key>, lim
     Ok(Page { records, next })
 }
 
+/// Classes after one, `limit` at most.
+pub(super) async fn classes_after(session: &Session, after: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+    let sql = "SELECT DISTINCT class FROM tidepool.record WHERE class > $1 ORDER BY class LIMIT $2";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    session.client.query(sql, &[&after.as_bytes(), &limit]).await?.iter().map(|found| text(found, 0)).collect()
+}
+
 /// What the records of all classes in a namespace have together.
 pub(super) async fn usage(session: &Session, namespace: &str, with_bytes: bool) -> Result<Usage, StoreError> {
     let [first, beyond] = classes(namespace);
@@ -217,15 +224,19 @@ pub(super) async fn usage(session: &Session, namespace: &str, with_bytes: bool) 
     Ok(Usage { records, bytes: bytes.saturating_add(values).cast_unsigned() })
 }
 
-/// Alarms in the owner's shards that are due until then, the earliest first, `limit` at most.
+/// Alarms in the owner's shards that are due until then, the earliest of each namespace first: as many of one as it gets.
 pub(super) async fn alarms(
     session: &Session,
     owner: &Owner,
     until: i64,
-    limit: usize,
+    most: &MostOfEach,
 ) -> Result<Vec<(i64, Key)>, StoreError> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = session.client.query(&session.alarms, &[&until, &owner.node, &owner.incarnation, &limit]).await?;
+    let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let (named, more): (Vec<&[u8]>, Vec<i64>) =
+        most.more.iter().map(|(beginning, more)| (beginning.as_bytes(), number(*more))).unzip();
+    let parameters: [&(dyn ToSql + Sync); 6] =
+        [&until, &owner.node, &owner.incarnation, &number(most.each), &named, &more];
+    let rows = session.client.query(&session.alarms, &parameters).await?;
     rows.iter().map(|found| Ok((found.try_get(0)?, Key::new(text(found, 1)?, text(found, 2)?)))).collect()
 }
 

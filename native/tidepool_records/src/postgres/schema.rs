@@ -37,13 +37,18 @@ CREATE TABLE tidepool.record (
   PRIMARY KEY (shard, class, name)
 ) WITH (fillfactor = 80);
 CREATE INDEX record_class ON tidepool.record (class, shard, name);
-CREATE INDEX record_alarm ON tidepool.record (alarm_at) WHERE alarm_at IS NOT NULL;
 CREATE SEQUENCE tidepool.record_id;
 CREATE TABLE tidepool.image (record bigint, link smallint, bytes bytea NOT NULL, PRIMARY KEY (record, link))
   WITH (fillfactor = 80);
 ALTER TABLE tidepool.image ALTER bytes SET STORAGE EXTERNAL;
 CREATE TABLE tidepool.value (record bigint, key bytea, value bytea NOT NULL, mark bytea NOT NULL, PRIMARY KEY (record, key));
 ";
+
+/// Has the first alarms of a namespace found without a look at those of others. Tables of earlier versions get it when a node starts, and
+/// it is nothing that those would not keep up.
+const TURNS: &str = "
+CREATE INDEX record_turn ON tidepool.record ((substring(class from 1 for position('/'::bytea in class))), alarm_at)
+  WHERE alarm_at IS NOT NULL";
 
 /// Makes the tables, if there are none.
 ///
@@ -53,7 +58,7 @@ pub(super) async fn make(connector: &Connector) -> Result<(), StoreError> {
     let client = connector.connect(STATEMENT_MS).await?;
     client.batch_execute("BEGIN; SET LOCAL lock_timeout = 0").await?;
     client.batch_execute(LOCK).await?;
-    if !there(&client).await? {
+    if !there(&client, "format").await? {
         let schema = client.query("SELECT FROM pg_namespace WHERE nspname = 'tidepool'", &[]).await?;
         if schema.is_empty() {
             client.batch_execute("CREATE SCHEMA tidepool").await?;
@@ -64,15 +69,18 @@ pub(super) async fn make(connector: &Connector) -> Result<(), StoreError> {
         client.execute("INSERT INTO tidepool.format VALUES ($1)", &[&FORMAT]).await?;
     }
     checked(&client).await?;
+    if !there(&client, "record_turn").await? {
+        client.batch_execute(TURNS).await?;
+    }
     client.batch_execute("COMMIT").await?;
     Ok(())
 }
 
-/// Are there tables? Who may not use them may ask.
-async fn there(client: &Client) -> Result<bool, StoreError> {
+/// Is there a table, or an index, of this name? Who may not use it may ask.
+async fn there(client: &Client, name: &str) -> Result<bool, StoreError> {
     let sql = "SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-               WHERE n.nspname = 'tidepool' AND c.relname = 'format'";
-    Ok(!client.query(sql, &[]).await?.is_empty())
+               WHERE n.nspname = 'tidepool' AND c.relname = $1::text";
+    Ok(!client.query(sql, &[&name]).await?.is_empty())
 }
 
 /// Are the tables such as are known here?

@@ -39,6 +39,11 @@ impl Key {
     }
 }
 
+/// What classes of a namespace begin with; nothing where there is none.
+pub(super) fn beginning(namespace: &str) -> String {
+    if namespace.is_empty() { String::new() } else { format!("{namespace}/") }
+}
+
 /// Between which classes those of a namespace are: the first that may be, and the first after all of them.
 pub(crate) fn classes(namespace: &str) -> [String; 2] {
     // What comes after a slash is a nought.

@@ -5,6 +5,7 @@ mod error;
 mod job;
 mod key;
 mod mark;
+mod most;
 mod row;
 
 pub use change::{Change, Heads, Image, MAX_LINKS, Page, Put, Record, Summary, Usage, Values};
@@ -14,4 +15,5 @@ pub(crate) use job::{Job, QUEUE, Room, piled_up};
 pub(crate) use key::classes;
 pub use key::{Key, SHARDS};
 pub(crate) use mark::{Mark, chain, hasher, value as value_mark, xor};
+pub use most::MostOfEach;
 pub(crate) use row::{Row, check, is_refusal};

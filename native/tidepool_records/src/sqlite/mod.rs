@@ -26,7 +26,7 @@ use readers::Readers;
 pub use writer::Told;
 use writer::Writer;
 
-use crate::record::{Change, Done, Heads, Job, Key, Page, QUEUE, Record, Room, StoreError, Usage, Values};
+use crate::record::{Change, Done, Heads, Job, Key, MostOfEach, Page, QUEUE, Record, Room, StoreError, Usage, Values};
 
 /// Records in a file. When it is dropped, its thread writes what waits, closes the file and ends; nobody waits for that, but for who
 /// says [`File::close`].
@@ -133,17 +133,19 @@ impl File {
         self.readers.reading(|connection| read::heads(connection, class, from, limit))
     }
 
+    /// As [`Records::classes`](crate::Records::classes).
+    pub(crate) fn classes(&self, after: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+        self.readers.reading(|connection| read::classes_after(connection, after, limit))
+    }
+
     /// As [`Records::usage`](crate::Records::usage).
     pub(crate) fn usage(&self, namespace: &str, with_bytes: bool) -> Result<Usage, StoreError> {
         self.readers.reading(|connection| read::usage(connection, namespace, with_bytes))
     }
 
-    /// Alarms that are due until then, in ms since 1970, and whose they are; the earliest first, `limit` at most.
-    ///
-    /// # Errors
-    /// When the file can't be read.
-    pub(crate) fn alarms(&self, until: i64, limit: usize) -> Result<Vec<(i64, Key)>, StoreError> {
-        self.readers.reading(|connection| read::alarms(connection, until, limit))
+    /// As [`Records::alarms`](crate::Records::alarms).
+    pub(crate) fn alarms(&self, until: i64, most: &MostOfEach) -> Result<Vec<(i64, Key)>, StoreError> {
+        self.readers.reading(|connection| read::alarms(connection, until, most))
     }
 }
 

@@ -2,9 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
-use super::schema::IMAGES_PER_RECORD;
+use super::schema::{IMAGES_PER_RECORD, NAMESPACE};
 use crate::record::{
-    Heads, Key, Mark, Page, Record, Row, StoreError, Summary, Usage, Values, chain, classes, value_mark, xor,
+    Heads, Key, Mark, MostOfEach, Page, Record, Row, StoreError, Summary, Usage, Values, chain, classes, value_mark,
+    xor,
 };
 
 const COLUMNS: &str = "id, epoch, seq, alarm_at, head, links, chain, bytes, mark";
@@ -180,6 +181,18 @@ pub(super) fn heads(
     Ok(found)
 }
 
+/// Classes after one, `limit` at most. Each is looked for in the index, however many records it has.
+pub(super) fn classes_after(connection: &Connection, after: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+    let mut next = connection.prepare_cached("SELECT class FROM record WHERE class > ? ORDER BY class LIMIT 1")?;
+    let mut found: Vec<String> = Vec::new();
+    while found.len() < limit {
+        let last = found.last().map_or(after, String::as_str);
+        let Some(class) = next.query_row([last], |row| row.get(0)).optional()? else { break };
+        found.push(class);
+    }
+    Ok(found)
+}
+
 /// What the records of all classes in a namespace have together. Without bytes an index has it.
 pub(super) fn usage(connection: &Connection, namespace: &str, with_bytes: bool) -> Result<Usage, StoreError> {
     let bounds = classes(namespace);
@@ -197,11 +210,27 @@ pub(super) fn usage(connection: &Connection, namespace: &str, with_bytes: bool) 
     Ok(Usage { records, bytes: bytes.saturating_add(values) })
 }
 
-/// Alarms that are due until then, the earliest first, `limit` at most.
-pub(super) fn alarms(connection: &Connection, until: i64, limit: usize) -> Result<Vec<(i64, Key)>, StoreError> {
-    let sql = "SELECT alarm_at, class, name FROM record WHERE alarm_at <= ? ORDER BY alarm_at LIMIT ?";
-    let mut select = connection.prepare_cached(sql)?;
-    let rows = select
-        .query_map(params![until, limit], |row| Ok((row.get(0)?, Key { class: row.get(1)?, name: row.get(2)? })))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+/// Alarms that are due until then, the earliest of each namespace first: as many of one as it gets.
+pub(super) fn alarms(connection: &Connection, until: i64, most: &MostOfEach) -> Result<Vec<(i64, Key)>, StoreError> {
+    let next = format!(
+        "SELECT {NAMESPACE} FROM record WHERE alarm_at IS NOT NULL AND {NAMESPACE} >= ? ORDER BY {NAMESPACE} LIMIT 1"
+    );
+    let of_one = format!(
+        "SELECT alarm_at, class, name FROM record WHERE {NAMESPACE} = ? AND alarm_at <= ? ORDER BY alarm_at LIMIT ?"
+    );
+    let (mut next, mut of_one) = (connection.prepare_cached(&next)?, connection.prepare_cached(&of_one)?);
+    let mut found = Vec::new();
+    let mut from = String::new();
+    while let Some(beginning) = next.query_row([&from], |row| row.get::<_, String>(0)).optional()? {
+        let rows = of_one.query_map(params![beginning, until, most.of(&beginning)], |row| {
+            Ok((row.get(0)?, Key { class: row.get(1)?, name: row.get(2)? }))
+        })?;
+        for row in rows {
+            found.push(row?);
+        }
+        // Nothing comes between the two.
+        from = beginning + "\0";
+    }
+    found.sort();
+    Ok(found)
 }

@@ -20,7 +20,6 @@ CREATE TABLE record (
   links INTEGER NOT NULL, chain BLOB, bytes INTEGER NOT NULL, mark BLOB NOT NULL,
   PRIMARY KEY (shard, class, name)
 ) WITHOUT ROWID;
-CREATE INDEX alarm ON record (alarm_at) WHERE alarm_at IS NOT NULL;
 CREATE TABLE image (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
 CREATE TABLE value (
   id INTEGER NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, mark BLOB NOT NULL, PRIMARY KEY (id, key)
@@ -29,9 +28,17 @@ CREATE TABLE next (id INTEGER NOT NULL);
 INSERT INTO next VALUES (1);
 ";
 
-/// Has records of a class found without a look at those of others. Files of earlier versions get it when they are opened, and it is
-/// nothing that those would not keep up.
-const CLASSES: &str = "CREATE INDEX IF NOT EXISTS record_class ON record (class, shard, name)";
+/// What a class begins with that is in a namespace, and nothing of others: `shop/`. Who looks for it says it in these words, as the index
+/// does.
+pub(super) const NAMESPACE: &str = "substr(class, 1, instr(class, '/'))";
+
+/// Have records of a class found without a look at those of others, and the first alarms of a namespace. Files of earlier versions get
+/// them when they are opened, and they are nothing that those would not keep up.
+const INDEXES: &str = "
+CREATE INDEX IF NOT EXISTS record_class ON record (class, shard, name);
+CREATE INDEX IF NOT EXISTS record_turn ON record (substr(class, 1, instr(class, '/')), alarm_at)
+  WHERE alarm_at IS NOT NULL;
+";
 
 /// Opens the file to write to, and makes it if there is none.
 ///
@@ -70,7 +77,7 @@ fn prepared(mut connection: Connection) -> Result<Connection, StoreError> {
         FORMAT => {}
         found => return Err(StoreError::Newer { found, known: FORMAT }),
     }
-    tables.execute_batch(CLASSES)?;
+    tables.execute_batch(INDEXES)?;
     tables.commit()?;
     Ok(connection)
 }

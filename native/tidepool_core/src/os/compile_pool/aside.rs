@@ -3,40 +3,34 @@
 use std::sync::Arc;
 
 use super::queue::{JobQueue, State};
-use super::threads::{NICE, pool, run, spawn};
-
-/// Most jobs that may have stepped aside at once.
-const MAX_ASIDE: usize = 8;
+use super::threads::{NICE, current, run, spawn};
+use super::turns::Owner;
 
 /// A job that has stepped aside; it is back on drop.
-pub(crate) struct Aside(Arc<JobQueue>);
+pub(crate) struct Aside(Arc<JobQueue>, Owner);
 
 /// Starts a thread that serves small modules while the calling job goes on: for jobs whose duration their deployer decides.
 /// `None` outside of a pool's jobs, when too many have stepped aside, and when the system gives no thread.
 pub(crate) fn step_aside() -> Option<Aside> {
-    let shared = pool()?;
-    {
-        let mut state = shared.state();
-        if state.aside >= MAX_ASIDE {
-            return None;
-        }
-        state.aside += 1;
+    let (shared, owner) = current()?;
+    if !shared.state().step_aside(&owner) {
+        return None;
     }
     let serve = |shared: &Arc<JobQueue>| {
         while let Some(job) = shared.next_small(State::is_place_back) {
-            run(shared, job, 1, NICE);
+            run(shared, &job.owner, job.job, 1, NICE);
         }
     };
     if spawn(Arc::clone(&shared), NICE, serve).is_err() {
-        shared.state().aside -= 1;
+        shared.state().not_replaced(&owner);
         return None;
     }
-    Some(Aside(shared))
+    Some(Aside(shared, owner))
 }
 
 impl Drop for Aside {
     fn drop(&mut self) {
-        self.0.state().returned += 1;
+        self.0.state().back(&self.1);
         self.0.changed.notify_all();
     }
 }
@@ -49,32 +43,34 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::super::pool::CompilePool;
+    use super::super::queue::{MAX_ASIDE, MAX_ASIDE_OF_ONE};
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(60);
     const SMALL: usize = 1 << 10;
 
+    /// A job that has stepped aside, and ends when it may.
+    fn aside(pool: &CompilePool, owner: &str) -> mpsc::Sender<()> {
+        let (end, may_end) = mpsc::channel::<()>();
+        let (tell, told) = mpsc::channel();
+        pool.submit(owner, SMALL, move || {
+            let stepped = step_aside();
+            tell.send(stepped.is_some()).unwrap();
+            let _ = may_end.recv();
+        });
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(true));
+        end
+    }
+
     #[test]
     fn small_modules_do_not_wait_for_jobs_that_have_stepped_aside_and_their_threads_go_when_those_are_back() {
         let pool = CompilePool::spawn(1).unwrap();
         let shared = Arc::downgrade(&pool.shared);
-        let (tell, aside) = mpsc::channel();
         // As many as there are threads, and those that have come in their place.
-        let ends: Vec<_> = (0..MAX_ASIDE)
-            .map(|_| {
-                let (end, may_end) = mpsc::channel::<()>();
-                let tell = tell.clone();
-                pool.submit(SMALL, move || {
-                    let stepped = step_aside();
-                    tell.send(stepped.is_some()).unwrap();
-                    let _ = may_end.recv();
-                });
-                assert_eq!(aside.recv_timeout(PATIENCE), Ok(true));
-                end
-            })
-            .collect();
+        let owners = ["shop", "blog"].into_iter().cycle();
+        let ends: Vec<_> = owners.take(MAX_ASIDE).map(|owner| aside(&pool, owner)).collect();
         let (tell, told) = mpsc::channel();
-        pool.submit(SMALL, move || tell.send(step_aside().is_none()).unwrap());
+        pool.submit("mail", SMALL, move || tell.send(step_aside().is_none()).unwrap());
         assert_eq!(told.recv_timeout(PATIENCE), Ok(true), "no more step aside, and others still have a thread");
         drop(ends);
         drop(pool);
@@ -83,5 +79,25 @@ mod tests {
             assert!(Instant::now() < deadline, "a thread is left");
             thread::yield_now();
         }
+    }
+
+    #[test]
+    fn an_owner_whose_jobs_have_stepped_aside_has_no_other_begun_until_one_is_back_and_others_have() {
+        let pool = CompilePool::spawn(1).unwrap();
+        let mut ends: Vec<_> = (0..MAX_ASIDE_OF_ONE).map(|_| aside(&pool, "shop")).collect();
+        let (tell, told) = mpsc::channel();
+        for owner in ["shop", "shop", "blog", "blog"] {
+            let tell = tell.clone();
+            pool.submit(owner, SMALL, move || tell.send(owner).unwrap());
+        }
+        pool.submit_brought("shop", SMALL, || ());
+        assert_eq!([told.recv_timeout(PATIENCE), told.recv_timeout(PATIENCE)], [Ok("blog"), Ok("blog")]);
+        let (background, told_background) = mpsc::channel();
+        pool.submit_background(move || background.send(()).unwrap());
+        assert_eq!(told_background.recv_timeout(PATIENCE), Ok(()), "what may not begin holds up nothing");
+        assert_eq!(pool.queued(), 3);
+        assert!(told.try_recv().is_err());
+        ends.pop();
+        assert_eq!([told.recv_timeout(PATIENCE), told.recv_timeout(PATIENCE)], [Ok("shop"), Ok("shop")]);
     }
 }

@@ -3,8 +3,9 @@
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
-use super::queue::{Job, JobQueue, State};
+use super::queue::{JobQueue, State};
 use super::threads::{BACKGROUND_NICE, NICE, run, spawn};
+use super::turns::{Owner, Waiting};
 
 /// The queue and its threads. Jobs that were handed in are run, even when the pool is dropped meanwhile.
 pub struct CompilePool {
@@ -29,28 +30,30 @@ impl CompilePool {
         }
         pool.thread(NICE, |shared| {
             while let Some(job) = shared.next_small(State::is_over) {
-                run(shared, job, 1, NICE);
+                run(shared, &job.owner, job.job, 1, NICE);
                 shared.changed.notify_all();
             }
         })?;
         pool.thread(BACKGROUND_NICE, move |shared| {
+            let owner = Owner::from("");
             while let Some(job) = shared.next_background() {
-                run(shared, job, threads, BACKGROUND_NICE);
+                run(shared, &owner, job, threads, BACKGROUND_NICE);
             }
         })?;
         Ok(pool)
     }
 
-    /// Queues `job`, which compiles a module of `module_bytes`. It runs once, on a thread of the pool, within which
-    /// rayon's work goes to the threads that the job was given. What it unwinds with is dropped.
-    pub fn submit(&self, module_bytes: usize, job: impl FnOnce() + Send + 'static) {
-        self.shared.state().push(Instant::now(), module_bytes, Box::new(job));
+    /// Queues `job`, which compiles a module of `module_bytes`, among those of its `owner`: the namespace of its function, or the empty
+    /// text. It runs once, on a thread of the pool, within which rayon's work goes to the threads that the job was given. What it
+    /// unwinds with is dropped.
+    pub fn submit(&self, owner: &str, module_bytes: usize, job: impl FnOnce() + Send + 'static) {
+        self.shared.state().push(Instant::now(), owner, module_bytes, Box::new(job));
         self.shared.changed.notify_all();
     }
 
-    /// Queues `job`, which compiles a module that a guest has brought: others overtake it, but not for good.
-    pub fn submit_brought(&self, module_bytes: usize, job: impl FnOnce() + Send + 'static) {
-        self.shared.state().brought.push_back((module_bytes, Box::new(job)));
+    /// Queues `job`, which compiles a module that a guest of `owner` has brought: others overtake it, but not for good.
+    pub fn submit_brought(&self, owner: &str, module_bytes: usize, job: impl FnOnce() + Send + 'static) {
+        self.shared.state().push_brought(Instant::now(), owner, module_bytes, Box::new(job));
         self.shared.changed.notify_all();
     }
 
@@ -64,7 +67,7 @@ impl CompilePool {
     #[must_use]
     pub fn queued(&self) -> usize {
         let state = self.shared.state();
-        state.waiting() + state.brought.len()
+        state.jobs.len() + state.brought.len()
     }
 
     fn thread(&self, nice: i32, work: impl FnOnce(&Arc<JobQueue>) + Send + 'static) -> std::io::Result<()> {
@@ -73,8 +76,8 @@ impl CompilePool {
 }
 
 /// Runs a job on `threads` of the pool's threads, then frees them.
-fn do_one(shared: &Arc<JobQueue>, job: Job, threads: usize) {
-    run(shared, job, threads, NICE);
+fn do_one(shared: &Arc<JobQueue>, job: Waiting, threads: usize) {
+    run(shared, &job.owner, job.job, threads, NICE);
     shared.state().free += threads;
     shared.changed.notify_all();
 }
@@ -94,6 +97,7 @@ mod tests {
     use std::time::Duration;
 
     use super::super::queue::{OVERTAKES_BROUGHT, PATIENCE_PER_KIB};
+    use super::super::turns::Job;
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(60);
@@ -109,7 +113,7 @@ mod tests {
     fn hold(pool: &CompilePool, module_bytes: usize) -> Held {
         let (runs, running) = mpsc::channel();
         let (end, may_end) = mpsc::channel::<()>();
-        pool.submit(module_bytes, move || {
+        pool.submit("", module_bytes, move || {
             runs.send(()).unwrap();
             // Ends when the test does, too.
             let _ = may_end.recv();
@@ -157,13 +161,13 @@ mod tests {
         let now = Instant::now();
         let patience = PATIENCE_PER_KIB * u32::try_from(LARGE >> 10).unwrap();
         let second = Duration::from_secs(1);
-        state.push(now, LARGE, job("large"));
-        state.push(now + second, LARGE, job("large, later"));
-        state.push(now + second, SMALL, job("small"));
-        state.push(now + second, SMALL, job("small, second"));
-        state.push(now + patience + second / 2, SMALL, job("small, too late"));
-        while let Some((job, _is_brought)) = state.pop() {
-            job();
+        state.push(now, "", LARGE, job("large"));
+        state.push(now + second, "", LARGE, job("large, later"));
+        state.push(now + second, "", SMALL, job("small"));
+        state.push(now + second, "", SMALL, job("small, second"));
+        state.push(now + patience + second / 2, "", SMALL, job("small, too late"));
+        while let Some((waiting, _is_brought)) = state.pop() {
+            (waiting.job)();
         }
         let order: Vec<&str> = order.try_iter().collect();
         assert_eq!(order, ["small", "small, second", "large", "small, too late", "large, later"]);
@@ -175,21 +179,36 @@ mod tests {
         let mut state = State::new(1);
         let now = Instant::now();
         for _ in 0..1_000 {
-            state.brought.push_back((LARGE, job("brought")));
+            state.push_brought(now, "", LARGE, job("brought"));
         }
         for _ in 0..OVERTAKES_BROUGHT {
-            state.push(now, SMALL, job("small"));
-            state.push(now, LARGE, job("large"));
+            state.push(now, "", SMALL, job("small"));
+            state.push(now, "", LARGE, job("large"));
         }
         for _ in 0..2 * OVERTAKES_BROUGHT + 3 {
-            state.pop().unwrap().0();
+            (state.pop().unwrap().0.job)();
         }
         let order: Vec<&str> = order.try_iter().collect();
         assert_eq!(
             order,
             ["small", "small", "small", "small", "brought", "large", "large", "large", "large", "brought", "brought"]
         );
-        assert_eq!((state.waiting(), state.brought.len()), (0, 997));
+        assert_eq!((state.jobs.len(), state.brought.len()), (0, 997));
+    }
+
+    #[test]
+    fn modules_of_an_owner_wait_for_no_more_of_another_than_they_are_whether_deployed_or_brought() {
+        for brought in [false, true] {
+            let (job, order) = telling();
+            let (mut state, now) = (State::new(1), Instant::now());
+            let push = if brought { State::push_brought } else { State::push };
+            (0..100).for_each(|_| push(&mut state, now, "shop", LARGE, job("shop")));
+            (0..2).for_each(|_| push(&mut state, now + PATIENCE, "blog", LARGE, job("blog")));
+            for _ in 0..6 {
+                (state.pop().unwrap().0.job)();
+            }
+            assert_eq!(order.try_iter().collect::<Vec<_>>(), ["shop", "blog", "shop", "blog", "shop", "shop"]);
+        }
     }
 
     #[test]
@@ -198,7 +217,7 @@ mod tests {
         let (tell, told) = mpsc::channel();
         let threads = |module_bytes| {
             let tell = tell.clone();
-            pool.submit(module_bytes, move || tell.send(rayon::current_num_threads()).unwrap());
+            pool.submit("", module_bytes, move || tell.send(rayon::current_num_threads()).unwrap());
         };
         threads(LARGE);
         assert_eq!(told.recv_timeout(PATIENCE), Ok(3));
@@ -225,7 +244,7 @@ mod tests {
         let before = nice();
         for module_bytes in [SMALL, LARGE] {
             let (tell, told) = mpsc::channel();
-            pool.submit(module_bytes, move || tell.send((nice(), rayon::broadcast(|_| nice()))).unwrap());
+            pool.submit("", module_bytes, move || tell.send((nice(), rayon::broadcast(|_| nice()))).unwrap());
             let (job, workers) = told.recv_timeout(PATIENCE).unwrap();
             assert_eq!(job, NICE);
             assert!(workers.iter().all(|worker| *worker == NICE));
@@ -277,8 +296,8 @@ mod tests {
     fn a_job_that_panics_takes_no_thread_along() {
         let pool = CompilePool::spawn(1).unwrap();
         for _ in 0..3 {
-            pool.submit(LARGE, || panic!("on purpose"));
-            pool.submit(SMALL, || panic!("on purpose"));
+            pool.submit("", LARGE, || panic!("on purpose"));
+            pool.submit("", SMALL, || panic!("on purpose"));
         }
         drop(hold_all(&pool));
     }
@@ -291,7 +310,7 @@ mod tests {
         let (tell, told) = mpsc::channel();
         for _ in 0..5 {
             let tell = tell.clone();
-            pool.submit(LARGE, move || tell.send(()).unwrap());
+            pool.submit("", LARGE, move || tell.send(()).unwrap());
         }
         drop(pool);
         drop(held);

@@ -1,44 +1,44 @@
-//! Jobs that wait for a thread, by when they are due.
+//! What the threads of a pool share: jobs that wait, and those that have stepped aside.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Up to this size a module takes some 100 ms at most, and the thread for small ones may compile it.
-pub(crate) const SMALL_BYTES: usize = 256 << 10;
-/// How long a job may be overtaken for each KiB of its module: some five times as long as compiling it takes.
+use super::turns::{Job, Owner, Sizes, Turns, Waiting};
+
+/// How long a job may be overtaken by others of its owner for each KiB of its module: some five times as long as compiling it takes.
 pub(super) const PATIENCE_PER_KIB: Duration = Duration::from_millis(4);
 
 /// How many other jobs overtake the first one of those for modules that guests have brought.
 pub(super) const OVERTAKES_BROUGHT: usize = 4;
+
+/// Most jobs that may have stepped aside at once.
+pub(super) const MAX_ASIDE: usize = 8;
+/// While so many of one owner have, no other job of it begins.
+pub(super) const MAX_ASIDE_OF_ONE: usize = MAX_ASIDE / 2;
 
 pub(super) struct JobQueue {
     pub(super) state: Mutex<State>,
     pub(super) changed: Condvar,
 }
 
+#[derive(Default)]
 pub(super) struct State {
-    pub(super) small: ByDueTime,
-    pub(super) large: ByDueTime,
-    /// For modules that guests have brought, with their sizes. However many there are, they keep no other job from its turn, or from
-    /// threads, but one in so many turns.
-    pub(super) brought: VecDeque<(usize, Job)>,
+    pub(super) jobs: Turns,
+    /// For modules that guests have brought. However many there are, they keep no other job from its turn, or from threads, but one in
+    /// so many turns.
+    pub(super) brought: Turns,
     /// Other jobs that have overtaken the first of those.
     pub(super) overtook: usize,
     pub(super) background: VecDeque<Job>,
-    /// Jobs that have come so far: breaks ties of due times.
-    pub(super) count: u64,
     /// Threads without a job.
     pub(super) free: usize,
-    /// Jobs that have stepped aside, and threads in the place of those that are back.
-    pub(super) aside: usize,
+    /// Jobs that have stepped aside, by whose they are, and threads in the place of those that are back.
+    aside: BTreeMap<Owner, usize>,
+    places: usize,
     pub(super) returned: usize,
     pub(super) stop: bool,
 }
-
-/// By due time.
-pub(super) type ByDueTime = BTreeMap<(Instant, u64), Job>;
-pub(super) type Job = Box<dyn FnOnce() + Send>;
 
 impl JobQueue {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -47,18 +47,18 @@ impl JobQueue {
     }
 
     /// The next job, and how many threads it gets; `None` when the pool is gone and no job is left.
-    pub(super) fn next(&self) -> Option<(Job, usize)> {
+    pub(super) fn next(&self) -> Option<(Waiting, usize)> {
         let mut state = self.state();
         loop {
             if state.free > 0
                 && let Some(job) = state.pop()
             {
                 let (job, is_brought) = job;
-                let threads = if is_brought { 1 } else { (state.free / (1 + state.waiting())).max(1) };
+                let threads = if is_brought { 1 } else { (state.free / (1 + state.jobs.len())).max(1) };
                 state.free -= threads;
                 return Some((job, threads));
             }
-            if state.stop && state.waiting() == 0 && state.brought.is_empty() {
+            if state.stop && state.jobs.is_empty(Sizes::All) && state.brought.is_empty(Sizes::All) {
                 return None;
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -66,31 +66,27 @@ impl JobQueue {
     }
 
     /// A small job, until `is_over`.
-    pub(super) fn next_small(&self, is_over: fn(&mut State) -> bool) -> Option<Job> {
+    pub(super) fn next_small(&self, is_over: fn(&mut State) -> bool) -> Option<Waiting> {
         let mut state = self.state();
         loop {
             if is_over(&mut state) {
                 return None;
             }
-            if let Some((_due, job)) = state.small.pop_first() {
-                return Some(job);
-            }
-            let is_small = state.brought.front().is_some_and(|(bytes, _job)| *bytes <= SMALL_BYTES);
-            if is_small && let Some((_bytes, job)) = state.brought.pop_front() {
+            if let Some(job) = state.pop_small() {
                 return Some(job);
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// The next background job, when no other waits; `None` when the pool is gone.
+    /// The next background job, when no other waits that may begin; `None` when the pool is gone.
     pub(super) fn next_background(&self) -> Option<Job> {
         let mut state = self.state();
         loop {
             if state.stop {
                 return None;
             }
-            if state.waiting() == 0
+            if state.jobs.next_due(Sizes::All, may_begin(&state.aside)).is_none()
                 && let Some(job) = state.background.pop_front()
             {
                 return Some(job);
@@ -100,55 +96,82 @@ impl JobQueue {
     }
 }
 
+/// May a job of this owner begin? Those that step aside hold a thread until they do.
+fn may_begin(aside: &BTreeMap<Owner, usize>) -> impl Fn(&str) -> bool {
+    move |owner| aside.get(owner).is_none_or(|aside| *aside < MAX_ASIDE_OF_ONE)
+}
+
 impl State {
     /// No jobs yet, and this many threads.
     pub(super) fn new(threads: usize) -> Self {
-        State {
-            small: ByDueTime::new(),
-            large: ByDueTime::new(),
-            brought: VecDeque::new(),
-            overtook: 0,
-            background: VecDeque::new(),
-            count: 0,
-            free: threads,
-            aside: 0,
-            returned: 0,
-            stop: false,
-        }
+        State { free: threads, ..State::default() }
     }
 
     pub(super) fn is_over(&mut self) -> bool {
-        self.stop && self.small.is_empty()
+        self.stop && self.jobs.is_empty(Sizes::Small)
     }
 
-    pub(super) fn waiting(&self) -> usize {
-        self.small.len() + self.large.len()
-    }
-
-    pub(super) fn push(&mut self, now: Instant, module_bytes: usize, job: Job) {
+    pub(super) fn push(&mut self, now: Instant, owner: &str, module_bytes: usize, job: Job) {
         let kib = u32::try_from(module_bytes >> 10).unwrap_or(u32::MAX);
         let due = now + PATIENCE_PER_KIB.saturating_mul(kib);
-        let queue = if module_bytes <= SMALL_BYTES { &mut self.small } else { &mut self.large };
-        queue.insert((due, self.count), job);
-        self.count += 1;
+        self.jobs.push(due, Waiting { owner: Arc::from(owner), module_bytes, job });
+    }
+
+    /// Jobs for modules that guests have brought go in the order in which they come.
+    pub(super) fn push_brought(&mut self, now: Instant, owner: &str, module_bytes: usize, job: Job) {
+        self.brought.push(now, Waiting { owner: Arc::from(owner), module_bytes, job });
     }
 
     /// The next job, and whether it is for a module that a guest has brought.
-    pub(super) fn pop(&mut self) -> Option<(Job, bool)> {
-        let is_turn = self.overtook >= OVERTAKES_BROUGHT || self.small.is_empty() && self.large.is_empty();
-        if is_turn && let Some((_bytes, job)) = self.brought.pop_front() {
+    pub(super) fn pop(&mut self) -> Option<(Waiting, bool)> {
+        let Self { jobs, brought, aside, .. } = self;
+        let may_begin = may_begin(aside);
+        let is_turn = self.overtook >= OVERTAKES_BROUGHT || jobs.next_due(Sizes::All, &may_begin).is_none();
+        if is_turn && let Some(job) = brought.pop(Sizes::All, &may_begin) {
             self.overtook = 0;
             return Some((job, true));
         }
-        self.overtook = if self.brought.is_empty() { 0 } else { self.overtook.saturating_add(1) };
-        let small = self.small.first_key_value().map(|(due, _)| *due);
-        let large = self.large.first_key_value().map(|(due, _)| *due);
-        let queue = match (small, large) {
-            (Some(small), Some(large)) if large < small => &mut self.large,
-            (None, _) => &mut self.large,
-            _ => &mut self.small,
-        };
-        queue.pop_first().map(|(_due, job)| (job, false))
+        let job = jobs.pop(Sizes::All, &may_begin)?;
+        self.overtook = if brought.is_empty(Sizes::All) { 0 } else { self.overtook.saturating_add(1) };
+        Some((job, false))
+    }
+
+    /// The next job for a small module: of those that guests have brought when there is no other.
+    fn pop_small(&mut self) -> Option<Waiting> {
+        let Self { jobs, brought, aside, .. } = self;
+        let may_begin = may_begin(aside);
+        jobs.pop(Sizes::Small, &may_begin).or_else(|| brought.pop(Sizes::Small, &may_begin))
+    }
+
+    /// A job of this owner steps aside; `false` when too many have.
+    pub(super) fn step_aside(&mut self, owner: &Owner) -> bool {
+        let may = self.places < MAX_ASIDE;
+        if may {
+            self.places += 1;
+            *self.aside.entry(Arc::clone(owner)).or_default() += 1;
+        }
+        may
+    }
+
+    /// A job of this owner is back; a thread that serves in the place of one is to end.
+    pub(super) fn back(&mut self, owner: &Owner) {
+        self.returned += 1;
+        self.not_aside(owner);
+    }
+
+    /// There was no thread to serve in the place of a job of this owner.
+    pub(super) fn not_replaced(&mut self, owner: &Owner) {
+        self.places -= 1;
+        self.not_aside(owner);
+    }
+
+    fn not_aside(&mut self, owner: &Owner) {
+        let left = self.aside.get(owner).map_or(0, |aside| aside.saturating_sub(1));
+        if left == 0 {
+            self.aside.remove(owner);
+        } else {
+            self.aside.insert(Arc::clone(owner), left);
+        }
     }
 
     /// Whether a thread that serves in the place of a job ends: one ends for each job that is back.
@@ -156,7 +179,7 @@ impl State {
         let back = self.returned > 0;
         if back {
             self.returned -= 1;
-            self.aside -= 1;
+            self.places -= 1;
         }
         back
     }

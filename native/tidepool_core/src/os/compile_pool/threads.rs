@@ -7,7 +7,8 @@ use std::thread;
 
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
-use super::queue::{Job, JobQueue};
+use super::queue::JobQueue;
+use super::turns::{Job, Owner};
 
 /// A thread of this niceness gets a quarter of a busy core (a weight of 335 to 1024), and any thread that wakes up preempts
 /// it. A higher one changes nothing for calls, and on busy cores a deploy then takes minutes.
@@ -16,13 +17,13 @@ pub(super) const NICE: i32 = 5;
 pub(super) const BACKGROUND_NICE: i32 = 10;
 
 thread_local! {
-    /// The pool whose job this thread does.
-    static POOL: RefCell<Option<Arc<JobQueue>>> = const { RefCell::new(None) };
+    /// The pool whose job this thread does, and whose that is.
+    static CURRENT: RefCell<Option<(Arc<JobQueue>, Owner)>> = const { RefCell::new(None) };
 }
 
-/// The pool whose job the calling thread does.
-pub(super) fn pool() -> Option<Arc<JobQueue>> {
-    POOL.with_borrow(Option::clone)
+/// The pool whose job the calling thread does, and whose that is.
+pub(super) fn current() -> Option<(Arc<JobQueue>, Owner)> {
+    CURRENT.with_borrow(Option::clone)
 }
 
 // Never joined: the pool may be dropped by the last job, on its own thread.
@@ -38,10 +39,10 @@ pub(super) fn spawn(
     Ok(())
 }
 
-/// Runs `job` with `threads` threads of its own for rayon's work.
-pub(super) fn run(shared: &Arc<JobQueue>, job: Job, threads: usize, nice: i32) {
-    let pool = Arc::clone(shared);
-    let job = move || within(pool, job);
+/// Runs `job` of this owner with `threads` threads of its own for rayon's work.
+pub(super) fn run(shared: &Arc<JobQueue>, owner: &Owner, job: Job, threads: usize, nice: i32) {
+    let current = (Arc::clone(shared), Arc::clone(owner));
+    let job = move || within(current, job);
     // A job reports its own outcome, even when it unwinds.
     let caught = AssertUnwindSafe(|| match workers(threads, nice) {
         Ok(workers) => workers.install(job),
@@ -65,9 +66,9 @@ fn lower_priority(nice: i32) {
     let _ = rustix::process::setpriority_process(None, nice);
 }
 
-/// Does `job` as one of `pool`.
-fn within(pool: Arc<JobQueue>, job: Job) {
-    POOL.set(Some(pool));
+/// Does `job` as one of a pool's.
+fn within(current: (Arc<JobQueue>, Owner), job: Job) {
+    CURRENT.set(Some(current));
     // Forgotten when the job unwinds, too: the thread may be one that stays.
     let _forget = Forget;
     job();
@@ -78,6 +79,6 @@ struct Forget;
 
 impl Drop for Forget {
     fn drop(&mut self) {
-        POOL.set(None);
+        CURRENT.set(None);
     }
 }

@@ -171,6 +171,43 @@ fn the_oldest_recordings_go_when_there_is_no_room_of_the_function_or_of_the_node
 }
 
 #[test]
+fn a_namespace_with_many_recordings_pushes_out_its_own_and_none_of_another() {
+    let studio = Studio { node: Node::small(), folder: Folder::new() };
+    let (node_bytes, function_bytes) = (128 << 10, 64 << 10);
+    studio.node.runtime.open_recordings(&studio.folder.0, node_bytes, function_bytes).unwrap();
+    let module = studio.module(&guest(ECHO), false);
+    let named = |name: &str| {
+        let config = FunctionConfig { name: name.into(), record: Some(all()), ..settings::function_config() };
+        Arc::new(module.function(config).unwrap())
+    };
+    let blog = named("blog/post");
+    (0..8).for_each(|_| drop(call(&blog, "fib", &[9; 1_000]).unwrap_err()));
+    let keeper = studio.keeper();
+    let kept = || keeper.list(Some("blog/post"), 99).unwrap().len();
+    assert_eq!(kept(), 8);
+    let many: Vec<_> = (0..20).map(|number| named(&format!("shop/{number}"))).collect();
+    for round in 0..5 {
+        for function in &many {
+            (0..4).for_each(|_| drop(call(function, "fib", &[9; 1_000]).unwrap_err()));
+        }
+        assert_eq!(kept(), 8, "in round {round}");
+    }
+    // Nor does one go for some that are too large to be kept.
+    (0..8).for_each(|_| drop(call(&many[0], "fib", &vec![b'x'; 32 << 10]).unwrap_err()));
+    assert_eq!(kept(), 8);
+    // And what the other has more than its half is what goes for its sake.
+    let posts: Vec<_> = (0..20).map(|number| named(&format!("blog/{number}"))).collect();
+    for function in posts.iter().cycle().take(100) {
+        call(function, "fib", &[9; 1_000]).unwrap_err();
+    }
+    let listed = keeper.list(None, 999).unwrap();
+    let [shop, blog] = ["shop/", "blog/"].map(|namespace| {
+        listed.iter().filter(|one| one.head.as_ref().is_some_and(|head| head.name.starts_with(namespace))).count()
+    });
+    assert!(shop <= 2 * blog && blog <= 2 * shop && shop + blog > 20, "{shop} and {blog}");
+}
+
+#[test]
 fn recordings_are_for_whom_the_node_runs_as_alone() {
     let (studio, _function) = three(WARM);
     assert_eq!(mode(&studio.folder.0), 0o700);

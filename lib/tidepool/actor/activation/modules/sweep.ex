@@ -1,0 +1,68 @@
+defmodule Tidepool.Actor.Activation.Modules.Sweep do
+  @moduledoc """
+  Which modules among the records of a node no stored actor names. All heads of actors are read for that, in parts, and nothing of their
+  images.
+  """
+
+  alias Tidepool.Actor.Journal
+  alias Tidepool.Actor.Journal.Record
+  alias Tidepool.Native
+
+  # Records of modules are of no class.
+  @class ""
+  @page 1_000
+
+  @doc "The hashes of all modules that are kept."
+  @spec kept(Native.records()) :: {:ok, [String.t()]} | Native.record_failure()
+  def kept(records), do: pages(&Native.list_records(records, @class, &1, @page), [], &[elem(&1, 0) | &2])
+
+  @doc """
+  Those of `modules` that no stored actor names. What was handed to the records before this is asked for is among them. One record that
+  can't be read may name any module.
+  """
+  @spec unnamed(Native.records(), [String.t()]) :: {:ok, [String.t()]} | :unknown | Native.record_failure()
+  def unnamed(_records, []), do: {:ok, []}
+
+  def unnamed(records, modules) do
+    # Changes are made in their order: when this one, of a record that there is not, is over, those before it are.
+    _nothing = Journal.commit(records, @class, "", {:erase, 1})
+    with {:ok, left} <- classes(records, "", MapSet.new(modules)), do: {:ok, MapSet.to_list(left)}
+  catch
+    :unknown -> :unknown
+  end
+
+  defp classes(records, last, left) do
+    with {:ok, [_one | _others] = classes} <- Native.record_classes(records, last, @page),
+         {:ok, left} <- each(classes, left, &unnamed_by(records, &1, &2)) do
+      classes(records, List.last(classes), left)
+    else
+      {:ok, []} -> {:ok, left}
+      failure -> failure
+    end
+  end
+
+  defp each(classes, left, look) do
+    Enum.reduce_while(classes, {:ok, left}, fn class, {:ok, left} ->
+      with {:ok, left} <- look.(class, left), do: {:cont, {:ok, left}}, else: (failure -> {:halt, failure})
+    end)
+  end
+
+  defp unnamed_by(records, class, left),
+    do: pages(&Native.record_heads(records, class, &1, @page), left, &named(&1, class, &2))
+
+  defp named({_name, nil}, _class, _left), do: throw(:unknown)
+
+  defp named({name, head}, class, left) do
+    case Record.read(head, class, name) do
+      {:ok, %{sha256: sha256}} -> MapSet.delete(left, sha256)
+      {:error, _later_version} -> throw(:unknown)
+    end
+  end
+
+  defp pages(page, sum, add, from \\ nil) do
+    with {:ok, found, next} <- page.(from) do
+      sum = Enum.reduce(found, sum, add)
+      if next, do: pages(page, sum, add, next), else: {:ok, sum}
+    end
+  end
+end

@@ -1,0 +1,27 @@
+//! How much of each namespace is read at a time.
+
+use std::collections::HashMap;
+
+use super::key::beginning;
+
+/// How many records of each namespace are wanted: of all as many, and of some more.
+#[derive(Debug, Clone, Default)]
+pub struct MostOfEach {
+    pub(crate) each: usize,
+    /// By what classes of the namespace begin with.
+    pub(crate) more: HashMap<String, usize>,
+}
+
+impl MostOfEach {
+    /// `each` of every namespace, and so many more of these; the empty text is for classes without a namespace.
+    #[must_use]
+    pub fn new(each: usize, more: impl IntoIterator<Item = (String, usize)>) -> Self {
+        let more = more.into_iter().map(|(namespace, more)| (beginning(&namespace), more));
+        MostOfEach { each, more: more.collect() }
+    }
+
+    /// How many of the namespace whose classes begin so.
+    pub(crate) fn of(&self, beginning: &str) -> usize {
+        self.each.saturating_add(self.more.get(beginning).copied().unwrap_or(0))
+    }
+}
