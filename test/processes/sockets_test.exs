@@ -207,12 +207,19 @@ defmodule Tidepool.Processes.SocketsTest do
     env = %{"ROOTS" => pem(:Certificate, root)}
     arguments = ["dial-tls", "localhost", "#{port}", "hello"]
 
-    for grants <- [["tls:connect:localhost:#{port}"], ["tls:connect:*:*"], ["tcp:connect:127.0.0.1:*", "dns"]] do
+    local = "tls:connect:127.0.0.0/8:#{port}"
+
+    for grants <- [["tls:connect:localhost:#{port}", local], ["tls:connect:*:*"], ["tcp:connect:127.0.0.1:*", "dns"]] do
       task = serve.()
       program!(arguments, grants, env: env)
       assert outcome!() == {"got", "you said hello"}
       assert Task.await(task, @patience) == :ok
     end
+
+    # A name leads to no address of this machine by itself.
+    program!(arguments, ["tls:connect:localhost:#{port}"], env: env)
+    assert {"failed:", text} = outcome!()
+    assert text =~ "not granted tls:connect:127.0.0.1:#{port}:" or text =~ "not granted tls:connect:[::1]:#{port}:"
 
     # The usual roots don't know it.
     task = serve.()

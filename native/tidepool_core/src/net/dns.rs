@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::access::Access;
 use super::error::{MAX_NAME_BYTES, NetError};
+use super::special::is_public;
 use crate::base::grants::{Direction, Protocol, Wanted};
 
 /// Most addresses of a name.
@@ -26,8 +27,8 @@ pub(crate) async fn resolve(access: &Access, text: &str) -> Result<Vec<SocketAdd
     lookup(access, name, port.parse().map_err(|_| NetError::name(text))?).await
 }
 
-/// The addresses of a host that a program may connect to by this protocol: by TLS all, when it is granted the name. Else it has to be
-/// granted each address, and that the name is looked up.
+/// The addresses of a host that a program may connect to by this protocol: by TLS all of the internet, when it is granted the name. Each
+/// other one it has to be granted, and without the name that this is looked up, too.
 ///
 /// # Errors
 /// As of [`resolve`].
@@ -43,16 +44,17 @@ pub(super) async fn granted(
         return Ok(vec![granted(SocketAddr::new(ip, port))?]);
     }
     // Without TLS nothing proves that an answer is the host's.
-    let by_name = if protocol == Protocol::Tls { access.check(Wanted::Name(host, port)).err() } else { None };
-    if protocol == Protocol::Tls && by_name.is_none() {
-        return lookup(access, host, port).await;
+    let by_name = (protocol == Protocol::Tls).then(|| access.check(Wanted::Name(host, port)));
+    let is_named = matches!(by_name, Some(Ok(())));
+    let mut denied = by_name.and_then(Result::err);
+    if !is_named && let Err(dns) = access.check(Wanted::Dns) {
+        return Err(denied.unwrap_or(dns));
     }
-    if let Err(denied) = access.check(Wanted::Dns) {
-        return Err(by_name.unwrap_or(denied));
-    }
-    let (mut all, mut denied) = (Vec::new(), by_name);
+    let mut all = Vec::new();
     for address in lookup(access, host, port).await? {
-        match granted(address) {
+        // Whoever has a name says where it leads: to this machine, or to what is behind it, it has to be granted.
+        let allowed = if is_named && is_public(address.ip()) { Ok(address) } else { granted(address) };
+        match allowed {
             Ok(address) => all.push(address),
             Err(error) => {
                 denied.get_or_insert(error);

@@ -11,6 +11,7 @@ pub(crate) mod http;
 mod quota;
 mod reactor;
 pub(crate) mod ready;
+mod special;
 pub(crate) mod stream;
 pub(crate) mod tcp;
 pub(crate) mod tls;
