@@ -997,6 +997,13 @@ defmodule Tidepool.Native do
           {certificates :: binary, key :: binary, [{name :: String.t(), certificates :: binary, key :: binary}],
            clients :: binary | nil}
 
+  @doc """
+  What of the further certificates of an identity can't be used, or not for all of their hosts: what their files are called, and
+  why. The edge goes on without these. An error says why nothing can be used.
+  """
+  @spec http_unfit(identity) :: {:ok, [{name :: String.t(), message :: String.t()}]} | {:error, message :: binary}
+  def http_unfit(_identity), do: :erlang.nif_error(:not_loaded)
+
   @doc "Has connections that are still to come see these certificates; an edge that speaks no TLS goes on without."
   @spec http_identify(server, identity) :: :ok | {:error, message :: binary}
   def http_identify(_server, _identity), do: :erlang.nif_error(:not_loaded)

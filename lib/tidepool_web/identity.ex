@@ -11,19 +11,39 @@ defmodule TidepoolWeb.Identity do
   # Those of a folder, which are all read when one of them changes.
   @most_certificates 10_000
 
-  @doc "What is in the files; `nil` for settings without a certificate. An error names the setting."
-  @spec read(Tidepool.Config.t()) :: {:ok, Native.identity() | nil} | {:error, message :: String.t()}
-  def read(%{tls_cert: nil}), do: {:ok, nil}
+  @typedoc "What of the folder is left out, and why: a sentence each."
+  @type left_out :: [String.t()]
 
-  def read(config) do
+  @doc """
+  What is in the files; `nil` for settings without a certificate. An error names the setting. A certificate of the folder that can't be
+  used is left out, or is the one that was `before` in its place, so that those of other hosts go on.
+  """
+  @spec read(Tidepool.Config.t(), before :: Native.identity() | nil) ::
+          {:ok, Native.identity() | nil, left_out} | {:error, message :: String.t()}
+  def read(config, before \\ nil)
+  def read(%{tls_cert: nil}, _before), do: {:ok, nil, []}
+
+  def read(config, before) do
     with {:ok, cert} <- file(:tls_cert, config.tls_cert),
          {:ok, key} <- file(:tls_key, config.tls_key),
-         {:ok, named} <- named(config.tls_certs),
          {:ok, clients} <- if(config.tls_clients, do: file(:tls_clients, config.tls_clients), else: {:ok, nil}),
-         do: {:ok, {cert, key, named, clients}}
+         {:ok, named, unread} <- named(config.tls_certs),
+         {:ok, unfit} <- Native.http_unfit({cert, key, named, clients}) do
+      left_out = unread ++ unfit
+      {:ok, {cert, key, whole(named, left_out, before), clients}, Enum.map(left_out, &elem(&1, 1))}
+    end
   end
 
-  defp named(nil), do: {:ok, []}
+  # What could be used before goes on in the place of what can't be now.
+  defp whole(named, left_out, before) do
+    left_out = Map.new(left_out)
+    before = if before, do: elem(before, 2), else: []
+    used = Enum.reject(named, fn {name, _cert, _key} -> is_map_key(left_out, name) end)
+    Enum.sort(used ++ for({name, _cert, _key} = pair <- before, is_map_key(left_out, name), do: pair))
+  end
+
+  # Those that can be read, and why the others can't.
+  defp named(nil), do: {:ok, [], []}
 
   defp named(folder) do
     case names(folder) do
@@ -34,7 +54,8 @@ defmodule TidepoolWeb.Identity do
         {:error, "tls_certs: #{folder} has more than #{@most_certificates} certificates"}
 
       {:ok, names} ->
-        with {:ok, read} <- each(names, &pair(folder, &1)), do: {:ok, Enum.reverse(read)}
+        read = for name <- names, do: {name, pair(folder, name)}
+        {:ok, for({_name, {:ok, pair}} <- read, do: pair), for({name, {:error, message}} <- read, do: {name, message})}
     end
   end
 
@@ -48,15 +69,6 @@ defmodule TidepoolWeb.Identity do
     with {:ok, cert} <- file(:tls_certs, Path.join(folder, name <> ".crt")),
          {:ok, key} <- file(:tls_certs, Path.join(folder, name <> ".key")),
          do: {:ok, {name, cert, key}}
-  end
-
-  defp each(names, read) do
-    Enum.reduce_while(names, {:ok, []}, fn name, {:ok, before} ->
-      case read.(name) do
-        {:ok, one} -> {:cont, {:ok, [one | before]}}
-        error -> {:halt, error}
-      end
-    end)
   end
 
   defp file(setting, path) do
@@ -85,7 +97,11 @@ defmodule TidepoolWeb.Identity do
     end
   end
 
+  # By this process, and not by the VM's one for files: there may be many.
   defp stamp(path) do
-    with {:ok, stat} <- File.stat(path, time: :posix), do: {stat.inode, stat.size, stat.mtime, stat.ctime}
+    with {:ok, info} <- :file.read_file_info(path, [:raw, time: :posix]) do
+      stat = File.Stat.from_record(info)
+      {stat.inode, stat.size, stat.mtime, stat.ctime}
+    end
   end
 end

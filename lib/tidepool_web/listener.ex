@@ -84,11 +84,12 @@ defmodule TidepoolWeb.Listener do
     Process.flag(:trap_exit, true)
     stop_predecessor()
 
-    with {:ok, identity} <- Identity.read(config),
+    with {:ok, identity, left_out} <- Identity.read(config),
          settings = config |> native(endpoints, Engine.machine()) |> Map.put(:tls, identity),
          dispatchers = Enum.map(dispatchers, &Process.whereis/1),
          {:ok, server, port} <- Native.http_start(Engine.runtime(), settings, dispatchers),
          {:ok, sites, sites_port} <- start_sites(config, settings, dispatchers) do
+      for message <- left_out, do: Logger.error("a certificate is left out: #{message}")
       servers = [server | List.wrap(sites)]
       :persistent_term.put(__MODULE__, servers)
       Tokens.serve(server)

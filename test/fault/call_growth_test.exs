@@ -2,7 +2,7 @@ defmodule Tidepool.Fault.CallGrowthTest do
   # What docs/growth.md says of each thing that grows by calls, with callers of a namespace that take it all.
   use Tidepool.Case
 
-  alias Tidepool.{FaultClient, Growth, GrowthTable, Neighbours, Peer}
+  alias Tidepool.{FaultClient, Growth, GrowthTable, Neighbours, Origin, Peer}
 
   @quota 64 * 1024 * 1024
   # What is beside what is counted: pages of the VM's allocators, threads, bodies of requests that were not collected yet.
@@ -17,7 +17,7 @@ defmodule Tidepool.Fault.CallGrowthTest do
 
   setup_all do
     quotas = "tenant/memory=#{@quota},tenant/instances=#{@instances},tenant/queue=#{@queue}"
-    node = Peer.start!(server: true, namespaces: quotas)
+    node = Peer.start!(server: true, namespaces: quotas, net: ["tcp:connect:127.0.0.1:*"])
     patient = [time: 600_000, cpu_time: 60_000]
 
     for {language, module, limits} <- [
@@ -26,9 +26,10 @@ defmodule Tidepool.Fault.CallGrowthTest do
           {"component", "hoard", [memory: 16 * 1024 * 1024]},
           {"wat", "wasi_stdout_flood", [reply: 32 * 1024 * 1024]},
           {"rust", "http", []},
+          {"rust", "vowels", [total_memory: 4 * 1024 * 1024]},
           {"wat", "huge_error", [memory: 64 * 1024 * 1024]}
         ],
-        do: Peer.deploy!(node, language, module, name: "tenant/#{module}", limits: patient ++ limits)
+        do: Peer.deploy!(node, language, module, [name: "tenant/#{module}", limits: patient ++ limits] ++ net(module))
 
     Peer.deploy!(node, "rust", "hello_world", name: "others/hello")
     %{node: node, port: Peer.call(node, TidepoolWeb.Listener, :port, [])}
@@ -79,6 +80,11 @@ defmodule Tidepool.Fault.CallGrowthTest do
     end
 
     fn -> :ok end
+  end
+
+  defp drive("bodies of requests" <> _of_plugins, "the call ends: limit `total_memory`", context) do
+    large = Origin.start!(fn socket, _head -> Origin.say(socket, String.duplicate("x", 6_000_000)) end)
+    all_end(context, "vowels", "fetches", "http://127.0.0.1:#{large}/", ["total_memory"])
   end
 
   defp drive("what programs print as their reply", "the call ends: limit `reply`, or `total_memory`", context),
@@ -146,6 +152,9 @@ defmodule Tidepool.Fault.CallGrowthTest do
       {:error, _no_json} -> body
     end
   end
+
+  defp net("vowels"), do: [net: ["tcp:connect:127.0.0.1:*"]]
+  defp net(_module), do: []
 
   defp names(context),
     do: for(%{name: "tenant/" <> _rest = name} <- Peer.call(context.node, Tidepool, :list, []), do: name)

@@ -150,6 +150,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     http_finish: [:stream],
     http_read: [:body],
     http_identify: [:server, :identity],
+    http_unfit: [:identity],
     http_grant: [:server, :list],
     http_drain: [:server, :number],
     http_stats: [:server],

@@ -180,6 +180,48 @@ defmodule TidepoolWeb.TlsTest do
     assert shown(node, ~c"shop.example") == shop[:cert]
   end
 
+  test "a certificate of tls_certs that can't be used is left out and told, and no other host's is", context do
+    certs = Path.join(context.folder, "mixed")
+    File.mkdir_p!(certs)
+    put = fn name, content -> File.write!(Path.join(certs, name), content) end
+    {cert, key} = identity(server_of([~c"good.example"]))
+    {nameless, nameless_key} = certificates(iPAddress: <<127, 0, 0, 1>>) |> elem(0) |> identity()
+    good = server_of([~c"good.example", ~c"also.example"])
+    show(certs, good, {"a_good.crt", "a_good.key"})
+    put.("keyless.crt", cert)
+    put.("nameless.crt", nameless)
+    put.("nameless.key", nameless_key)
+    put.("none.crt", "nothing")
+    put.("none.key", key)
+    put.("strange.crt", cert)
+    put.("strange.key", nameless_key)
+    put.("twice.crt", cert)
+    put.("twice.key", key)
+    put.("unkeyed.crt", cert)
+    put.("unkeyed.key", "nothing")
+    node = start!(context, tls_certs: certs)
+    for host <- [~c"good.example", ~c"also.example"], do: assert(shown(node, host) == good[:cert])
+    assert shown(node, ~c"else.example") == context.server[:cert]
+
+    Peer.call(node.peer, LogWatch, :collect, [])
+    told = fn -> for {:error, text} <- Peer.call(node.peer, LogWatch, :collected, []), do: text end
+    # One that is replaced by rubbish goes on as it was, and others are replaced.
+    put.("a_good.crt", "nothing")
+    show(certs, server_of([~c"new.example"]), {"keyless.crt", "keyless.key"})
+    assert eventually(fn -> shown(node, ~c"new.example") != context.server[:cert] end, @patience)
+    assert shown(node, ~c"good.example") == good[:cert]
+    lines = Enum.join(told.(), "\n")
+
+    for sentence <- [
+          "tls_certs: a_good.crt: there is no certificate in PEM",
+          "tls_certs: nameless.crt: the certificate has no name of a host",
+          "tls_certs: none.crt: there is no certificate in PEM",
+          "tls_certs: strange.crt and tls_certs: strange.key can't be used",
+          "tls_certs: unkeyed.key: there is no private key in PEM"
+        ],
+        do: assert(lines =~ sentence)
+  end
+
   test "with tls_clients a client without a certificate of theirs gets nothing", context do
     known = Path.join(context.folder, "clients.pem")
     # What vouches for the client is what the server was told to trust.
@@ -254,50 +296,12 @@ defmodule TidepoolWeb.TlsTest do
 
     absent = Path.join(context.folder, "absent.pem")
 
-    # Folders of certificates, each with something wrong.
-    folder = fn name, files ->
-      folder = Path.join(context.folder, name)
-      File.mkdir_p!(folder)
-      for {file, from} <- files, do: File.cp!(from, Path.join(folder, file))
-      folder
-    end
-
-    {nameless, nameless_key} = certificates(iPAddress: <<127, 0, 0, 1>>) |> elem(0) |> identity()
-    show(context.folder, context.server, {"named.crt", "named.key"})
-    [named, named_key] = for file <- ["named.crt", "named.key"], do: Path.join(context.folder, file)
-
-    [nameless, nameless_key] =
-      for {name, content} <- [{"nameless.pem", nameless}, {"nameless_key.pem", nameless_key}] do
-        path = Path.join(context.folder, name)
-        File.write!(path, content)
-        path
-      end
-
-    keyless = folder.("keyless", [{"a.crt", named}])
-    unkeyed = folder.("unkeyed", [{"a.crt", named}, {"a.key", none}])
-    strange = folder.("strange", [{"a.crt", named}, {"a.key", other_key}])
-    unnamed = folder.("unnamed", [{"a.crt", nameless}, {"a.key", nameless_key}])
-
-    twice =
-      folder.(
-        "twice",
-        for(name <- ["a", "b"], {kind, from} <- [crt: named, key: named_key], do: {"#{name}.#{kind}", from})
-      )
-
     for {settings, sentence} <- [
           {[tls_cert: cert], "set tls_key, too"},
           {[tls_key: key], "set tls_cert, too"},
           {[tls_clients: cert], "set tls_cert and tls_key, too"},
           {[tls_certs: context.folder], "tls_certs is for an edge that speaks TLS: set tls_cert and tls_key, too"},
           {[tls_cert: cert, tls_key: key, tls_certs: absent], "tls_certs: #{absent} can't be read: no such file"},
-          {[tls_cert: cert, tls_key: key, tls_certs: keyless],
-           "tls_certs: #{keyless}/a.key can't be read: no such file"},
-          {[tls_cert: cert, tls_key: key, tls_certs: unkeyed], "tls_certs: a.key: there is no private key in PEM"},
-          {[tls_cert: cert, tls_key: key, tls_certs: strange], "tls_certs: a.crt and tls_certs: a.key can't be used"},
-          {[tls_cert: cert, tls_key: key, tls_certs: unnamed],
-           "tls_certs: a.crt: the certificate has no name of a host"},
-          {[tls_cert: cert, tls_key: key, tls_certs: twice],
-           "tls_certs: b.crt: the certificate is for localhost, as another is"},
           {[tls_cert: absent, tls_key: key], "tls_cert: #{absent} can't be read: no such file"},
           {[tls_cert: cert, tls_key: context.folder], "tls_key: #{context.folder} is no file of PEM"},
           {[tls_cert: none, tls_key: key], "tls_cert: there is no certificate in PEM"},

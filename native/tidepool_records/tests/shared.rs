@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
-use support::postgres::{Server, execute, server};
+use support::postgres::{Server, answers, execute, server};
 use support::{commit, commit_all, lease, open, shared};
 use tidepool_records::{Answer, Ask, Change, Image, Key, MostOfEach, NodeLease, Owner, Put, Records, StoreError};
 
@@ -52,6 +52,26 @@ fn renewed(records: &Records, lease_ms: u32) -> Vec<NodeLease> {
     match lease(records, Ask::Renew(lease_ms)) {
         Ok(Answer::Nodes(nodes)) => nodes,
         other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn tables_without_the_index_of_turns_or_with_a_part_of_it_get_it_while_a_node_uses_them() {
+    const WHOLE: &str = "SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+                         WHERE c.relname = 'record_turn' AND i.indisvalid";
+    let url = server().database();
+    drop(leased(&url, "a", 1, LONG_MS));
+    assert!(answers(&url, WHOLE));
+    let without = "DROP INDEX tidepool.record_turn";
+    // What is left of one that could not be made.
+    let part = "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'tidepool.record_turn'::regclass";
+    for (incarnation, damage) in [(2, without), (3, part)] {
+        execute(&url, damage);
+        let node = leased(&url, "a", incarnation, LONG_MS);
+        while !answers(&url, WHOLE) {
+            std::thread::sleep(PAUSE);
+        }
+        assert!(claim(&node, &Key::new("c", "n")).is_some());
     }
 }
 

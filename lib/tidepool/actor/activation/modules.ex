@@ -192,7 +192,8 @@ defmodule Tidepool.Actor.Activation.Modules do
     sweeping = %{
       monitor: monitor,
       began: now(),
-      asked: MapSet.new(),
+      # A process that ends while it is looked for has stored its actor behind that.
+      asked: state.users |> Map.values() |> MapSet.new(),
       timed?: from == nil,
       waiting: List.wrap(from)
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::held::Held;
 use super::node::{Node, Places};
 use super::sockets::Sockets;
+use crate::abi::contract::Form;
 use crate::abi::slots::State;
 use crate::base::error::CallError;
 use crate::base::limits::{Limit, Limits};
@@ -26,6 +27,9 @@ use crate::recording::taped::Whence;
 use crate::slice::inline_estimate::InlineEstimate;
 use crate::store::context::FunctionContext;
 use crate::store::host_channel::{CallRef, HostChannel};
+
+/// From this size on arguments of a component are counted where they are kept.
+const LARGE_PAYLOAD_BYTES: usize = 32 << 10;
 
 /// A call of a function.
 pub(crate) type Call = CallRef<Arc<Target>>;
@@ -118,7 +122,21 @@ impl Target {
     /// [`CallError::Limit`] when it is too large; the call is over then, and counted.
     pub(crate) fn admit_payload(&self, bytes: usize) -> Result<(), CallError> {
         let allowed = self.limits().payload_bytes;
-        if Limits::fits(bytes, allowed) { Ok(()) } else { Err(self.exceeded(Limit::Payload, allowed)) }
+        if !Limits::fits(bytes, allowed) {
+            return Err(self.exceeded(Limit::Payload, allowed));
+        }
+        self.have_idle_go(bytes);
+        Ok(())
+    }
+
+    /// Has idle instances go where there is no room for what large arguments of a component take. Whether that was enough is seen when
+    /// they are held.
+    fn have_idle_go(&self, payload_bytes: usize) {
+        if payload_bytes > LARGE_PAYLOAD_BYTES && matches!(self.module.abi.form, Form::Component(_)) {
+            let bytes = u64::try_from(payload_bytes).unwrap_or(u64::MAX).saturating_mul(2);
+            let _enough = self.namespace.as_ref().is_none_or(|namespace| namespace.make_room(bytes).is_ok())
+                && self.node.make_room(bytes);
+        }
     }
 
     /// Whether a call may begin, for all that its namespace has had of late.

@@ -28,12 +28,13 @@ impl HostShare {
         held
     }
 
-    /// Makes it enough for so many bytes in all, in steps that double; `false` when there is no room for them.
-    pub(crate) fn grow_to(&mut self, bytes: usize) -> bool {
+    /// Makes it enough for so many bytes in all, of which there will be `most`, in steps that double; `false` when there is no room for
+    /// them.
+    pub(crate) fn grow_to(&mut self, bytes: usize, most: usize) -> bool {
         if bytes <= self.held.max(FREE_BYTES) {
             return true;
         }
-        let more = bytes.saturating_mul(2).saturating_sub(self.held);
+        let more = bytes.saturating_mul(2).min(most.max(bytes)).saturating_sub(self.held);
         let held = self.function.hold_on_host(more);
         if held {
             self.held += more;

@@ -11,8 +11,9 @@ use crate::store::context::FunctionContext;
 /// What an element of a table takes.
 const ELEMENT_BYTES: usize = 8;
 
-/// What the tables of an instance may take before they count as memory: those of compilers have fewer elements.
-const FREE_TABLE_BYTES: usize = 64 << 10;
+/// What the tables of an instance may take before they count as memory: as much as the largest table of the default limit, so that
+/// instances begin with none that count.
+const FREE_TABLE_BYTES: usize = 512 << 10;
 
 /// Holds an instance to its memory and table limits.
 pub(crate) struct Meter {
@@ -125,11 +126,15 @@ impl ResourceLimiter for Meter {
         Ok(true)
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         let fits = u32::try_from(desired).is_ok_and(|desired| desired <= self.table_elements);
         if !fits {
             self.denied = Some(Limit::Table);
             return Ok(false);
+        }
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            // The engine refuses it, by the table's own limit.
+            return Ok(true);
         }
         let grown = desired.saturating_sub(current).saturating_mul(ELEMENT_BYTES);
         let all = self.table_bytes.saturating_add(grown);

@@ -103,7 +103,7 @@ fn a_table_grows_to_its_limit_and_not_an_element_further() {
 #[test]
 fn tables_that_are_larger_than_those_of_compilers_count_as_memory_of_the_function() {
     let node = Node::small();
-    let (elements, uncounted) = (60_000, 8_192);
+    let (elements, uncounted) = (90_000, 65_536);
     let all = PAGE + 8 * (elements as u64 - uncounted);
     let at = |total_memory_bytes| {
         with(&node, &grower(1, 0), Limits { table_elements: 100_000, total_memory_bytes, ..limits() })
@@ -111,6 +111,22 @@ fn tables_that_are_larger_than_those_of_compilers_count_as_memory_of_the_functio
     assert_eq!(grow(&at(all), 0, elements), Ok(Vec::new()));
     let outcome = grow(&at(all - 1), 0, elements);
     assert!(over(&outcome, Limit::TotalMemory, all - 1), "{outcome:?}");
+    node.assert_empty();
+}
+
+#[test]
+fn a_table_that_its_own_maximum_keeps_from_growing_takes_nothing_of_the_function() {
+    let node = Node::small();
+    let tries = wat(r#"(module
+          (memory (export "memory") 1)
+          (table $table 0 10 funcref)
+          (func (export "__guest_call") (param $left i32) (param i32) (result i32)
+            (loop $again
+              (if (i32.ge_s (table.grow $table (ref.null func) (i32.const 90000)) (i32.const 0)) (then (unreachable)))
+              (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+            (memory.grow (i32.const 1))))"#);
+    let limits = Limits { table_elements: 100_000, total_memory_bytes: 2 * PAGE, ..limits() };
+    assert_eq!(call(&with(&node, &tries, limits), &"x".repeat(1_000), b""), Ok(Vec::new()));
     node.assert_empty();
 }
 

@@ -79,7 +79,7 @@ impl Certificates {
         Certificates { general: Arc::new(general), named: HashMap::new() }
     }
 
-    /// Has `key` shown for the names that its certificate has; `setting` says where that is.
+    /// Has `key` shown for the names that its certificate has and no other; `setting` says where that is.
     ///
     /// # Errors
     /// `TlsError::NoName` for a certificate without any, `TlsError::Twice` for one with a name that another has.
@@ -87,15 +87,16 @@ impl Certificates {
         let names = names(&key).filter(|names| !names.is_empty());
         let names = names.ok_or_else(|| TlsError::NoName { setting: setting.to_owned() })?;
         let key = Arc::new(key);
+        let mut added = Ok(());
         for name in names {
-            let other = self.named.insert(name.clone(), Arc::clone(&key));
+            let shown = self.named.entry(name.clone()).or_insert_with(|| Arc::clone(&key));
             // One certificate may have a name twice.
-            if other.is_some_and(|other| !Arc::ptr_eq(&other, &key)) {
+            if !Arc::ptr_eq(shown, &key) {
                 let name = if name.starts_with('.') { format!("*{name}") } else { name };
-                return Err(TlsError::Twice { setting: setting.to_owned(), name });
+                added = Err(TlsError::Twice { setting: setting.to_owned(), name });
             }
         }
-        Ok(())
+        added
     }
 
     /// That of a host, whose name is in any case. A wildcard stands for one label (RFC 6125, 6.4.3), and comes after whole names.

@@ -34,22 +34,26 @@ impl std::fmt::Debug for Identity {
 
 impl Identity {
     /// Of a server: its certificate, with those between it and one that clients know, and its key. Clients that ask for a host that
-    /// one of `named` is for get that. With `clients`, certificates as well, each client has to have one that one of these vouches
-    /// for. All are PEM.
+    /// one of `named` is for get that; why one can't be used, or not for all of its hosts, is said beside its name, and all others are.
+    /// With `clients`, certificates as well, each client has to have one that one of these vouches for. All are PEM.
     ///
     /// # Errors
-    /// Why they can't be used: see [`TlsError`].
+    /// Why the others can't be used: see [`TlsError`].
     pub fn from_pem(
         certificates: &[u8],
         key: &[u8],
         named: &[NamedPem<'_>],
         clients: Option<&[u8]>,
-    ) -> Result<Self, TlsError> {
+    ) -> Result<(Self, Vec<(String, TlsError)>), TlsError> {
         let provider = Arc::new(ring::default_provider());
         let mut shown = Certificates::new(certified((certificates, CERT), (key, KEY), &provider)?);
+        let mut unfit = Vec::new();
         for NamedPem { name, certificates, key } in named {
             let [certificate_of, key_of] = ["crt", "key"].map(|kind| format!("{NAMED}: {name}.{kind}"));
-            shown.add(&certificate_of, certified((certificates, &certificate_of), (key, &key_of), &provider)?)?;
+            let certified = certified((certificates, &certificate_of), (key, &key_of), &provider);
+            if let Err(error) = certified.and_then(|certified| shown.add(&certificate_of, certified)) {
+                unfit.push(((*name).to_owned(), error));
+            }
         }
         let builder =
             ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
@@ -66,7 +70,7 @@ impl Identity {
         };
         let mut config = builder.with_cert_resolver(Arc::new(shown));
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
-        Ok(Identity(Arc::new(config)))
+        Ok((Identity(Arc::new(config)), unfit))
     }
 }
 

@@ -107,7 +107,24 @@ fn scope(name: &str) -> NifResult<Scope> {
 /// Certificates of the server and their key, more of them with the names of their files, and certificates for those of clients.
 type Pem<'a> = (Binary<'a>, Binary<'a>, List<(String, Binary<'a>, Binary<'a>)>, Option<Binary<'a>>);
 
-fn identity_of((certificates, key, named, clients): Pem<'_>) -> Result<Identity, TlsError> {
+/// What of an identity's further certificates can't be used, or not for all of their hosts: `{:ok, [{name, message}]}`, or
+/// `{:error, message}` where nothing can be.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn http_unfit<'a>(env: Env<'a>, identity: Pem<'a>) -> Term<'a> {
+    match checked(identity) {
+        Ok((_identity, unfit)) => {
+            let unfit = unfit.into_iter().map(|(name, error)| (name, error.to_string()));
+            (atoms::ok(), unfit.collect::<Vec<_>>()).encode(env)
+        }
+        Err(error) => (atoms::error(), error.to_string()).encode(env),
+    }
+}
+
+fn identity_of(identity: Pem<'_>) -> Result<Identity, TlsError> {
+    checked(identity).map(|(identity, _unfit)| identity)
+}
+
+fn checked((certificates, key, named, clients): Pem<'_>) -> Result<(Identity, Vec<(String, TlsError)>), TlsError> {
     let named = named.0.iter().map(|(name, certificates, key)| NamedPem { name, certificates, key });
     Identity::from_pem(&certificates, &key, &named.collect::<Vec<_>>(), clients.as_deref())
 }

@@ -44,11 +44,14 @@ ALTER TABLE tidepool.image ALTER bytes SET STORAGE EXTERNAL;
 CREATE TABLE tidepool.value (record bigint, key bytea, value bytea NOT NULL, mark bytea NOT NULL, PRIMARY KEY (record, key));
 ";
 
-/// Has the first alarms of a namespace found without a look at those of others. Tables of earlier versions get it when a node starts, and
-/// it is nothing that those would not keep up.
-const TURNS: &str = "
-CREATE INDEX record_turn ON tidepool.record ((substring(class from 1 for position('/'::bytea in class))), alarm_at)
+/// Has the first alarms of a namespace found without a look at those of others. Tables of earlier versions get it once a node has started,
+/// and it is nothing that those would not keep up.
+const TURN: &str =
+    "record_turn ON tidepool.record ((substring(class from 1 for position('/'::bytea in class))), alarm_at)
   WHERE alarm_at IS NOT NULL";
+
+/// Who adds an index to tables that are in use holds this lock.
+const ADDING: &str = "SELECT pg_try_advisory_lock(7593466210231743)";
 
 /// Makes the tables, if there are none.
 ///
@@ -64,15 +67,37 @@ pub(super) async fn make(connector: &Connector) -> Result<(), StoreError> {
             client.batch_execute("CREATE SCHEMA tidepool").await?;
         }
         client.batch_execute(TABLES).await?;
+        client.batch_execute(&format!("CREATE INDEX {TURN}")).await?;
         let shards = format!("INSERT INTO tidepool.shard SELECT id, 0 FROM generate_series(0, {}) id", SHARDS - 1);
         client.batch_execute(&shards).await?;
         client.execute("INSERT INTO tidepool.format VALUES ($1)", &[&FORMAT]).await?;
     }
     checked(&client).await?;
-    if !there(&client, "record_turn").await? {
-        client.batch_execute(TURNS).await?;
-    }
+    let is_indexed = is_indexed(&client).await?;
     client.batch_execute("COMMIT").await?;
+    if !is_indexed {
+        tokio::spawn(async move { drop(index(&client).await) });
+    }
+    Ok(())
+}
+
+/// Is the index of turns there, and whole?
+async fn is_indexed(client: &Client) -> Result<bool, StoreError> {
+    let sql =
+        "SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE n.nspname = 'tidepool' AND c.relname = 'record_turn' AND i.indisvalid";
+    Ok(!client.query(sql, &[]).await?.is_empty())
+}
+
+/// Adds it to tables that are in use, however large they are: nobody waits for that. Until it is there the first alarms are found by a
+/// look at more of them; where it can't be made, as the tables are another user's, the next start tries again.
+async fn index(client: &Client) -> Result<(), StoreError> {
+    if client.query_one(ADDING, &[]).await?.try_get(0)? {
+        client.batch_execute("SET statement_timeout = 0").await?;
+        // One that could not be made whole.
+        client.batch_execute("DROP INDEX CONCURRENTLY IF EXISTS tidepool.record_turn").await?;
+        client.batch_execute(&format!("CREATE INDEX CONCURRENTLY {TURN}")).await?;
+    }
     Ok(())
 }
 

@@ -76,10 +76,19 @@ pub(crate) fn server() -> &'static Server {
 
 /// Has statements executed that answer nothing.
 pub(crate) fn execute(url: &str, sql: &str) {
+    with(url, async |client| client.batch_execute(sql).await.unwrap());
+}
+
+/// Does a query answer a row?
+pub(crate) fn answers(url: &str, sql: &str) -> bool {
+    with(url, async |client| !client.query(sql, &[]).await.unwrap().is_empty())
+}
+
+fn with<T>(url: &str, ask: impl AsyncFnOnce(tokio_postgres::Client) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(async move { drop(connection.await) });
-        client.batch_execute(sql).await.unwrap();
-    });
+        ask(client).await
+    })
 }

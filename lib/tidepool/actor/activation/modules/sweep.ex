@@ -25,8 +25,14 @@ defmodule Tidepool.Actor.Activation.Modules.Sweep do
 
   def unnamed(records, modules) do
     # Changes are made in their order: when this one, of a record that there is not, is over, those before it are.
-    _nothing = Journal.commit(records, @class, "", {:erase, 1})
-    with {:ok, left} <- classes(records, "", MapSet.new(modules)), do: {:ok, MapSet.to_list(left)}
+    with false <- match?({:error, :overloaded, _message}, Journal.commit(records, @class, "", {:erase, 1})),
+         {:ok, left} <- classes(records, "", MapSet.new(modules)) do
+      {:ok, MapSet.to_list(left)}
+    else
+      # What others have handed in may not be done.
+      true -> :unknown
+      failure -> failure
+    end
   catch
     :unknown -> :unknown
   end

@@ -178,7 +178,7 @@ async fn dynamic(
         // Of a call whose arguments don't fit nothing is taken.
         let (state, kinds) = (store.data(), interface.kinds());
         let mut checking = Checking { state, kinds, seen: HashMap::new(), count: 0 };
-        let (_params, made_bytes) = params(export, arguments, &mut checking)?;
+        let made_bytes = params(export, arguments, &mut checking)?.1;
         if !share.raise_to(made_bytes) {
             return Err(no_room(store));
         }

@@ -105,7 +105,7 @@ async fn http_request(mut caller: Caller<'_, State>, request: u64, body: u64) ->
     // What goes to a server is a copy.
     let mut share = HostShare::new(&store.data().function);
     if let Some(block) = &body {
-        if !share.grow_to(usize::try_from(block.length)?) {
+        if !share.raise_to(usize::try_from(block.length)?) {
             return Err(no_room(&mut store));
         }
         *asked.body_mut() = Full::new(bytes(&mut store, body, u64::MAX).await?.into());
@@ -306,7 +306,7 @@ where
         if length > allowed {
             return Err(Fault::TooLarge);
         }
-        if !share.grow_to(length) {
+        if !share.grow_to(length, allowed) {
             return Err(Fault::NoRoom);
         }
         bytes.extend_from_slice(&piece);

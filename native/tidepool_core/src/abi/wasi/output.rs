@@ -124,12 +124,12 @@ impl Sink {
     fn write(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
         self.bytes += bytes.len();
         if self.keep == Keep::Reply {
-            let free = usize::try_from(self.function.limits.reply_bytes).unwrap_or(usize::MAX) - self.kept.len();
-            if bytes.len() > free {
+            let most = usize::try_from(self.function.limits.reply_bytes).unwrap_or(usize::MAX);
+            if bytes.len() > most.saturating_sub(self.kept.len()) {
                 self.refused = Some(Limit::Reply);
                 return Err("the program wrote more than the reply limit allows");
             }
-            if !self.share.grow_to(self.kept.len() + bytes.len()) {
+            if !self.share.grow_to(self.kept.len() + bytes.len(), most) {
                 self.refused = Some(Limit::TotalMemory);
                 return Err("there is no room for what the program has written");
             }

@@ -23,8 +23,11 @@ pub(crate) fn step_aside() -> Option<Aside> {
     };
     if spawn(Arc::clone(&shared), NICE, serve).is_err() {
         shared.state().not_replaced(&owner);
+        shared.changed.notify_all();
         return None;
     }
+    // Who may begin is another question now.
+    shared.changed.notify_all();
     Some(Aside(shared, owner))
 }
 

@@ -54,7 +54,7 @@ impl JobQueue {
                 && let Some(job) = state.pop()
             {
                 let (job, is_brought) = job;
-                let threads = if is_brought { 1 } else { (state.free / (1 + state.jobs.len())).max(1) };
+                let threads = if is_brought { 1 } else { (state.free / (1 + state.ready())).max(1) };
                 state.free -= threads;
                 return Some((job, threads));
             }
@@ -114,12 +114,17 @@ impl State {
     pub(super) fn push(&mut self, now: Instant, owner: &str, module_bytes: usize, job: Job) {
         let kib = u32::try_from(module_bytes >> 10).unwrap_or(u32::MAX);
         let due = now + PATIENCE_PER_KIB.saturating_mul(kib);
-        self.jobs.push(due, Waiting { owner: Arc::from(owner), module_bytes, job });
+        self.jobs.push(due, Waiting { owner: Arc::from(owner), module_bytes, job }, may_begin(&self.aside));
     }
 
     /// Jobs for modules that guests have brought go in the order in which they come.
     pub(super) fn push_brought(&mut self, now: Instant, owner: &str, module_bytes: usize, job: Job) {
-        self.brought.push(now, Waiting { owner: Arc::from(owner), module_bytes, job });
+        self.brought.push(now, Waiting { owner: Arc::from(owner), module_bytes, job }, may_begin(&self.aside));
+    }
+
+    /// How many jobs wait for a thread alone, but for those of guests.
+    fn ready(&self) -> usize {
+        self.jobs.ready(may_begin(&self.aside))
     }
 
     /// The next job, and whether it is for a module that a guest has brought.
@@ -143,9 +148,9 @@ impl State {
         jobs.pop(Sizes::Small, &may_begin).or_else(|| brought.pop(Sizes::Small, &may_begin))
     }
 
-    /// A job of this owner steps aside; `false` when too many have.
+    /// A job of this owner steps aside; `false` when too many have, of all or of its own.
     pub(super) fn step_aside(&mut self, owner: &Owner) -> bool {
-        let may = self.places < MAX_ASIDE;
+        let may = self.places < MAX_ASIDE && may_begin(&self.aside)(owner);
         if may {
             self.places += 1;
             *self.aside.entry(Arc::clone(owner)).or_default() += 1;
@@ -166,11 +171,16 @@ impl State {
     }
 
     fn not_aside(&mut self, owner: &Owner) {
+        let was_held = !may_begin(&self.aside)(owner);
         let left = self.aside.get(owner).map_or(0, |aside| aside.saturating_sub(1));
         if left == 0 {
             self.aside.remove(owner);
         } else {
             self.aside.insert(Arc::clone(owner), left);
+        }
+        if was_held {
+            self.jobs.release(owner, may_begin(&self.aside));
+            self.brought.release(owner, may_begin(&self.aside));
         }
     }
 

@@ -53,7 +53,11 @@ pub(super) enum Sizes {
 
 impl Line {
     fn is_empty(&self) -> bool {
-        self.small.is_empty() && self.large.is_empty()
+        self.len() == 0
+    }
+
+    fn len(&self) -> usize {
+        self.small.len() + self.large.len()
     }
 
     /// When its first job is due, and whether that is a small one.
@@ -68,8 +72,9 @@ impl Line {
 }
 
 impl Turns {
-    pub(super) fn push(&mut self, due: Instant, waiting: Waiting) {
-        let floor = self.floor();
+    /// One more job; `may` says whose jobs may begin.
+    pub(super) fn push(&mut self, due: Instant, waiting: Waiting, may: impl Fn(&str) -> bool) {
+        let floor = self.floor(may);
         let line = self.lines.entry(Arc::clone(&waiting.owner)).or_default();
         if line.is_empty() {
             line.had = line.had.max(floor.unwrap_or(0));
@@ -86,29 +91,43 @@ impl Turns {
 
     /// The next job of those whose owners `may` have one begun.
     pub(super) fn pop(&mut self, sizes: Sizes, may: impl Fn(&str) -> bool) -> Option<Waiting> {
-        let (owner, _due, is_small) = self.next(sizes, may)?;
+        let (owner, _due, is_small) = self.next(sizes, &may)?;
         let line = self.lines.get_mut(&owner)?;
         let queue = if is_small { &mut line.small } else { &mut line.large };
         let (_due, waiting) = queue.pop_first()?;
         let bytes = u64::try_from(waiting.module_bytes.max(LEAST_BYTES)).unwrap_or(u64::MAX);
         line.had = line.had.saturating_add(bytes);
         // What an owner without jobs has had is kept for as long as it would be behind others with that.
-        let floor = self.floor();
+        let floor = self.floor(may);
         self.lines.retain(|_owner, line| !line.is_empty() || floor.is_some_and(|floor| line.had > floor));
         Some(waiting)
     }
 
+    /// An owner that might have none begun may again: what it has not had meanwhile is not made up for.
+    pub(super) fn release(&mut self, owner: &str, may: impl Fn(&str) -> bool) {
+        let floor = self.floor(|other| other != owner && may(other));
+        if let (Some(line), Some(floor)) = (self.lines.get_mut(owner), floor) {
+            line.had = line.had.max(floor);
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
-        self.lines.values().map(|line| line.small.len() + line.large.len()).sum()
+        self.lines.values().map(Line::len).sum()
+    }
+
+    /// How many jobs wait for a thread alone.
+    pub(super) fn ready(&self, may: impl Fn(&str) -> bool) -> usize {
+        self.lines.iter().filter(|(owner, _line)| may(owner)).map(|(_owner, line)| line.len()).sum()
     }
 
     pub(super) fn is_empty(&self, sizes: Sizes) -> bool {
         self.lines.values().all(|line| line.small.is_empty() && (sizes == Sizes::Small || line.large.is_empty()))
     }
 
-    /// The least that any owner has had whose jobs wait.
-    fn floor(&self) -> Option<u64> {
-        self.lines.values().filter(|line| !line.is_empty()).map(|line| line.had).min()
+    /// The least that any owner has had whose jobs wait and may begin.
+    fn floor(&self, may: impl Fn(&str) -> bool) -> Option<u64> {
+        let waiting = self.lines.iter().filter(|(owner, line)| !line.is_empty() && may(owner));
+        waiting.map(|(_owner, line)| line.had).min()
     }
 
     fn next(&self, sizes: Sizes, may: impl Fn(&str) -> bool) -> Option<(Owner, Due, bool)> {
@@ -132,7 +151,8 @@ mod tests {
     const SMALL: usize = 1 << 10;
 
     fn push(turns: &mut Turns, due: Instant, owner: &str, module_bytes: usize) {
-        turns.push(due, Waiting { owner: owner.into(), module_bytes, job: Box::new(|| ()) });
+        let may = |owner: &str| owner != "held";
+        turns.push(due, Waiting { owner: owner.into(), module_bytes, job: Box::new(|| ()) }, may);
     }
 
     fn order(turns: &mut Turns, sizes: Sizes, most: usize) -> Vec<String> {
@@ -176,6 +196,25 @@ mod tests {
             }
             assert!(one + 1 >= turn && one <= turn + 1, "{one} others in {turn} turns");
         }
+    }
+
+    #[test]
+    fn an_owner_that_may_have_jobs_begun_again_takes_turns_from_then_on_and_has_kept_no_newcomer_ahead() {
+        let (mut turns, now) = (Turns::default(), Instant::now());
+        let not_held = |owner: &str| owner != "held";
+        (0..10).for_each(|_| push(&mut turns, now, "held", SMALL));
+        (0..20).for_each(|_| push(&mut turns, now, "served", SMALL));
+        for _ in 0..10 {
+            assert_eq!(&*turns.pop(Sizes::All, not_held).unwrap().owner, "served");
+        }
+        assert_eq!((turns.len(), turns.ready(not_held)), (20, 10));
+        // Who comes now begins with what those that are served have had, and not with what the other has not.
+        push(&mut turns, now + Duration::from_secs(1), "new", SMALL);
+        assert_eq!(&*turns.pop(Sizes::All, not_held).unwrap().owner, "served");
+        assert_eq!(&*turns.pop(Sizes::All, not_held).unwrap().owner, "new");
+        turns.release("held", not_held);
+        let order = order(&mut turns, Sizes::All, 6);
+        assert_eq!(order.iter().filter(|owner| *owner == "held").count(), 3, "{order:?}");
     }
 
     #[test]

@@ -91,11 +91,11 @@ impl<'a> Conversion<'a> {
 
     /// What all of it takes in the host: values and texts as they came and as the engine has them, and its names.
     pub(in crate::abi::component) fn made_bytes(&self) -> usize {
-        let values = (MAX_MADE - self.values).saturating_add(MAX_BYTES - self.bytes);
-        values
-            .saturating_mul(VALUE_BYTES)
-            .saturating_add(self.texts.saturating_mul(2))
-            .saturating_add(MAX_NAMES - self.names)
+        // Bytes of lists came as they are.
+        let bytes = (MAX_BYTES - self.bytes).saturating_mul(size_of::<Val>() + 1);
+        let values = (MAX_MADE - self.values).saturating_mul(VALUE_BYTES);
+        let names = MAX_NAMES - self.names;
+        values.saturating_add(bytes).saturating_add(self.texts.saturating_mul(2)).saturating_add(names)
     }
 
     /// Counts a name.
