@@ -998,10 +998,11 @@ defmodule Tidepool.Native do
            clients :: binary | nil}
 
   @doc """
-  What of the further certificates of an identity can't be used, or not for all of their hosts: what their files are called, and
-  why. The edge goes on without these. An error says why nothing can be used.
+  What of the further certificates of an identity can't be used, or not for all of their hosts: what their files are called,
+  why, and whether they are used for others. The edge goes on without the rest. An error says why nothing can be used.
   """
-  @spec http_unfit(identity) :: {:ok, [{name :: String.t(), message :: String.t()}]} | {:error, message :: binary}
+  @spec http_unfit(identity) ::
+          {:ok, [{name :: String.t(), message :: String.t(), used? :: boolean}]} | {:error, message :: binary}
   def http_unfit(_identity), do: :erlang.nif_error(:not_loaded)
 
   @doc "Has connections that are still to come see these certificates; an edge that speaks no TLS goes on without."

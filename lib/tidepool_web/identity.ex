@@ -27,23 +27,24 @@ defmodule TidepoolWeb.Identity do
     with {:ok, cert} <- file(:tls_cert, config.tls_cert),
          {:ok, key} <- file(:tls_key, config.tls_key),
          {:ok, clients} <- if(config.tls_clients, do: file(:tls_clients, config.tls_clients), else: {:ok, nil}),
-         {:ok, named, unread} <- named(config.tls_certs),
+         {:ok, named, unread, messages} <- named(config.tls_certs),
          {:ok, unfit} <- Native.http_unfit({cert, key, named, clients}) do
-      left_out = unread ++ unfit
-      {:ok, {cert, key, whole(named, left_out, before), clients}, Enum.map(left_out, &elem(&1, 1))}
+      left_out = unread ++ for {name, _message, false} <- unfit, do: name
+
+      {:ok, {cert, key, whole(named, left_out, before), clients},
+       messages ++ for({_name, message, _used?} <- unfit, do: message)}
     end
   end
 
   # What could be used before goes on in the place of what can't be now.
   defp whole(named, left_out, before) do
-    left_out = Map.new(left_out)
     before = if before, do: elem(before, 2), else: []
-    used = Enum.reject(named, fn {name, _cert, _key} -> is_map_key(left_out, name) end)
-    Enum.sort(used ++ for({name, _cert, _key} = pair <- before, is_map_key(left_out, name), do: pair))
+    used = Enum.reject(named, fn {name, _cert, _key} -> name in left_out end)
+    Enum.sort(used ++ for({name, _cert, _key} = pair <- before, name in left_out, do: pair))
   end
 
   # Those that can be read, and why the others can't.
-  defp named(nil), do: {:ok, [], []}
+  defp named(nil), do: {:ok, [], [], []}
 
   defp named(folder) do
     case names(folder) do
@@ -55,7 +56,9 @@ defmodule TidepoolWeb.Identity do
 
       {:ok, names} ->
         read = for name <- names, do: {name, pair(folder, name)}
-        {:ok, for({_name, {:ok, pair}} <- read, do: pair), for({name, {:error, message}} <- read, do: {name, message})}
+        unread = for {name, {:error, message}} <- read, do: {name, message}
+        {names, messages} = Enum.unzip(unread)
+        {:ok, for({_name, {:ok, pair}} <- read, do: pair), names, messages}
     end
   end
 

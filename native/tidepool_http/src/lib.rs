@@ -38,7 +38,7 @@ pub use backend::intake::{BodyReader, Piece};
 pub use backend::responder::{Answer, Deferral, PendingAnswer, Responder};
 pub use backend::token::{Hash, Scope, Token};
 pub use budget::peers::{Network, NotANetwork, Peer};
-pub use edge::certificates::{NamedPem, TlsError};
+pub use edge::certificates::{NamedPem, TlsError, Unfit};
 pub use edge::config::{Config, ConfigError, Serves};
 pub use edge::endpoint::{BodyRule, Endpoint};
 pub use edge::sessions::Terms;

@@ -134,7 +134,8 @@ impl Target {
     fn have_idle_go(&self, payload_bytes: usize) {
         if payload_bytes > LARGE_PAYLOAD_BYTES && matches!(self.module.abi.form, Form::Component(_)) {
             let bytes = u64::try_from(payload_bytes).unwrap_or(u64::MAX).saturating_mul(2);
-            let _enough = self.namespace.as_ref().is_none_or(|namespace| namespace.make_room(bytes).is_ok())
+            let _enough = bytes <= self.function.host_limit()
+                && self.namespace.as_ref().is_none_or(|namespace| namespace.make_room(bytes).is_ok())
                 && self.node.make_room(bytes);
         }
     }

@@ -20,9 +20,11 @@ impl HostShare {
 
     /// Makes it one of so many bytes, if it is less; `false` when there is no room for them.
     pub(crate) fn raise_to(&mut self, bytes: usize) -> bool {
-        let more = bytes.saturating_sub(self.held.max(FREE_BYTES));
-        let held = more == 0 || self.function.hold_on_host(bytes - self.held);
-        if more > 0 && held {
+        if bytes <= self.held.max(FREE_BYTES) {
+            return true;
+        }
+        let held = self.function.hold_on_host(bytes - self.held);
+        if held {
             self.held = bytes;
         }
         held
@@ -31,15 +33,7 @@ impl HostShare {
     /// Makes it enough for so many bytes in all, of which there will be `most`, in steps that double; `false` when there is no room for
     /// them.
     pub(crate) fn grow_to(&mut self, bytes: usize, most: usize) -> bool {
-        if bytes <= self.held.max(FREE_BYTES) {
-            return true;
-        }
-        let more = bytes.saturating_mul(2).min(most.max(bytes)).saturating_sub(self.held);
-        let held = self.function.hold_on_host(more);
-        if held {
-            self.held += more;
-        }
-        held
+        bytes <= self.held.max(FREE_BYTES) || self.raise_to(bytes.saturating_mul(2).min(most.max(bytes)))
     }
 
     /// Gives it back.

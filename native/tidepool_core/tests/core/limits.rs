@@ -122,7 +122,7 @@ fn a_table_that_its_own_maximum_keeps_from_growing_takes_nothing_of_the_function
           (table $table 0 10 funcref)
           (func (export "__guest_call") (param $left i32) (param i32) (result i32)
             (loop $again
-              (if (i32.ge_s (table.grow $table (ref.null func) (i32.const 90000)) (i32.const 0)) (then (unreachable)))
+              (if (i32.ge_s (table.grow $table (ref.null func) (i32.const 70000)) (i32.const 0)) (then (unreachable)))
               (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
             (memory.grow (i32.const 1))))"#);
     let limits = Limits { table_elements: 100_000, total_memory_bytes: 2 * PAGE, ..limits() };

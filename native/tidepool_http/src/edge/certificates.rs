@@ -65,6 +65,23 @@ pub enum TlsError {
     Unusable(#[from] rustls::Error),
 }
 
+/// A certificate of a folder with which something is wrong.
+#[derive(Debug)]
+pub struct Unfit {
+    /// What its files are called, as [`NamedPem::name`].
+    pub name: String,
+    /// What is wrong.
+    pub error: TlsError,
+}
+
+impl Unfit {
+    /// Is it shown for some of its hosts all the same?
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        matches!(self.error, TlsError::Twice { .. })
+    }
+}
+
 /// Which certificate is shown to whom.
 #[derive(Debug)]
 pub(crate) struct Certificates {

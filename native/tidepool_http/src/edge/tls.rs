@@ -1,6 +1,6 @@
 //! TLS in front of HTTP: who the server says that it is, and whether clients have to say who they are.
 
-use crate::edge::certificates::{Certificates, NamedPem, TlsError, all, certified};
+use crate::edge::certificates::{Certificates, NamedPem, TlsError, Unfit, all, certified};
 use rustls::crypto::ring;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
@@ -34,7 +34,7 @@ impl std::fmt::Debug for Identity {
 
 impl Identity {
     /// Of a server: its certificate, with those between it and one that clients know, and its key. Clients that ask for a host that
-    /// one of `named` is for get that; why one can't be used, or not for all of its hosts, is said beside its name, and all others are.
+    /// one of `named` is for get that; what is wrong with one is said beside it, and all others are used.
     /// With `clients`, certificates as well, each client has to have one that one of these vouches for. All are PEM.
     ///
     /// # Errors
@@ -44,7 +44,7 @@ impl Identity {
         key: &[u8],
         named: &[NamedPem<'_>],
         clients: Option<&[u8]>,
-    ) -> Result<(Self, Vec<(String, TlsError)>), TlsError> {
+    ) -> Result<(Self, Vec<Unfit>), TlsError> {
         let provider = Arc::new(ring::default_provider());
         let mut shown = Certificates::new(certified((certificates, CERT), (key, KEY), &provider)?);
         let mut unfit = Vec::new();
@@ -52,7 +52,7 @@ impl Identity {
             let [certificate_of, key_of] = ["crt", "key"].map(|kind| format!("{NAMED}: {name}.{kind}"));
             let certified = certified((certificates, &certificate_of), (key, &key_of), &provider);
             if let Err(error) = certified.and_then(|certified| shown.add(&certificate_of, certified)) {
-                unfit.push(((*name).to_owned(), error));
+                unfit.push(Unfit { name: (*name).to_owned(), error });
             }
         }
         let builder =

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rustler::{Atom, Binary, Encoder, Env, LocalPid, NifResult, OwnedEnv, Resource, ResourceArc, Term};
 use tidepool_http::{
     BodyRule, Config, Endpoint, Hash, Identity, NamedPem, Scope, Server, Serves, StartError, Terms, TlsError, Token,
+    Unfit,
 };
 
 use crate::edge::request::{Dispatchers, Resources};
@@ -107,13 +108,13 @@ fn scope(name: &str) -> NifResult<Scope> {
 /// Certificates of the server and their key, more of them with the names of their files, and certificates for those of clients.
 type Pem<'a> = (Binary<'a>, Binary<'a>, List<(String, Binary<'a>, Binary<'a>)>, Option<Binary<'a>>);
 
-/// What of an identity's further certificates can't be used, or not for all of their hosts: `{:ok, [{name, message}]}`, or
+/// What of an identity's further certificates can't be used, or not for all of their hosts: `{:ok, [{name, message, used?}]}`, or
 /// `{:error, message}` where nothing can be.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn http_unfit<'a>(env: Env<'a>, identity: Pem<'a>) -> Term<'a> {
     match checked(identity) {
         Ok((_identity, unfit)) => {
-            let unfit = unfit.into_iter().map(|(name, error)| (name, error.to_string()));
+            let unfit = unfit.iter().map(|unfit| (&unfit.name, unfit.error.to_string(), unfit.is_used()));
             (atoms::ok(), unfit.collect::<Vec<_>>()).encode(env)
         }
         Err(error) => (atoms::error(), error.to_string()).encode(env),
@@ -124,7 +125,7 @@ fn identity_of(identity: Pem<'_>) -> Result<Identity, TlsError> {
     checked(identity).map(|(identity, _unfit)| identity)
 }
 
-fn checked((certificates, key, named, clients): Pem<'_>) -> Result<(Identity, Vec<(String, TlsError)>), TlsError> {
+fn checked((certificates, key, named, clients): Pem<'_>) -> Result<(Identity, Vec<Unfit>), TlsError> {
     let named = named.0.iter().map(|(name, certificates, key)| NamedPem { name, certificates, key });
     Identity::from_pem(&certificates, &key, &named.collect::<Vec<_>>(), clients.as_deref())
 }

@@ -60,7 +60,10 @@ impl Database {
         let connector = Arc::new(Connector::new(url)?);
         let runtime = Builder::new_current_thread().enable_all().build().map_err(unstarted)?;
         let opened = async { tokio::time::timeout(OPEN, schema::make(&connector)).await };
-        runtime.block_on(opened).map_err(|_late| failure::late(OPEN))??;
+        let unindexed = runtime.block_on(opened).map_err(|_late| failure::late(OPEN))??;
+        if let Some(client) = unindexed {
+            runtime.spawn(schema::index(client));
+        }
         let owner = Arc::new(owner);
         let pool = Arc::new(Pool::new(Arc::clone(&connector), Arc::clone(&owner)));
         let (jobs, queue) = mpsc::channel(QUEUE);

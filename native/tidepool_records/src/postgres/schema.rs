@@ -1,5 +1,7 @@
 //! The tables.
 
+use std::time::Duration;
+
 use tokio_postgres::Client;
 
 use super::connector::Connector;
@@ -50,14 +52,18 @@ const TURN: &str =
     "record_turn ON tidepool.record ((substring(class from 1 for position('/'::bytea in class))), alarm_at)
   WHERE alarm_at IS NOT NULL";
 
+/// How soon it is tried again to add that, at first, and at last.
+const INDEX_AGAIN: Duration = Duration::from_secs(1);
+const INDEX_AT_LAST: Duration = Duration::from_secs(3_600);
+
 /// Who adds an index to tables that are in use holds this lock.
 const ADDING: &str = "SELECT pg_try_advisory_lock(7593466210231743)";
 
-/// Makes the tables, if there are none.
+/// Makes the tables, if there are none. A session is returned where [`index`] has something to add.
 ///
 /// # Errors
 /// When the database is away, its tables are of a later version, or its user may not.
-pub(super) async fn make(connector: &Connector) -> Result<(), StoreError> {
+pub(super) async fn make(connector: &Connector) -> Result<Option<Client>, StoreError> {
     let client = connector.connect(STATEMENT_MS).await?;
     client.batch_execute("BEGIN; SET LOCAL lock_timeout = 0").await?;
     client.batch_execute(LOCK).await?;
@@ -75,10 +81,7 @@ pub(super) async fn make(connector: &Connector) -> Result<(), StoreError> {
     checked(&client).await?;
     let is_indexed = is_indexed(&client).await?;
     client.batch_execute("COMMIT").await?;
-    if !is_indexed {
-        tokio::spawn(async move { drop(index(&client).await) });
-    }
-    Ok(())
+    Ok((!is_indexed).then_some(client))
 }
 
 /// Is the index of turns there, and whole?
@@ -90,15 +93,29 @@ async fn is_indexed(client: &Client) -> Result<bool, StoreError> {
 }
 
 /// Adds it to tables that are in use, however large they are: nobody waits for that. Until it is there the first alarms are found by a
-/// look at more of them; where it can't be made, as the tables are another user's, the next start tries again.
-async fn index(client: &Client) -> Result<(), StoreError> {
-    if client.query_one(ADDING, &[]).await?.try_get(0)? {
-        client.batch_execute("SET statement_timeout = 0").await?;
+/// look at more of them. It is tried again and again, with more time between: another node may be at it, or the tables another user's.
+pub(super) async fn index(client: Client) {
+    let mut wait = INDEX_AGAIN;
+    while !client.is_closed() && !matches!(try_index(&client).await, Ok(true)) {
+        tokio::time::sleep(wait).await;
+        wait = wait.saturating_mul(2).min(INDEX_AT_LAST);
+    }
+}
+
+/// Says whether it is there now.
+async fn try_index(client: &Client) -> Result<bool, StoreError> {
+    if !client.query_one(ADDING, &[]).await?.try_get::<_, bool>(0)? {
+        return Ok(false);
+    }
+    // Another may have been at it before.
+    if !is_indexed(client).await? {
+        // It waits for each transaction that was there before it.
+        client.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0").await?;
         // One that could not be made whole.
         client.batch_execute("DROP INDEX CONCURRENTLY IF EXISTS tidepool.record_turn").await?;
         client.batch_execute(&format!("CREATE INDEX CONCURRENTLY {TURN}")).await?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Is there a table, or an index, of this name? Who may not use it may ask.

@@ -7,8 +7,8 @@ use wasmtime::component::{Func, Instance, Val};
 use wasmtime::{AsContextMut, Store, WasmBacktrace};
 
 use super::bytes;
-use super::convert::{Conversion, Resources, given, shown};
-use super::resources::{Checking, Giving, Nothing, drop_one, drop_released, take_lent};
+use super::convert::{Conversion, Pieces, Resources, given, has_more, shown};
+use super::resources::{Checking, Giving, drop_one, drop_released, take_lent};
 use crate::abi::contract::{Abi, ComponentAbi};
 use crate::abi::interface::{Export, Interface};
 use crate::abi::slots::State;
@@ -188,8 +188,12 @@ async fn dynamic(
         lent = giving.lent;
         params
     } else {
-        let (params, made_bytes) = params(export, arguments, &mut Nothing)?;
-        if !share.raise_to(made_bytes) {
+        let mut pieces = Pieces::default();
+        let mut params = Vec::with_capacity(arguments.len());
+        for (value, (name, ty)) in arguments.iter().zip(&export.params) {
+            params.push(pieces.given(value, ty).await.map_err(|error| error.within(name))?);
+        }
+        if !share.raise_to(pieces.tally.made_bytes()) {
             return Err(no_room(store));
         }
         params
@@ -207,7 +211,7 @@ async fn dynamic(
     drop((params, share));
     take_lent(store, lent);
     let ([result], Some(ty)) = (results, &export.result) else { return Ok(Ok(Value::Null)) };
-    let are_many = are_many || is_long(result, &mut { SLICE_COUNT });
+    let are_many = are_many || has_more(result, &mut { SLICE_COUNT });
     if are_many {
         yielded().await;
     }
@@ -215,15 +219,14 @@ async fn dynamic(
         let mut store = store.as_context_mut();
         let mut giving = Giving::new(&mut store, interface.kinds());
         let mut work = Conversion::new(&mut giving);
-        let (value, over) = (shown(result, ty, &mut work), work.over());
+        let (value, over) = (shown(result, ty, &mut work), work.tally.over());
         match giving.fault {
             Some(fault) => (Err(wasmtime::Error::msg(format!("the result of `{}`: {fault}", export.name))), over),
             None => (Ok(value), over),
         }
     } else {
-        let mut nothing = Nothing;
-        let mut work = Conversion::new(&mut nothing);
-        (Ok(shown(result, ty, &mut work)), work.over())
+        let mut pieces = Pieces::default();
+        (Ok(pieces.shown(result, ty).await), pieces.tally.over())
     };
     if over.is_some() {
         return Err(CallError::limit(Limit::Reply, allowed));
@@ -250,23 +253,6 @@ fn is_too_large(error: &wasmtime::Error) -> bool {
     !error.is::<WasmBacktrace>() && error.to_string().contains("fuel allocated for hostcalls has been exhausted")
 }
 
-/// Has it more values within it than are left?
-fn is_long(val: &Val, left: &mut usize) -> bool {
-    let Some(less) = left.checked_sub(1) else { return true };
-    *left = less;
-    match val {
-        Val::List(values) | Val::FixedLengthList(values) | Val::Tuple(values) => {
-            values.iter().any(|val| is_long(val, left))
-        }
-        Val::Record(fields) => fields.iter().any(|(_name, val)| is_long(val, left)),
-        Val::Map(pairs) => pairs.iter().any(|(key, val)| is_long(key, left) || is_long(val, left)),
-        Val::Variant(_, Some(val)) | Val::Option(Some(val)) | Val::Result(Ok(Some(val)) | Err(Some(val))) => {
-            is_long(val, left)
-        }
-        _ => false,
-    }
-}
-
 /// The arguments of an export as it takes them, and what they take in the host.
 fn params(
     export: &Export,
@@ -276,7 +262,7 @@ fn params(
     let mut work = Conversion::new(resources);
     let params = arguments.iter().zip(&export.params);
     let params = params.map(|(value, (name, ty))| given(value, ty, &mut work).map_err(|error| error.within(name)));
-    Ok((params.collect::<Result<_, _>>()?, work.made_bytes()))
+    Ok((params.collect::<Result<_, _>>()?, work.tally.made_bytes()))
 }
 
 /// The arguments of an export in the order of its parameters, from a list of them or by their names.

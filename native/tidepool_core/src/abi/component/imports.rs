@@ -6,7 +6,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, Linker, LinkerInstance, ResourceType, Val};
 
-use super::convert::{Conversion, given, shown};
+use super::convert::{Conversion, Pieces, given, shown};
 use super::own;
 use super::resources::Giving;
 use crate::abi::contract::Ask;
@@ -138,7 +138,7 @@ async fn answer(
     params: &[Val],
     results: &mut [Val],
 ) -> wasmtime::Result<()> {
-    let (arguments, fault) = all_shown(&mut store, kinds, ty, params);
+    let (arguments, fault) = all_shown(&mut store, kinds, ty, params).await;
     let is_granted = store.data().function.host.allow_import([BINDING, &namespace, &operation]);
     let asked = ImportCall { binding: BINDING, namespace, operation, arguments };
     let target = asking::target(&asked);
@@ -147,8 +147,10 @@ async fn answer(
     }
     let value = asking::ask(&mut store, asked, is_granted).await?;
     if let (Some(ty), Some(result)) = (ty.results().next(), results.first_mut()) {
-        let mut handles = Giving::new(&mut store, kinds);
-        let given = given(&value, &ty, &mut Conversion::new(&mut handles));
+        let given = match kinds {
+            [] => Pieces::default().given(&value, &ty).await,
+            kinds => given(&value, &ty, &mut Conversion::new(&mut Giving::new(&mut store, kinds))),
+        };
         match given {
             Ok(value) => *result = value,
             Err(error) => return Err(asking::unfit(&mut store, &target, &error)),
@@ -158,15 +160,22 @@ async fn answer(
 }
 
 /// The arguments of an import as handlers see them, and why they can't be handed on, if they can't.
-fn all_shown(
+async fn all_shown(
     store: &mut StoreContextMut<'_, State>,
     kinds: &[Kind],
     ty: &ComponentFunc,
     params: &[Val],
 ) -> (Vec<Value>, Option<String>) {
+    if kinds.is_empty() {
+        let (mut pieces, mut arguments) = (Pieces::default(), Vec::with_capacity(params.len()));
+        for ((_name, ty), param) in ty.params().zip(params) {
+            arguments.push(pieces.shown(param, &ty).await);
+        }
+        return (arguments, pieces.tally.over().map(|much| much.to_string()));
+    }
     let mut handles = Giving::new(store, kinds);
     let mut work = Conversion::new(&mut handles);
     let arguments = ty.params().zip(params).map(|((_name, ty), param)| shown(param, &ty, &mut work)).collect();
-    let over = work.over();
+    let over = work.tally.over();
     (arguments, handles.fault.or(over.map(|much| much.to_string())))
 }

@@ -74,7 +74,7 @@ impl Line {
 impl Turns {
     /// One more job; `may` says whose jobs may begin.
     pub(super) fn push(&mut self, due: Instant, waiting: Waiting, may: impl Fn(&str) -> bool) {
-        let floor = self.floor(may);
+        let floor = self.floor_of(may);
         let line = self.lines.entry(Arc::clone(&waiting.owner)).or_default();
         if line.is_empty() {
             line.had = line.had.max(floor.unwrap_or(0));
@@ -98,7 +98,7 @@ impl Turns {
         let bytes = u64::try_from(waiting.module_bytes.max(LEAST_BYTES)).unwrap_or(u64::MAX);
         line.had = line.had.saturating_add(bytes);
         // What an owner without jobs has had is kept for as long as it would be behind others with that.
-        let floor = self.floor(may);
+        let floor = self.floor_of(may);
         self.lines.retain(|_owner, line| !line.is_empty() || floor.is_some_and(|floor| line.had > floor));
         Some(waiting)
     }
@@ -122,6 +122,11 @@ impl Turns {
 
     pub(super) fn is_empty(&self, sizes: Sizes) -> bool {
         self.lines.values().all(|line| line.small.is_empty() && (sizes == Sizes::Small || line.large.is_empty()))
+    }
+
+    /// What who comes anew begins with: of owners whose jobs may begin, and of those that wait when there are no others.
+    fn floor_of(&self, may: impl Fn(&str) -> bool) -> Option<u64> {
+        self.floor(may).or_else(|| self.floor(|_owner| true))
     }
 
     /// The least that any owner has had whose jobs wait and may begin.
@@ -215,6 +220,21 @@ mod tests {
         turns.release("held", not_held);
         let order = order(&mut turns, Sizes::All, 6);
         assert_eq!(order.iter().filter(|owner| *owner == "held").count(), 3, "{order:?}");
+    }
+
+    #[test]
+    fn what_an_owner_has_had_counts_when_it_may_have_jobs_begun_again_although_others_have_run_out_of_theirs() {
+        let (mut turns, now) = (Turns::default(), Instant::now());
+        (0..20).for_each(|_| push(&mut turns, now, "held", LARGE));
+        assert_eq!(order(&mut turns, Sizes::All, 10), ["held"; 10]);
+        // All of another's are done meanwhile, and it comes again.
+        let not_held = |owner: &str| owner != "held";
+        push(&mut turns, now, "other", SMALL);
+        assert_eq!(&*turns.pop(Sizes::All, not_held).unwrap().owner, "other");
+        (0..4).for_each(|_| push(&mut turns, now, "other", LARGE));
+        turns.release("held", not_held);
+        let order = order(&mut turns, Sizes::All, 4);
+        assert_eq!(order.iter().filter(|owner| *owner == "held").count(), 2, "{order:?}");
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use tidepool_core::value::Value;
-use tidepool_core::{CallError, Function, Instances, Limit, Limits};
+use tidepool_core::{CallError, Function, Instances, Limit, Limits, Step};
 
 use super::limits::over;
 use super::{ECHO, OPTIONS, call, component, finish, json, request, text};
 use crate::preempt::assert_in_slices;
-use crate::support::{Node, limits};
+use crate::support::signal::Signal;
+use crate::support::{Node, drive, limits};
 
 /// Close to the most values that arguments may have.
 const MANY: usize = 60_000;
@@ -46,6 +47,42 @@ fn refused(outcome: Result<Value, CallError>, why: &str) {
         Err(CallError::Arguments { message, .. }) => assert!(message.contains(why), "{message}"),
         other => panic!("it was not refused: {:?}", other.map(|value| value.count())),
     }
+}
+
+/// How often a call ends its slice before it is over.
+fn slices(function: &Arc<Function>, arguments: Value) -> usize {
+    let mut task = function.start(request("echo", arguments)).unwrap();
+    let (signal, mut count) = (Arc::new(Signal::default()), 0);
+    loop {
+        match drive(&mut task, &signal) {
+            Step::Done(outcome) => return outcome.map(|_reply| count).unwrap(),
+            Step::Yield => count += 1,
+            Step::Wait => drop(signal.wait(task.remaining())),
+            Step::Host(request) => panic!("there is no host here: {request:?}"),
+        }
+    }
+}
+
+#[test]
+fn many_values_are_converted_in_pieces_wherever_in_others_they_are_and_others_have_their_turn_between() {
+    let node = Node::small();
+    let record = |value: Value| Value::Record(vec![("all".into(), value)]);
+    for (definition, value, each) in [
+        ("u32", vec![Value::Int(7); MANY], 1),
+        ("(tuple u32 string)", vec![Value::Tuple(vec![Value::Int(7), text("low")]); MANY / 3], 3),
+    ] {
+        let function = function(&node, &echo(definition));
+        let (values, one) = (value.len() * each, Value::List(vec![Value::List(value[..1].to_vec())]));
+        let all = slices(&function, Value::List(vec![Value::List(value)]));
+        // Forth and back.
+        assert!(all > 2 * values / 1_300, "{definition}: {all}");
+        assert_eq!(slices(&function, one), 0);
+    }
+    let list = "(record (field \"all\" (option (list (list u32)))))";
+    let function = function(&node, &echo(list));
+    let lists = Value::List(vec![Value::List(vec![Value::Int(7); 20_000]); 3]);
+    let nested = slices(&function, Value::List(vec![Value::List(vec![record(lists)])]));
+    assert!(nested > 2 * 60_000 / 1_300, "{nested}");
 }
 
 #[test]

@@ -1,16 +1,18 @@
 //! From values to those of a component's types, and back.
 
+mod pieces;
 mod work;
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use wasmtime::component::types::{Record, Variant};
+use wasmtime::component::types::{Field, Record, Variant};
 use wasmtime::component::{ResourceType, Type, Val};
 
 use crate::abi::typed::arguments::is_named;
 use crate::base::error::CallError;
 use crate::value::Value;
+pub(super) use pieces::{Pieces, has_more};
 pub(super) use work::{Conversion, Resources, TooMuch};
 
 /// Why a value is none of a type: where in it, and what is wrong.
@@ -49,7 +51,7 @@ impl Unfit {
 /// # Errors
 /// [`Unfit`] that says where it is none, and what it should be.
 pub(super) fn given(value: &Value, ty: &Type, work: &mut Conversion<'_>) -> Result<Val, Unfit> {
-    work.count(1)?;
+    work.tally.count(1)?;
     match ty {
         Type::Bool => match value {
             Value::Bool(value) => Ok(Val::Bool(*value)),
@@ -68,7 +70,7 @@ pub(super) fn given(value: &Value, ty: &Type, work: &mut Conversion<'_>) -> Resu
         Type::Char => character(value).map(Val::Char),
         Type::String => {
             let text = text(value)?;
-            work.text(&text);
+            work.tally.text(&text);
             Ok(Val::String(text.into_owned()))
         }
         Type::List(list) => elements(value, &list.ty(), work).map(Val::List),
@@ -124,8 +126,9 @@ pub(super) fn given(value: &Value, ty: &Type, work: &mut Conversion<'_>) -> Resu
         Type::Variant(variant) => self::variant(value, variant, work),
         Type::Enum(names) => {
             let name = text(value)?;
-            let (_place, found) = work.find(&name, names.names())?.ok_or_else(|| no_case(&name, names.names()))?;
-            work.name(found)?;
+            let (_place, found) =
+                work.tally.find(&name, names.names())?.ok_or_else(|| no_case(&name, names.names()))?;
+            work.tally.name(found)?;
             Ok(Val::Enum(found.to_owned()))
         }
         Type::Option(option) => match value {
@@ -151,13 +154,14 @@ pub(super) fn given(value: &Value, ty: &Type, work: &mut Conversion<'_>) -> Resu
             let mut told = vec![false; flags.names().len()];
             let mut names = Vec::new();
             for (given, is_set) in flag_names(value)? {
-                let (place, found) = work.find(&given, flags.names())?.ok_or_else(|| no_case(&given, flags.names()))?;
+                let (place, found) =
+                    work.tally.find(&given, flags.names())?.ok_or_else(|| no_case(&given, flags.names()))?;
                 // By two spellings it could be told to be set, and not to be.
                 if told.get_mut(place).is_none_or(|told| std::mem::replace(told, true)) {
                     return Err(Unfit::new(format!("the flag `{found}` is there twice")));
                 }
                 if is_set {
-                    work.name(found)?;
+                    work.tally.name(found)?;
                     names.push(found.to_owned());
                 }
             }
@@ -231,7 +235,7 @@ fn elements(value: &Value, ty: &Type, work: &mut Conversion<'_>) -> Result<Vec<V
             values.map(|(index, value)| given(value, ty, work).map_err(|error| error.at(&index))).collect()
         }
         Value::Bytes(bytes) | Value::ByteList(bytes) if *ty == Type::U8 => {
-            work.bytes(bytes.len())?;
+            work.tally.bytes(bytes.len())?;
             Ok(bytes.iter().map(|byte| Val::U8(*byte)).collect())
         }
         Value::ByteList(bytes) => {
@@ -245,6 +249,19 @@ fn elements(value: &Value, ty: &Type, work: &mut Conversion<'_>) -> Result<Vec<V
 }
 
 fn record(value: &Value, record: &Record, work: &mut Conversion<'_>) -> Result<Val, Unfit> {
+    let (placed, fault) = placed(value, record, work)?;
+    let fields = record.fields().zip(placed);
+    let fields = fields.map(|(field, value)| Ok((field.name.to_owned(), self::field(value, &field, work)?)));
+    let fields = fields.collect::<Result<_, Unfit>>()?;
+    fault.map_or(Ok(Val::Record(fields)), Err)
+}
+
+/// The values of a record's fields, in the order of its type, and what else is wrong with it.
+fn placed<'v>(
+    value: &'v Value,
+    record: &Record,
+    work: &mut Conversion<'_>,
+) -> Result<(Vec<Option<&'v Value>>, Option<Unfit>), Unfit> {
     let Value::Record(fields) = value else { return unfit("a record", value) };
     let names: Vec<&str> = record.fields().map(|field| field.name).collect();
     let mut found: Vec<Option<&Value>> = vec![None; names.len()];
@@ -253,31 +270,30 @@ fn record(value: &Value, record: &Record, work: &mut Conversion<'_>) -> Result<V
         // Most are given in the order that they have.
         let place = match names.get(at) {
             Some(there) if is_named(name, there) => Some(at),
-            _ => work.find(name, names.iter().copied())?.map(|(place, _name)| place),
+            _ => work.tally.find(name, names.iter().copied())?.map(|(place, _name)| place),
         };
         match place.and_then(|place| found.get_mut(place)) {
             Some(place) => twice |= place.replace(value).is_some(),
             None => unknown = unknown.or(Some(name)),
         }
     }
-    let values = record.fields().zip(found).map(|(field, value)| {
-        work.name(field.name)?;
-        let value = match (value, &field.ty) {
-            (Some(value), ty) => given(value, ty, work).map_err(|error| error.at(&field.name))?,
-            // What may be missing is left out.
-            (None, Type::Option(_)) => {
-                work.count(1)?;
-                Val::Option(None)
-            }
-            (None, _) => return Err(Unfit::new(format!("the field `{}` is missing", field.name))),
-        };
-        Ok((field.name.to_owned(), value))
-    });
-    let values = values.collect::<Result<_, _>>()?;
-    match unknown {
-        Some(name) => Err(Unfit::new(format!("there is no field `{name}`"))),
-        None if twice => Err(Unfit::new("a field is there twice".into())),
-        None => Ok(Val::Record(values)),
+    let fault = match unknown {
+        Some(name) => Some(format!("there is no field `{name}`")),
+        None => twice.then(|| "a field is there twice".to_owned()),
+    };
+    Ok((found, fault.map(Unfit::new)))
+}
+
+fn field(value: Option<&Value>, field: &Field<'_>, work: &mut Conversion<'_>) -> Result<Val, Unfit> {
+    work.tally.name(field.name)?;
+    match (value, &field.ty) {
+        (Some(value), ty) => given(value, ty, work).map_err(|error| error.at(&field.name)),
+        // What may be missing is left out.
+        (None, Type::Option(_)) => {
+            work.tally.count(1)?;
+            Ok(Val::Option(None))
+        }
+        (None, _) => Err(Unfit::new(format!("the field `{}` is missing", field.name))),
     }
 }
 
@@ -304,9 +320,9 @@ fn case(value: &Value) -> Option<(Cow<'_, str>, Option<&Value>)> {
 
 fn variant(value: &Value, variant: &Variant, work: &mut Conversion<'_>) -> Result<Val, Unfit> {
     let Some((name, value)) = case(value) else { return unfit("a case, with its value if it has one", value) };
-    let found = work.case(&name, variant.cases())?;
+    let found = work.tally.case(&name, variant.cases())?;
     let Some(found) = found else { return Err(no_case(&name, variant.cases().map(|case| case.name))) };
-    work.name(found.name)?;
+    work.tally.name(found.name)?;
     Ok(Val::Variant(found.name.to_owned(), payload(value, found.ty.as_ref(), found.name, work)?))
 }
 
@@ -342,9 +358,9 @@ fn flag_names(value: &Value) -> Result<Vec<(Cow<'_, str>, bool)>, Unfit> {
     }
 }
 
-/// A value of this type, as callers see it; only to where it is too much, which [`Conversion::over`] tells.
+/// A value of this type, as callers see it; only to where it is too much, which [`Tally::over`] tells.
 pub(super) fn shown(val: &Val, ty: &Type, work: &mut Conversion<'_>) -> Value {
-    if work.count(1).is_err() {
+    if work.tally.count(1).is_err() {
         return Value::Null;
     }
     match (val, ty) {
@@ -383,7 +399,7 @@ pub(super) fn shown(val: &Val, ty: &Type, work: &mut Conversion<'_>) -> Value {
             Value::Tuple(values.iter().zip(tuple.types()).map(|(val, ty)| shown(val, &ty, work)).collect())
         }
         (Val::Variant(name, payload), Type::Variant(variant)) => {
-            let Ok(case) = work.case(name, variant.cases()) else { return Value::Null };
+            let Ok(case) = work.tally.case(name, variant.cases()) else { return Value::Null };
             let ty = case.and_then(|case| case.ty);
             named(name, payload.as_deref(), ty.as_ref(), work)
         }
@@ -397,7 +413,7 @@ pub(super) fn shown(val: &Val, ty: &Type, work: &mut Conversion<'_>) -> Value {
         }
         (Val::Flags(set), Type::Flags(flags)) => {
             let named = flags.names().map(|name| {
-                work.name(name)?;
+                work.tally.name(name)?;
                 Ok((name.into(), set.iter().any(|set| set == name)))
             });
             named.collect::<Result<_, TooMuch>>().map_or(Value::Null, Value::Flags)

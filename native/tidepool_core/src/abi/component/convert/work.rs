@@ -34,6 +34,19 @@ pub(in crate::abi::component) trait Resources {
     fn show(&mut self, resource: ResourceAny, ty: &ResourceType) -> Value;
 }
 
+/// For calls without a resource.
+pub(in crate::abi::component) struct Nothing;
+
+impl Resources for Nothing {
+    fn give(&mut self, _handle: &Handle, _ty: &ResourceType, _owned: bool) -> Result<Val, String> {
+        Err("no caller has a value of this type".into())
+    }
+
+    fn show(&mut self, _resource: ResourceAny, _ty: &ResourceType) -> Value {
+        Value::Null
+    }
+}
+
 /// More than a conversion may do: the sentence says what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(in crate::abi::component) enum TooMuch {
@@ -50,6 +63,18 @@ pub(in crate::abi::component) enum TooMuch {
 /// One of them: the arguments of a call, or a result.
 pub(in crate::abi::component) struct Conversion<'a> {
     pub(in crate::abi::component) resources: &'a mut dyn Resources,
+    /// What it has done.
+    pub(in crate::abi::component) tally: Tally,
+}
+
+impl<'a> Conversion<'a> {
+    pub(in crate::abi::component) fn new(resources: &'a mut dyn Resources) -> Self {
+        Conversion { resources, tally: Tally::default() }
+    }
+}
+
+/// What a conversion may still do.
+pub(in crate::abi::component) struct Tally {
     values: usize,
     bytes: usize,
     names: usize,
@@ -60,12 +85,14 @@ pub(in crate::abi::component) struct Conversion<'a> {
     over: Option<TooMuch>,
 }
 
-impl<'a> Conversion<'a> {
-    pub(in crate::abi::component) fn new(resources: &'a mut dyn Resources) -> Self {
+impl Default for Tally {
+    fn default() -> Self {
         let (values, bytes, names, compared) = (MAX_MADE, MAX_BYTES, MAX_NAMES, MAX_COMPARED);
-        Conversion { resources, values, bytes, names, compared, texts: 0, over: None }
+        Tally { values, bytes, names, compared, texts: 0, over: None }
     }
+}
 
+impl Tally {
     /// Counts so many values.
     ///
     /// # Errors
@@ -78,7 +105,7 @@ impl<'a> Conversion<'a> {
     /// Counts bytes of a list.
     ///
     /// # Errors
-    /// As of [`Conversion::count`].
+    /// As of [`Tally::count`].
     pub(in crate::abi::component) fn bytes(&mut self, bytes: usize) -> Result<(), TooMuch> {
         self.bytes = self.bytes.checked_sub(bytes).ok_or_else(|| self.end(TooMuch::Bytes))?;
         Ok(())
@@ -98,10 +125,17 @@ impl<'a> Conversion<'a> {
         values.saturating_add(bytes).saturating_add(self.texts.saturating_mul(2)).saturating_add(names)
     }
 
+    /// How long what was done takes, in values: some 0.2 us each.
+    pub(in crate::abi::component) fn spent(&self) -> usize {
+        let (values, bytes) = (MAX_MADE - self.values, MAX_BYTES - self.bytes);
+        let (names, compared) = (MAX_NAMES - self.names, MAX_COMPARED - self.compared);
+        values + bytes / 32 + names / 1_024 + compared / 64 + self.texts / 1_024
+    }
+
     /// Counts a name.
     ///
     /// # Errors
-    /// As of [`Conversion::count`].
+    /// As of [`Tally::count`].
     pub(in crate::abi::component) fn name(&mut self, name: &str) -> Result<(), TooMuch> {
         let bytes = name.len() + size_of::<String>();
         self.names = self.names.checked_sub(bytes).ok_or_else(|| self.end(TooMuch::Names))?;
@@ -111,7 +145,7 @@ impl<'a> Conversion<'a> {
     /// The name that is meant among those of a type, and its place there.
     ///
     /// # Errors
-    /// As of [`Conversion::count`].
+    /// As of [`Tally::count`].
     pub(in crate::abi::component) fn find<'n>(
         &mut self,
         meant: &str,
@@ -129,7 +163,7 @@ impl<'a> Conversion<'a> {
     /// The case of a variant that is meant.
     ///
     /// # Errors
-    /// As of [`Conversion::count`].
+    /// As of [`Tally::count`].
     pub(in crate::abi::component) fn case<'n>(
         &mut self,
         meant: &str,

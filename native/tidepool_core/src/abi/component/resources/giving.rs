@@ -71,19 +71,6 @@ fn label(name: &str) -> String {
     }
 }
 
-/// For calls without a resource.
-pub(in crate::abi::component) struct Nothing;
-
-impl Resources for Nothing {
-    fn give(&mut self, _handle: &Handle, _ty: &ResourceType, _owned: bool) -> Result<Val, String> {
-        Err("no caller has a value of this type".into())
-    }
-
-    fn show(&mut self, _resource: ResourceAny, _ty: &ResourceType) -> Value {
-        Value::Null
-    }
-}
-
 /// Says whether resources can be given, and gives none: of a call whose arguments don't fit nothing is taken.
 pub(in crate::abi::component) struct Checking<'a> {
     pub(in crate::abi::component) state: &'a State,

@@ -3,4 +3,4 @@
 mod giving;
 pub(super) mod kept;
 
-pub(super) use giving::{Checking, Giving, Nothing, drop_one, drop_released, take_lent};
+pub(super) use giving::{Checking, Giving, drop_one, drop_released, take_lent};

@@ -1,0 +1,227 @@
+//! Values of many, converted in pieces: the slice ends between them, so that no thread is held for all of them.
+
+use std::pin::Pin;
+
+use wasmtime::component::{Type, Val};
+
+use super::work::{Conversion, Nothing, Tally};
+use super::{Unfit, case, field, given, placed, shown};
+use crate::slice::yielding::yielded;
+use crate::value::Value;
+
+/// Values of up to so many are converted in one go.
+const PIECE: usize = 256;
+/// After so many the slice ends.
+const SLICE: usize = 1_024;
+
+/// A conversion of values without resources.
+#[derive(Default)]
+pub(in crate::abi::component) struct Pieces {
+    pub(in crate::abi::component) tally: Tally,
+    /// What was spent when the slice began.
+    began: usize,
+}
+
+type Converted<'p, T> = Pin<Box<dyn Future<Output = T> + Send + 'p>>;
+
+impl Pieces {
+    /// As [`given`].
+    ///
+    /// # Errors
+    /// As of that.
+    pub(in crate::abi::component) async fn given(&mut self, value: &Value, ty: &Type) -> Result<Val, Unfit> {
+        if value.count() <= PIECE {
+            let piece = self.piece(|work| given(value, ty, work));
+            self.slice().await;
+            piece
+        } else {
+            self.large(value, ty).await
+        }
+    }
+
+    fn large<'p>(&'p mut self, value: &'p Value, ty: &'p Type) -> Converted<'p, Result<Val, Unfit>> {
+        Box::pin(async move {
+            match (value, ty) {
+                (Value::List(values) | Value::Tuple(values), Type::List(list)) => {
+                    self.tally.count(1)?;
+                    let (ty, mut elements) = (list.ty(), Vec::with_capacity(values.len()));
+                    for (index, value) in values.iter().enumerate() {
+                        elements.push(self.given(value, &ty).await.map_err(|error| error.at(&index))?);
+                    }
+                    Ok(Val::List(elements))
+                }
+                (Value::List(values) | Value::Tuple(values), Type::Tuple(tuple))
+                    if values.len() == tuple.types().len() =>
+                {
+                    self.tally.count(1)?;
+                    let (types, mut elements) = (tuple.types().collect::<Vec<_>>(), Vec::with_capacity(values.len()));
+                    for (index, (value, ty)) in values.iter().zip(&types).enumerate() {
+                        elements.push(self.given(value, ty).await.map_err(|error| error.at(&index))?);
+                    }
+                    Ok(Val::Tuple(elements))
+                }
+                (_, Type::Record(record)) => {
+                    self.tally.count(1)?;
+                    let (placed, fault) = self.piece(|work| placed(value, record, work))?;
+                    let (types, mut fields) = (record.fields().collect::<Vec<_>>(), Vec::with_capacity(placed.len()));
+                    for (ty, value) in types.iter().zip(placed) {
+                        let made = match value.filter(|value| value.count() > PIECE) {
+                            Some(value) => {
+                                self.tally.name(ty.name)?;
+                                self.given(value, &ty.ty).await.map_err(|error| error.at(&ty.name))
+                            }
+                            None => {
+                                let piece = self.piece(|work| field(value, ty, work));
+                                self.slice().await;
+                                piece
+                            }
+                        };
+                        fields.push((ty.name.to_owned(), made?));
+                    }
+                    fault.map_or(Ok(Val::Record(fields)), Err)
+                }
+                (Value::Option(Some(value)), Type::Option(option)) => {
+                    self.tally.count(1)?;
+                    Ok(Val::Option(Some(Box::new(self.given(value, &option.ty()).await?))))
+                }
+                (_, Type::Option(option)) => {
+                    self.tally.count(1)?;
+                    let within = case(value).filter(|(name, _value)| name == "some").and_then(|(_some, value)| value);
+                    Ok(Val::Option(Some(Box::new(self.given(within.unwrap_or(value), &option.ty()).await?))))
+                }
+                (_, Type::Variant(variant)) => {
+                    let Some((name, Some(within))) = case(value) else { return self.whole(value, ty) };
+                    self.tally.count(1)?;
+                    let found = self.tally.case(&name, variant.cases())?;
+                    let Some((name, within_ty)) = found.and_then(|found| Some((found.name, found.ty?))) else {
+                        // It says what is wrong.
+                        return self.whole(value, ty);
+                    };
+                    self.tally.name(name)?;
+                    let made = self.given(within, &within_ty).await.map_err(|error| error.at(&name))?;
+                    Ok(Val::Variant(name.to_owned(), Some(Box::new(made))))
+                }
+                (_, Type::Result(result)) => {
+                    let ty_of = |name: &str| match name {
+                        "ok" => result.ok(),
+                        "error" => result.err(),
+                        _ => None,
+                    };
+                    match case(value).and_then(|(name, value)| Some((ty_of(&name)?, name == "ok", value?))) {
+                        Some((ty, is_ok, value)) => {
+                            self.tally.count(1)?;
+                            let name = if is_ok { "ok" } else { "error" };
+                            let value = self.given(value, &ty).await.map_err(|error| error.at(&name))?;
+                            let value = Some(Box::new(value));
+                            Ok(Val::Result(if is_ok { Ok(value) } else { Err(value) }))
+                        }
+                        None => self.whole(value, ty),
+                    }
+                }
+                _ => self.whole(value, ty),
+            }
+        })
+    }
+
+    /// As [`shown`].
+    pub(in crate::abi::component) async fn shown(&mut self, val: &Val, ty: &Type) -> Value {
+        if has_more(val, &mut { PIECE }) {
+            self.large_shown(val, ty).await
+        } else {
+            let piece = self.piece(|work| shown(val, ty, work));
+            self.slice().await;
+            piece
+        }
+    }
+
+    fn large_shown<'p>(&'p mut self, val: &'p Val, ty: &'p Type) -> Converted<'p, Value> {
+        Box::pin(async move {
+            // Counted, and cut there, as the rest is.
+            if self.tally.count(1).is_err() {
+                return Value::Null;
+            }
+            match (val, ty) {
+                (Val::List(values), Type::List(list)) if list.ty() != Type::U8 => {
+                    let (ty, mut elements) = (list.ty(), Vec::with_capacity(values.len()));
+                    for val in values {
+                        elements.push(self.shown(val, &ty).await);
+                    }
+                    Value::List(elements)
+                }
+                (Val::Record(values), Type::Record(record)) => {
+                    let (types, mut fields) = (record.fields().collect::<Vec<_>>(), Vec::with_capacity(values.len()));
+                    for ((name, val), field) in values.iter().zip(&types) {
+                        fields.push((name.as_str().into(), self.shown(val, &field.ty).await));
+                    }
+                    Value::Record(fields)
+                }
+                (Val::Tuple(values), Type::Tuple(tuple)) => {
+                    let (types, mut elements) = (tuple.types().collect::<Vec<_>>(), Vec::with_capacity(values.len()));
+                    for (val, ty) in values.iter().zip(&types) {
+                        elements.push(self.shown(val, ty).await);
+                    }
+                    Value::Tuple(elements)
+                }
+                (Val::Option(Some(val)), Type::Option(option)) => {
+                    Value::Option(Some(Box::new(self.shown(val, &option.ty()).await)))
+                }
+                (Val::Variant(name, Some(val)), Type::Variant(variant)) => {
+                    let Ok(case) = self.tally.case(name, variant.cases()) else { return Value::Null };
+                    match case.and_then(|case| case.ty) {
+                        Some(ty) => Value::Case(name.as_str().into(), Box::new(self.shown(val, &ty).await)),
+                        None => Value::Name(name.as_str().into()),
+                    }
+                }
+                (Val::Result(result), Type::Result(types)) => {
+                    let (name, val, ty) = match result {
+                        Ok(val) => ("ok", val, types.ok()),
+                        Err(val) => ("error", val, types.err()),
+                    };
+                    match (val, ty) {
+                        (Some(val), Some(ty)) => Value::Case(name.into(), Box::new(self.shown(val, &ty).await)),
+                        _ => Value::Name(name.into()),
+                    }
+                }
+                _ => self.piece(|work| shown(val, ty, work)),
+            }
+        })
+    }
+
+    fn whole(&mut self, value: &Value, ty: &Type) -> Result<Val, Unfit> {
+        self.piece(|work| given(value, ty, work))
+    }
+
+    fn piece<T>(&mut self, convert: impl FnOnce(&mut Conversion<'_>) -> T) -> T {
+        let mut nothing = Nothing;
+        let mut work = Conversion { resources: &mut nothing, tally: std::mem::take(&mut self.tally) };
+        let made = convert(&mut work);
+        self.tally = work.tally;
+        made
+    }
+
+    /// Ends the slice when it has had its share.
+    async fn slice(&mut self) {
+        let spent = self.tally.spent();
+        if spent - self.began >= SLICE {
+            self.began = spent;
+            yielded().await;
+        }
+    }
+}
+
+/// Has it more values within it than are left?
+pub(in crate::abi::component) fn has_more(val: &Val, left: &mut usize) -> bool {
+    let Some(less) = left.checked_sub(1) else { return true };
+    *left = less;
+    match val {
+        Val::List(values) | Val::FixedLengthList(values) | Val::Tuple(values) => {
+            values.iter().any(|val| has_more(val, left))
+        }
+        Val::Record(fields) => fields.iter().any(|(_name, val)| has_more(val, left)),
+        Val::Map(pairs) => pairs.iter().any(|(key, val)| has_more(key, left) || has_more(val, left)),
+        Val::Variant(_, Some(val)) | Val::Option(Some(val)) | Val::Result(Ok(Some(val)) | Err(Some(val))) => {
+            has_more(val, left)
+        }
+        _ => false,
+    }
+}
