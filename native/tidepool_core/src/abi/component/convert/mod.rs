@@ -358,7 +358,7 @@ fn flag_names(value: &Value) -> Result<Vec<(Cow<'_, str>, bool)>, Unfit> {
     }
 }
 
-/// A value of this type, as callers see it; only to where it is too much, which [`Tally::over`] tells.
+/// A value of this type, as callers see it; only to where it is too much, which [`over`](work::Tally::over) tells.
 pub(super) fn shown(val: &Val, ty: &Type, work: &mut Conversion<'_>) -> Value {
     if work.tally.count(1).is_err() {
         return Value::Null;
