@@ -16,10 +16,11 @@ defmodule Tidepool.Cli.ProjectsTest do
     %{url: Peer.url(peer, "")}
   end
 
-  defp project!(language, name, url) do
-    env = [{"TIDEPOOL_URL", url} | Tool.compilers(language)]
+  defp project!(what, name, url) do
+    what = List.wrap(what)
+    env = [{"TIDEPOOL_URL", url} | Tool.compilers(List.last(what))]
     folder = tmp_folder!()
-    %{"made" => ^name} = Tool.json!(["new", language, name], cd: folder, env: env)
+    %{"made" => ^name} = Tool.json!(["new" | what] ++ [name], cd: folder, env: env)
     {Path.join(folder, name), env}
   end
 
@@ -39,6 +40,34 @@ defmodule Tidepool.Cli.ProjectsTest do
       assert {answer, 4} = Tool.run(["build", "--json"], cd: folder, env: env)
       assert answer =~ ~s("reason":"build_failed")
     end
+  end
+
+  # Rust's crates take a newer compiler than that of Debian 12: test/ship/toolchains_test.exs has them.
+  for language <- ~w(go javascript python) do
+    if language != "go", do: @tag(skip: Tool.lacks_components())
+
+    test "a new handler of HTTP in #{language} builds as it is, and answers when deployed", %{url: url} do
+      name = "http_" <> unquote(language)
+      assert %{"name" => ^name, "abi" => "http"} = built!("--http", unquote(language), name, url)
+      assert {200, _headers, "Hello, Ada!"} = curl_url(url <> "/call/#{name}", ["--data-binary", "Ada"])
+      assert {404, _headers, "there is nothing here\n"} = curl_url(url <> "/call/#{name}/other")
+    end
+  end
+
+  for language <- ~w(javascript python) do
+    @tag skip: Tool.lacks_components()
+    test "a new component in #{language} builds as it is, and answers when deployed", %{url: url} do
+      name = "component_" <> unquote(language)
+      assert %{"name" => ^name, "abi" => "typed"} = built!("--component", unquote(language), name, url)
+      assert {200, _headers, ~s("Hello, Ada!")} = curl_url(url <> "/call/#{name}/hello", ["-d", ~s(["Ada"])])
+    end
+  end
+
+  # What the deploy of a new project has answered.
+  defp built!(kind, language, name, url) do
+    {folder, env} = project!([kind, language], name, url)
+    assert %{"built" => _path} = Tool.json!(["build"], cd: folder, env: env)
+    Tool.json!(["deploy", "--no-build", "--project", folder], env: env)
   end
 
   for language <- ~w(rust assemblyscript zig go c) do

@@ -159,10 +159,13 @@ defmodule Tidepool.Docs.BlocksTest do
         "docs/languages/assemblyscript.md",
         "docs/languages/zig.md",
         "docs/languages/go.md",
-        "docs/languages/c.md"
+        "docs/languages/c.md",
+        "docs/languages/javascript.md",
+        "docs/languages/python.md"
       ] do
     # Each of a language builds guests in it.
     if document =~ "languages/", do: @tag(:slow)
+    if document =~ ~r"languages/(javascript|python)", do: @tag(skip: Tool.lacks_components())
 
     test "what #{document} shows is what happens" do
       [peer | _others] = peers = start!(unquote(document))

@@ -1,6 +1,6 @@
 defmodule Tidepool.Ship.ToolchainsTest do
   # From a machine without compilers to an answer, for each language: `tidepool setup` for real, by the registries' own clients. It
-  # takes a network, for some 350 MB. One way is taken for each language; with TIDEPOOL_LONG, as by `bin/test --long`, all of them are.
+  # takes a network, for some 900 MB. One way is taken for each language; with TIDEPOOL_LONG, as by `bin/test --long`, all of them are.
   use Tidepool.Case, async: true
 
   alias Tidepool.{Peer, Tool}
@@ -15,6 +15,8 @@ defmodule Tidepool.Ship.ToolchainsTest do
     {["go"], "by pip", []},
     {["assemblyscript"], "by npm", ~w(node npm)},
     {["assemblyscript"], "with Node.js by pip", []},
+    {["javascript"], "by npm", ~w(node npm)},
+    {["python"], "by pip", []},
     {["rust"], "by apt-get", ~w(apt-get apt-cache apt-config dpkg dpkg-deb dpkg-query)}
   ]
 
@@ -52,6 +54,7 @@ defmodule Tidepool.Ship.ToolchainsTest do
       {before, 0} = System.cmd(@rustup, ["toolchain", "list"])
       File.ln_s!(@rustup, Path.join(path, "rustup"))
       answer!(["rust"], folder, env)
+      components_answer!(folder, env)
       assert {^before, 0} = System.cmd(@rustup, ["toolchain", "list"])
     end
   end
@@ -99,10 +102,12 @@ defmodule Tidepool.Ship.ToolchainsTest do
     assert Path.dirname(place) == Path.join(folder, "home/.local/share/tidepool/toolchains")
     for again <- [language | others], do: assert(%{"fetched" => false} = Tool.json!(["setup", again], env: env))
 
-    for {_language, project} <- projects do
+    for {language, project} <- projects do
       name = Path.basename(project)
       assert %{"name" => ^name, "version" => 1} = Tool.json!(["deploy"], cd: project, env: env)
-      assert %{"reply" => "Hello, Ada!"} = Tool.json!(["call", name, "--data", "Ada"], env: env)
+      # Projects in some languages are handlers of HTTP.
+      operation = if language in ["javascript", "python"], do: ["POST", "/"], else: []
+      assert %{"reply" => "Hello, Ada!"} = Tool.json!(["call", name | operation] ++ ["--data", "Ada"], env: env)
     end
 
     assert %{"removed" => true} = Tool.json!(["setup", language, "--remove"], env: env)
@@ -111,6 +116,29 @@ defmodule Tidepool.Ship.ToolchainsTest do
     for {_language, project} <- projects do
       assert {_refused, 4} = Tool.run(["build"], cd: project, env: env, stderr_to_stdout: true)
     end
+  end
+
+  # By Rust, whose crates come from their registry.
+  defp components_answer!(folder, env) do
+    env = [{"CARGO_HOME", nil}, {"CARGO_TARGET_DIR", nil} | env]
+    assert %{"fetched" => true} = Tool.json!(["setup", "rust"], env: env)
+
+    for {kind, call, reply} <- [
+          {"--http", ["POST", "/", "--data", "Ada"], "Hello, Ada!"},
+          {"--component", ["hello", "--data", ~s(["Ada"])], ~s("Hello, Ada!")}
+        ] do
+      name = "rust_" <> String.trim_leading(kind, "-")
+      Tool.json!(["new", kind, "rust", name], cd: folder, env: env)
+      # Procedural macros take a linker of the machine's.
+      project = [cd: Path.join(folder, name), env: List.keyreplace(env, "PATH", 0, linking(env))]
+      assert %{"name" => ^name, "version" => 1} = Tool.json!(["deploy"], project)
+      assert %{"reply" => ^reply} = Tool.json!(["call", name | call], env: env)
+    end
+  end
+
+  defp linking(env) do
+    {"PATH", path} = List.keyfind(env, "PATH", 0)
+    {"PATH", path <> ":" <> Path.dirname(System.find_executable("cc"))}
   end
 
   defp project!(language, folder, env) do

@@ -34,6 +34,11 @@ defmodule Tidepool.Tool do
     answer
   end
 
+  @doc "Why tests of components in JavaScript and Python can't run here, or `false`: `bin/guests` fetches their compilers for long runs alone."
+  def lacks_components do
+    System.get_env("TIDEPOOL_LONG", "") == "" and "the compilers of components are fetched with TIDEPOOL_LONG"
+  end
+
   @doc "Variables with which a project in the language finds the compilers of `bin/guests`, and fetches nothing."
   def compilers(language) do
     [@no_toolchains | compilers(language, tools())]
@@ -95,6 +100,16 @@ defmodule Tidepool.Tool do
       {"ZIG_GLOBAL_CACHE_DIR", cache},
       {"ZIG_LOCAL_CACHE_DIR", cache}
     ]
+  end
+
+  defp compilers("javascript", tools) do
+    [compiler | _] = Path.wildcard(tools <> "/npm-*/node_modules/.bin/componentize-js", match_dot: true)
+    [path(Path.dirname(compiler))]
+  end
+
+  defp compilers("python", tools) do
+    [compiler | _] = Path.wildcard(tools <> "/componentize-py-*/bin")
+    [path(compiler), {"PYTHONPATH", Path.dirname(compiler)}]
   end
 
   defp path(folder), do: {"PATH", folder <> ":" <> System.fetch_env!("PATH")}

@@ -115,11 +115,8 @@ impl Deploy {
     fn of_project(&self, context: &Context) -> Result<(Vec<u8>, Fields), Failure> {
         let folder = &self.project.project;
         let manifest = Manifest::read(folder)?;
-        let wasm = if self.no_build {
-            module(&folder.join(&manifest.build.output))?
-        } else {
-            build(context.output, folder, &manifest)?.wasm
-        };
+        let wasm =
+            if self.no_build { module(folder, &manifest)? } else { build(context.output, folder, &manifest)?.wasm };
         Ok((wasm, fields(&manifest)?))
     }
 

@@ -52,7 +52,7 @@ impl Push {
                 let bytes = read(file)?;
                 if bytes.starts_with(b"\0asm") { Ok(bytes) } else { Err(RegistryError::NoModule.into()) }
             }
-            None if self.no_build => Ok(module(&folder.join(&Manifest::read(folder)?.build.output))?),
+            None if self.no_build => Ok(module(folder, &Manifest::read(folder)?)?),
             None => Ok(build(context.output, folder, &Manifest::read(folder)?)?.wasm),
         }
     }

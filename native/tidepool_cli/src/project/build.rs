@@ -1,15 +1,17 @@
 //! Running the build command: a group of processes that ends as a whole.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
-use std::fs;
-use std::io;
+use std::fs::{self, Permissions};
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::Sender;
 use std::thread;
 
-use super::Language;
+use super::component::{ComponentError, component};
+use super::{Language, Manifest};
 use crate::processes::Group;
 
 /// Why a project could not be built.
@@ -46,6 +48,17 @@ pub(crate) enum BuildError {
     NoModule {
         /// Which file.
         path: PathBuf,
+    },
+    /// It has made a module that was to become a component, and does not.
+    #[error("{0}")]
+    Component(#[from] ComponentError),
+    /// The component can't be where the module is.
+    #[error("the component {path} can't be written: {source}")]
+    Unwritable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
     },
     /// Ctrl-C or SIGTERM.
     #[error("interrupted")]
@@ -91,16 +104,39 @@ impl Builds {
     }
 }
 
-/// The module that a build has made.
+/// What a build has made: a module or a component. A module that says of which world it is, or whose project does, becomes a component,
+/// also in its place.
 ///
 /// # Errors
 ///
-/// When it is not there, or no module.
-pub(crate) fn module(path: &Path) -> Result<Vec<u8>, BuildError> {
+/// When it is not there, is no module, or becomes no component.
+pub(crate) fn module(folder: &Path, manifest: &Manifest) -> Result<Vec<u8>, BuildError> {
+    let path = &folder.join(&manifest.build.output);
     let none = |source| BuildError::NoOutput { path: path.to_owned(), source };
-    if !fs::metadata(path).map_err(none)?.is_file() {
+    let found = fs::metadata(path).map_err(none)?;
+    if !found.is_file() {
         return Err(BuildError::NoModule { path: path.to_owned() });
     }
     let bytes = fs::read(path).map_err(none)?;
-    if bytes.starts_with(b"\0asm") { Ok(bytes) } else { Err(BuildError::NoModule { path: path.to_owned() }) }
+    if !bytes.starts_with(b"\0asm") {
+        return Err(BuildError::NoModule { path: path.to_owned() });
+    }
+    match component(&bytes, path, folder, &manifest.build)? {
+        Cow::Borrowed(_same) => Ok(bytes),
+        Cow::Owned(component) => {
+            let replaced = replace(path, &component, found.permissions());
+            replaced.map_err(|source| BuildError::Unwritable { path: path.to_owned(), source })?;
+            Ok(component)
+        }
+    }
+}
+
+/// Another file takes the place of the one that is there: compilers have links to theirs.
+fn replace(path: &Path, bytes: &[u8], permissions: Permissions) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().set_permissions(permissions)?;
+    file.persist(path)?;
+    Ok(())
 }

@@ -87,6 +87,16 @@ pub(crate) struct BuildTable {
     pub(crate) output: PathBuf,
     /// Which files it is made of.
     pub(crate) watch: Vec<String>,
+    /// The world of WIT that the module is for, where it does not say so itself.
+    pub(crate) world: Option<String>,
+    /// The folder, or file, that has the world, within the project.
+    #[serde(default = "wit")]
+    pub(crate) wit: PathBuf,
+}
+
+/// Where projects have their WIT.
+fn wit() -> PathBuf {
+    PathBuf::from("wit")
 }
 
 impl Manifest {
@@ -106,6 +116,7 @@ impl Manifest {
         let manifest: Self = toml::from_str(&text)
             .map_err(|error| ManifestError::Invalid { path: path.clone(), message: error.to_string() })?;
         within("output", &manifest.build.output)?;
+        within("wit", &manifest.build.wit)?;
         for glob in &manifest.build.watch {
             within("watch", Path::new(glob))?;
         }

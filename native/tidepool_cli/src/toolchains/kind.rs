@@ -15,11 +15,16 @@ pub(crate) enum Toolchain {
     Zig,
     /// Go.
     Go,
+    /// componentize-js, and Node.js where the machine has none.
+    Javascript,
+    /// componentize-py.
+    Python,
 }
 
 impl Toolchain {
     /// All of them.
-    pub(crate) const ALL: [Self; 4] = [Self::Rust, Self::Assemblyscript, Self::Zig, Self::Go];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Rust, Self::Assemblyscript, Self::Zig, Self::Go, Self::Javascript, Self::Python];
 
     /// That of a language.
     pub(crate) fn of(language: Language) -> Self {
@@ -28,6 +33,8 @@ impl Toolchain {
             Language::Assemblyscript => Self::Assemblyscript,
             Language::Zig | Language::C => Self::Zig,
             Language::Go => Self::Go,
+            Language::Javascript => Self::Javascript,
+            Language::Python => Self::Python,
         }
     }
 
@@ -38,6 +45,8 @@ impl Toolchain {
             Self::Assemblyscript => &[Language::Assemblyscript],
             Self::Zig => &[Language::Zig, Language::C],
             Self::Go => &[Language::Go],
+            Self::Javascript => &[Language::Javascript],
+            Self::Python => &[Language::Python],
         }
     }
 
@@ -48,6 +57,8 @@ impl Toolchain {
             Self::Assemblyscript => "assemblyscript-",
             Self::Zig => "zig-",
             Self::Go => "go-",
+            Self::Javascript => "javascript-",
+            Self::Python => "python-",
         }
     }
 
@@ -56,7 +67,9 @@ impl Toolchain {
         let version = match self {
             // Of how it is fetched: the distribution says which version it has.
             Self::Rust => rust::RECIPE,
-            Self::Assemblyscript => node::ASSEMBLYSCRIPT,
+            Self::Assemblyscript => node::ASSEMBLYSCRIPT.version,
+            Self::Javascript => node::JAVASCRIPT.version,
+            Self::Python => python::COMPONENTS.version,
             Self::Zig => python::ZIG.version,
             Self::Go => python::GO.version,
         };
@@ -68,8 +81,10 @@ impl Toolchain {
         match self {
             Self::Rust => "Rust, about 150 MB".to_owned(),
             Self::Assemblyscript => {
-                format!("AssemblyScript {}, about 20 MB, or 80 MB with Node.js", node::ASSEMBLYSCRIPT)
+                format!("AssemblyScript {}, about 20 MB, or 80 MB with Node.js", node::ASSEMBLYSCRIPT.version)
             }
+            Self::Javascript => format!("componentize-js {}, about 385 MB", node::JAVASCRIPT.version),
+            Self::Python => format!("componentize-py {}, about 17 MB", python::COMPONENTS.version),
             Self::Zig => format!("Zig {}, about 100 MB", python::ZIG.version),
             Self::Go => format!("Go {}, about 75 MB", python::GO.version),
         }
@@ -82,7 +97,9 @@ impl Toolchain {
     pub(super) fn fetch(self, recipe: &Recipe<'_>) -> Result<(), SetupError> {
         match self {
             Self::Rust => rust::fetch(recipe),
-            Self::Assemblyscript => node::fetch(recipe),
+            Self::Assemblyscript => node::fetch(recipe, &node::ASSEMBLYSCRIPT),
+            Self::Javascript => node::fetch(recipe, &node::JAVASCRIPT),
+            Self::Python => python::components(recipe),
             Self::Zig => python::zig(recipe),
             Self::Go => python::go(recipe),
         }

@@ -71,6 +71,9 @@ fn is_module(path: &Path) -> bool {
     fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"\0asm"))
 }
 
+/// Of a component.
+const WORLD: &str = "package line:line;\n\nworld line {\n  export line: func() -> u32;\n}\n";
+
 /// Files, and what compiles them into `line.wasm`, by what the language's template takes.
 fn source(language: Language) -> (&'static [(&'static str, &'static str)], &'static str) {
     match language {
@@ -102,6 +105,20 @@ fn source(language: Language) -> (&'static [(&'static str, &'static str)], &'sta
         Language::C => (
             &[("line.c", "#include <stdlib.h>\nint *line(void) { return malloc(4); }\n")],
             "${ZIG:-zig} cc -target wasm32-wasi -mexec-model=reactor -Os -s -Wl,--export=line -o line.wasm line.c",
+        ),
+        Language::Javascript => (
+            &[("line.wit", WORLD), ("line.js", "export function line() { return 1; }\n")],
+            "componentize-js line.js --wit line.wit -n line -o line.wasm",
+        ),
+        Language::Python => (
+            &[
+                ("line.wit", WORLD),
+                (
+                    "app.py",
+                    "import wit_world\n\nclass WitWorld(wit_world.WitWorld):\n    def line(self):\n        return 1\n",
+                ),
+            ],
+            "componentize-py -d line.wit -w line componentize app -o line.wasm",
         ),
     }
 }

@@ -1,23 +1,48 @@
-//! AssemblyScript, whose compiler is a package of npm; Node.js comes along where the machine has none that can run it.
+//! Compilers that are packages of npm; Node.js comes along where the machine has none that can run them.
 
 use super::SetupError;
 use super::python::{self, NODE};
 use super::recipe::Recipe;
 
-/// The version of its lock file, and of the projects'.
-pub(crate) const ASSEMBLYSCRIPT: &str = "0.28.20";
+/// A compiler: what it is called, and what is fetched for it.
+#[derive(Debug)]
+pub(crate) struct Compiler {
+    /// Its version, which is that of the lock file, and of the projects.
+    pub(crate) version: &'static str,
+    /// The name of its program.
+    program: &'static str,
+    /// Where that is among the packages.
+    main: &'static str,
+    package: &'static str,
+    /// With the hashes of all packages.
+    lock: &'static str,
+}
 
-/// What is older does not run the compiler.
+pub(crate) const ASSEMBLYSCRIPT: Compiler = Compiler {
+    version: "0.28.20",
+    program: "asc",
+    main: "node_modules/assemblyscript/bin/asc.js",
+    package: include_str!("../../../../guests/hello_world/assemblyscript/package.json"),
+    lock: include_str!("../../../../guests/hello_world/assemblyscript/package-lock.json"),
+};
+
+/// Of components in JavaScript.
+pub(crate) const JAVASCRIPT: Compiler = Compiler {
+    version: "0.23.0",
+    program: "componentize-js",
+    main: "node_modules/@bytecodealliance/componentize-js/src/cli.js",
+    package: include_str!("../../../../guests/components/javascript/package.json"),
+    lock: include_str!("../../../../guests/components/javascript/package-lock.json"),
+};
+
+/// What is older does not run them.
 const OLDEST_NODE: u32 = 20;
 
-const PACKAGE: &str = include_str!("../../../../guests/hello_world/assemblyscript/package.json");
-/// With the hashes of all packages.
-const LOCK: &str = include_str!("../../../../guests/hello_world/assemblyscript/package-lock.json");
-
 /// Fetches it.
-pub(crate) fn fetch(recipe: &Recipe<'_>) -> Result<(), SetupError> {
-    recipe.write(&recipe.into.join("package.json"), PACKAGE)?;
-    recipe.write(&recipe.into.join("package-lock.json"), LOCK)?;
+pub(crate) fn fetch(recipe: &Recipe<'_>, compiler: &Compiler) -> Result<(), SetupError> {
+    let Compiler { program, main, package, lock, .. } = compiler;
+    recipe.write(&recipe.into.join("package.json"), package)?;
+    recipe.write(&recipe.into.join("package-lock.json"), lock)?;
     let (mut npm, node) = if has_node(recipe)? {
         (recipe.command("npm"), "node")
     } else {
@@ -32,8 +57,8 @@ pub(crate) fn fetch(recipe: &Recipe<'_>) -> Result<(), SetupError> {
     // Where the user leaves these out, it would leave the compiler out.
     npm.args(["--include", "dev"]).env_remove("NODE_ENV").env("NPM_CONFIG_UPDATE_NOTIFIER", "false");
     recipe.run("npm", &mut npm)?;
-    recipe.expect("node_modules/assemblyscript/bin/asc.js")?;
-    recipe.program("asc", &format!("exec {node} \"$here/node_modules/assemblyscript/bin/asc.js\" \"$@\""))
+    recipe.expect(main)?;
+    recipe.program(program, &format!("exec {node} \"$here/{main}\" \"$@\""))
 }
 
 fn has_node(recipe: &Recipe<'_>) -> Result<bool, SetupError> {
@@ -48,13 +73,18 @@ fn is_new(version: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{ASSEMBLYSCRIPT, LOCK, PACKAGE, is_new};
+    use super::{ASSEMBLYSCRIPT, JAVASCRIPT, is_new};
 
     #[test]
     fn the_lock_file_is_of_the_version_that_projects_name() {
         let template = include_str!("../../templates/assemblyscript/package.json");
-        for text in [PACKAGE, LOCK, template] {
-            assert!(text.contains(&format!("\"assemblyscript\": \"{ASSEMBLYSCRIPT}\"")), "{text}");
+        for (compiler, name, texts) in [
+            (&ASSEMBLYSCRIPT, "assemblyscript", vec![template]),
+            (&JAVASCRIPT, "@bytecodealliance/componentize-js", vec![]),
+        ] {
+            for text in texts.into_iter().chain([compiler.package, compiler.lock]) {
+                assert!(text.contains(&format!("\"{name}\": \"{}\"", compiler.version)), "{text}");
+            }
         }
     }
 

@@ -146,6 +146,8 @@ impl Toolchains {
             Toolchain::Assemblyscript => ("asc", "--version"),
             Toolchain::Zig => ("zig", "version"),
             Toolchain::Go => ("go", "version"),
+            Toolchain::Javascript => ("componentize-js", "--version"),
+            Toolchain::Python => ("componentize-py", "--version"),
         };
         let mut command = Command::new(place.join("bin").join(program));
         command.arg(argument).env("PATH", self.path()).env("GOTOOLCHAIN", "local");

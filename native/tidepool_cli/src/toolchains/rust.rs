@@ -12,10 +12,13 @@ use super::SetupError;
 use super::recipe::Recipe;
 
 /// Counts the ways in which it has been fetched.
-pub(crate) const RECIPE: &str = "1";
+pub(crate) const RECIPE: &str = "2";
 
 /// What rustup fetches; a distribution has one version or another.
 pub(crate) const VERSION: &str = "1.95.0";
+
+/// What projects are compiled for: those of waPC, those that become components, and what others call a component by itself.
+const TARGETS: [&str; 3] = ["wasm32-unknown-unknown", "wasm32-wasip1", "wasm32-wasip2"];
 
 const NEEDS: &str = "it takes rustup, or apt-get and dpkg as Debian and Ubuntu have them; \
     rustup comes from where your system gets programs, as in, as root: apt-get install rustup";
@@ -46,7 +49,9 @@ fn by_rustup(recipe: &Recipe<'_>) -> Result<(), SetupError> {
     let home = recipe.scratch.join("rustup");
     let mut command = recipe.command("rustup");
     command.args(["toolchain", "install", VERSION, "--profile", "minimal", "--no-self-update"]);
-    command.args(["--target", "wasm32-unknown-unknown"]);
+    for target in TARGETS {
+        command.args(["--target", target]);
+    }
     command.env("RUSTUP_HOME", &home).env_remove("RUSTUP_TOOLCHAIN");
     recipe.run("rustup", &mut command)?;
     let fetched = found(&home.join("toolchains"), |name| name.starts_with(VERSION));
@@ -128,13 +133,15 @@ fn programs(recipe: &Recipe<'_>) -> Result<(), SetupError> {
     recipe.program("rustc", &format!("unset RUSTC_BOOTSTRAP\n{library}exec \"$here/usr/bin/rustc\" \"$@\""))?;
     let version = recipe.run("rustc", recipe.command(recipe.into.join("bin/rustc")).arg("--version"))?;
     let sparse = if has_sparse_registries(&version) { "" } else { SPARSE };
-    let variable = "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER";
+    let linkers = TARGETS.map(|target| {
+        let variable = format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_"));
+        format!("export {variable}=\"${{{variable}:-$here/usr/bin/{linker}}}\"\n")
+    });
     recipe.program(
         "cargo",
         &format!(
-            "{library}{sparse}export RUSTC=\"${{RUSTC:-$here/bin/rustc}}\"\n\
-             export {variable}=\"${{{variable}:-$here/usr/bin/{linker}}}\"\n\
-             exec \"$here/usr/bin/cargo\" \"$@\""
+            "{library}{sparse}export RUSTC=\"${{RUSTC:-$here/bin/rustc}}\"\n{}exec \"$here/usr/bin/cargo\" \"$@\"",
+            linkers.concat()
         ),
     )
 }

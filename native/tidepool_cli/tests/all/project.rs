@@ -8,9 +8,25 @@ use crate::support::{MODULE, PATIENCE, deploys, eventually, project, run, tidepo
 
 #[test]
 fn a_project_is_made_in_a_new_folder_and_never_over_what_is_there() {
-    for language in ["rust", "assemblyscript", "zig", "go", "c"] {
+    for project in [
+        "rust",
+        "assemblyscript",
+        "zig",
+        "go",
+        "c",
+        "javascript",
+        "python",
+        "--http rust",
+        "--http go",
+        "--component rust",
+        "--component javascript",
+        "--component python",
+    ] {
         let folder = tempfile::tempdir().unwrap();
-        let make = |name: &str| run(tidepool(&["new", language, name, "--json"]).current_dir(folder.path()));
+        let project: Vec<&str> = project.split(' ').collect();
+        let make = |name: &str| {
+            run(tidepool(&[&["new"], &project[..], &[name, "--json"]].concat()).current_dir(folder.path()))
+        };
         let (code, out, _error) = make("hello");
         assert_eq!(code, 0, "{out}");
         let made: serde_json::Value = serde_json::from_str(&out).unwrap();
@@ -34,6 +50,19 @@ fn a_project_is_made_in_a_new_folder_and_never_over_what_is_there() {
 }
 
 #[test]
+fn a_kind_of_project_that_a_language_has_no_template_for_is_refused_with_those_that_have_one() {
+    let folder = tempfile::tempdir().unwrap();
+    for (kind, language, others) in
+        [("--http", "zig", "rust, go, javascript, python"), ("--component", "go", "rust, javascript, python")]
+    {
+        let (code, _out, error) = run(tidepool(&["new", kind, language, "it"]).current_dir(folder.path()));
+        assert_eq!(code, 2, "{error}");
+        assert!(error.contains(others), "{error}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn a_name_that_no_function_has_makes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["../up", "a/b", "..", ".hidden", "", "a b", "a\x1b[2J", "\"\ncommand = \"x", &"x".repeat(129)] {
@@ -47,6 +76,13 @@ fn a_name_that_no_function_has_makes_nothing() {
 #[test]
 fn paths_of_a_project_that_lead_out_of_it_are_refused_before_anything_is_run() {
     let folder = tempfile::tempdir().unwrap();
+    for wit in ["/etc", "../wit", "."] {
+        let text =
+            format!("name='it'\n[build]\ncommand='touch ran'\noutput='out.wasm'\nwatch=[]\nworld='it'\nwit='{wit}'\n");
+        fs::write(folder.path().join("tidepool.toml"), text).unwrap();
+        assert_eq!(run(tidepool(&["build"]).current_dir(folder.path())).0, 2, "{wit}");
+        assert!(!folder.path().join("ran").exists());
+    }
     let cases = [
         ("/etc/passwd", "*.c"),
         ("../out.wasm", "*.c"),

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::support::{MODULE, PATIENCE, accept, eventually, project, run, tidepool};
 
-const LANGUAGES: [&str; 5] = ["rust", "assemblyscript", "zig", "go", "c"];
+const LANGUAGES: [&str; 7] = ["rust", "assemblyscript", "zig", "go", "c", "javascript", "python"];
 /// Nobody listens there.
 const NOWHERE: &str = "http://127.0.0.1:1/";
 

@@ -98,7 +98,7 @@ pub(crate) fn finish(
     if !status.success() {
         return Err(BuildError::Failed(status));
     }
-    let wasm = module(&folder.join(&manifest.build.output))?;
+    let wasm = module(folder, manifest)?;
     Ok(Built { wasm, took: began.elapsed() })
 }
 
