@@ -68,7 +68,7 @@ impl Language {
             Self::Zig | Self::C => "with Python: pip install ziglang, and set ZIG='python3 -m ziglang'",
             Self::Go => "with a Go 1.24 or newer of your own",
             Self::Javascript => "with Node.js 20 or newer: npm install --global @bytecodealliance/componentize-js",
-            Self::Python => "with Python 3.10 or newer: pip install componentize-py",
+            Self::Python => "with Python 3.9 or newer: pip install componentize-py",
         }
     }
 

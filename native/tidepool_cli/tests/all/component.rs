@@ -28,8 +28,7 @@ fn project(folder: &Path, module: &[u8], lines: &str) {
     fs::write(folder.join("wit/it.wit"), WIT).unwrap();
     fs::write(folder.join("made.wasm"), module).unwrap();
     let command = "cp made.wasm other.wasm && ln -f other.wasm out.wasm && chmod 640 out.wasm";
-    let text =
-        format!("name = \"it\"\n[build]\ncommand = \"{command}\"\noutput = \"out.wasm\"\nwatch = []\n{lines}\n");
+    let text = format!("name = \"it\"\n[build]\ncommand = \"{command}\"\noutput = \"out.wasm\"\nwatch = []\n{lines}\n");
     fs::write(folder.join("tidepool.toml"), text).unwrap();
 }
 

@@ -36,9 +36,8 @@ impl New {
         Ok(context.output.say(&value, || {
             let (program, language) = (self.language.program(), self.language.name());
             format!(
-                "{shown} is made, {}. It is built with {program}, which `tidepool setup {language}` brings.\n\
-                 Go on with: cd {shown} && tidepool watch",
-                kind.title()
+                "{shown} is made. It is built with {program}, which `tidepool setup {language}` brings.\n\
+                 Go on with: cd {shown} && tidepool watch"
             )
         })?)
     }
