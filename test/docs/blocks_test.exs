@@ -143,6 +143,7 @@ defmodule Tidepool.Docs.BlocksTest do
         "docs/coming-from/spin.md",
         "docs/coming-from/extism.md",
         "docs/embedding.md",
+        "docs/phoenix.md",
         "docs/processes.md",
         "docs/files.md",
         "docs/registries.md",
