@@ -72,6 +72,15 @@ defmodule Tidepool.Docs.GuestsTest do
         do: assert(File.exists?(path), "#{document} uses #{path}, which is not there")
   end
 
+  test "documents say that bin/guests compiles what they use of guests/build, before they use it" do
+    for document <- Markdown.documents(), text = File.read!(document) do
+      case :binary.match(text, "guests/build/") do
+        {at, _length} -> assert binary_part(text, 0, at) =~ "bin/guests", "#{document} does not say who builds that"
+        :nomatch -> :ok
+      end
+    end
+  end
+
   test "every import of `wapc` is in the file that the documents have guests copy" do
     imports = Regex.scan(~r/^\| `(__\w+)|, `(__\w+)/m, File.read!(@document), capture: :all_but_first)
     names = for capture <- imports, name <- capture, name != "", name != "__guest_call", uniq: true, do: name
