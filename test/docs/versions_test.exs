@@ -46,6 +46,7 @@ defmodule Tidepool.Docs.VersionsTest do
     [_all, wasmtime] = Regex.run(~r/^wasmtime = \{ version = "(\d+\.\d+)/m, manifest)
     "~> " <> elixir = Mix.Project.config()[:elixir]
     assert text =~ "The version of this checkout is #{@version}"
+
     for {row, version} <- [{"Rust", rust}, {"Wasmtime", wasmtime}, {"Elixir, Erlang/OTP", elixir}] do
       [cells] = Regex.run(~r/^\| #{row} \|.*$/m, text)
       assert cells =~ version

@@ -206,14 +206,21 @@ defmodule TidepoolWeb.OpenApiTest do
 
     {:error, _guest_error} = Tidepool.call(name, "fail", "")
     listed = fn -> fits!(document, "get", "/recordings", "/recordings?function=#{name}") end
-    assert {200, %{"recordings" => [_one]}} = eventually(fn -> match?({200, %{"recordings" => [_]}}, listed.()) && listed.() end)
+
+    assert {200, %{"recordings" => [_one]}} =
+             eventually(fn -> match?({200, %{"recordings" => [_]}}, listed.()) && listed.() end)
   end
 
   test "what is told of processes and actors is as the document says", %{document: document} do
     program = deploy!("c", "nap", engine: :dense)
     start = ["-d", ~s({"args":["600000"]})]
-    assert {201, %{"id" => id}} = fits!(document, "post", "/processes/{function_or_process}", "/processes/#{program}", start)
-    for path <- ["/processes", "/processes/#{id}"], do: fits!(document, "get", Regex.replace(~r/[\d.]+$/, path, "{function_or_process}"), path)
+
+    assert {201, %{"id" => id}} =
+             fits!(document, "post", "/processes/{function_or_process}", "/processes/#{program}", start)
+
+    for path <- ["/processes", "/processes/#{id}"],
+        do: fits!(document, "get", Regex.replace(~r/[\d.]+$/, path, "{function_or_process}"), path)
+
     assert {200, _killed} = fits!(document, "delete", "/processes/{function_or_process}", "/processes/#{id}")
 
     class = deploy!("rust", "counter", actor: true)

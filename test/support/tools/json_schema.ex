@@ -38,7 +38,9 @@ defmodule Tidepool.JsonSchema do
   end
 
   defp violated({"type", types}, value, at) do
-    if Enum.any?(List.wrap(types), &type?(&1, value)), do: [], else: ["#{at}: #{inspect(value)} is no #{inspect(types)}"]
+    if Enum.any?(List.wrap(types), &type?(&1, value)),
+      do: [],
+      else: ["#{at}: #{inspect(value)} is no #{inspect(types)}"]
   end
 
   defp violated({"enum", values}, value, at),
@@ -76,7 +78,9 @@ defmodule Tidepool.JsonSchema do
   end
 
   defp within(list, %{"items" => items}, document, at) when is_list(list) do
-    list |> Enum.with_index() |> Enum.flat_map(fn {value, index} -> check(value, items, document, "#{at}[#{index}]") end)
+    list
+    |> Enum.with_index()
+    |> Enum.flat_map(fn {value, index} -> check(value, items, document, "#{at}[#{index}]") end)
   end
 
   defp within(_value, _schema, _document, _at), do: []

@@ -39,7 +39,11 @@ defmodule TidepoolWeb.Resources.OpenApi.Document do
       components: %{
         schemas: Schemas.all(),
         securitySchemes: %{
-          bearer: %{type: :http, scheme: :bearer, description: "A token of the node, or one that was made by `POST /tokens`."}
+          bearer: %{
+            type: :http,
+            scheme: :bearer,
+            description: "A token of the node, or one that was made by `POST /tokens`."
+          }
         }
       }
     }

@@ -10,7 +10,8 @@ defmodule TidepoolWeb.Resources.OpenApi.Paths do
   alias TidepoolWeb.Resources.OpenApi.{Operations, Schema}
 
   @meanings %{
-    "function" => "A function's name; of a name in a namespace, such as `shop/checkout`, the slash is written as `%2F`.",
+    "function" =>
+      "A function's name; of a name in a namespace, such as `shop/checkout`, the slash is written as `%2F`.",
     "class" => "The name of a class of actors.",
     "name" => "The name of an actor.",
     "operation" => "An operation of the function: what it takes for one, such as the name of an export.",
@@ -62,17 +63,20 @@ defmodule TidepoolWeb.Resources.OpenApi.Paths do
     %{
       operationId: about.id,
       summary: about.summary,
-      description: Enum.join(List.wrap(about[:doc]) ++ scope(row), " "),
       tags: [about.tag],
       security: security(row, token?),
       responses: responses(about)
     }
-    |> with_some(:parameters, Enum.map(about[:query] || [], &in_query/1) ++ Enum.map(about[:headers] || [], &in_header/1))
+    |> with_some(:description, Enum.join(List.wrap(about[:doc]) ++ scope(row), " "))
+    |> with_some(
+      :parameters,
+      Enum.map(about[:query] || [], &in_query/1) ++ Enum.map(about[:headers] || [], &in_header/1)
+    )
     |> with_body(about[:body], row[:body])
   end
 
-  defp with_some(operation, _key, []), do: operation
-  defp with_some(operation, key, list), do: Map.put(operation, key, list)
+  defp with_some(operation, _key, none) when none in ["", []], do: operation
+  defp with_some(operation, key, some), do: Map.put(operation, key, some)
 
   defp scope(%{guarded: true, scope: nil}), do: ["Any token will do."]
   defp scope(%{guarded: true, scope: scope}), do: ["Scope: `#{scope}`."]

@@ -72,7 +72,9 @@ defmodule TidepoolWeb.Resources.OpenApi.Operations.Deployed do
          id: "rollBack",
          tag: "functions",
          summary: "Makes a version that was replaced the newest one again.",
-         query: [{:version, said(integer(1), "Which one; by default the one before the newest.")} | query(Spec.of_request())],
+         query: [
+           {:version, said(integer(1), "Which one; by default the one before the newest.")} | query(Spec.of_request())
+         ],
          answers: [deployed(201, "A version was made."), deployed(200, "The newest version is this already.")],
          errors: [:deploy]
        }},
@@ -98,34 +100,39 @@ defmodule TidepoolWeb.Resources.OpenApi.Operations.Deployed do
   end
 
   defp calls do
-    for {path, name, which} <- [
-          {"/call/:function", "", "its default operation"},
-          {"/call/:function/:operation", "Operation", "an operation"}
-        ],
-        method <- ["GET", "POST"] do
-      {{method, path},
-       Map.merge(payload(method), %{
-         id: "#{if method == "GET", do: "ask", else: "call"}#{name}",
-         tag: "calls",
-         summary: "Calls a function with #{which}.",
-         doc:
-           "A function that handles HTTP gets the request as it is, of any method and with any path below this one, and answers it.",
-         answers: [{200, {["text/plain", "application/octet-stream", @json], any()}, "The reply of the guest."}],
-         errors: [:call]
-       })}
-    end ++
-      [
-        {{"POST", "/mcp"},
-         %{
-           id: "askTools",
-           tag: "calls",
-           summary: "Takes a message of the Model Context Protocol.",
-           doc: "It lists the exports that are tools, and calls them.",
-           headers: [{"mcp-protocol-version", "The version of the protocol."}],
-           body: {@json, any(), true},
-           answers: [{200, {@json, any()}, "The answer, as JSON-RPC has it."}, {202, nil, "The message needs no answer."}]
-         }}
-      ]
+    paths = [
+      {"/call/:function", "", "its default operation"},
+      {"/call/:function/:operation", "Operation", "an operation"}
+    ]
+
+    [tools() | for({path, name, which} <- paths, method <- ["GET", "POST"], do: call(method, path, name, which))]
+  end
+
+  defp call(method, path, name, which) do
+    about = %{
+      id: if(method == "GET", do: "ask", else: "call") <> name,
+      tag: "calls",
+      summary: "Calls a function with #{which}.",
+      doc:
+        "A function that handles HTTP gets the request as it is, of any method and with any path below this one, and answers it.",
+      answers: [{200, {["text/plain", "application/octet-stream", @json], any()}, "The reply of the guest."}],
+      errors: [:call]
+    }
+
+    {{method, path}, Map.merge(about, payload(method))}
+  end
+
+  defp tools do
+    {{"POST", "/mcp"},
+     %{
+       id: "askTools",
+       tag: "calls",
+       summary: "Takes a message of the Model Context Protocol.",
+       doc: "It lists the exports that are tools, and calls them.",
+       headers: [{"mcp-protocol-version", "The version of the protocol."}],
+       body: {@json, any(), true},
+       answers: [{200, {@json, any()}, "The answer, as JSON-RPC has it."}, {202, nil, "The message needs no answer."}]
+     }}
   end
 
   defp payload("GET"), do: %{query: [payload: said(text(), "The payload.")]}

@@ -88,7 +88,11 @@ defmodule TidepoolWeb.Resources.OpenApi.Operations.Node do
          tag: "node",
          summary: "Tells what changes on this node, as it happens.",
          query: [
-           topics: said(text(), "With commas between: `functions`, `logs:NAME`, `logs`, `failures:NAME`, `failures`, `figures`."),
+           topics:
+             said(
+               text(),
+               "With commas between: `functions`, `logs:NAME`, `logs`, `failures:NAME`, `failures`, `figures`."
+             ),
            last: said(integer(), "How many lines and failures that there are the stream begins with.")
          ],
          headers: [{"last-event-id", "The id of the last event that this client has had."}],
@@ -142,7 +146,9 @@ defmodule TidepoolWeb.Resources.OpenApi.Operations.Node do
 
   # The types of lists are told by checks.
   defp token do
-    [name: name, scopes: scopes] = for {key, spec} <- Keyword.take(Tokens.schema(), [:name, :scopes]), do: {key, spec[:doc]}
+    [name: name, scopes: scopes] =
+      for {key, spec} <- Keyword.take(Tokens.schema(), [:name, :scopes]), do: {key, spec[:doc]}
+
     others = for {key, spec} <- Tokens.schema(), key in [:functions, :expires_in], do: {key, of_option(spec)}
     grants = said(list(text()), Tokens.schema()[:grants][:doc])
     scopes = said(list(one_of(Tokens.Token.scopes())), scopes)

@@ -20,7 +20,8 @@ defmodule TidepoolWeb.Resources.OpenApi.Operations.Pages do
          ])},
         {{"GET", "/openapi.json"},
          row("getDocument", "Has this document.", [
-           {200, {"application/json", object(openapi: text(), info: named(any()), paths: named(any()))}, "The document."}
+           {200, {"application/json", object(openapi: text(), info: named(any()), paths: named(any()))},
+            "The document."}
          ])}
       ]
   end

@@ -20,7 +20,11 @@ defmodule TidepoolWeb.Resources.OpenApi.Schemas.Functions do
           imports_omitted: integer(1),
           ready: said(list(text()), "Nodes that can serve the version, where some were waited for."),
           pending: said(list(text()), "Nodes that can't yet."),
-          actors: said(object([versions: text()], count: integer(), more_than: integer()), "Of a class: what becomes of those that there are.")
+          actors:
+            said(
+              object([versions: text()], count: integer(), more_than: integer()),
+              "Of a class: what becomes of those that there are."
+            )
         ),
       Functions: object(functions: list(ref(:Function)), unavailable: list(ref(:Unavailable))),
       Unavailable: object(name: text(), version: integer(1), sha256: text()),
@@ -52,7 +56,11 @@ defmodule TidepoolWeb.Resources.OpenApi.Schemas.Functions do
         abi: one_of(@abis),
         imports: list(text()),
         unanswered: said(nullable(list(text())), "Imports that nobody answers now; null in lists."),
-        interface: said(nullable(object([functions: list(named(any()))], wit: nullable(text()))), "Typed exports; null in lists."),
+        interface:
+          said(
+            nullable(object([functions: list(named(any()))], wit: nullable(text()))),
+            "Typed exports; null in lists."
+          ),
         start: one_of([:nothing, :snapshot, :initialiser]),
         start_reason: nullable(text()),
         tier: one_of([:baseline, :optimised]),
@@ -84,7 +92,10 @@ defmodule TidepoolWeb.Resources.OpenApi.Schemas.Functions do
   def form(schema) do
     kept = Keyword.keys(Spec.kept())
     fields = for {key, spec} <- schema, key in kept, do: {spec[:each] || key, field_of(spec)}
-    module = said(%{type: :string, contentMediaType: "application/wasm"}, "The module, as a file; or `ref` in its place.")
+
+    module =
+      said(%{type: :string, contentMediaType: "application/wasm"}, "The module, as a file; or `ref` in its place.")
+
     object([], [{:wasm, module} | fields])
   end
 

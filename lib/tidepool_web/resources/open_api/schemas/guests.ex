@@ -13,7 +13,13 @@ defmodule TidepoolWeb.Resources.OpenApi.Schemas.Guests do
     [
       Processes: object([processes: list(ref(:Process))], omitted: said(integer(1), "How many more there are.")),
       Process:
-        object([id: said(nullable(text()), "Null of one that was over at once."), function: text(), node: text(), state: text()],
+        object(
+          [
+            id: said(nullable(text()), "Null of one that was over at once."),
+            function: text(),
+            node: text(),
+            state: text()
+          ],
           version: integer(1),
           entry: text(),
           message_queue: integer(),
@@ -63,7 +69,14 @@ defmodule TidepoolWeb.Resources.OpenApi.Schemas.Guests do
   defp recent do
     place = [position: integer(), at_ms: integer(), function: nullable(text()), version: integer()]
     answer = [name: text(), position: integer(), missed: nullable(integer())]
-    line = [stream: one_of([:console, :stdout, :stderr]), level: one_of([:info, :warning]), text: text(), dropped: integer()]
+
+    line = [
+      stream: one_of([:console, :stdout, :stderr]),
+      level: one_of([:info, :warning]),
+      text: text(),
+      dropped: integer()
+    ]
+
     members = Keyword.merge(Errors.optional(), payload_base64: text())
 
     [
@@ -95,7 +108,14 @@ defmodule TidepoolWeb.Resources.OpenApi.Schemas.Guests do
         ),
       Replay:
         object(
-          [verdict: text(), function: text(), version: integer(), exact: boolean(), deterministic: boolean(), calls: integer()],
+          [
+            verdict: text(),
+            function: text(),
+            version: integer(),
+            exact: boolean(),
+            deterministic: boolean(),
+            calls: integer()
+          ],
           recorded: outcome,
           replayed: outcome,
           parted: nullable(outcome),

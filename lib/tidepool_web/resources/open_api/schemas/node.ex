@@ -95,7 +95,13 @@ defmodule TidepoolWeb.Resources.OpenApi.Schemas.Node do
     one = [
       reasons: named(integer()),
       bounds_us: list(number()),
-      versions: list(object([version: integer(1)], counted ++ [reasons: named(integer())] ++ Keyword.take(late, [:p50_us, :p99_us]))),
+      versions:
+        list(
+          object(
+            [version: integer(1)],
+            counted ++ [reasons: named(integer())] ++ Keyword.take(late, [:p50_us, :p99_us])
+          )
+        ),
       history: list(sample(:ticks_ago)),
       kept_ticks: integer(1),
       minutes: list(sample(:minutes_ago)),
