@@ -31,10 +31,6 @@ defmodule TidepoolWeb.Listener do
   @spec sites_port :: :inet.port_number() | nil
   def sites_port, do: GenServer.call(__MODULE__, :sites_port)
 
-  @doc "The rows of the edge's table, as it was started with them."
-  @spec endpoints :: [map]
-  def endpoints, do: GenServer.call(__MODULE__, :endpoints)
-
   @doc "What the edge counts; empty where there is no edge."
   @spec stats :: %{atom => non_neg_integer}
   def stats do
@@ -103,7 +99,7 @@ defmodule TidepoolWeb.Listener do
       if sites_port,
         do: Logger.info("Tidepool serves sites on #{scheme}://#{host(sites_address(config))}:#{sites_port}")
 
-      {:ok, %{servers: servers, port: port, sites_port: sites_port, endpoints: endpoints, drain: config.drain}}
+      {:ok, %{servers: servers, port: port, sites_port: sites_port, drain: config.drain}}
     else
       {:error, _reason, message} -> {:stop, Error.new(:listen, message)}
       {:error, message} -> {:stop, Error.new(:listen, message)}
@@ -113,7 +109,6 @@ defmodule TidepoolWeb.Listener do
   @impl true
   def handle_call(:port, _from, state), do: {:reply, state.port, state}
   def handle_call(:sites_port, _from, state), do: {:reply, state.sites_port, state}
-  def handle_call(:endpoints, _from, state), do: {:reply, state.endpoints, state}
 
   @impl true
   def handle_info(_message, state), do: {:noreply, state}

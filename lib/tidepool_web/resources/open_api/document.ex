@@ -3,7 +3,7 @@ defmodule TidepoolWeb.Resources.OpenApi.Document do
   The document, from the rows of the edge's table, and from what `TidepoolWeb.Resources.OpenApi.Operations` says of each.
   """
 
-  alias Tidepool.Config
+  alias Tidepool.{Config, Native}
   alias TidepoolWeb.Resources.OpenApi.{Operations, Paths, Schemas}
 
   @description """
@@ -20,6 +20,14 @@ defmodule TidepoolWeb.Resources.OpenApi.Document do
     {"POST", "/call/:function/:operation", :call, :as_calls},
     {"GET", "/health", nil, false}
   ]
+
+  @doc "Makes the document of an edge that is about to start, once: what `text/0` has from then on."
+  @spec publish([map]) :: :ok
+  def publish(endpoints), do: :persistent_term.put(__MODULE__, endpoints |> make() |> Native.json_encode())
+
+  @doc "The document, as JSON."
+  @spec text :: binary
+  def text, do: :persistent_term.get(__MODULE__)
 
   @doc "The document for an edge whose table has these rows (`TidepoolWeb.Router.endpoints/1`)."
   @spec make([map]) :: map
@@ -38,6 +46,7 @@ defmodule TidepoolWeb.Resources.OpenApi.Document do
       paths: Paths.make(own() ++ endpoints, Config.get(:token) != nil),
       components: %{
         schemas: Schemas.all(),
+        responses: Paths.responses(),
         securitySchemes: %{
           bearer: %{
             type: :http,

@@ -37,6 +37,10 @@ defmodule TidepoolWeb.Resources.OpenApi.Paths do
     end
   end
 
+  @doc "Answers that several operations have, by name: the refusals of the edge."
+  @spec responses :: %{atom => map}
+  def responses, do: %{Refused: refused(Reason.all(:edge))}
+
   defp shape(path), do: Regex.replace(~r/:\w+/, path, ":")
   defp names(path), do: ~r/:(\w+)/ |> Regex.scan(path, capture: :all_but_first) |> List.flatten()
 
@@ -113,7 +117,7 @@ defmodule TidepoolWeb.Resources.OpenApi.Paths do
     |> Enum.group_by(&elem(&1, 0), &elem(&1, 1))
     |> Map.new(fn {status, reasons} -> {"#{status}", refused(Enum.uniq(reasons))} end)
     |> Map.merge(told)
-    |> Map.put("default", refused(Reason.all(:edge)))
+    |> Map.put("default", %{"$ref": "#/components/responses/Refused"})
   end
 
   # A module's start functions fail as calls do.
