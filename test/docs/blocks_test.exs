@@ -167,6 +167,8 @@ defmodule Tidepool.Docs.BlocksTest do
         "docs/actors.md",
         "docs/namespaces.md",
         "docs/configuration.md",
+        "docs/operations.md",
+        "docs/tracing.md",
         "examples/chat/README.md",
         "docs/cli.md",
         "docs/start.md",
