@@ -11,13 +11,16 @@ defmodule TidepoolWeb.Supervisor do
 
   alias TidepoolWeb.{Dispatcher, EventRing, Figures, Listener, Renewal, Router}
   alias TidepoolWeb.Resource.Shares
+  alias TidepoolWeb.Resources.OpenApi.Document
 
   @doc false
   def start_link(config), do: Supervisor.start_link(__MODULE__, config, name: __MODULE__)
 
   @impl true
   def init(config) do
-    listener = {Listener, {config, Dispatcher.names(), Router.endpoints()}}
+    endpoints = Router.endpoints()
+    Document.publish(endpoints)
+    listener = {Listener, {config, Dispatcher.names(), endpoints}}
     # Before the listener, so that no change of the files is missed between the two.
     Supervisor.init([EventRing, Figures, Shares, {Renewal, config} | Dispatcher.children()] ++ [listener],
       strategy: :one_for_all

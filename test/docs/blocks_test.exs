@@ -2,7 +2,8 @@ Code.require_file("markdown.exs", __DIR__)
 Code.require_file("../../bin/support/book/pages.exs", __DIR__)
 
 defmodule Tidepool.Docs.BlocksTest do
-  # The documents' code blocks, those of each against a node of its own.
+  # The documents' code blocks, those of each against a node of its own, in a clone: what is not committed is there when the page says
+  # how it is made.
   use Tidepool.Case, async: true
 
   alias Tidepool.{Book, Peer, TestRegistry, Tool}
@@ -90,8 +91,24 @@ defmodule Tidepool.Docs.BlocksTest do
   setup_all do
     Tool.path!()
     Book.build!()
-    :ok
+    folder = Path.join(System.tmp_dir!(), "tidepool-clones-#{System.pid()}")
+    on_exit(fn -> File.rm_rf!(folder) end)
+    [bare, built] = for name <- ["bare", "built"], do: clone!(Path.join(folder, name))
+    File.ln_s!(Path.expand("guests/build"), Path.join(built, "guests/build"))
+    %{bare: bare, built: built}
   end
+
+  # The files of the checkout that are, or would be, committed.
+  defp clone!(folder) do
+    File.mkdir_p!(folder)
+    copy = "git ls-files -z --cached --others --exclude-standard | tar -c --null -T - | tar -x -C "
+    {_nothing, 0} = System.cmd("bash", ["-o", "pipefail", "-c", copy <> folder])
+    folder
+  end
+
+  # `mix` there would compile all of Tidepool anew.
+  defp clone("docs/recipes.md", _clones), do: File.cwd!()
+  defp clone(document, clones), do: if(File.read!(document) =~ "bin/guests", do: clones.built, else: clones.bare)
 
   # Where its commands run, and with which variables.
   defp surroundings("docs/namespaces.md", _addresses), do: [env: [{"TIDEPOOL_TOKEN", @token}]]
@@ -143,12 +160,15 @@ defmodule Tidepool.Docs.BlocksTest do
         "docs/coming-from/spin.md",
         "docs/coming-from/extism.md",
         "docs/embedding.md",
+        "docs/phoenix.md",
         "docs/processes.md",
         "docs/files.md",
         "docs/registries.md",
         "docs/actors.md",
         "docs/namespaces.md",
         "docs/configuration.md",
+        "docs/operations.md",
+        "docs/tracing.md",
         "examples/chat/README.md",
         "docs/cli.md",
         "docs/start.md",
@@ -167,7 +187,7 @@ defmodule Tidepool.Docs.BlocksTest do
     if document =~ "languages/", do: @tag(:slow)
     if document =~ ~r"languages/(javascript|python)", do: @tag(skip: Tool.lacks_components())
 
-    test "what #{document} shows is what happens" do
+    test "what #{document} shows is what happens", clones do
       [peer | _others] = peers = start!(unquote(document))
 
       addresses =
@@ -176,7 +196,10 @@ defmodule Tidepool.Docs.BlocksTest do
           address
         end
 
-      Markdown.run_console!(unquote(document), addresses, surroundings(unquote(document), addresses))
+      folder = clone(unquote(document), clones)
+      surroundings = unquote(document) |> surroundings(addresses) |> Keyword.put_new(:cd, folder)
+      Markdown.run_console!(unquote(document), addresses, surroundings)
+      Peer.call(peer, File, :cd!, [folder])
       Markdown.run_elixir!(unquote(document), Peer.shell(peer))
     end
   end

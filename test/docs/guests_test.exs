@@ -72,6 +72,34 @@ defmodule Tidepool.Docs.GuestsTest do
         do: assert(File.exists?(path), "#{document} uses #{path}, which is not there")
   end
 
+  @sizes %{
+    "C" => {"c", "hello_world"},
+    "AssemblyScript" => {"assemblyscript", "hello_world"},
+    "Zig" => {"zig", "hello_world"},
+    "Rust, `rustc` alone" => {"rust", "hello_world"},
+    "Rust, `wapc-guest`" => {"rust", "hello_world_crate"},
+    "Go" => {"go", "hello_world"}
+  }
+
+  test "modules have the sizes that are told, but for a twentieth that another version of a compiler makes" do
+    told = for [guest, bytes, _pages] <- Markdown.rows(@document), module = @sizes[guest], do: {module, bytes}
+    assert Enum.sort(Enum.map(told, &elem(&1, 0))) == Enum.sort(Map.values(@sizes))
+
+    for {{language, name}, bytes} <- told do
+      bytes = bytes |> String.replace(",", "") |> String.to_integer()
+      assert_in_delta byte_size(guest(language, name)), bytes, bytes / 20, "#{language}/#{name}"
+    end
+  end
+
+  test "documents say that bin/guests compiles what they use of guests/build, before they use it" do
+    for document <- Markdown.documents(), text = File.read!(document) do
+      case :binary.match(text, "guests/build/") do
+        {at, _length} -> assert binary_part(text, 0, at) =~ "bin/guests", "#{document} does not say who builds that"
+        :nomatch -> :ok
+      end
+    end
+  end
+
   test "every import of `wapc` is in the file that the documents have guests copy" do
     imports = Regex.scan(~r/^\| `(__\w+)|, `(__\w+)/m, File.read!(@document), capture: :all_but_first)
     names = for capture <- imports, name <- capture, name != "", name != "__guest_call", uniq: true, do: name

@@ -70,7 +70,7 @@ defmodule Tidepool.Docs.HttpTest do
   end
 
   test "every reason of forgetting a node is documented with its status" do
-    documented = documented("Of forgetting a node")
+    documented = documented("Of forgetting a node, and of recordings")
     assert Enum.sort(Enum.map(documented, &elem(&1, 0))) == Enum.sort(known("Reasons of forgetting a node"))
     for {reason, [first]} <- documented, do: assert(status(String.to_existing_atom(reason), %{}) == first, reason)
   end
@@ -136,6 +136,12 @@ defmodule Tidepool.Docs.HttpTest do
     for options <- [Spec.kept(), Spec.of_request()], table = Settings.fields(options) do
       assert String.contains?(text, table), "#{@document} should have this table, as printed by #{how}:\n\n#{table}"
     end
+  end
+
+  test "the fields that may come several times are those of the schema" do
+    [_all, sentence] = Regex.run(~r/each given once at most, but for (.*?):\n/s, File.read!(@document))
+    documented = ~r/`(\w+)`/ |> Regex.scan(sentence, capture: :all_but_first) |> List.flatten()
+    assert documented == for({_key, spec} <- Spec.kept(), name = spec[:each], do: name)
   end
 
   test "what is told of a function is what the documents list" do

@@ -39,6 +39,20 @@ defmodule Tidepool.Docs.VersionsTest do
     assert newest == @version
   end
 
+  test "the page of versions names those that there are: of this checkout, of Elixir, Rust and Wasmtime" do
+    text = File.read!("docs/versions.md")
+    manifest = File.read!("native/Cargo.toml")
+    [_all, rust] = Regex.run(~r/^rust-version = "(.*)"$/m, manifest)
+    [_all, wasmtime] = Regex.run(~r/^wasmtime = \{ version = "(\d+\.\d+)/m, manifest)
+    "~> " <> elixir = Mix.Project.config()[:elixir]
+    assert text =~ "The version of this checkout is #{@version}"
+
+    for {row, version} <- [{"Rust", rust}, {"Wasmtime", wasmtime}, {"Elixir, Erlang/OTP", elixir}] do
+      [cells] = Regex.run(~r/^\| #{row} \|.*$/m, text)
+      assert cells =~ version
+    end
+  end
+
   test "the tool says that version" do
     assert Tool.run(["--version"]) == {"tidepool #{@version}\n", 0}
   end

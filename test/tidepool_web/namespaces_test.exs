@@ -169,6 +169,7 @@ defmodule TidepoolWeb.NamespacesTest do
       "/tokens" => 403,
       # These tell of no function.
       "/deploy/options" => 200,
+      "/openapi.json" => 200,
       "/session" => 200,
       "/cli/tidepool" => :public,
       "/" => 302,
