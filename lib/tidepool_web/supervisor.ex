@@ -1,7 +1,7 @@
 defmodule TidepoolWeb.Supervisor do
   @moduledoc """
-  The HTTP edge: the ring of events, figures of functions, shares of streams and deploys, whoever looks at the certificate, dispatchers,
-  which run each request in a process of its own, and the listener in front of them.
+  The HTTP edge: the ring of events, figures of functions, shares of streams and deploys, calls of models
+  that may be cancelled, whoever looks at the certificate, dispatchers, which run each request in a process of its own, and the listener in front of them.
 
   The listener starts last and stops first: it drains before its dispatchers go. When a dispatcher dies the listener is
   restarted with it, because it holds the dispatchers' pids.
@@ -11,6 +11,7 @@ defmodule TidepoolWeb.Supervisor do
 
   alias TidepoolWeb.{Dispatcher, EventRing, Figures, Listener, Renewal, Router}
   alias TidepoolWeb.Resource.Shares
+  alias TidepoolWeb.Resources.Mcp.Running
 
   @doc false
   def start_link(config), do: Supervisor.start_link(__MODULE__, config, name: __MODULE__)
@@ -19,7 +20,7 @@ defmodule TidepoolWeb.Supervisor do
   def init(config) do
     listener = {Listener, {config, Dispatcher.names(), Router.endpoints()}}
     # Before the listener, so that no change of the files is missed between the two.
-    Supervisor.init([EventRing, Figures, Shares, {Renewal, config} | Dispatcher.children()] ++ [listener],
+    Supervisor.init([EventRing, Figures, Shares, Running, {Renewal, config} | Dispatcher.children()] ++ [listener],
       strategy: :one_for_all
     )
   end
