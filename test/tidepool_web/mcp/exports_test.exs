@@ -95,7 +95,7 @@ defmodule TidepoolWeb.Mcp.ExportsTest do
   test "a component's comments in WIT are what its tools' descriptions begin with, and are with its interface" do
     docs = ~s({"worlds":{"w":{"func_exports":{"move":{"docs":"Moves a point.\\n\\nAlong x."}}}}})
     content = <<12, "package-docs", 1, docs::binary>>
-    wasm = guest("component", "tools") <> <<0, length(content)::binary>> <> content
+    wasm = guest("component", "tools") <> <<0, leb128(content)::binary>> <> content
     name = deploy_bytes!(wasm, tools: ["*"], description: "Of points.")
 
     assert told(name)["#{name}__move"]["description"] =~
@@ -107,8 +107,8 @@ defmodule TidepoolWeb.Mcp.ExportsTest do
     assert documented == [{"move", "Moves a point.\n\nAlong x."}]
   end
 
-  # In LEB128, of less than 16 KiB.
-  defp length(content) do
+  # A size of less than 16 KiB.
+  defp leb128(content) do
     size = byte_size(content)
     if size < 128, do: <<size>>, else: <<1::1, rem(size, 128)::7, div(size, 128)>>
   end

@@ -4,29 +4,37 @@ defmodule TidepoolWeb.Mcp.RunningTest do
 
   import Tidepool.McpClient
 
-  alias Tidepool.EventClient
+  alias Tidepool.{EventClient, Peer}
   alias TidepoolWeb.Listener
   alias TidepoolWeb.Resources.Mcp.{Envelope, Running}
 
+  setup_all do
+    peer = Peer.start!(server: true)
+    {:ok, peer: peer, url: Peer.url(peer, "/mcp"), port: Peer.call(peer, Listener, :port, [])}
+  end
+
   defp session, do: [{"mcp-session-id", Envelope.new_session()}]
 
-  defp spinning(options \\ []) do
+  # One whose export `spin` goes on until it is stopped.
+  defp spinning(peer, options \\ []) do
+    name = unique_name("calc")
     limits = Keyword.merge([time: 600_000, cpu_time: 600_000], options)
-    deploy!("component", "calc", tools: ["*"], limits: limits)
+    Peer.deploy!(peer, "component", "calc", name: name, tools: ["*"], limits: limits)
+    name
   end
 
-  defp aborted(name) do
-    {200, _headers, text} = curl("/metrics")
-    text =~ ~s(tidepool_calls_total{function="#{name}",reason="aborted"} 1)
+  defp live(peer), do: Peer.call(peer, Tidepool.Engine, :instances, []).live
+  defp running(peer), do: eventually(fn -> live(peer) == 1 end, 60_000)
+
+  defp aborted?(peer, name) do
+    {200, _headers, text} = curl_url(Peer.url(peer, "/metrics"), [])
+    live(peer) == 0 and text =~ ~s(tidepool_calls_total{function="#{name}",reason="aborted"} 1)
   end
 
-  defp running(name), do: eventually(fn -> Tidepool.stats(name) |> live() > 0 end)
-  defp live(stats), do: stats.instances.live
-
-  defp cancel(id, session),
-    do: %{jsonrpc: "2.0", method: "notifications/cancelled", params: %{requestId: id}} |> sent(session)
-
-  defp sent(message, session), do: assert({202, _headers, ""} = send_message(message, session))
+  defp cancel(id, session, url) do
+    message = %{jsonrpc: "2.0", method: "notifications/cancelled", params: %{requestId: id}}
+    assert {202, _headers, ""} = send_message(message, session, url)
+  end
 
   # A call on a process of its own that waits until it is told to end.
   defp waiting(owner, id) do
@@ -80,24 +88,24 @@ defmodule TidepoolWeb.Mcp.RunningTest do
     assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}, 30_000
   end
 
-  test "a client that cancels a call has its guest killed, and no answer" do
-    name = spinning()
+  test "a client that cancels a call has its guest killed, and no answer", %{peer: peer, url: url} do
+    name = spinning(peer)
     own = session()
     call = request("tools/call", %{name: "#{name}__spin", arguments: %{}}, "a")
-    task = Task.async(fn -> send_message(call, own) end)
-    running(name)
+    task = Task.async(fn -> send_message(call, own, url) end)
+    running(peer)
     # Of another's session, of none, and of no such request.
-    cancel("a", session())
-    cancel("a", [])
-    cancel(1, own)
-    refute aborted(name)
-    cancel("a", own)
+    cancel("a", session(), url)
+    cancel("a", [], url)
+    cancel(1, own, url)
+    assert live(peer) == 1
+    cancel("a", own, url)
     assert {202, _headers, ""} = Task.await(task, 60_000)
-    eventually(fn -> aborted(name) and live(Tidepool.stats(name)) == 0 end)
+    eventually(fn -> aborted?(peer, name) end, 60_000)
   end
 
-  test "a client is told of its call's progress, by its token, and then of the result" do
-    name = spinning(cpu_time: 2_500)
+  test "a client is told of its call's progress, by its token, and then of the result", %{peer: peer, port: port} do
+    name = spinning(peer, cpu_time: 2_500)
 
     for {token, version} <- [{"é", handshake()}, {7, newest()}] do
       params = %{name: "#{name}__spin", arguments: %{}, _meta: %{progressToken: token}}
@@ -107,7 +115,7 @@ defmodule TidepoolWeb.Mcp.RunningTest do
           do: newest("tools/call", params),
           else: {request("tools/call", params), [{"mcp-protocol-version", version}]}
 
-      client = stream(Listener.port(), body, headers)
+      client = stream(port, body, headers)
       assert client.status == 200 and client.headers["content-type"] == "text/event-stream"
       {told, result, client} = progress(client, [])
       assert told != []
@@ -127,41 +135,40 @@ defmodule TidepoolWeb.Mcp.RunningTest do
     end
   end
 
-  test "a client that closes the stream of a call's progress ends the call" do
-    name = spinning()
+  test "a client that closes the stream of a call's progress ends the call", %{peer: peer, port: port} do
+    name = spinning(peer)
     params = %{name: "#{name}__spin", arguments: %{}, _meta: %{progressToken: 1}}
     {body, headers} = newest("tools/call", params)
-    client = stream(Listener.port(), body, headers)
-    running(name)
+    client = stream(port, body, headers)
+    running(peer)
     EventClient.close(client)
-    eventually(fn -> aborted(name) and live(Tidepool.stats(name)) == 0 end, 60_000)
+    eventually(fn -> aborted?(peer, name) end, 60_000)
   end
 
-  test "a cancelled call's stream ends without an answer" do
-    name = spinning()
+  test "a cancelled call's stream ends without an answer", %{peer: peer, url: url, port: port} do
+    name = spinning(peer)
     own = session()
     params = %{name: "#{name}__spin", arguments: %{}, _meta: %{progressToken: 1}}
-    client = stream(Listener.port(), request("tools/call", params, 5), own)
-    running(name)
-    cancel(5, own)
+    client = stream(port, request("tools/call", params, 5), own)
+    running(peer)
+    cancel(5, own, url)
     assert {_told, :done, _client} = progress(client, [])
-    eventually(fn -> aborted(name) end)
+    eventually(fn -> aborted?(peer, name) end, 60_000)
   end
 
-  test "a token of progress is an integer or a short string, and a client that reads no stream is told of none" do
-    name = spinning()
-    tool = "#{name}__add"
-    arguments = %{one: 19, other: 23}
+  test "a token of progress is an integer or a short string, and a client that reads no stream is told of none",
+       %{peer: peer, url: url} do
+    tool = "#{spinning(peer)}__add"
     streams = [{"accept", "application/json, text/event-stream"}]
+    params = &%{name: tool, arguments: %{one: 19, other: 23}, _meta: %{progressToken: &1}}
 
     for {token, headers} <- [{1.5, []}, {String.duplicate("a", 257), streams}, {[], streams}, {nil, streams}] do
-      params = %{name: tool, arguments: arguments, _meta: %{progressToken: token}}
-      assert {:error, -32_602, "`progressToken` is " <> _what} = ask("tools/call", params, headers)
+      assert {:error, -32_602, "`progressToken` is " <> _what} = ask("tools/call", params.(token), headers, url)
     end
 
-    params = %{name: tool, arguments: arguments, _meta: %{progressToken: "t"}}
-    assert %{"content" => [%{"text" => "42"}]} = ask("tools/call", params)
+    assert %{"content" => [%{"text" => "42"}]} = ask("tools/call", params.("t"), [], url)
     # What is no tool's is no stream's either.
-    assert {:error, -32_602, "unknown tool: " <> _name} = ask("tools/call", %{params | name: "nobody"}, streams)
+    unknown = %{params.("t") | name: "nobody"}
+    assert {:error, -32_602, "unknown tool: " <> _name} = ask("tools/call", unknown, streams, url)
   end
 end
