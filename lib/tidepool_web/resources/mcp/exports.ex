@@ -90,7 +90,9 @@ defmodule TidepoolWeb.Resources.Mcp.Exports do
   def payload(:typed, export, arguments), do: arguments |> whole(export) |> encoded()
 
   def payload(:exports, export, arguments) do
-    with :ok <- known(export, arguments, names = places(export)) do
+    names = places(export)
+
+    with :ok <- known(export, arguments, names) do
       case Enum.find(names, &(not is_map_key(arguments, &1))) do
         nil -> encoded(for name <- names, do: arguments[name])
         missing -> wrong(export, missing, "`#{missing}` is missing")

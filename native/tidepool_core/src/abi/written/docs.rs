@@ -90,10 +90,10 @@ impl Package {
         let comment = match scope {
             None => worlds().find_map(|world| world.func_exports.get(name).or_else(|| world.funcs.get(name))),
             Some(scope) => match own_name(scope) {
-                None => worlds().find_map(|world| {
-                    let within = |functions: &BTreeMap<String, Functions>| functions.get(scope)?.funcs.get(name);
-                    within(&world.interface_exports).or_else(|| within(&world.interfaces))
-                }),
+                None => {
+                    let declared = worlds().flat_map(|world| [&world.interface_exports, &world.interfaces]);
+                    declared.filter_map(|interfaces| interfaces.get(scope)).find_map(|it| it.funcs.get(name))
+                }
                 // It could be either's.
                 Some(own) if shared.contains(own) => None,
                 Some(own) => self.interfaces.get(own)?.funcs.get(name),
