@@ -63,10 +63,10 @@ defmodule TidepoolWeb.Resources.Mcp do
          :ok <- stream(headers),
          {:ok, version} <- Envelope.version(headers),
          :ok <- begun(version),
-         {:ok, _session} <- Envelope.session(headers, version),
-         do:
-           Listening.stream(origin)
-           |> told()
+         {:ok, _session} <- Envelope.session(headers, version) do
+      Listening.stream(origin)
+    end
+    |> told()
   end
 
   defp told({:refused, status, code, message}), do: told({:refused, status, code, message, %{}})

@@ -16,10 +16,16 @@ defmodule Tidepool.McpClient do
 
   @doc "Posts a body with these headers."
   def post(url, body, headers) do
-    path = Path.join(tmp_folder!(), "message")
-    File.write!(path, if(is_binary(body), do: body, else: Native.json_encode(body)))
+    body = if is_binary(body), do: body, else: Native.json_encode(body)
     headers = Enum.flat_map(headers, fn {name, value} -> ["-H", "#{name}: #{value}"] end)
-    curl_url(url, ["--data-binary", "@#{path}"] ++ headers)
+    curl_url(url, ["--data-binary", if(byte_size(body) < 65_536, do: body, else: file(body))] ++ headers)
+  end
+
+  # An argument of a program has no more bytes.
+  defp file(body) do
+    path = Path.join(tmp_folder!(), "message")
+    File.write!(path, body)
+    "@" <> path
   end
 
   @doc "Posts a message; a header that is `nil` is left out."

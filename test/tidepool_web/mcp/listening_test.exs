@@ -1,21 +1,15 @@
 defmodule TidepoolWeb.Mcp.ListeningTest do
-  # Streams that tell when tools change. Not async: there are as many as a node has.
-  use Tidepool.Case
+  # Streams that tell when tools change, and who may listen to how many.
+  use Tidepool.Case, async: true
 
   import Tidepool.McpClient
 
   alias Tidepool.{EventClient, Peer, TestCluster}
   alias Tidepool.Cluster.Links
   alias TidepoolWeb.Listener
-  alias TidepoolWeb.Resource.Shares
 
   @changed "notifications/tools/list_changed"
   @accept [{"accept", "text/event-stream"}]
-
-  setup do: none_listen()
-
-  # Those of tests before may be on their way out.
-  defp none_listen, do: eventually(fn -> Shares.count(:mcp) == 0 end, 60_000)
 
   defp port(peer), do: Peer.call(peer, Listener, :port, [])
 
@@ -30,6 +24,11 @@ defmodule TidepoolWeb.Mcp.ListeningTest do
   defp subscribe(port, id, wanted) do
     {body, headers} = newest("subscriptions/listen", %{notifications: wanted}, id)
     stream(port, body, headers)
+  end
+
+  defp told(client) do
+    assert {%{"method" => @changed}, client} = message(client)
+    client
   end
 
   # All that comes until the stream is over.
@@ -51,20 +50,17 @@ defmodule TidepoolWeb.Mcp.ListeningTest do
     assert EventClient.connect(port(peer), @accept, "/mcp").status == 401
 
     Peer.deploy!(peer, "component", "tools", name: "blog", tools: ["only"])
-    assert {%{"method" => @changed}, own} = message(own)
-    # Without tools, and with the same as before.
+    own = told(own)
+    # Without tools, and with all as before.
     Peer.deploy!(peer, "component", "tools", name: "shop/silent")
     Peer.deploy!(peer, "component", "tools", name: "blog", tools: ["only"])
     Peer.deploy!(peer, "component", "tools", name: "shop/cart", tools: ["only"])
-    for client <- [own, shop], do: assert({%{"method" => @changed}, _client} = message(client))
-    # A version without tools has taken them.
-    {%{"method" => @changed}, own} = message(own)
-    {%{"method" => @changed}, shop} = message(shop)
+    [own, shop] = for client <- [own, shop], do: told(client)
+    # A version without tools takes them.
     Peer.deploy!(peer, "component", "tools", name: "shop/cart")
-    {%{"method" => @changed}, own} = message(own)
-    {%{"method" => @changed}, shop} = message(shop)
+    [own, shop] = for client <- [own, shop], do: told(client)
     :ok = Peer.call(peer, Tidepool, :remove, ["blog"])
-    {%{"method" => @changed}, _own} = message(own)
+    told(own)
 
     # A stream ends with its token.
     {:ok, _told} = Peer.call(peer, Tidepool.Tokens, :revoke, ["shop"])
@@ -96,10 +92,10 @@ defmodule TidepoolWeb.Mcp.ListeningTest do
     for node <- nodes, do: eventually(fn -> length(Peer.call(node, Links, :linked, [])) == 1 end, 30_000)
     client = listen(port(b))
     Peer.deploy!(a, "component", "tools", name: "f", tools: ["move"])
-    assert {%{"method" => @changed}, client} = message(client)
+    client = told(client)
     assert ["f__move"] = for(tool <- list([], Peer.url(b, "/mcp")), do: tool["name"])
     :ok = Peer.call(a, Tidepool, :remove, ["f"])
-    assert {%{"method" => @changed}, _client} = message(client)
+    told(client)
     assert list([], Peer.url(b, "/mcp")) == []
   end
 

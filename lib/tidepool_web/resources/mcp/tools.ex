@@ -86,7 +86,10 @@ defmodule TidepoolWeb.Resources.Mcp.Tools do
   def name(%{name: function}, %{"name" => whole, "function" => export}, alone?) do
     plain = function <> "__" <> export
 
-    if alone? and plain =~ ~r/\A[A-Za-z0-9-]+(_[A-Za-z0-9-]+)*__[A-Za-z0-9_-]+\z/ and byte_size(plain) <= 64,
+    # The function's ends where the first two underscores are.
+    plain? = function =~ ~r/\A[A-Za-z0-9-]+(_[A-Za-z0-9-]+)*\z/ and export =~ ~r/\A[A-Za-z0-9_-]+\z/
+
+    if alone? and plain? and byte_size(plain) <= 64,
       do: plain,
       else: cut(function <> "_" <> export) <> "_" <> hash(function <> "#" <> whole)
   end
