@@ -71,6 +71,7 @@ defmodule TidepoolWeb.Resources.Mcp do
 
   defp told({:refused, status, code, message}), do: told({:refused, status, code, message, %{}})
   defp told({:refused, 405, code, message, details}), do: refused(405, [{"allow", "POST"}], {code, message, details})
+  defp told({:refused, 503, code, message, details}), do: refused(503, [{"retry-after", "1"}], {code, message, details})
   defp told({:refused, status, code, message, details}), do: refused(status, [], {code, message, details})
   defp told(answer), do: answer
 

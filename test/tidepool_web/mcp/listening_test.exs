@@ -109,7 +109,7 @@ defmodule TidepoolWeb.Mcp.ListeningTest do
     {body, headers} = newest("subscriptions/listen", %{notifications: wanted}, 33)
     headers = [{"accept", "application/json, text/event-stream"} | headers]
     full = fn -> send_message(body, headers, Peer.url(peer, "/mcp")) end
-    assert {503, _headers, %{"id" => 33, "error" => %{"code" => -32_603}}} = full.()
+    assert {503, %{"retry-after" => "1"}, %{"id" => 33, "error" => %{"code" => -32_603}}} = full.()
     EventClient.close(hd(clients))
     eventually(fn -> subscribe(port(peer), 34, wanted).status == 200 end)
   end
