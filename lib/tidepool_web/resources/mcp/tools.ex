@@ -111,7 +111,7 @@ defmodule TidepoolWeb.Resources.Mcp.Tools do
   defp resulting(tool, nil), do: tool
   defp resulting(tool, schema), do: Map.put(tool, :outputSchema, schema)
 
-  # What the export's WIT says, and what the deploy does; and how the export reads, for components keep no comments unless told to.
+  # What the export's WIT says, if the component has that, and what the deploy does; and how the export reads.
   defp description(function, export) do
     signature = "#{Exports.signature(function.abi, export)}, of the function #{function.name}."
 
