@@ -4,12 +4,13 @@ defmodule Tidepool.Events do
 
   | `:event` | when | members beside `:event` and `:at` |
   | --- | --- | --- |
-  | `:deployed` | a version can be called on this node, wherever it was deployed | `:name`, `:version` |
-  | `:removed` | a function that could be called here was removed, on any node | `:name`, `:version` |
+  | `:deployed` | a version can be called on this node, wherever it was deployed | `:name`, `:version`, `:tools` |
+  | `:removed` | a function that could be called here was removed, on any node | `:name`, `:version`, `:tools` |
   | `:node_joined` | a node of the cluster can be reached that could not be before | `:node` |
   | `:node_left` | a node can't be reached any more, or is forgotten | `:node` |
 
-  `:at` is when this node did or saw it, in seconds since 1970, UTC. Each is told after it is true, and those of one function in
+  `:at` is when this node did or saw it, in seconds since 1970, UTC. `:tools` says whether the version, or the one before it, has
+  exports that are tools of the Model Context Protocol, so that clients of it are to list them again. Each is told after it is true, and those of one function in
   the order of its changes. Who subscribes late has missed what was before; after a failure of the cluster's processes nodes are
   told to have joined again.
 
@@ -20,7 +21,7 @@ defmodule Tidepool.Events do
   """
 
   @type t ::
-          %{event: :deployed | :removed, name: String.t(), version: pos_integer, at: integer}
+          %{event: :deployed | :removed, name: String.t(), version: pos_integer, tools: boolean, at: integer}
           | %{event: :node_joined | :node_left, node: String.t(), at: integer}
 
   @doc false
@@ -46,12 +47,14 @@ defmodule Tidepool.Events do
   def changed(entry), do: dispatch(:changes, {:tidepool_change, entry})
 
   @doc false
-  @spec deployed(String.t(), pos_integer) :: :ok
-  def deployed(name, version), do: publish(%{event: :deployed, name: name, version: version})
+  @spec deployed(String.t(), pos_integer, boolean) :: :ok
+  def deployed(name, version, tools? \\ false),
+    do: publish(%{event: :deployed, name: name, version: version, tools: tools?})
 
   @doc false
-  @spec removed(String.t(), pos_integer) :: :ok
-  def removed(name, version), do: publish(%{event: :removed, name: name, version: version})
+  @spec removed(String.t(), pos_integer, boolean) :: :ok
+  def removed(name, version, tools? \\ false),
+    do: publish(%{event: :removed, name: name, version: version, tools: tools?})
 
   @doc false
   @spec node_joined(String.t()) :: :ok

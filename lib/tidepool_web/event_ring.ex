@@ -21,8 +21,11 @@ defmodule TidepoolWeb.EventRing do
   @typedoc "The number of the last event that a reader has had."
   @type position :: non_neg_integer
 
-  @typedoc "An event: its position, the function that it is of, if it is of one, and its text without an id."
-  @type event :: {position, name :: String.t() | nil, text :: String.t()}
+  @typedoc "An event: its position, what it is about, and its text without an id."
+  @type event :: {position, about, text :: String.t()}
+
+  @typedoc "The function that an event is of, if it is of one, and whether tools of it come or go."
+  @type about :: {name :: String.t() | nil, tools? :: boolean}
 
   @doc false
   def start_link(_argument), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
@@ -80,7 +83,8 @@ defmodule TidepoolWeb.EventRing do
   @impl true
   def handle_info({:tidepool_event, event}, state) do
     number = state.last + 1
-    events = state.events |> Map.put(number, {number, event[:name], text(event)}) |> Map.delete(number - @kept)
+    about = {event[:name], Map.get(event, :tools, false)}
+    events = state.events |> Map.put(number, {number, about, text(event)}) |> Map.delete(number - @kept)
     state = %{state | last: number, events: events}
 
     for {pid, {position, monitor}} <- state.waiting do
@@ -111,7 +115,7 @@ defmodule TidepoolWeb.EventRing do
   end
 
   defp text(%{event: event} = members) do
-    data = members |> Map.delete(:event) |> Native.json_encode()
+    data = members |> Map.drop([:event, :tools]) |> Native.json_encode()
     "event: #{event}\ndata: #{data}\n\n"
   end
 end

@@ -2,55 +2,23 @@ defmodule TidepoolWeb.McpTest do
   # Typed exports as tools of the Model Context Protocol, over HTTP: its messages and versions, and who may what.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Native, Peer, TestCluster}
-  alias Tidepool.Cluster.Links
-  alias TidepoolWeb.Resources.Mcp.{Messages, Tools}
+  import Tidepool.McpClient
 
+  alias Tidepool.{McpClient, Native, Peer, TestCluster}
+  alias Tidepool.Cluster.Links
+  alias TidepoolWeb.Resources.Mcp.{Envelope, Messages, Tools}
+
+  doctest Envelope
   doctest Messages
   doctest Tools
 
-  @newest "2025-11-25"
-  @json ["-H", "content-type: application/json", "-H", "accept: application/json, text/event-stream"]
-
-  defp post(url, body, headers) do
-    path = Path.join(tmp_folder!(), "message")
-    File.write!(path, if(is_binary(body), do: body, else: Native.json_encode(body)))
-    headers = Enum.flat_map(headers, fn {name, value} -> ["-H", "#{name}: #{value}"] end)
-    curl_url(url, ["--data-binary", "@#{path}"] ++ headers)
-  end
-
-  defp send_message(body, headers \\ [], url \\ url("/mcp")) do
-    usual = %{"content-type" => "application/json", "accept" => "application/json", "mcp-protocol-version" => @newest}
-    kept = for {name, value} <- Map.merge(usual, Map.new(headers)), value, do: {name, value}
-    post(url, body, kept)
-  end
-
-  defp request(method, params), do: %{jsonrpc: "2.0", id: 1, method: method, params: params}
-
-  # The result, or the error, of a request.
-  defp ask(method, params \\ %{}, headers \\ [], url \\ url("/mcp")) do
-    assert {200, %{"content-type" => "application/json"}, %{"jsonrpc" => "2.0", "id" => 1} = answer} =
-             send_message(request(method, params), headers, url)
-
-    case answer do
-      %{"result" => result} -> result
-      %{"error" => %{"code" => code, "message" => message}} -> {:error, code, message}
-    end
-  end
-
-  defp call(tool, arguments, headers \\ []), do: ask("tools/call", %{name: tool, arguments: arguments}, headers)
-
-  # All pages.
-  defp list(headers \\ [], url \\ url("/mcp"), params \\ %{}) do
-    %{"tools" => tools} = page = ask("tools/list", params, headers, url)
-    if next = page["nextCursor"], do: tools ++ list(headers, url, %{cursor: next}), else: tools
-  end
+  @handshake McpClient.handshake()
 
   defp tools!(options), do: deploy!("component", "tools", options)
 
   test "a client and the node agree on a version, and each request goes by its own" do
-    for version <- Messages.versions() do
-      assert %{"protocolVersion" => ^version, "capabilities" => %{"tools" => %{}}, "serverInfo" => server} =
+    for version <- Messages.handshakes() do
+      assert %{"protocolVersion" => ^version, "capabilities" => capabilities, "serverInfo" => server} =
                ask(
                  "initialize",
                  %{protocolVersion: version, capabilities: %{}, clientInfo: %{name: "t", version: "1"}},
@@ -59,18 +27,43 @@ defmodule TidepoolWeb.McpTest do
                  ]
                )
 
+      assert capabilities == %{"tools" => %{"listChanged" => true}}
       assert server["name"] == "tidepool" and server["version"] =~ ~r/\A\d/
     end
 
-    assert %{"protocolVersion" => @newest} = ask("initialize", %{protocolVersion: "2024-11-05"})
+    for wanted <- ["2024-11-05", McpClient.newest()],
+        do: assert(%{"protocolVersion" => @handshake} = ask("initialize", %{protocolVersion: wanted}))
+
     assert {:error, -32_602, _message} = ask("initialize")
     initialised = %{jsonrpc: "2.0", method: "notifications/initialized"}
     assert {202, headers, ""} = send_message(initialised)
     refute is_map_key(headers, "mcp-session-id")
     assert ask("ping") == %{}
 
-    assert {400, _headers, %{"error" => %{"code" => -32_600}}} =
+    assert {400, _headers, %{"error" => %{"code" => -32_022, "data" => data}}} =
              send_message(initialised, [{"mcp-protocol-version", "x"}])
+
+    assert data == %{"supported" => Messages.versions(), "requested" => "x"}
+  end
+
+  test "a client that begins gets a session that nobody has had, and one that is no session is none of the server's" do
+    begin = request("initialize", %{protocolVersion: @handshake})
+
+    sessions =
+      for _client <- 1..3 do
+        assert {200, %{"mcp-session-id" => session}, _answer} = send_message(begin)
+        assert session =~ ~r/\A[A-Za-z0-9_-]{32}\z/
+        assert {200, headers, _pong} = send_message(request("ping", %{}), [{"mcp-session-id", session}])
+        refute is_map_key(headers, "mcp-session-id")
+        session
+      end
+
+    assert Enum.uniq(sessions) == sessions
+
+    for none <- ["1", String.duplicate("a", 31), String.duplicate("a", 33), String.duplicate("é", 16)] do
+      assert {404, _headers, %{"error" => %{"code" => -32_600}}} =
+               send_message(request("ping", %{}), [{"mcp-session-id", none}])
+    end
   end
 
   test "a tool has the schemas of its export's types, and what the deploy says of it" do
@@ -233,7 +226,7 @@ defmodule TidepoolWeb.McpTest do
     name = tools!(tools: ["*"])
     notification = %{jsonrpc: "2.0", method: "notifications/cancelled", params: %{requestId: 1}}
     number = fn id -> %{jsonrpc: "2.0", id: id, method: "tools/call", params: %{name: "#{name}__only"}} end
-    initialize = %{request("initialize", %{protocolVersion: @newest}) | id: 3}
+    initialize = request("initialize", %{protocolVersion: @handshake}, 3)
 
     assert {200, _headers, answers} = send_message([number.(1), notification, number.("b"), initialize], first)
     assert [%{"id" => 1, "result" => %{"isError" => false}}, %{"id" => "b", "result" => _result}, third] = answers
@@ -241,7 +234,7 @@ defmodule TidepoolWeb.McpTest do
     assert {202, _headers, ""} = send_message([notification, notification], first)
 
     for {messages, headers} <- [
-          {[number.(1)], [{"mcp-protocol-version", @newest}]},
+          {[number.(1)], [{"mcp-protocol-version", @handshake}]},
           {[number.(1), 2], first},
           {[number.(1), %{}], first},
           {List.duplicate(notification, 17), first}
@@ -275,12 +268,11 @@ defmodule TidepoolWeb.McpTest do
     assert {200, _headers, _pong} = send_message(ping, [{"host", "evil.example"}], Peer.url(open, "/mcp"))
   end
 
-  test "there is no stream to listen to, no session to end, and no body that is larger than one may be" do
-    for method <- ["GET", "DELETE"] do
-      assert {405, %{"allow" => "POST"}, %{"error" => %{"reason" => "method_not_allowed"}}} =
-               curl("/mcp", ["-X", method | @json])
-    end
+  test "there is no session to end, and no body that is larger than one may be" do
+    assert {405, %{"allow" => allow}, %{"error" => %{"reason" => "method_not_allowed"}}} =
+             curl("/mcp", ["-X", "DELETE"])
 
+    assert allow |> String.split(",") |> Enum.sort() == ["GET", "HEAD", "POST"]
     large = Native.json_encode(request("ping", %{text: String.duplicate("x", 1_048_576)}))
     assert {413, _headers, %{"error" => %{"reason" => "payload_too_large"}}} = send_message(large)
   end

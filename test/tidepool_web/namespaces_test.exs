@@ -163,6 +163,8 @@ defmodule TidepoolWeb.NamespacesTest do
       "/recordings" => [],
       "/recordings/:id" => 403,
       "/events" => ["shop/cart"],
+      # A stream: what it tells is in mcp/listening_test.exs.
+      "/mcp" => :stream,
       "/cluster" => 403,
       "/metrics" => 403,
       "/node" => 403,

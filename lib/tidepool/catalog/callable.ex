@@ -87,10 +87,14 @@ defmodule Tidepool.Catalog.Callable do
   @spec put(Entry.t(), Loader.t(), Native.function_ref()) :: Function.t()
   def put(entry, loaded, native) do
     function = describe(entry, loaded)
+    tools? = entry.tools != [] or tools?(look(entry.name))
     publish([{entry, function, native}])
-    Events.deployed(entry.name, entry.version)
+    Events.deployed(entry.name, entry.version, tools?)
     function
   end
+
+  defp tools?({%Function{tools: [_tool | _tools]}, _stamp}), do: true
+  defp tools?(_none), do: false
 
   @doc "From now on the name of an entry can't be called, for its module could not be loaded."
   @spec fail(Entry.t(), Error.t()) :: :ok
@@ -119,7 +123,9 @@ defmodule Tidepool.Catalog.Callable do
 
     for name <- names do
       Native.unpublish(Engine.runtime(), name)
-      with [{_name, %Function{version: version}, _stamp}] <- :ets.take(@table, name), do: Events.removed(name, version)
+
+      with [{_name, %Function{version: version, tools: tools}, _stamp}] <- :ets.take(@table, name),
+           do: Events.removed(name, version, tools != [])
     end
 
     if routed?, do: route()

@@ -212,8 +212,8 @@ defmodule Tidepool.Function.Spec do
       text: {&Tidepool.Function.Tools.read/1, &Function.identity/1, Tidepool.Function.Tools.notation()},
       default: [],
       doc:
-        "exports of a typed component that are tools of the Model Context Protocol: listed and called at `/mcp`, beside what " <>
-          "they are otherwise."
+        "exports of a typed component, of a plain module or of a plug-in that are tools of the Model Context Protocol: listed " <>
+          "and called at `/mcp`, beside what they are otherwise."
     ],
     ref: [
       since: 9,

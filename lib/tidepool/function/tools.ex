@@ -3,20 +3,24 @@ defmodule Tidepool.Function.Tools do
   Which exports of a function are tools, that models are told of and call.
 
   Each is the name of an export, as a call says it: `docs:adder/add@0.1.0#add`, without the version, or `add` where no
-  other export of the component has that name. `*` is all that can be called. Only typed exports are tools: their
-  parameters have names, and types that a schema tells.
+  other export of the component has that name. `*` is all that can be called. Tools are typed exports of components,
+  functions of plain modules, and those of Extism plug-ins: all that a schema tells the arguments of.
   """
 
   alias Tidepool.{Error, Native, Options}
 
   @most 64
   @bytes 256
+  # Whose exports are told of in `:interface`.
+  @abis [:typed, :exports, :extism]
 
   @type t :: [String.t()]
 
   @typedoc """
   An export as a function's `:interface` tells it: `"name"` is the whole one, `"interface"` and `"function"` its
-  parts; `"params"` are maps of `"name"`, `"type"` and `"schema"`, and so is `"result"`, without a name, or `nil`.
+  parts. Of a typed one `"params"` are maps of `"name"`, `"type"` and `"schema"`, and so is `"result"`, without a name, or
+  `nil`; `"docs"` are its comments in WIT, if the component has them. Of a plain module's `"params"` and `"results"` have
+  a `"type"` each, and of a plug-in's there is nothing more.
   """
   @type export :: %{String.t() => term}
 
@@ -55,7 +59,7 @@ defmodule Tidepool.Function.Tools do
           :ok | {:error, Error.t()}
   def check([], _loaded), do: :ok
 
-  def check(tools, %{abi: :typed, interface: interface}) when is_binary(interface) do
+  def check(tools, %{abi: abi, interface: interface}) when abi in @abis and is_binary(interface) do
     exports = exports(interface)
 
     case Enum.find(tools, &(&1 != "*" and find(exports, &1) == nil)) do
@@ -64,15 +68,21 @@ defmodule Tidepool.Function.Tools do
 
       tool ->
         message =
-          "the component has no export `#{tool}` that could be a tool, or several of that name; it has " <>
+          "the module has no export `#{tool}` that could be a tool, or several of that name; it has " <>
             (exports |> Enum.filter(&callable?/1) |> Enum.take(@most) |> Enum.map_join(", ", & &1["name"]))
 
         {:error, Error.new(:invalid_config, message)}
     end
   end
 
+  def check(_tools, %{abi: abi}) when abi in @abis,
+    do: {:error, Error.new(:invalid_config, "the module has more exports than could be told of, and so no tools")}
+
   def check(_tools, _loaded) do
-    message = "tools are typed exports of components (the ABI `typed`), and this module has none"
+    message =
+      "tools are exports of components (the ABI `typed`), of plain modules (`exports`) and of plug-ins (`extism`), " <>
+        "and this module has none"
+
     {:error, Error.new(:invalid_config, message)}
   end
 
@@ -83,15 +93,17 @@ defmodule Tidepool.Function.Tools do
   def of(%{tools: tools, interface: interface}) do
     exports = exports(interface)
     chosen = for tool <- tools, export = find(exports, tool), do: export["name"]
+    called = Enum.frequencies_by(exports, & &1["function"])
 
     for export <- exports, callable?(export), "*" in tools or export["name"] in chosen do
-      {export, Enum.count(exports, &(&1["function"] == export["function"])) == 1}
+      {export, called[export["function"]] == 1}
     end
   end
 
   defp exports(interface) do
     {:ok, %{"functions" => functions}} = Native.json_decode(interface)
-    functions
+    # A module's functions are in no interface.
+    for function <- functions, do: Map.merge(%{"interface" => nil, "function" => function["name"]}, function)
   end
 
   # As the library finds what a call names: a whole name is never another's short one.

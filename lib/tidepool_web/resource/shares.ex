@@ -6,6 +6,10 @@ defmodule TidepoolWeb.Resource.Shares do
   A place is held by the process that asks for it, and is free when that has ended or gives it back.
   """
 
+  alias Tidepool.Catalog.Origin
+  alias Tidepool.Namespaces.Name
+  alias Tidepool.Tokens.{Access, Token}
+
   @typedoc "What the places are for."
   @type kind :: atom
 
@@ -14,6 +18,19 @@ defmodule TidepoolWeb.Resource.Shares do
 
   @doc false
   def child_spec(_argument), do: Registry.child_spec(keys: :duplicate, name: __MODULE__)
+
+  @doc "Who shares by the origin of a request: tokens of one namespace do, or one token for other functions; `nil` without such a token."
+  @spec holder(Origin.t()) :: holder
+  def holder(origin) do
+    case Access.of(origin) do
+      {:ok, %Token{name: name, functions: functions}} -> Name.of(functions) || {:token, name}
+      _no_token -> nil
+    end
+  end
+
+  @doc "How many places of a kind are held."
+  @spec count(kind) :: non_neg_integer
+  def count(kind), do: held({kind})
 
   @doc "Takes one of `most` places for the calling process; `:full` when its holder has its share."
   @spec take(kind, holder, most :: pos_integer) :: :ok | :full

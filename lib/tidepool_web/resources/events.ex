@@ -9,8 +9,7 @@ defmodule TidepoolWeb.Resources.Events do
   alias Tidepool.{Error, Options}
   alias Tidepool.Engine.Recent
   alias Tidepool.Function.Fields
-  alias Tidepool.Namespaces.Name
-  alias Tidepool.Tokens.{Access, Token}
+  alias Tidepool.Tokens.Access
   alias TidepoolWeb.{EventStream, Reply, Topics}
   alias TidepoolWeb.Resource.Shares
 
@@ -33,35 +32,28 @@ defmodule TidepoolWeb.Resources.Events do
 
     case with({:ok, topics, last} <- asked(query), :ok <- place(origin), do: {:ok, topics, last}) do
       {:ok, nil, _last} ->
-        stream(&EventStream.run(&1, last_id, ping_ms, %{sees?: sees?, permit: fn -> Topics.permit([], origin) end}))
+        EventStream.answer(
+          &EventStream.run(&1, last_id, ping_ms, %{sees?: sees?, permit: fn -> Topics.permit([], origin) end})
+        )
 
       {:ok, topics, last} ->
         permit = fn -> Topics.permit(topics, origin) end
         options = %{last_id: last_id, last: last, ping_ms: ping_ms, permit: permit, sees?: sees?}
-        with :ok <- permit.(), do: stream(&Topics.Stream.run(&1, topics, options)), else: ({:error, reply} -> reply)
+
+        with :ok <- permit.(),
+             do: EventStream.answer(&Topics.Stream.run(&1, topics, options)),
+             else: ({:error, reply} -> reply)
 
       {:error, error} ->
         Reply.error(error)
     end
   end
 
-  # Tokens of one namespace share, or one token for other functions.
   defp place(origin) do
-    holder =
-      case Access.of(origin) do
-        {:ok, %Token{name: name, functions: functions}} -> Name.of(functions) || {:token, name}
-        _no_token -> nil
-      end
-
-    with :full <- Shares.take(:events, holder, @clients) do
+    with :full <- Shares.take(:events, Shares.holder(origin), @clients) do
       message = "this token, or others for its namespace, have their share of streams: end one first"
       {:error, Error.new(:overloaded, message)}
     end
-  end
-
-  defp stream(run) do
-    # Proxies that would rather have it whole are told not to.
-    {:stream, 200, "text/event-stream", [{"cache-control", "no-store"}, {"x-accel-buffering", "no"}], run}
   end
 
   defp asked(query) do

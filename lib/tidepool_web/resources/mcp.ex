@@ -1,11 +1,12 @@
 defmodule TidepoolWeb.Resources.Mcp do
   @moduledoc """
-  Typed exports as tools, by the Model Context Protocol's streamable HTTP
-  (<https://modelcontextprotocol.io/specification/2025-11-25/basic/transports>): one `POST /mcp` for each message,
-  each answered with JSON.
+  Exports as tools, by the Model Context Protocol's streamable HTTP
+  (<https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http>): one `POST /mcp` for
+  each message, answered with JSON, or with a stream where the client is told of a call's progress, or listens.
 
-  There are no sessions, and no stream of the server's own: all that an answer depends on comes with its request, so
-  that each node of a cluster answers each. `GET` and `DELETE` are 405, as the protocol has it for such a server.
+  The node keeps no session. All that an answer depends on comes with its request, so that each node of a cluster
+  answers each. What clients of older versions have for a session is an id, by which they cancel calls, and a stream by
+  `GET` that tells when tools change; `DELETE` is 405, as the protocol has it for a server whose sessions nobody ends.
 
   It takes a token where calls do, or lists. Without one a page of another site could have its reader's browser ask,
   by a name that is resolved to this node: a request that tells of an `Origin` has to be of the node's own, by an
@@ -15,15 +16,29 @@ defmodule TidepoolWeb.Resources.Mcp do
   @behaviour TidepoolWeb.Resource
 
   alias Tidepool.Config
-  alias TidepoolWeb.Resources.Mcp.{Calls, Messages}
+  alias TidepoolWeb.Resources.Mcp.{Calls, Envelope, Listening, Messages}
 
   # Of a request's body.
   @bytes 1_048_576
-  @headers ["accept", "content-type", "host", "mcp-protocol-version", "origin"]
+  @headers [
+    "accept",
+    "content-type",
+    "host",
+    "mcp-method",
+    "mcp-name",
+    "mcp-protocol-version",
+    "mcp-session-id",
+    "origin"
+  ]
 
   @impl true
   def routes do
-    [{"POST", "/mcp", scope: :call, guarded: :as_calls, selects: true, headers: @headers, body: {:whole, @bytes}}]
+    options = [scope: :call, guarded: :as_calls, selects: true, headers: @headers]
+
+    [
+      {"POST", "/mcp", [body: {:whole, @bytes}] ++ options},
+      {"GET", "/mcp", [places: Listening.most()] ++ options}
+    ]
   end
 
   @impl true
@@ -32,15 +47,93 @@ defmodule TidepoolWeb.Resources.Mcp do
 
     with :ok <- own_origin(headers),
          :ok <- json(headers),
-         {:ok, version} <- version(headers),
+         {:ok, version} <- Envelope.version(headers),
+         {:ok, session} <- Envelope.session(headers, version),
          {:ok, messages, form} <- Messages.read(body || "", version),
-         {:ok, answers} <- Messages.answers(messages, form, version, &Calls.answer(&1, origin)) do
-      # What is answered is nobody's but who has asked for it.
-      {200, :json, [{"cache-control", "no-store"}], answers}
-    else
-      :accepted -> {202, :text, [], ""}
-      {:refused, status, code, message} -> {status, :json, [], Messages.refusal(code, message)}
+         :ok <- Envelope.check(messages, headers, version) do
+      answer(messages, form, %{origin: origin, version: version, session: session, streams?: streams?(headers)})
     end
+    |> told()
+  end
+
+  def serve("GET", ["mcp"], %{headers: headers, origin: origin}) do
+    headers = Map.new(headers)
+
+    with :ok <- own_origin(headers),
+         :ok <- stream(headers),
+         {:ok, version} <- Envelope.version(headers),
+         :ok <- begun(version),
+         {:ok, _session} <- Envelope.session(headers, version) do
+      Listening.stream(origin)
+    end
+    |> told()
+  end
+
+  defp told({:refused, status, code, message}), do: told({:refused, status, code, message, %{}})
+  defp told({:refused, 405, code, message, details}), do: refused(405, [{"allow", "POST"}], {code, message, details})
+  defp told({:refused, 503, code, message, details}), do: refused(503, [{"retry-after", "1"}], {code, message, details})
+  defp told({:refused, status, code, message, details}), do: refused(status, [], {code, message, details})
+  defp told(answer), do: answer
+
+  defp refused(status, headers, {code, message, details}),
+    do: {status, :json, headers, Messages.refusal(code, message, details)}
+
+  defp answer([{:request, id, "subscriptions/listen", params}] = messages, form, %{version: version} = client) do
+    cond do
+      not Messages.alone?(version) ->
+        answers(messages, form, client)
+
+      client.streams? ->
+        Listening.subscription(id, params, version, client.origin)
+
+      true ->
+        {:refused, 406, :invalid_request, "it is answered by a stream: `accept` has to name `text/event-stream`",
+         %{id: id}}
+    end
+  end
+
+  defp answer([{:request, id, "tools/call", params}] = messages, :one, client) do
+    with {:ok, progress} when progress != nil <- Calls.progress(params, client.streams?),
+         {:stream, _status, _type, _headers, _run} = stream <- Calls.progressing(id, params, progress, client) do
+      stream
+    else
+      {:ok, nil} ->
+        answers(messages, :one, client)
+
+      {:error, _code, _message} = error ->
+        {200, :json, [], IO.iodata_to_binary(Messages.reply(id, error, client.version))}
+    end
+  end
+
+  defp answer(messages, form, client), do: answers(messages, form, client)
+
+  defp answers(messages, form, client) do
+    case Messages.answers(messages, form, client.version, &Calls.answer(&1, client)) do
+      # What is answered is nobody's but who has asked for it.
+      {:ok, status, answers} -> {status, :json, [{"cache-control", "no-store"} | session(messages, client)], answers}
+      :accepted -> {202, :text, [], ""}
+    end
+  end
+
+  # The id that a client's requests name from then on.
+  defp session([{:request, _id, "initialize", %{"protocolVersion" => wanted}}], %{version: version})
+       when is_binary(wanted),
+       do: if(Messages.alone?(version), do: [], else: [{"mcp-session-id", Envelope.new_session()}])
+
+  defp session(_messages, _client), do: []
+
+  defp begun(version) do
+    if Messages.alone?(version),
+      do: {:refused, 405, :invalid_request, "in #{version} clients listen by `subscriptions/listen`"},
+      else: :ok
+  end
+
+  defp streams?(headers), do: Map.get(headers, "accept", "") =~ ~r/text\/(event-stream|\*)/i
+
+  defp stream(headers) do
+    if Map.get(headers, "accept", "*/*") =~ ~r/(text\/(event-stream|\*)|\*\/\*)/i,
+      do: :ok,
+      else: {:refused, 406, :invalid_request, "it is answered by a stream: `accept` has to name `text/event-stream`"}
   end
 
   defp own_origin(%{"origin" => origin} = headers) do
@@ -81,17 +174,6 @@ defmodule TidepoolWeb.Resources.Mcp do
 
       true ->
         :ok
-    end
-  end
-
-  defp version(headers) do
-    case Messages.version(headers["mcp-protocol-version"]) do
-      {:ok, version} ->
-        {:ok, version}
-
-      :error ->
-        versions = Enum.join(Messages.versions(), ", ")
-        {:refused, 400, :invalid_request, "this `mcp-protocol-version` is not spoken here: #{versions} are"}
     end
   end
 end

@@ -122,7 +122,7 @@ defmodule TidepoolWeb.Topics.Stream do
 
   defp look(%{ring: ring, options: %{sees?: sees?}}, :functions, position) do
     {missed, events, position} = EventRing.read(ring, position)
-    {missed, for({at, name, text} <- events, sees?.(name), do: {at, text}), position, events != []}
+    {missed, for({at, {name, _tools?}, text} <- events, sees?.(name), do: {at, text}), position, events != []}
   end
 
   defp look(%{options: %{sees?: sees?}}, :figures, position) do

@@ -6,11 +6,11 @@ defmodule Tidepool.EventClient do
   @enforce_keys [:socket]
   defstruct [:socket, raw: "", text: "", status: nil, headers: %{}, over?: false]
 
-  @doc "Asks for `path`, and waits for the head of the answer."
-  def connect(port, headers \\ [], path \\ "/events", method \\ "GET") do
+  @doc "Asks for `path`, with a body that its headers tell, and waits for the head of the answer."
+  def connect(port, headers \\ [], path \\ "/events", method \\ "GET", body \\ "") do
     {:ok, socket} = :gen_tcp.connect({127, 0, 0, 1}, port, [:binary, active: false, nodelay: true])
     lines = for {name, value} <- [{"host", "localhost"} | headers], do: "#{name}: #{value}\r\n"
-    :ok = :gen_tcp.send(socket, ["#{method} #{path} HTTP/1.1\r\n", lines, "\r\n"])
+    :ok = :gen_tcp.send(socket, ["#{method} #{path} HTTP/1.1\r\n", lines, "\r\n", body])
     head(%__MODULE__{socket: socket})
   end
 

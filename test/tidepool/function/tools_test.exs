@@ -36,12 +36,13 @@ defmodule Tidepool.Function.ToolsTest do
     assert exports(function, ["number", "nobody"]) == []
   end
 
-  test "a deploy is refused whose tools are no exports, or of a module that has no typed ones" do
+  test "a deploy is refused whose tools are no exports, or of a module that has none that are called by name" do
     for {wasm, tools, told} <- [
           {guest("component", "tools"), ["number"], "`number`"},
           {guest("component", "tools"), ["move", "nobody"], "`nobody`"},
           {guest("rust", "hello_world"), ["*"], "typed"},
-          {guest("wat", "numbers"), ["add"], "typed"}
+          {guest("wat", "numbers"), ["add", "vector"], "`vector`"},
+          {guest("rust", "vowels"), ["nobody"], "it has count_vowels, echo"}
         ] do
       name = unique_name("refused")
 

@@ -3,7 +3,7 @@ defmodule TidepoolWeb.Mcp.MessagesTest do
   use ExUnit.Case, async: true
 
   alias Tidepool.Native
-  alias TidepoolWeb.Resources.Mcp.{Messages, Tools}
+  alias TidepoolWeb.Resources.Mcp.{Exports, Messages, Tools}
 
   @first "2025-03-26"
   @newest "2025-11-25"
@@ -12,13 +12,16 @@ defmodule TidepoolWeb.Mcp.MessagesTest do
 
   # What is answered to messages whose requests have their method for a result.
   defp answers(messages, kind \\ :one, version \\ @newest) do
-    {:ok, messages, ^kind} = messages |> Native.json_encode() |> Messages.read(version)
+    with {:ok, messages, ^kind} <- messages |> Native.json_encode() |> Messages.read(version),
+         do: told(messages, kind, version)
+  end
 
-    with {:ok, json} <-
-           Messages.answers(messages, kind, version, fn {method, params, ^version} ->
-             {:ok, Native.json_encode(%{method: method, params: params})}
-           end),
-         do: Native.json_decode(json)
+  defp told(messages, kind, version) do
+    answer = fn {_id, method, params} ->
+      {:ok, [{"method", Native.json_encode(method)}, {"params", Native.json_encode(params)}], %{}}
+    end
+
+    with {:ok, 200, json} <- Messages.answers(messages, kind, version, answer), do: Native.json_decode(json)
   end
 
   defp ping(id), do: %{jsonrpc: "2.0", id: id, method: "ping"}
@@ -86,11 +89,13 @@ defmodule TidepoolWeb.Mcp.MessagesTest do
           invalid_request: -32_600,
           unknown_method: -32_601,
           invalid_params: -32_602,
-          internal: -32_603
+          internal: -32_603,
+          header_mismatch: -32_020,
+          unsupported_version: -32_022
         ] do
       error = %{"code" => number, "message" => "why"}
       {:ok, [message], :one} = read(ping(7))
-      {:ok, json} = Messages.answers([message], :one, @newest, fn _request -> {:error, code, "why"} end)
+      {:ok, 200, json} = Messages.answers([message], :one, @newest, fn _request -> {:error, code, "why"} end)
       assert Native.json_decode(json) == {:ok, %{"jsonrpc" => "2.0", "id" => 7, "error" => error}}
       assert Native.json_decode(Messages.refusal(code, "why")) == {:ok, %{"jsonrpc" => "2.0", "error" => error}}
     end
@@ -100,7 +105,8 @@ defmodule TidepoolWeb.Mcp.MessagesTest do
     for version <- Messages.versions(), do: assert(Messages.version(version) == {:ok, version})
     assert Messages.version(nil) == {:ok, @first}
     assert Messages.version("2024-11-05") == :error
-    assert Enum.map(Messages.versions(), &Messages.structured?/1) == [false, true, true]
+    assert Enum.map(Messages.versions(), &Messages.structured?/1) == [false, true, true, true]
+    assert Enum.map(Messages.versions(), &Messages.alone?/1) == [false, false, false, true]
   end
 
   test "a name of a tool is plain up to 64 bytes, and ends in a hash where it has more, or would be another's" do
@@ -142,10 +148,9 @@ defmodule TidepoolWeb.Mcp.MessagesTest do
       %{"name" => "along-x", "schema" => optional}
     ]
 
-    whole = &Tools.whole(&1, %{"params" => params})
+    whole = &Exports.whole(&1, %{"params" => params})
     assert whole.(%{}) == %{"along-x" => nil}
     assert whole.(%{"along-x" => 1}) == %{"along-x" => 1}
     assert whole.(%{"along_x" => 1, "from" => 2}) == %{"along_x" => 1, "from" => 2}
-    assert Enum.map([%{"type" => "object"}, %{"type" => "integer"}, nil], &Tools.object?/1) == [true, false, false]
   end
 end

@@ -9,82 +9,174 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
 
   alias Tidepool.{Error, Execution, Native}
   alias Tidepool.Catalog.Origin
-  alias TidepoolWeb.Reply
-  alias TidepoolWeb.Resources.Mcp.{Messages, Tools}
+  alias TidepoolWeb.{EventStream, Reply, Resource, Stream}
+  alias TidepoolWeb.Resources.Mcp.{Envelope, Exports, Messages, Running, Tools}
 
   # Of what was sent, so much is in an error.
   @shown 128
+  # How often a client is told that its call goes on.
+  @progress_ms 1_000
 
-  @doc "The result of a request, or its error."
-  @spec answer(Messages.request(), Origin.t()) :: Messages.outcome()
-  def answer({"initialize", %{"protocolVersion" => wanted}, _version}, _origin) when is_binary(wanted) do
-    version = Messages.agreed(wanted)
-    server = %{name: "tidepool", version: to_string(Application.spec(:tidepool, :vsn))}
-    server = if Messages.structured?(version), do: Map.put(server, :title, "Tidepool"), else: server
-    {:ok, Native.json_encode(%{protocolVersion: version, capabilities: %{tools: %{}}, serverInfo: server})}
+  # Results may be kept for no time, and by their client alone: it is told when they are others.
+  @unkept [{"ttlMs", "0"}, {"cacheScope", ~s("private")}]
+
+  @typedoc "Who asks: by what, in which version, and in which session."
+  @type client :: %{
+          :origin => Origin.t(),
+          :version => Messages.version(),
+          :session => String.t() | nil,
+          optional(atom) => term
+        }
+
+  @doc "What comes of a request, or a notification."
+  @spec answer(Messages.request(), client) :: Messages.outcome()
+  def answer({nil, "notifications/cancelled", params}, client) do
+    Running.cancel(owner(client), params["requestId"])
+    :unanswered
   end
 
-  def answer({"initialize", _params, _version}, _origin),
-    do: {:error, :invalid_params, "`protocolVersion` is missing: one of #{Enum.join(Messages.versions(), ", ")}"}
+  def answer({nil, _method, _params}, _client), do: :unanswered
 
-  def answer({"ping", _params, _version}, _origin), do: {:ok, "{}"}
+  def answer({id, method, params}, client) do
+    others = if Messages.alone?(client.version), do: ["initialize", "ping"], else: ["server/discover"]
+    if method in others, do: unknown(method), else: asked(method, params, id, client)
+  end
 
-  def answer({"tools/list", params, version}, origin) do
+  defp asked("initialize", %{"protocolVersion" => wanted}, _id, _client) when is_binary(wanted) do
+    version = Messages.agreed(wanted)
+
+    {:ok,
+     [
+       {"protocolVersion", Native.json_encode(version)},
+       {"capabilities", capabilities()},
+       {"serverInfo", Native.json_encode(Messages.server(version))}
+     ], %{}}
+  end
+
+  defp asked("initialize", _params, _id, _client),
+    do: {:error, :invalid_params, "`protocolVersion` is missing: one of #{Enum.join(Messages.handshakes(), ", ")}"}
+
+  defp asked("ping", _params, _id, _client), do: {:ok, [], %{}}
+
+  defp asked("server/discover", _params, _id, _client) do
+    versions = Native.json_encode(Messages.versions())
+    {:ok, [{"supportedVersions", versions}, {"capabilities", capabilities()} | @unkept], %{}}
+  end
+
+  defp asked("tools/list", params, _id, client) do
     case params["cursor"] && Tools.position(params["cursor"]) do
-      nil -> {:ok, page(origin, nil, version)}
-      {:ok, position} -> {:ok, page(origin, position, version)}
+      nil -> page(nil, client)
+      {:ok, position} -> page(position, client)
       :error -> {:error, :invalid_params, "this `cursor` is none that a list has ended with"}
     end
   end
 
-  def answer({"tools/call", %{"name" => name} = params, version}, origin) when is_binary(name) do
-    with {:ok, tool} <- Tools.find(origin, name),
-         {:ok, arguments} <- arguments(params["arguments"] || %{}, tool) do
-      {:ok, call(tool, arguments, version)}
-    else
-      :error -> {:error, :invalid_params, "unknown tool: #{String.slice(name, 0, @shown)}"}
-      {:error, message} -> {:error, :invalid_params, message}
+  defp asked("tools/call", params, id, client) do
+    with {:ok, call} <- begin(params, client) do
+      case Running.run(owner(client), id, call) do
+        {:done, outcome} -> outcome
+        :cancelled -> :unanswered
+      end
     end
   end
 
-  def answer({"tools/call", _params, _version}, _origin),
-    do: {:error, :invalid_params, "`name` is missing: that of a tool, as `tools/list` tells it"}
+  defp asked(method, _params, _id, _client), do: unknown(method)
 
-  def answer({method, _params, _version}, _origin),
+  defp unknown(method),
     do:
       {:error, :unknown_method,
        "there is no method #{String.slice(method, 0, @shown)} here: this server has tools alone"}
 
-  defp page(origin, position, version) do
+  defp capabilities, do: Native.json_encode(%{tools: %{listChanged: true}})
+  defp owner(client), do: Running.owner(client.origin, client.session)
+
+  defp page(position, %{origin: origin, version: version}) do
     {tools, more} = Tools.page(origin, position, Messages.structured?(version))
-    more = if more, do: [~s(,"nextCursor":), Native.json_encode(Tools.cursor(more))], else: []
-    [~s({"tools":[), Enum.intersperse(tools, ?,), ?], more, ?}]
+    more = if more, do: [{"nextCursor", Native.json_encode(Tools.cursor(more))}], else: []
+    kept = if Messages.alone?(version), do: @unkept, else: []
+    {:ok, [{"tools", [?[, Enum.intersperse(tools, ?,), ?]]} | more ++ kept], %{}}
   end
 
-  defp arguments(%{} = arguments, {_function, export, _name}) do
-    {:ok, arguments |> Tools.whole(export) |> Native.json_encode()}
-  rescue
-    # JSON is read deeper than it is written.
-    ArgumentError -> {:error, "`arguments` are nested too deep"}
+  @doc "The answer to a call whose client is told of its progress: a stream that ends with the result. An error is none of a stream's."
+  @spec progressing(Messages.id(), params :: map, progress :: Messages.id(), client) ::
+          Resource.answer() | {:error, Messages.code(), String.t()}
+  def progressing(id, params, progress, client) do
+    with {:ok, call} <- begin(params, client),
+         do: EventStream.answer(&told(&1, id, progress, call, client))
   end
 
-  defp arguments(_other, _tool), do: {:error, "`arguments` are a JSON object, by the names of the parameters"}
+  defp told(stream, id, progress, call, client) do
+    tell = fn elapsed_ms ->
+      params = %{
+        progressToken: progress,
+        progress: elapsed_ms / 1_000,
+        message: "running for #{div(elapsed_ms, 1_000)} s"
+      }
 
-  defp call({function, export, _name}, arguments, version) do
-    case Execution.call(function.name, export["name"], arguments) do
-      {:ok, json} ->
-        structured? = Messages.structured?(version) and Tools.object?(export["result"]["schema"])
-        [content(json), if(structured?, do: [~s(,"structuredContent":), json], else: []), ~s(,"isError":false})]
+      Stream.write(stream, Messages.event(Messages.notification("notifications/progress", params)))
+    end
 
-      {:error, error} ->
-        meta = Native.json_encode(%{"tidepool/error" => Reply.members(error)})
-        [content(text(error)), ~s(,"_meta":), meta, ~s(,"isError":true})]
+    beat = %{stream: stream, every_ms: @progress_ms, tell: tell}
+
+    # Of one that was cancelled nothing more is said.
+    with {:done, outcome} <- Running.run(owner(client), id, call, beat),
+         do: Stream.write(stream, Messages.event(Messages.reply(id, outcome, client.version)))
+  end
+
+  # The call that is asked for, to be made by whichever process: it takes no more along than it has to.
+  defp begin(%{"name" => name} = params, client) when is_binary(name) do
+    with {:ok, {function, export, _name}} <- find(client.origin, name),
+         {:ok, arguments} <- arguments(params["arguments"] || %{}) do
+      tool = %{function: function.name, abi: function.abi, export: export}
+
+      case Exports.payload(tool.abi, export, arguments) do
+        {:ok, payload} -> {:ok, fn -> call(tool, payload, Messages.structured?(client.version)) end}
+        {:error, %Error{} = error} -> {:ok, fn -> failed(%{error | function: tool.function}) end}
+        {:error, message} -> {:error, :invalid_params, message}
+      end
     end
   end
 
-  defp content(text), do: [~s({"content":), Native.json_encode([%{type: "text", text: text}])]
+  defp begin(_params, _client),
+    do: {:error, :invalid_params, "`name` is missing: that of a tool, as `tools/list` tells it"}
+
+  defp find(origin, name) do
+    with :error <- Tools.find(origin, name),
+         do: {:error, :invalid_params, "unknown tool: #{String.slice(name, 0, @shown)}"}
+  end
+
+  defp arguments(%{} = arguments), do: {:ok, arguments}
+
+  defp arguments(_other),
+    do: {:error, :invalid_params, "`arguments` are a JSON object, by the names of the parameters"}
+
+  defp call(%{function: function, abi: abi, export: export}, payload, structured?) do
+    case Execution.call(function, export["name"], payload) do
+      {:ok, reply} ->
+        {content, object} = Exports.content(abi, export, function, reply)
+        object = if object && structured?, do: [{"structuredContent", object}], else: []
+        {:ok, [{"content", content}] ++ object ++ [{"isError", "false"}], %{}}
+
+      {:error, error} ->
+        failed(error)
+    end
+  end
+
+  defp failed(error),
+    do:
+      {:ok, [{"content", Exports.text(text(error))}, {"isError", "true"}], %{"tidepool/error" => Reply.members(error)}}
 
   # What the guest says is for whoever has called it.
   defp text(%Error{reason: :guest_error, details: %{value: value}}), do: Native.json_encode(value)
   defp text(%Error{} = error), do: "#{Error.reason(error)}: #{error.message}"
+
+  @doc "The token that a call's client wants to be told of its progress by, if it can read a stream."
+  @spec progress(params :: map, streams? :: boolean) ::
+          {:ok, Messages.id() | nil} | {:error, Messages.code(), String.t()}
+  def progress(params, streams?) do
+    case Envelope.progress(params) do
+      {:ok, token} -> {:ok, if(streams?, do: token)}
+      :error -> {:error, :invalid_params, "`progressToken` is an integer, or a string of at most 256 bytes"}
+    end
+  end
 end

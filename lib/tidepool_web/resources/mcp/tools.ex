@@ -12,6 +12,7 @@ defmodule TidepoolWeb.Resources.Mcp.Tools do
   alias Tidepool.Catalog.Origin
   alias Tidepool.Function.{Spec, Tools}
   alias Tidepool.Tokens.Access
+  alias TidepoolWeb.Resources.Mcp.Exports
 
   # Of a page; a single tool may have more bytes.
   @tools 100
@@ -85,7 +86,10 @@ defmodule TidepoolWeb.Resources.Mcp.Tools do
   def name(%{name: function}, %{"name" => whole, "function" => export}, alone?) do
     plain = function <> "__" <> export
 
-    if alone? and plain =~ ~r/\A[A-Za-z0-9-]+(_[A-Za-z0-9-]+)*__[A-Za-z0-9-]+\z/ and byte_size(plain) <= 64,
+    # The function's ends where the first two underscores are.
+    plain? = function =~ ~r/\A[A-Za-z0-9-]+(_[A-Za-z0-9-]+)*\z/ and export =~ ~r/\A[A-Za-z0-9_-]+\z/
+
+    if alone? and plain? and byte_size(plain) <= 64,
       do: plain,
       else: cut(function <> "_" <> export) <> "_" <> hash(function <> "#" <> whole)
   end
@@ -98,55 +102,23 @@ defmodule TidepoolWeb.Resources.Mcp.Tools do
     do: :sha256 |> :crypto.hash(text) |> Base.encode32(case: :lower, padding: false) |> binary_part(0, @hash)
 
   # What models are told of a tool.
-  defp shown({function, export, name}, structured?) do
-    required = for %{"name" => param, "schema" => schema} <- export["params"], not optional?(schema), do: param
-    properties = Map.new(export["params"], &{&1["name"], &1["schema"]})
-    input = %{type: "object", properties: properties, required: required, additionalProperties: false}
-    tool = %{name: name, description: description(function, export), inputSchema: input}
-
-    case structured? && export["result"] do
-      %{"schema" => schema} -> tool |> titled(function, export) |> resulting(schema)
-      nil -> titled(tool, function, export)
-      false -> tool
-    end
+  defp shown({%{abi: abi} = function, export, name}, structured?) do
+    tool = %{name: name, description: description(function, export), inputSchema: Exports.input(abi, export)}
+    if structured?, do: tool |> titled(function, export) |> resulting(Exports.output(abi, export)), else: tool
   end
 
   defp titled(tool, function, export), do: Map.put(tool, :title, "#{function.name} #{export["function"]}")
-  defp resulting(tool, schema), do: if(object?(schema), do: Map.put(tool, :outputSchema, schema), else: tool)
+  defp resulting(tool, nil), do: tool
+  defp resulting(tool, schema), do: Map.put(tool, :outputSchema, schema)
 
-  # Components keep no documents of their exports: it is what the deploy says, and how the export reads in WIT.
+  # What the export's WIT says, if the component has that, and what the deploy does; and how the export reads.
   defp description(function, export) do
-    params = Enum.map_join(export["params"], ", ", &"#{&1["name"]}: #{&1["type"]}")
-    within = if export["interface"], do: " of #{export["interface"]}", else: ""
-    signature = "`#{export["function"]}: func(#{params})#{result(export)}`#{within}, of the function #{function.name}."
-    if function.description == "", do: signature, else: function.description <> "\n\n" <> signature
-  end
+    signature = "#{Exports.signature(function.abi, export)}, of the function #{function.name}."
 
-  defp result(%{"error" => error, "result" => ok}) do
-    case {ok && ok["type"], error && error["type"]} do
-      {nil, nil} -> " -> result"
-      {ok, nil} -> " -> result<#{ok}>"
-      {ok, error} -> " -> result<#{ok || "_"}, #{error}>"
-    end
-  end
-
-  defp result(%{"result" => nil}), do: ""
-  defp result(%{"result" => %{"type" => type}}), do: " -> " <> type
-
-  defp optional?(schema), do: match?(%{"anyOf" => [_some, %{"type" => "null"}]}, schema)
-
-  @doc "Is a result of this schema an object, which is told as such beside its text?"
-  @spec object?(term) :: boolean
-  def object?(schema), do: match?(%{"type" => "object"}, schema)
-
-  @doc "Arguments by name with what may be left out, as a call wants them."
-  @spec whole(map, Tools.export()) :: map
-  def whole(arguments, export) do
-    for %{"name" => param, "schema" => schema} <- export["params"],
-        optional?(schema),
-        not is_map_key(arguments, param) and not is_map_key(arguments, String.replace(param, "-", "_")),
-        into: arguments,
-        do: {param, nil}
+    Enum.join(
+      for(text <- [export["docs"], function.description], text not in [nil, ""], do: text) ++ [signature],
+      "\n\n"
+    )
   end
 
   @doc "A position as a client gets it, and gives it back."

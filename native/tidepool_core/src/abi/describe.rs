@@ -8,12 +8,25 @@ use wasmtime::component::Type;
 
 use super::exports::Functions;
 use super::interface::{Export, Interface};
+use super::written::docs::Docs;
 use super::written::writer::Writer;
 
+/// Comments of a component's exports, if it has any.
+#[derive(Default)]
+pub(crate) struct Comments(Docs);
+
+impl Comments {
+    /// Those of this component's.
+    pub(crate) fn read(wasm: &[u8], interface: &Interface) -> Self {
+        Comments(Docs::read(wasm, interface))
+    }
+}
+
 /// The exports of a component: `{"functions": […], "wit": "…"}`.
-pub(crate) fn component(interface: &Interface) -> Json {
+pub(crate) fn component(interface: &Interface, Comments(docs): &Comments) -> Json {
     let mut writer = Writer::new(interface);
-    let functions: Vec<Json> = interface.functions().map(|export| writer.function(export)).collect();
+    let functions: Vec<Json> =
+        interface.functions().map(|export| writer.function(export, docs.of(&export.name))).collect();
     json!({"functions": functions, "wit": writer.wit()})
 }
 
@@ -25,6 +38,11 @@ pub(crate) fn module(functions: &Functions) -> Json {
         json!({"name": name, "params": function.params.iter().map(number).collect::<Vec<_>>(), "results": results})
     });
     json!({"functions": functions.collect::<Vec<_>>()})
+}
+
+/// Those of a module whose calls have bytes.
+pub(crate) fn bytes(functions: &Functions) -> Json {
+    json!({"functions": functions.all().into_iter().map(|(name, _function)| json!({"name": name})).collect::<Vec<_>>()})
 }
 
 /// An export of a component, with types as WIT has them in its interface.
@@ -42,7 +60,7 @@ pub(crate) fn signatures(interface: &Interface) -> Vec<Signature<'_>> {
 }
 
 impl Writer<'_> {
-    fn function(&mut self, export: &Export) -> Json {
+    fn function(&mut self, export: &Export, docs: Option<&str>) -> Json {
         let (scope, name) = export.parts();
         let params: Vec<Json> = export.params.iter().map(|(param, ty)| self.typed(scope, Some(param), ty)).collect();
         let mut function = Map::new();
@@ -58,6 +76,9 @@ impl Writer<'_> {
             }
             Some(ty) => drop(function.insert("result".into(), self.typed(scope, None, ty))),
             None => drop(function.insert("result".into(), Json::Null)),
+        }
+        if let Some(docs) = docs {
+            function.insert("docs".into(), json!(docs));
         }
         if let Some(why) = export.uncallable {
             function.insert("uncallable".into(), json!(why));

@@ -20,6 +20,7 @@ use super::moving::{Movable, with_second_bodies};
 use super::needs::Needs;
 use super::toolchain::Toolchain;
 use crate::abi::contract::{Ask, Spec};
+use crate::abi::describe::Comments;
 use crate::abi::exports::Surface;
 use crate::abi::imports::waits;
 use crate::abi::interface::{self, Interface};
@@ -55,6 +56,7 @@ impl Toolchain {
         let compiled = compiled.map(|compiled| CompiledModule {
             is_brought: config.brought,
             module_bytes: wasm.len(),
+            comments: compiled.linked.comments(wasm),
             ..compiled
         });
         compiled.map_err(|error| match (error, &config.abi) {
@@ -350,6 +352,7 @@ fn link(
         unoptimised,
         abi,
         linked,
+        comments: Comments::default(),
         symbols,
         actor,
         movable,

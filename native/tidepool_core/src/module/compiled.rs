@@ -11,7 +11,7 @@ use super::cache::CacheKey;
 use super::moving::Movable;
 use super::toolchain::Toolchain;
 use crate::abi::contract::{Ask, Linking, ModuleSpec, Spec};
-use crate::abi::describe;
+use crate::abi::describe::{self, Comments};
 use crate::abi::exports::Exports;
 use crate::abi::interface::Interface;
 use crate::abi::slots::State;
@@ -34,6 +34,8 @@ pub struct CompiledModule {
     pub(super) unoptimised: Option<Vec<u8>>,
     pub(crate) abi: Spec,
     pub(crate) linked: Linked,
+    /// Of a component's exports.
+    pub(super) comments: Comments,
     /// Of a module whose instances are actors.
     pub(crate) actor: Option<Actor>,
     /// Of a module whose processes move.
@@ -84,6 +86,14 @@ impl Linked {
             Linked::Component { pre, .. } => pre.component().image_range(),
         };
         image.end.addr().saturating_sub(image.start.addr())
+    }
+
+    /// The comments that a component has of its exports.
+    pub(super) fn comments(&self, wasm: &[u8]) -> Comments {
+        match self {
+            Linked::Module { .. } => Comments::default(),
+            Linked::Component { interface, .. } => Comments::read(wasm, interface),
+        }
     }
 
     /// The engine that runs it.
@@ -138,15 +148,20 @@ impl CompiledModule {
         self.imports.iter().map(|(module, name)| import_name(module, name)).collect()
     }
 
-    /// What can be called of it by name, as JSON with schemas, and as WIT. `None` of an ABI whose calls name no export.
+    /// What can be called of it by name, as JSON with schemas, and as WIT; of a plug-in the names alone. `None` of an ABI whose calls
+    /// name no export.
     #[must_use]
     pub fn interface(&self) -> Option<serde_json::Value> {
         match &self.linked {
             Linked::Module { exports, .. } if self.abi.takes == Takes::Values => {
                 Some(describe::module(&exports.functions))
             }
+            // Of other ABIs with bytes there is none that is called by its name.
+            Linked::Module { exports, .. } if self.abi.takes == Takes::Bytes && !exports.functions.is_empty() => {
+                Some(describe::bytes(&exports.functions))
+            }
             Linked::Component { interface, .. } if self.abi.takes == Takes::Values => {
-                Some(describe::component(interface))
+                Some(describe::component(interface, &self.comments))
             }
             _ => None,
         }

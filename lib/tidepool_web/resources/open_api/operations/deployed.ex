@@ -105,7 +105,7 @@ defmodule TidepoolWeb.Resources.OpenApi.Operations.Deployed do
       {"/call/:function/:operation", "Operation", "an operation"}
     ]
 
-    [tools() | for({path, name, which} <- paths, method <- ["GET", "POST"], do: call(method, path, name, which))]
+    tools() ++ for({path, name, which} <- paths, method <- ["GET", "POST"], do: call(method, path, name, which))
   end
 
   defp call(method, path, name, which) do
@@ -123,16 +123,33 @@ defmodule TidepoolWeb.Resources.OpenApi.Operations.Deployed do
   end
 
   defp tools do
-    {{"POST", "/mcp"},
-     %{
-       id: "askTools",
-       tag: "calls",
-       summary: "Takes a message of the Model Context Protocol.",
-       doc: "It lists the exports that are tools, and calls them.",
-       headers: [{"mcp-protocol-version", "The version of the protocol."}],
-       body: {@json, any(), true},
-       answers: [{200, {@json, any()}, "The answer, as JSON-RPC has it."}, {202, nil, "The message needs no answer."}]
-     }}
+    version = {"mcp-protocol-version", "The version of the protocol."}
+    session = {"mcp-session-id", "The id that `initialize` told, in versions that have sessions."}
+
+    [
+      {{"POST", "/mcp"},
+       %{
+         id: "askTools",
+         tag: "calls",
+         summary: "Takes a message of the Model Context Protocol.",
+         doc: "It lists the exports that are tools, calls them, and cancels calls.",
+         headers: [version, session],
+         body: {@json, any(), true},
+         answers: [
+           {200, {[@json, "text/event-stream"], any()},
+            "The answer, as JSON-RPC has it; or a stream that ends with it, where progress is told."},
+           {202, nil, "The message needs no answer."}
+         ]
+       }},
+      {{"GET", "/mcp"},
+       %{
+         id: "listenToTools",
+         tag: "calls",
+         summary: "Tells when tools change, to clients of versions of the protocol that have sessions.",
+         headers: [version, session],
+         answers: [{200, {"text/event-stream", text()}, "Notifications, until the client hangs up."}]
+       }}
+    ]
   end
 
   defp payload("GET"), do: %{query: [payload: said(text(), "The payload.")]}

@@ -3,6 +3,7 @@
 mod beside_wasmtime;
 mod composed;
 mod conversions;
+mod docs;
 mod imports;
 mod kept;
 mod limits;
