@@ -15,7 +15,7 @@ defmodule TidepoolWeb.Resources.Mcp do
   @behaviour TidepoolWeb.Resource
 
   alias Tidepool.Config
-  alias TidepoolWeb.Resources.Mcp.{Calls, Messages}
+  alias TidepoolWeb.Resources.Mcp.{Calls, Messages, Reading}
 
   # Of a request's body.
   @bytes 1_048_576
@@ -33,6 +33,7 @@ defmodule TidepoolWeb.Resources.Mcp do
     with :ok <- own_origin(headers),
          :ok <- json(headers),
          {:ok, version} <- version(headers),
+         :ok <- room(body || "", origin),
          {:ok, messages, form} <- Messages.read(body || "", version),
          {:ok, answers} <- Messages.answers(messages, form, version, &Calls.answer(&1, origin)) do
       # What is answered is nobody's but who has asked for it.
@@ -40,6 +41,12 @@ defmodule TidepoolWeb.Resources.Mcp do
     else
       :accepted -> {202, :text, [], ""}
       {:refused, status, code, message} -> {status, :json, [], Messages.refusal(code, message)}
+    end
+  end
+
+  defp room(body, origin) do
+    with :full <- Reading.begin(body, origin) do
+      {:refused, 503, :internal, "as many large messages are read as may be at a time: try again in a moment"}
     end
   end
 

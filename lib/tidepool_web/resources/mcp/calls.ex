@@ -10,7 +10,7 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
   alias Tidepool.{Error, Execution, Native}
   alias Tidepool.Catalog.Origin
   alias TidepoolWeb.Reply
-  alias TidepoolWeb.Resources.Mcp.{Messages, Tools}
+  alias TidepoolWeb.Resources.Mcp.{Messages, Reading, Tools}
 
   # Of what was sent, so much is in an error.
   @shown 128
@@ -40,6 +40,7 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
   def answer({"tools/call", %{"name" => name} = params, version}, origin) when is_binary(name) do
     with {:ok, tool} <- Tools.find(origin, name),
          {:ok, arguments} <- arguments(params["arguments"] || %{}, tool) do
+      if Reading.large?(arguments), do: Reading.finish(origin)
       {:ok, call(tool, arguments, version)}
     else
       :error -> {:error, :invalid_params, "unknown tool: #{String.slice(name, 0, @shown)}"}
@@ -62,7 +63,8 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
   end
 
   defp arguments(%{} = arguments, {_function, export, _name}) do
-    {:ok, arguments |> Tools.whole(export) |> Native.json_encode()}
+    # How much they are shows when they are written.
+    {:ok, arguments |> Tools.whole(export) |> Native.json_encode_large()}
   rescue
     # JSON is read deeper than it is written.
     ArgumentError -> {:error, "`arguments` are nested too deep"}

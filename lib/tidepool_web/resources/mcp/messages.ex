@@ -8,6 +8,7 @@ defmodule TidepoolWeb.Resources.Mcp.Messages do
   """
 
   alias Tidepool.Native
+  alias TidepoolWeb.Resources.Mcp.Reading
 
   # The newest last.
   @versions ["2025-03-26", "2025-06-18", "2025-11-25"]
@@ -37,7 +38,7 @@ defmodule TidepoolWeb.Resources.Mcp.Messages do
   @type outcome :: {:ok, iodata} | {:error, code, String.t()}
 
   @typedoc "What is wrong with a request of HTTP as a whole: its status, a code, and a sentence."
-  @type refused :: {:refused, 400..415, code, String.t()}
+  @type refused :: {:refused, 400..503, code, String.t()}
 
   @doc "The versions of the protocol that are spoken, the oldest first."
   @spec versions :: [version, ...]
@@ -65,7 +66,7 @@ defmodule TidepoolWeb.Resources.Mcp.Messages do
   @doc "The messages of a body, and whether it is one or a batch."
   @spec read(binary, version) :: {:ok, [message, ...], :one | :batch} | refused
   def read(body, version) do
-    case Native.json_decode(body) do
+    case decoded(body) do
       {:ok, %{} = message} ->
         {:ok, [message], :one}
 
@@ -82,6 +83,8 @@ defmodule TidepoolWeb.Resources.Mcp.Messages do
         {:refused, 400, :parse_error, "the body is no JSON: #{why}"}
     end
   end
+
+  defp decoded(body), do: if(Reading.large?(body), do: Native.json_decode_large(body), else: Native.json_decode(body))
 
   defp wrong(why), do: {:refused, 400, :invalid_request, why}
 
