@@ -12,8 +12,31 @@ defmodule TidepoolWeb.Resource.Shares do
   @typedoc "Who shares; `nil` for who is counted, and has no share."
   @type holder :: term | nil
 
+  alias Tidepool.Catalog.Origin
+  alias Tidepool.Error
+  alias Tidepool.Namespaces.Name
+  alias Tidepool.Tokens.{Access, Token}
+
   @doc false
   def child_spec(_argument), do: Registry.child_spec(keys: :duplicate, name: __MODULE__)
+
+  @doc "Whose a request is: tokens of one namespace share, or one token for other functions."
+  @spec holder(Origin.t()) :: holder
+  def holder(origin) do
+    case Access.of(origin) do
+      {:ok, %Token{name: name, functions: functions}} -> Name.of(functions) || {:token, name}
+      _no_token -> nil
+    end
+  end
+
+  @doc "Takes one of `most` places for a request, until the calling process has ended; `what` says in the error what they are for."
+  @spec place(kind, Origin.t(), most :: pos_integer, what :: String.t()) :: :ok | {:error, Error.t()}
+  def place(kind, origin, most, what) do
+    with :full <- take(kind, holder(origin), most) do
+      message = "this token, or others for its namespace, have their share of #{what}: end one first"
+      {:error, Error.new(:overloaded, message)}
+    end
+  end
 
   @doc "Takes one of `most` places for the calling process; `:full` when its holder has its share."
   @spec take(kind, holder, most :: pos_integer) :: :ok | :full

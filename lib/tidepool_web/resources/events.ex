@@ -9,8 +9,7 @@ defmodule TidepoolWeb.Resources.Events do
   alias Tidepool.{Error, Options}
   alias Tidepool.Engine.Recent
   alias Tidepool.Function.Fields
-  alias Tidepool.Namespaces.Name
-  alias Tidepool.Tokens.{Access, Token}
+  alias Tidepool.Tokens.Access
   alias TidepoolWeb.{EventStream, Reply, Topics}
   alias TidepoolWeb.Resource.Shares
 
@@ -45,19 +44,7 @@ defmodule TidepoolWeb.Resources.Events do
     end
   end
 
-  # Tokens of one namespace share, or one token for other functions.
-  defp place(origin) do
-    holder =
-      case Access.of(origin) do
-        {:ok, %Token{name: name, functions: functions}} -> Name.of(functions) || {:token, name}
-        _no_token -> nil
-      end
-
-    with :full <- Shares.take(:events, holder, @clients) do
-      message = "this token, or others for its namespace, have their share of streams: end one first"
-      {:error, Error.new(:overloaded, message)}
-    end
-  end
+  defp place(origin), do: Shares.place(:events, origin, @clients, "streams")
 
   defp stream(run) do
     # Proxies that would rather have it whole are told not to.
