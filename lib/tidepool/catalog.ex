@@ -28,6 +28,12 @@ defmodule Tidepool.Catalog do
   # Where the folder of modules is, and the table of entries.
   @table __MODULE__
 
+  # How long a node in no cluster knows what was removed, as nodes of one do, and how often it looks.
+  @removed_ms 7 * 86_400_000
+  @collect_ms 3_600_000
+  # Names that a namespace may have removed in that time.
+  @most_removed 10_000
+
   @doc false
   def start_link(config), do: GenServer.start_link(__MODULE__, config, name: __MODULE__)
 
@@ -226,6 +232,8 @@ defmodule Tidepool.Catalog do
         clock = observe(Clock.new(store.context.replica), Entries.list(store.entries))
         # What was read to begin with is much.
         :erlang.garbage_collect()
+        # In a cluster its process does it, and tells the others.
+        unless config.cluster, do: send(self(), :collect)
 
         # Modules that are being written, by where that is, and the monitors of the processes that do; and what such ones that died
         # may have left.
@@ -337,6 +345,14 @@ defmodule Tidepool.Catalog do
   def handle_cast({:abandon, beside}, state), do: {:noreply, abandon(state, beside)}
 
   @impl true
+  def handle_info(:collect, state) do
+    Process.send_after(self(), :collect, @collect_ms)
+    {:noreply, collect(state, System.os_time(:millisecond) - @removed_ms)}
+  end
+
+  # For tests: what was removed before that moment.
+  def handle_info({:collect, before_ms}, state), do: {:noreply, collect(state, before_ms)}
+
   def handle_info(:rewrite, state), do: {:noreply, %{state | store: Store.retry(state.store)}}
 
   def handle_info({:tidepool_cache, message}, state) do
@@ -357,6 +373,9 @@ defmodule Tidepool.Catalog do
   end
 
   def handle_info(_message, state), do: {:noreply, state}
+
+  # Withdrawn they are since they were removed.
+  defp collect(state, before_ms), do: clean(%{state | store: Store.collect_removed(state.store, before_ms)})
 
   # What was withheld from the others gives way to theirs.
   defp later?(_entry, nil, _open?), do: true
@@ -433,7 +452,27 @@ defmodule Tidepool.Catalog do
         # Another version takes no more room, however many functions there are.
         room = if old && not old.removed, do: :ok, else: Namespaces.room(name, fn -> others(known, name) end)
 
-        with :ok <- room, :ok <- unclaimed(known, old, entry), do: {:version, Store.next_version(known, name)}
+        with :ok <- room,
+             :ok <- few_removed(known, old, name),
+             :ok <- unclaimed(known, old, entry),
+             do: {:version, Store.next_version(known, name)}
+    end
+  end
+
+  # Each name that was removed is known for days, on all nodes, and is in no quota: another version of it is one more of these.
+  defp few_removed(_known, old, _name) when old != nil, do: :ok
+
+  defp few_removed(known, nil, name) do
+    namespace = Namespaces.Name.of(name)
+    removed = fn -> Enum.count(Entries.removed(known.entries), &(Namespaces.Name.of(&1) == namespace)) end
+
+    if Entries.count_removed(known.entries) >= @most_removed and removed.() >= @most_removed do
+      message =
+        "of #{namespace || "functions without a namespace"} #{@most_removed} names were removed within some days: deploy one of those, or wait"
+
+      {:error, Error.new({:quota, :modules}, message, name, %{namespace: namespace, allowed: @most_removed})}
+    else
+      :ok
     end
   end
 

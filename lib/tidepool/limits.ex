@@ -50,7 +50,7 @@ defmodule Tidepool.Limits do
       type: {:integer, 65_536, @max_total_bytes},
       default: @max_total_bytes,
       doc:
-        "most linear memory of all live instances of the function together, of what the node has, in bytes; its programs have as much again on the host."
+        "most linear memory of all live instances of the function together, of what the node has, in bytes; its programs and calls have as much again on the host."
     ]
   ]
 

@@ -912,6 +912,10 @@ defmodule Tidepool.Native do
   @spec json_encode(term) :: binary
   def json_encode(_term), do: :erlang.nif_error(:not_loaded)
 
+  @doc "The same of a term whose text has some 100 KiB and more."
+  @spec json_encode_large(term) :: binary
+  def json_encode_large(_term), do: :erlang.nif_error(:not_loaded)
+
   @doc "JSON text as a term; keys are binaries."
   @spec json_decode(binary) :: {:ok, term} | {:error, binary}
   def json_decode(_text), do: :erlang.nif_error(:not_loaded)

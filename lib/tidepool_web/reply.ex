@@ -20,9 +20,35 @@ defmodule TidepoolWeb.Reply do
   @spec encoded(binary) :: t
   def encoded(json), do: {200, :json, [], json}
 
-  @doc "A term as JSON."
+  # Elements of a list that are written at a time: more would hold a scheduler.
+  @elements 32
+
+  @doc "A term as JSON. Long lists that a map has are written in pieces."
   @spec json(200..599, term) :: t
-  def json(status, term), do: {status, :json, [], Native.json_encode(term)}
+  def json(status, term), do: {status, :json, [], written(term)}
+
+  defp written(%{} = term) when not is_struct(term) do
+    case Enum.split_with(term, fn {_name, value} -> match?([_one | _more], value) and length(value) > @elements end) do
+      {[], _short} -> Native.json_encode(term)
+      {long, short} -> with_lists(Native.json_encode(Map.new(short)), long)
+    end
+  end
+
+  defp written(term), do: Native.json_encode(term)
+
+  # Behind the members that there are.
+  defp with_lists(object, long) do
+    members = for {name, list} <- long, do: [Native.json_encode(name), ?:, ?[, elements(list), ?]]
+    head = binary_part(object, 0, byte_size(object) - 1)
+    IO.iodata_to_binary([head, if(head == "{", do: [], else: ?,), Enum.intersperse(members, ?,), ?}])
+  end
+
+  defp elements(list) do
+    list |> Enum.chunk_every(@elements) |> Enum.map(&within(Native.json_encode(&1))) |> Enum.intersperse(?,)
+  end
+
+  # Without the brackets.
+  defp within(array), do: binary_part(array, 1, byte_size(array) - 2)
 
   @doc "A function's module, as a file to keep. Names of functions need no quoting; a namespace is no folder."
   @spec wasm(Function.t(), binary) :: t

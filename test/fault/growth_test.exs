@@ -55,7 +55,6 @@ defmodule Tidepool.Fault.GrowthTest do
 
       for ended <- outcome.ended, do: assert_bound(what, ended)
       assert outcome.bytes <= @quota + div(@quota, 10) + @tolerated, "#{what}: #{div(outcome.bytes, 1024)} KiB"
-      eventually(fn -> Peer.call(node, Growth, :held, ["tenant/grows"]) == %{} end)
     end
   end
 

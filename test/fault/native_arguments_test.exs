@@ -139,6 +139,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     source_lines: [:lines, :list],
     strip_module: [:binary],
     json_encode: [:json],
+    json_encode_large: [:json],
     json_decode: [:binary],
     json_decode_large: [:binary],
     http_start: [:runtime, :edge, :list],

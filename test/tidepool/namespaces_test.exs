@@ -81,6 +81,33 @@ defmodule Tidepool.NamespacesTest do
       assert {:ok, _function} = deploy(node, "shop/new")
     end
 
+    test "a namespace has removed no more names than it may, and those that are old are forgotten" do
+      node = Peer.start!()
+      assert {:ok, _function} = deploy(node, "shop/1")
+      :ok = Peer.call(node, Tidepool, :remove, ["shop/1"])
+      removed = Peer.call(node, Tidepool.Catalog, :entry, ["shop/1"])
+      assert %Tidepool.Catalog.Entry{removed: true, stamp: {wall_ms, counter, replica}} = removed
+
+      others =
+        for number <- 2..10_000,
+            do: %{removed | name: "shop/#{number}", stamp: {wall_ms, counter + number, replica}}
+
+      :ok = Peer.call(node, Tidepool.Catalog, :accept, [others])
+      assert {:error, %Error{reason: {:quota, :modules}, message: message}} = deploy(node, "shop/new")
+      assert message =~ "10000 names were removed"
+      # That is one less, and others' are none of them.
+      for name <- ["blog/new", "new", "shop/2", "shop/new"], do: assert({:ok, _function} = deploy(node, name))
+      send_there = fn message -> Peer.call(node, Kernel, :send, [Tidepool.Catalog, message]) end
+      send_there.({:collect, System.os_time(:millisecond) + 60_000})
+      eventually(fn -> Peer.call(node, Tidepool.Catalog, :entry, ["shop/3"]) == nil end)
+      assert %{removed: false} = Peer.call(node, Tidepool.Catalog, :entry, ["shop/2"])
+      # What is known of those that are gone: one that comes back from elsewhere is no news.
+      Peer.halt(node)
+      node = Peer.start!(data: node.data)
+      assert %{horizon: {_wall_ms, _counter, ^replica}} = elem(Peer.call(node, Tidepool.Catalog, :known, []), 0)
+      assert Peer.call(node, Tidepool.Catalog, :entry, ["shop/3"]) == nil
+    end
+
     test "that are there have new versions, and go back to old ones, however small the quota has become" do
       node = Peer.start!(namespaces: "shop/modules=2")
       for name <- ["shop/a", "shop/b"], do: assert({:ok, _function} = deploy(node, name))

@@ -58,6 +58,18 @@ defmodule Tidepool.TraceTest do
   defp post(peer, path, body, traceparent),
     do: curl_url(Peer.url(peer, path), ["--data-binary", body, "-H", "traceparent: #{traceparent}"])
 
+  test "a span that waits for the collector keeps nothing of what its texts were cut from" do
+    metadata = %{
+      function: "shop/cart",
+      operation: String.duplicate("o", 60_000),
+      binding: binary_part(String.duplicate("b", 60_000), 9, 100)
+    }
+
+    span = Span.begin(Context.decided(true), nil, :call, metadata)
+    texts = for {_name, text} <- span.attributes, is_binary(text), do: :binary.referenced_byte_size(text)
+    assert Enum.sum(texts) < 1_000
+  end
+
   test "the name of a span has that of its function whole, and its error the quota that it ran into" do
     span = Span.begin(Context.decided(true), nil, :call, %{function: "shop/cart"})
     assert span.name == "call shop/cart"

@@ -159,4 +159,31 @@ defmodule TidepoolWeb.AuditTest do
 
     assert ["shop/ledger Ada L"] == for(%{"action" => "actor_deleted", "name" => name} <- seen, do: name)
   end
+
+  test "requests for the audit of one namespace leave others as many places" do
+    node = Peer.start!(server: true, token: @own)
+
+    [shop, blog] =
+      for namespace <- ["shop", "blog"] do
+        made = Tidepool.Native.json_encode(%{name: namespace, scopes: ["admin"], functions: "#{namespace}/*"})
+        assert {201, _headers, %{"secret" => secret}} = ask(node, ["--data-binary", made], "/tokens")
+        secret
+      end
+
+    # Requests that take their time.
+    hold = """
+    for _request <- 1..2 do
+      asker = self()
+      pid = spawn(fn -> send(asker, TidepoolWeb.Resource.Shares.take(:audit, "shop", 4)); Process.sleep(:infinity) end)
+      :ok = receive(do: (answer -> answer))
+      pid
+    end
+    """
+
+    {held, _binding} = Peer.call(node, Code, :eval_string, [hold])
+    assert {503, _headers, %{"error" => %{"reason" => "overloaded"}}} = ask(node, [], "/audit", shop)
+    assert {200, _headers, %{"entries" => []}} = ask(node, [], "/audit", blog)
+    for pid <- held, do: Peer.call(node, Process, :exit, [pid, :kill])
+    eventually(fn -> match?({200, _headers, _audit}, ask(node, [], "/audit", shop)) end)
+  end
 end

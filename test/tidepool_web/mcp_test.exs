@@ -66,6 +66,52 @@ defmodule TidepoolWeb.McpTest do
     end
   end
 
+  test "what was read of a large message is not kept for as long as its call lasts" do
+    node = Peer.start!(server: true)
+    Peer.deploy!(node, "component", "tools", tools: ["only"], limits: [instances: 1, queue: 10, time: 120_000])
+    # It has the one instance that there may be.
+    {:ok, instance} = Peer.call(node, Tidepool.Instance, :start, ["tools"])
+    message = request("tools/call", %{name: "tools__only", arguments: %{a: List.duplicate(%{b: 1}, 50_000)}})
+    path = Path.join(tmp_folder!(), "message")
+    File.write!(path, Native.json_encode(message))
+    task = Task.async(fn -> curl_url(Peer.url(node, "/mcp"), ["--data-binary", "@#{path}" | @json]) end)
+
+    heaps = """
+    for pid <- Process.list(),
+        Process.info(pid, :initial_call) == {:initial_call, {TidepoolWeb.Request, :run, 1}},
+        {:total_heap_size, words} <- [Process.info(pid, :total_heap_size)],
+        do: 8 * words
+    """
+
+    eventually(fn -> Peer.call(node, Tidepool.Engine, :instances, []).queued == 1 end, 20_000)
+    assert {[bytes], _binding} = Peer.call(node, Code, :eval_string, [heaps])
+    assert bytes < 500_000
+    true = Peer.call(node, Process, :exit, [instance, :kill])
+    # The tool takes other arguments.
+    assert {200, _headers, %{"result" => %{"isError" => true}}} = Task.await(task, 60_000)
+  end
+
+  test "large messages are read a few at a time, and those of a namespace leave others places" do
+    node = Peer.start!(server: true)
+    # Some that take their time.
+    hold = """
+    for _message <- 1..4 do
+      asker = self()
+      pid = spawn(fn -> send(asker, TidepoolWeb.Resource.Shares.take(:messages, :no_token, 8)); Process.sleep(:infinity) end)
+      :ok = receive(do: (answer -> answer))
+      pid
+    end
+    """
+
+    {held, _binding} = Peer.call(node, Code, :eval_string, [hold])
+    url = Peer.url(node, "/mcp")
+    large = Map.put(request("ping", %{}), :padding, String.duplicate("x", 100_000))
+    assert {503, _headers, %{"error" => %{"code" => -32_603}}} = send_message(large, [], url)
+    assert {200, _headers, _pong} = send_message(request("ping", %{}), [], url)
+    for pid <- held, do: Peer.call(node, Process, :exit, [pid, :kill])
+    eventually(fn -> match?({200, _headers, _pong}, send_message(large, [], url)) end)
+  end
+
   test "a tool has the schemas of its export's types, and what the deploy says of it" do
     name = tools!(tools: ["move", "jump", "only"], description: "Moves on a plane.")
     point = %{"type" => "object", "required" => ["x", "y"], "additionalProperties" => false}

@@ -36,6 +36,17 @@ defmodule TidepoolWeb.ReplyTest do
     refute is_map_key(few, :imports_omitted)
   end
 
+  test "long lists are written in pieces, and read as they are" do
+    for length <- [0, 1, 32, 33, 64, 65, 1_000], others <- [%{}, %{name: "a", few: [1]}] do
+      list = for number <- 1..length//1, do: %{number: number, text: ~s("]\n)}
+      term = Map.merge(others, %{list: list, again: Enum.map(list, & &1.number)})
+      {200, :json, [], body} = Reply.json(200, term)
+      assert Native.json_decode(body) == Native.json_decode(Native.json_encode(term))
+    end
+
+    assert {200, :json, [], "[1,2]"} = Reply.json(200, [1, 2])
+  end
+
   test "numbers of a form have few digits" do
     digits = String.duplicate("9", 300_000)
     warm = "warm:" <> String.slice(digits, 0, 4_000)

@@ -34,6 +34,21 @@ defmodule Tidepool.Catalog.Entries do
   @spec count(t) :: non_neg_integer
   def count(table), do: :ets.info(table, :size)
 
+  @doc "How many are of names that were removed."
+  @spec count_removed(t) :: non_neg_integer
+  def count_removed(table), do: :ets.select_count(table, [{{:_, %{removed: true}}, [], [true]}])
+
+  @doc "The names that were removed."
+  @spec removed(t) :: [String.t()]
+  def removed(table), do: :ets.select(table, [{{:"$1", %{removed: true}}, [], [:"$1"]}])
+
+  @doc "Were any removed before this moment?"
+  @spec removed_before?(t, wall_ms :: integer) :: boolean
+  def removed_before?(table, wall_ms) do
+    old = [{{:_, %{removed: true, stamp: {:"$1", :_, :_}}}, [{:<, :"$1", wall_ms}], [true]}]
+    :ets.select(table, old, 1) != :"$end_of_table"
+  end
+
   @doc "The modules of those that are not removed, in all of their versions."
   @spec modules(t) :: [BlobStore.sha256()]
   def modules(table) do

@@ -150,6 +150,20 @@ defmodule Tidepool.Catalog.Store do
     compact(outdated(%{store | serving: Map.drop(store.serving, names), context: context, litter: true, loose: true}))
   end
 
+  @doc """
+  Drops what was removed before this moment, on a node that nobody else tells of that; what has to be remembered of it is kept, for the
+  node may be in a cluster again.
+  """
+  @spec collect_removed(t, wall_ms :: integer) :: t
+  def collect_removed(%{entries: entries} = store, wall_ms) do
+    if Entries.removed_before?(entries, wall_ms) do
+      {stamps, state} = store.context |> State.new(Entries.list(entries)) |> State.collect(wall_ms)
+      forget(store, Enum.map(stamps, &elem(&1, 0)), State.context(state))
+    else
+      store
+    end
+  end
+
   @doc "The entry of this name has arrived: what served until then is not called any more."
   @spec served(t, String.t()) :: t
   def served(store, name) do

@@ -157,10 +157,10 @@ defmodule Tidepool.Keyvalue.Redis do
          do: {:error, known.(text) || logged(bucket, text)}
   end
 
-  # It may have addresses and names of the host's. A guest that meets it again and again fills no log.
+  # It may have addresses and names of the host's. Guests that meet it again and again, by however many buckets, fill no log.
   defp logged(bucket, text) do
     told =
-      Budget.under_id({:keyvalue, bucket}, fn id, left_out ->
+      Budget.under_id({:keyvalue, Name.of(bucket)}, fn id, left_out ->
         before = if left_out > 0, do: " (#{left_out} more before this were not logged)", else: ""
         asked = "the Redis of the setting `keyvalue` refuses what the bucket #{bucket} is asked for (id #{id})"
         Logger.error("#{asked}: #{inspect(text)}#{before}")

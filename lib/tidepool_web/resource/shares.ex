@@ -7,6 +7,7 @@ defmodule TidepoolWeb.Resource.Shares do
   """
 
   alias Tidepool.Catalog.Origin
+  alias Tidepool.Error
   alias Tidepool.Namespaces.Name
   alias Tidepool.Tokens.{Access, Token}
 
@@ -31,6 +32,15 @@ defmodule TidepoolWeb.Resource.Shares do
   @doc "How many places of a kind are held."
   @spec count(kind) :: non_neg_integer
   def count(kind), do: held({kind})
+
+  @doc "Takes one of `most` places for a request, until the calling process has ended; `what` says in the error what they are for."
+  @spec place(kind, Origin.t(), most :: pos_integer, what :: String.t()) :: :ok | {:error, Error.t()}
+  def place(kind, origin, most, what) do
+    with :full <- take(kind, holder(origin), most) do
+      message = "this token, or others for its namespace, have their share of #{what}: end one first"
+      {:error, Error.new(:overloaded, message)}
+    end
+  end
 
   @doc "Takes one of `most` places for the calling process; `:full` when its holder has its share."
   @spec take(kind, holder, most :: pos_integer) :: :ok | :full

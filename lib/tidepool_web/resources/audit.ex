@@ -6,7 +6,7 @@ defmodule TidepoolWeb.Resources.Audit do
   alias Tidepool.Audit
   alias Tidepool.Tokens.Access
   alias TidepoolWeb.Reply
-  alias TidepoolWeb.Resource.Parameters
+  alias TidepoolWeb.Resource.{Parameters, Shares}
 
   @parameters [
     {"limit", {{:integer, 1, Audit.most()}, 100}},
@@ -25,19 +25,22 @@ defmodule TidepoolWeb.Resources.Audit do
     "actor_deleted"
   ]
 
+  # Each reads a file of 4 MiB at a time, and may read all of them.
+  @places 4
+
   @impl true
-  def routes, do: [{"GET", "/audit", scope: :admin, guarded: true, selects: true, query: true}]
+  def routes, do: [{"GET", "/audit", scope: :admin, guarded: true, selects: true, query: true, places: @places}]
 
   @impl true
   def serve("GET", ["audit"], %{query: query, origin: origin}) do
-    case Parameters.read(query, @parameters) do
-      {:ok, %{"limit" => limit, "before" => before, "since" => since, "name" => name}} ->
-        sees? = fn entry -> Access.sees?(origin, function(entry)) end
-        {entries, next} = Audit.list(before, limit, %{since: since, name: name, sees?: sees?})
-        Reply.json(200, %{node: node(), entries: entries, next: next})
-
-      {:error, error} ->
-        Reply.error(error)
+    with {:ok, %{"limit" => limit, "before" => before, "since" => since, "name" => name}} <-
+           Parameters.read(query, @parameters),
+         :ok <- Shares.place(:audit, origin, @places, "requests for the audit") do
+      sees? = fn entry -> Access.sees?(origin, function(entry)) end
+      {entries, next} = Audit.list(before, limit, %{since: since, name: name, sees?: sees?})
+      Reply.json(200, %{node: node(), entries: entries, next: next})
+    else
+      {:error, error} -> Reply.error(error)
     end
   end
 

@@ -49,12 +49,7 @@ defmodule TidepoolWeb.Resources.Events do
     end
   end
 
-  defp place(origin) do
-    with :full <- Shares.take(:events, Shares.holder(origin), @clients) do
-      message = "this token, or others for its namespace, have their share of streams: end one first"
-      {:error, Error.new(:overloaded, message)}
-    end
-  end
+  defp place(origin), do: Shares.place(:events, origin, @clients, "streams")
 
   defp asked(query) do
     case Enum.map(query, &elem(&1, 0)) -- @parameters do

@@ -8,9 +8,16 @@ defmodule TidepoolWeb.Resources.Figures do
   alias TidepoolWeb.{Figures, Reply}
   alias TidepoolWeb.Resource.{Namespace, Parameters}
 
+  # Each has a copy of the figures of all functions, which one process makes.
+  @places 16
+
   @impl true
-  def routes,
-    do: [{"GET", "/figures", scope: :read, selects: true, query: true}, {"GET", "/figures/:function", scope: :read}]
+  def routes do
+    [
+      {"GET", "/figures", scope: :read, selects: true, query: true, places: @places},
+      {"GET", "/figures/:function", scope: :read}
+    ]
+  end
 
   @impl true
   def serve("GET", ["figures"], %{query: query, origin: origin}) do

@@ -9,13 +9,17 @@ defmodule TidepoolWeb.Resources.Functions do
   alias TidepoolWeb.{Deploys, Reply}
   alias TidepoolWeb.Resource.{Namespace, Parameters}
 
+  # Each has a copy of all that is deployed, or a module as it was uploaded.
+  @places 64
+  @fetched 16
+
   @impl true
   def routes do
     [
-      {"GET", "/functions", scope: :read, selects: true, query: true},
+      {"GET", "/functions", scope: :read, selects: true, query: true, places: @places},
       {"GET", "/functions/:function", scope: :read},
       # Modules are nobody's but theirs who may change them.
-      {"GET", "/functions/:function/wasm", scope: :read, guarded: true},
+      {"GET", "/functions/:function/wasm", scope: :read, guarded: true, places: @fetched},
       {"GET", "/functions/:function/versions", scope: :read},
       {"POST", "/functions/:function/rollback", scope: :deploy, query: true, deploys: true},
       {"DELETE", "/functions/:function", scope: :deploy}

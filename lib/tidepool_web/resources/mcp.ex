@@ -16,7 +16,7 @@ defmodule TidepoolWeb.Resources.Mcp do
   @behaviour TidepoolWeb.Resource
 
   alias Tidepool.Config
-  alias TidepoolWeb.Resources.Mcp.{Calls, Envelope, Listening, Messages}
+  alias TidepoolWeb.Resources.Mcp.{Calls, Envelope, Listening, Messages, Reading}
 
   # Of a request's body.
   @bytes 1_048_576
@@ -49,6 +49,7 @@ defmodule TidepoolWeb.Resources.Mcp do
          :ok <- json(headers),
          {:ok, version} <- Envelope.version(headers),
          {:ok, session} <- Envelope.session(headers, version),
+         :ok <- room(body || "", origin),
          {:ok, messages, form} <- Messages.read(body || "", version),
          :ok <- Envelope.check(messages, headers, version) do
       answer(messages, form, %{origin: origin, version: version, session: session, streams?: streams?(headers)})
@@ -108,9 +109,12 @@ defmodule TidepoolWeb.Resources.Mcp do
   defp answer(messages, form, client), do: answers(messages, form, client)
 
   defp answers(messages, form, client) do
+    # Before, for what was read is not to be kept for as long as a call lasts.
+    session = session(messages, client)
+
     case Messages.answers(messages, form, client.version, &Calls.answer(&1, client)) do
       # What is answered is nobody's but who has asked for it.
-      {:ok, status, answers} -> {status, :json, [{"cache-control", "no-store"} | session(messages, client)], answers}
+      {:ok, status, answers} -> {status, :json, [{"cache-control", "no-store"} | session], answers}
       :accepted -> {202, :text, [], ""}
     end
   end
@@ -134,6 +138,12 @@ defmodule TidepoolWeb.Resources.Mcp do
     if Map.get(headers, "accept", "*/*") =~ ~r/(text\/(event-stream|\*)|\*\/\*)/i,
       do: :ok,
       else: {:refused, 406, :invalid_request, "it is answered by a stream: `accept` has to name `text/event-stream`"}
+  end
+
+  defp room(body, origin) do
+    with :full <- Reading.begin(body, origin) do
+      {:refused, 503, :internal, "as many large messages are read as may be at a time: try again in a moment"}
+    end
   end
 
   defp own_origin(%{"origin" => origin} = headers) do

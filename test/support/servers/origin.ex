@@ -8,13 +8,19 @@ defmodule Tidepool.Origin do
   port. The server ends with the test.
   """
   def start!(serve) do
+    {port, accepting} = start(serve)
+    ExUnit.Callbacks.on_exit(fn -> Process.exit(accepting, :kill) end)
+    port
+  end
+
+  @doc "The same, with the process that is the server: whoever has started it ends it."
+  def start(serve) do
     {:ok, listener} = :gen_tcp.listen(0, [:binary, active: false, ip: {127, 0, 0, 1}, backlog: 128, nodelay: true])
     {:ok, port} = :inet.port(listener)
     accepting = spawn(fn -> receive(do: (:go -> accept(listener, serve))) end)
     :ok = :gen_tcp.controlling_process(listener, accepting)
     send(accepting, :go)
-    ExUnit.Callbacks.on_exit(fn -> Process.exit(accepting, :kill) end)
-    port
+    {port, accepting}
   end
 
   defp accept(listener, serve) do

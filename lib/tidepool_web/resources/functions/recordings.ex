@@ -7,17 +7,20 @@ defmodule TidepoolWeb.Resources.Functions.Recordings do
   alias Tidepool.Log.Change
   alias Tidepool.Tokens.Access
   alias TidepoolWeb.Reply
-  alias TidepoolWeb.Resource.Parameters
+  alias TidepoolWeb.Resource.{Parameters, Shares}
 
   @most 1_000
+  @places 2
+  @fetched 8
   @parameters [{"function", {:text, nil}}, {"limit", {{:integer, 1, @most}, 100}}]
 
   @impl true
   # They hold what callers sent.
   def routes do
     [
-      {"GET", "/recordings", scope: :read, guarded: true, selects: true, query: true, places: 2},
-      {"GET", "/recordings/:id", scope: :deploy, guarded: true},
+      {"GET", "/recordings", scope: :read, guarded: true, selects: true, query: true, places: @places},
+      # Of as many bytes as a recording may have, each.
+      {"GET", "/recordings/:id", scope: :deploy, guarded: true, places: @fetched},
       {"DELETE", "/recordings/:id", scope: :deploy}
     ]
   end
@@ -25,6 +28,7 @@ defmodule TidepoolWeb.Resources.Functions.Recordings do
   @impl true
   def serve("GET", ["recordings"], %{query: query, origin: origin}) do
     with {:ok, %{"function" => function, "limit" => limit}} <- Parameters.read(query, @parameters),
+         :ok <- Shares.place(:recordings, origin, @places, "lists of recordings"),
          {:ok, recordings} <- Recording.list(function, @most) do
       # One with a token for some functions is told of those.
       seen = recordings |> Stream.filter(&Access.sees?(origin, &1[:function])) |> Enum.take(limit)

@@ -10,7 +10,7 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
   alias Tidepool.{Error, Execution, Native}
   alias Tidepool.Catalog.Origin
   alias TidepoolWeb.{EventStream, Reply, Resource, Stream}
-  alias TidepoolWeb.Resources.Mcp.{Envelope, Exports, Messages, Running, Tools}
+  alias TidepoolWeb.Resources.Mcp.{Envelope, Exports, Messages, Reading, Running, Tools}
 
   # Of what was sent, so much is in an error.
   @shown 128
@@ -130,9 +130,15 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
       tool = %{function: function.name, abi: function.abi, export: export}
 
       case Exports.payload(tool.abi, export, arguments) do
-        {:ok, payload} -> {:ok, fn -> call(tool, payload, Messages.structured?(client.version)) end}
-        {:error, %Error{} = error} -> {:ok, fn -> failed(%{error | function: tool.function}) end}
-        {:error, message} -> {:error, :invalid_params, message}
+        {:ok, payload} ->
+          if Reading.large?(payload), do: Reading.finish(client.origin)
+          {:ok, fn -> call(tool, payload, Messages.structured?(client.version)) end}
+
+        {:error, %Error{} = error} ->
+          {:ok, fn -> failed(%{error | function: tool.function}) end}
+
+        {:error, message} ->
+          {:error, :invalid_params, message}
       end
     end
   end

@@ -111,7 +111,8 @@ defmodule TidepoolWeb.Resources.Mcp.Exports do
   end
 
   defp encoded(arguments) do
-    {:ok, Native.json_encode(arguments)}
+    # How much they are shows when they are written.
+    {:ok, Native.json_encode_large(arguments)}
   rescue
     # JSON is read deeper than it is written.
     ArgumentError -> {:error, "`arguments` are nested too deep"}

@@ -9,6 +9,7 @@ defmodule TidepoolWeb.Resources.Mcp.Messages do
   """
 
   alias Tidepool.Native
+  alias TidepoolWeb.Resources.Mcp.Reading
 
   # Those that begin with `initialize`; the newest last.
   @handshakes ["2025-03-26", "2025-06-18", "2025-11-25"]
@@ -92,7 +93,7 @@ defmodule TidepoolWeb.Resources.Mcp.Messages do
   @doc "The messages of a body, and whether it is one or a batch."
   @spec read(binary, version) :: {:ok, [message, ...], :one | :batch} | refused
   def read(body, version) do
-    with {:ok, objects, form} <- objects(Native.json_decode(body), version), do: all(Enum.map(objects, &kind/1), form)
+    with {:ok, objects, form} <- objects(decoded(body), version), do: all(Enum.map(objects, &kind/1), form)
   end
 
   defp objects({:ok, %{} = message}, _version), do: {:ok, [message], :one}
@@ -113,6 +114,8 @@ defmodule TidepoolWeb.Resources.Mcp.Messages do
       nil -> {:ok, messages, form}
     end
   end
+
+  defp decoded(body), do: if(Reading.large?(body), do: Native.json_decode_large(body), else: Native.json_decode(body))
 
   defp wrong(why), do: {:refused, 400, :invalid_request, why}
 

@@ -8,6 +8,13 @@ pub(crate) const TRIAL_MS: u64 = 60_000;
 /// How many trials may be under way at a time beyond what calls have: of an engine, and of a namespace with quotas.
 pub(crate) const TRIALS: usize = 4;
 
+/// What an element of a table takes.
+pub(crate) const ELEMENT_BYTES: usize = 8;
+
+/// What the tables of an instance may take before they count as memory: no more than its stack and its store, which don't count either.
+/// Most modules have no larger ones.
+pub(crate) const FREE_TABLE_BYTES: usize = 64 << 10;
+
 /// A module's memory, and one that its ABI gives it. A place of an engine has as many.
 pub(crate) const MAX_MEMORIES_PER_MODULE: u32 = 2;
 

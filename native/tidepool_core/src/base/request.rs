@@ -163,6 +163,17 @@ pub enum HostRequest {
     File(FileRequest),
 }
 
+impl HostRequest {
+    /// What its payload takes, in bytes; of requests of processes, which are counted where they are kept, nothing.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            HostRequest::Wapc(call) => call.payload.len(),
+            HostRequest::Import(call) => call.arguments.iter().map(Value::size).sum(),
+            HostRequest::Exchange(_) | HostRequest::Process(_) | HostRequest::File(_) => 0,
+        }
+    }
+}
+
 /// What a process asks of a folder that the host answers for. The answer is bytes, or the name of an error as in POSIX, in
 /// lower case: `enoent`.
 #[derive(Debug, Clone, PartialEq, Eq)]

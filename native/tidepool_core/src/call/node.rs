@@ -22,6 +22,7 @@ use crate::process::place::Nodes;
 use crate::recording::Keeper;
 use crate::slice::epoch::Ticker;
 use crate::slice::run_slots::RunSlots;
+use crate::store::context::IdleInstances;
 use crate::store::host_channel::Wait;
 use crate::store::memory_budget::MemoryBudget;
 
@@ -157,5 +158,11 @@ impl Node {
     /// Asks the owner of an instance that rests for it. `false` when there is none.
     pub(crate) fn ask_owner(&self) -> bool {
         self.all_places().any(|places| places.pools.owners.ask())
+    }
+}
+
+impl IdleInstances for Node {
+    fn go_for(&self, function: &str, bytes: u64) -> bool {
+        self.namespace(function).is_none_or(|namespace| namespace.make_room(bytes).is_ok()) && self.make_room(bytes)
     }
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::held::Held;
 use super::node::{Node, Places};
 use super::sockets::Sockets;
-use crate::abi::contract::Form;
 use crate::abi::slots::State;
 use crate::base::error::CallError;
 use crate::base::limits::{Limit, Limits};
@@ -27,9 +26,6 @@ use crate::recording::taped::Whence;
 use crate::slice::inline_estimate::InlineEstimate;
 use crate::store::context::FunctionContext;
 use crate::store::host_channel::{CallRef, HostChannel};
-
-/// From this size on arguments of a component are counted where they are kept.
-const LARGE_PAYLOAD_BYTES: usize = 32 << 10;
 
 /// A call of a function.
 pub(crate) type Call = CallRef<Arc<Target>>;
@@ -125,19 +121,7 @@ impl Target {
         if !Limits::fits(bytes, allowed) {
             return Err(self.exceeded(Limit::Payload, allowed));
         }
-        self.have_idle_go(bytes);
         Ok(())
-    }
-
-    /// Has idle instances go where there is no room for what large arguments of a component take. Whether that was enough is seen when
-    /// they are held.
-    fn have_idle_go(&self, payload_bytes: usize) {
-        if payload_bytes > LARGE_PAYLOAD_BYTES && matches!(self.module.abi.form, Form::Component(_)) {
-            let bytes = u64::try_from(payload_bytes).unwrap_or(u64::MAX).saturating_mul(2);
-            let _enough = bytes <= self.function.host_limit()
-                && self.namespace.as_ref().is_none_or(|namespace| namespace.make_room(bytes).is_ok())
-                && self.node.make_room(bytes);
-        }
     }
 
     /// Whether a call may begin, for all that its namespace has had of late.
@@ -216,7 +200,7 @@ impl Target {
 
     /// Makes room for the memory of a new instance, by evicting idle ones if there is none.
     fn make_room(&self) -> Result<(), CallError> {
-        let bytes = self.module.initial_memory_bytes;
+        let bytes = self.module.initial_bytes();
         let overloaded = |whose: &str, allowed: u64| {
             let message = format!("{whose} have the {allowed} bytes of linear memory that they may have together");
             Err(CallError::Overloaded { message })
@@ -279,7 +263,7 @@ impl Target {
                 places.trials.admit(self.module.places, false, &(), channel).await?
             }
         };
-        if !memory.has(needed) && (set_aside.has(needed) || !memory.has(self.module.initial_memory_bytes)) {
+        if !memory.has(needed) && (set_aside.has(needed) || !memory.has(self.module.initial_bytes())) {
             function.node_memory = Arc::clone(set_aside);
         }
         let permits = Permits { _engine: engine, _namespace: of_namespace };

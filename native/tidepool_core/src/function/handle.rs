@@ -1,6 +1,6 @@
 //! A deployed function: a module with a name, limits and a way of making instances.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
@@ -26,7 +26,7 @@ use crate::recording::policy::Policy;
 use crate::recording::report::Replay;
 use crate::recording::{Head, How, Recording};
 use crate::slice::inline_estimate::InlineEstimate;
-use crate::store::context::FunctionContext;
+use crate::store::context::{FunctionContext, IdleInstances};
 use crate::store::line_budget::LineBudget;
 use crate::store::memory_budget::MemoryBudget;
 
@@ -67,6 +67,7 @@ impl Function {
             own_host_memory: own_memory(),
             namespace_memory: node.namespace(&config.name).and_then(|namespace| namespace.memory.clone()),
             node_memory: Arc::clone(&node.memory),
+            idle: Arc::downgrade(node) as Weak<dyn IdleInstances>,
             stats,
             name: config.name.into(),
             version: config.version,

@@ -26,6 +26,7 @@ use crate::abi::imports::waits;
 use crate::abi::interface::{self, Interface};
 use crate::base::config::{CompileConfig, EngineKind, Tier};
 use crate::base::error::CompileError;
+use crate::base::limits::{ELEMENT_BYTES, FREE_TABLE_BYTES};
 use crate::base::origin::{Origin, Refusal, Start};
 use crate::base::trap::Symbols;
 use crate::compiler::{Code, Failure, Job, is_component};
@@ -326,7 +327,8 @@ fn link(
     let Build { code, origin, tier, unoptimised, from_cache } = build;
     let compiler = engine.compiler(tier);
     let places = places(&code)?;
-    let initial_pages = resources(&code)?.max_initial_memory_size.unwrap_or(0);
+    let needed = resources(&code)?;
+    let initial_pages = needed.max_initial_memory_size.unwrap_or(0);
     let (abi, (linked, asks), (actor, movable), imported) = match code {
         Code::Module(module) => {
             let (abi, linked, images) = link_module(abis, compiler, &module, shape, &origin)?;
@@ -363,11 +365,17 @@ fn link(
         imports,
         asks,
         initial_memory_bytes: initial_pages * WASM_PAGE_BYTES,
+        initial_table_bytes: counted_of_table(needed.max_initial_table_size.unwrap_or(0)),
         places,
         compile_time,
         is_brought: false,
         module_bytes: 0,
     })
+}
+
+/// What a table of so many elements takes of the memory that is counted.
+fn counted_of_table(elements: u64) -> u64 {
+    elements.saturating_mul(ELEMENT_BYTES as u64).saturating_sub(FREE_TABLE_BYTES as u64)
 }
 
 /// What was linked, and what of that the host's handlers are asked for.

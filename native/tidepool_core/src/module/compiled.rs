@@ -50,6 +50,8 @@ pub struct CompiledModule {
     pub(super) imports: Vec<(String, String)>,
     pub(super) asks: Vec<Ask>,
     pub(crate) initial_memory_bytes: u64,
+    /// What of the largest of its tables counts as memory.
+    pub(crate) initial_table_bytes: u64,
     /// How many of its engine's places an instance takes: more than one where it has more than a module may have.
     pub(crate) places: u32,
     pub(super) compile_time: Duration,
@@ -222,6 +224,11 @@ impl CompiledModule {
             Start::Initialiser(_) => "initialiser",
         };
         Head { name: name.into(), version, about, made: self.made(), start: start.into() }
+    }
+
+    /// What an instance begins with, of the budgets of memory.
+    pub(crate) fn initial_bytes(&self) -> u64 {
+        self.initial_memory_bytes.saturating_add(self.initial_table_bytes)
     }
 
     /// How long checking, compiling and linking took.

@@ -181,7 +181,7 @@ impl Process {
     pub(super) fn die(&self, drop_thread: &DropThread) {
         self.dead.store(true, Ordering::Release);
         let mut left = std::mem::take(&mut *self.inner());
-        left.mailbox.take_senders().into_iter().for_each(Waker::wake);
+        left.mailbox.end_senders().into_iter().for_each(Waker::wake);
         // Dropped without the lock: what is in it may end other processes.
         drop(left.unborn.take());
         if are_large(left.bytes()) {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::*;
 use crate::base::limits::Limit;
 use crate::net::access::Network;
+use crate::process::delivery::sending::SendingPlace;
 use crate::process::delivery::{Refused, Room, Sent};
 use crate::process::message::{Data, Message};
 use crate::process::metrics::Figure;
@@ -117,7 +118,7 @@ fn a_full_mailbox_holds_its_senders_but_takes_what_its_owner_waits_for() {
     let process = program.add_guest("a".into(), 0).unwrap();
     let send = |tag| {
         let message = Message::Data(Data::of(tag, vec![0; 600]));
-        matches!(process.send(message, &process, 1_000, Waker::noop()), Sent::Done)
+        matches!(process.send(message, &process, 1_000), Sent::Done)
     };
     assert!(send(1), "one gets in however large it is");
     assert!(!send(1));
@@ -132,7 +133,8 @@ fn a_full_mailbox_holds_its_senders_but_takes_what_its_owner_waits_for() {
     assert!(send(1), "there is room again");
     let woken = Arc::new(Flag::default());
     let held = Message::Data(Data::of(3, vec![0; 600]));
-    assert!(matches!(process.send(held, &process, 1_000, &Waker::from(Arc::clone(&woken))), Sent::Full { .. }));
+    let mut place = SendingPlace::new(Arc::clone(&process), 1_000);
+    assert!(matches!(place.send(held, &process, &Waker::from(Arc::clone(&woken))), Sent::Full { .. }));
     assert!(process.poll_receive(&[3], 1_000, None, &cx, &mut None).is_pending());
     assert!(woken.0.swap(false, Ordering::Relaxed), "it has what is waited for now");
     program.remove(&process);
@@ -144,7 +146,7 @@ fn a_full_mailbox_holds_its_senders_but_takes_what_its_owner_waits_for() {
 fn nothing_comes_from_a_process_after_the_word_of_its_death() {
     let program = program(2, 1_000);
     let [to, from] = ["a", "b"].map(|entry| program.add_guest(entry.into(), 0).unwrap());
-    let send = || matches!(to.send(message(1), &from, 1_000, Waker::noop()), Sent::Done);
+    let send = || matches!(to.send(message(1), &from, 1_000), Sent::Done);
     assert!(send());
     program.process_died(from.id);
     to.deliver(Message::ProcessDied { id: from.id }, 1_000);
@@ -162,7 +164,7 @@ fn message(bytes: usize) -> Message {
 fn all_processes_together_have_no_more_than_the_program_may_and_what_is_received_makes_room() {
     let program = with(Bounds { mailbox_bytes: 100_000, total_bytes: 150_000, ..bounds() });
     let [one, other] = ["a", "b"].map(|entry| program.add_guest(entry.into(), 0).unwrap());
-    let send = |to: &Process, bytes| matches!(to.send(message(bytes), to, 100_000, Waker::noop()), Sent::Done);
+    let send = |to: &Process, bytes| matches!(to.send(message(bytes), to, 100_000), Sent::Done);
     assert!(send(&one, 50_000) && send(&one, 40_000) && send(&other, 10_000));
     assert!(!send(&other, 80_000), "its mailbox has room, and the program has none");
     let later = Duration::from_secs(100);
@@ -184,7 +186,7 @@ fn all_processes_together_have_no_more_than_the_program_may_and_what_is_received
 fn a_mailbox_takes_as_much_again_of_what_nobody_can_wait_with_and_then_its_owner_is_to_end() {
     let program = program(1, 1_000);
     let process = program.add_guest("a".into(), 0).unwrap();
-    assert!(matches!(process.send(message(700), &process, 1_000, Waker::noop()), Sent::Done));
+    assert!(matches!(process.send(message(700), &process, 1_000), Sent::Done));
     for id in 0..12 {
         process.deliver(Message::ProcessDied { id }, 1_000);
     }
@@ -242,7 +244,7 @@ fn links_and_monitors_beside_messages_leave_these_their_own_room() {
     let program = with(Bounds { mailbox_bytes: 100_000, total_bytes: 150_000, ..bounds() });
     let process = program.add_guest("a".into(), 0).unwrap();
     assert!(process.hold_ties(Ties { links: 0, monitors: 100 }, 100_000));
-    let send = |bytes| matches!(process.send(message(bytes), &process, 100_000, Waker::noop()), Sent::Done);
+    let send = |bytes| matches!(process.send(message(bytes), &process, 100_000), Sent::Done);
     assert!(send(90_000) && !send(90_000));
     assert!(process.receive(&[], 100_000).is_some() && send(90_000));
 }

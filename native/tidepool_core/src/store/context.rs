@@ -1,7 +1,7 @@
 //! What all instances of a function share: its name, its limits, its budgets and its counters.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use crate::base::config::FolderConfig;
@@ -19,6 +19,12 @@ use crate::os::drop_thread::DropThread;
 use crate::recording::policy::Policy;
 use crate::store::line_budget::LineBudget;
 use crate::store::memory_budget::MemoryBudget;
+
+/// Idle instances, which go where what they have is needed.
+pub(crate) trait IdleInstances: Send + Sync {
+    /// Has them go until a function's namespace and the node have so many bytes; `false` when that is not enough.
+    fn go_for(&self, function: &str, bytes: u64) -> bool;
+}
 
 /// What all instances of a function share.
 #[derive(Clone)]
@@ -53,6 +59,8 @@ pub(crate) struct FunctionContext {
     /// The budget that the functions of its namespace share, where they have one.
     pub(crate) namespace_memory: Option<Arc<MemoryBudget>>,
     pub(crate) node_memory: Arc<MemoryBudget>,
+    /// Those that go for what is kept on the host. The node's pools, which have contexts such as this one.
+    pub(crate) idle: Weak<dyn IdleInstances>,
     /// Stacks beside those of instances, and the bytes of one.
     pub(crate) stacks: Takers,
     pub(crate) stack_bytes: usize,
@@ -80,10 +88,13 @@ impl FunctionContext {
         release(self.budgets(), bytes);
     }
 
-    /// Reserves memory for what is kept on the host beside linear memory.
+    /// Reserves memory for what is kept on the host beside linear memory. Idle instances go for it.
     pub(crate) fn hold_on_host(&self, bytes: usize) -> bool {
         let bytes = in_64_bits(bytes);
-        let held = reserve(self.host_budgets(), bytes);
+        let held = reserve(self.host_budgets(), bytes)
+            || self.own_host_memory.as_ref().is_none_or(|own| own.has(bytes))
+                && self.idle.upgrade().is_some_and(|idle| idle.go_for(&self.name, bytes))
+                && reserve(self.host_budgets(), bytes);
         if held {
             self.stats.hold_on_host(bytes);
         }
@@ -175,6 +186,7 @@ impl FunctionContext {
             own_host_memory: None,
             namespace_memory: None,
             node_memory: Arc::new(MemoryBudget::new(0)),
+            idle: Weak::<NoneIdle>::new(),
             stacks: Takers::new(&Common::new(0), Vec::new(), &Arc::default()),
             stack_bytes: 0,
             origin: Arc::new(Origin::of(Start::Nothing)),
@@ -213,6 +225,15 @@ fn narrowest(budgets: [Option<&MemoryBudget>; 3]) -> u64 {
 
 fn in_64_bits(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+/// No idle instances.
+struct NoneIdle;
+
+impl IdleInstances for NoneIdle {
+    fn go_for(&self, _function: &str, _bytes: u64) -> bool {
+        false
+    }
 }
 
 /// Takes no line.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::context::FunctionContext;
+use super::data::State;
+use crate::base::limits::Limit;
 
 /// Bytes that are counted as nobody's: calls have no use for an account of less.
 const FREE_BYTES: usize = 64 << 10;
@@ -45,5 +47,30 @@ impl HostShare {
 impl Drop for HostShare {
     fn drop(&mut self) {
         self.release();
+    }
+}
+
+impl<A> State<A> {
+    /// Makes a share one of so many bytes, if that is more than it has, and than is nobody's. What was refused is on the tape.
+    ///
+    /// # Errors
+    /// Stops the guest when there is no room for them, or was none where its call is replayed.
+    pub(crate) fn hold_on_host(&mut self, share: &mut Option<HostShare>, bytes: usize) -> wasmtime::Result<()> {
+        if bytes <= FREE_BYTES {
+            return Ok(());
+        }
+        let function = &self.function;
+        let mut refused = || !share.get_or_insert_with(|| HostShare::new(function)).raise_to(bytes);
+        let is_refused = match &self.tape {
+            Some(tape) => tape.refuses(refused),
+            None => refused(),
+        };
+        if is_refused {
+            self.meter.denied = Some(Limit::TotalMemory);
+            return Err(wasmtime::Error::msg(
+                "there is no room on the host for what the guest passes to it, or is passed",
+            ));
+        }
+        Ok(())
     }
 }

@@ -4,16 +4,9 @@ use std::sync::Arc;
 
 use wasmtime::ResourceLimiter;
 
-use crate::base::limits::{Limit, Limits};
+use crate::base::limits::{ELEMENT_BYTES, FREE_TABLE_BYTES, Limit, Limits};
 use crate::recording::tape::Tape;
 use crate::store::context::FunctionContext;
-
-/// What an element of a table takes.
-const ELEMENT_BYTES: usize = 8;
-
-/// What the tables of an instance may take before they count as memory: as much as the largest table of the default limit, so that
-/// instances begin with none that count.
-const FREE_TABLE_BYTES: usize = 512 << 10;
 
 /// Holds an instance to its memory and table limits.
 pub(crate) struct Meter {

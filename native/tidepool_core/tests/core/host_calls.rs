@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidepool_core::{CallError, HostReply, HostRequest, Limits, Step};
+use tidepool_core::{CallError, HostReply, HostRequest, Limit, Limits, Step};
 
 use crate::support::{Node, finish, guest, limits, next, task, wat};
 
@@ -170,4 +170,32 @@ fn a_guest_that_recurses_without_end_fails_with_the_text_of_the_refusal() {
     let outcome =
         finish(task(&node.fresh(&guest("wat/recurse_forever")), "any", b""), |_| Err(b"deep enough".to_vec()));
     assert!(matches!(outcome, Err(CallError::Guest { message, .. }) if message == "deep enough"));
+}
+
+/// Its memory has what it passes and is passed as well, and has room for neither beside it.
+#[test]
+fn what_a_guest_passes_and_is_passed_is_its_functions_on_the_host_for_as_long_as_it_is_there() {
+    const MIB: u32 = 1 << 20;
+    let node = Node::small();
+    let at = |mib: u32| {
+        let limits = Limits { total_memory_bytes: u64::from(mib * MIB), ..limits() };
+        let function = node.function(&caller(), tidepool_core::Instances::Fresh, limits);
+        move |sent: u32, answer: u32| {
+            let answer = vec![b'r'; answer as usize];
+            finish(task(&function, "any", &lengths([1, 1, 1, sent])), |_| Ok(answer.clone()))
+        }
+    };
+    let over = |outcome: Result<Vec<u8>, CallError>, mib: u32| {
+        let told = matches!(&outcome, Err(CallError::Limit { limit: Limit::TotalMemory, allowed, .. }) if *allowed == u64::from(mib * MIB));
+        assert!(told, "{:?}", outcome.map(|reply| reply.len()));
+    };
+    let (narrow, wide) = (at(4), at(6));
+    assert_eq!(narrow(3 * MIB, 0).unwrap().len(), 1);
+    // A copy of what has come, and one of what it replies.
+    over(narrow(0, 5 * MIB / 2), 4);
+    for _turn in 0..3 {
+        assert_eq!(wide(3 * MIB, 5 * MIB / 2).unwrap().len(), 5 * MIB as usize / 2 + 1);
+    }
+    over(wide(0, 7 * MIB), 6);
+    node.assert_empty();
 }

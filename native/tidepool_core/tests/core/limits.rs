@@ -101,9 +101,9 @@ fn a_table_grows_to_its_limit_and_not_an_element_further() {
 }
 
 #[test]
-fn tables_that_are_larger_than_those_of_compilers_count_as_memory_of_the_function() {
+fn tables_that_are_larger_than_those_of_most_modules_count_as_memory_of_the_function() {
     let node = Node::small();
-    let (elements, uncounted) = (90_000, 65_536);
+    let (elements, uncounted) = (90_000, 8_192);
     let all = PAGE + 8 * (elements as u64 - uncounted);
     let at = |total_memory_bytes| {
         with(&node, &grower(1, 0), Limits { table_elements: 100_000, total_memory_bytes, ..limits() })

@@ -110,3 +110,47 @@ fn memory_over_a_namespaces_is_refused_and_what_is_idle_in_it_makes_room() {
     let told = matches!(&step, Step::Done(Err(CallError::Limit { limit: Limit::TotalMemory, allowed, .. })) if *allowed == 4 * PAGE);
     assert!(told, "a guest that grows is told how much there is: {step:?}");
 }
+
+/// Calls the host with 2 MiB.
+fn passes() -> Vec<u8> {
+    wat(r#"(module
+         (import "wapc" "__host_call" (func $host (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+         (memory (export "memory") 32)
+         (func (export "__guest_call") (param i32 i32) (result i32)
+           (drop (call $host (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+                             (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0x200000)))
+           (i32.const 1)))"#)
+}
+
+#[test]
+fn what_is_idle_in_a_namespace_goes_for_what_its_guests_pass_to_the_host() {
+    let node = node(NamespaceConfig { memory_bytes: Some(80 * PAGE), ..NamespaceConfig::default() });
+    let warm = node.named("shop/checkout", &passes(), Instances::Warm { max_idle: 4 });
+    assert!(call(&warm, "any", b"").is_ok());
+    assert_eq!(warm.idle_instances(), 1);
+    let cart = node.named("shop/cart", &passes(), Instances::Fresh);
+    let _first = parked(&cart);
+    assert_eq!(warm.idle_instances(), 0, "32 pages that are idle, 32 of a guest, and 32 that it passes");
+    let step = next(&mut task(&cart, "any", b""), &Arc::default());
+    assert!(ended(&step, Quota::Memory, 80 * PAGE), "{step:?}");
+}
+
+#[test]
+fn what_is_idle_in_a_namespace_goes_for_the_table_that_an_instance_begins_with() {
+    let node = node(NamespaceConfig { memory_bytes: Some(5 * PAGE), ..NamespaceConfig::default() });
+    let module = |memory: u32, table: u32| {
+        wat(&format!(
+            r#"(module
+              (memory (export "memory") {memory})
+              (table {table} funcref)
+              (func (export "__guest_call") (param i32 i32) (result i32) (i32.const 1)))"#
+        ))
+    };
+    let warm = node.named("shop/checkout", &module(2, 0), Instances::Warm { max_idle: 4 });
+    assert!(call(&warm, "any", b"").is_ok());
+    assert_eq!(warm.idle_instances(), 1);
+    let cart = node.named("shop/cart", &module(1, 40_000), Instances::Fresh);
+    assert_eq!(call(&cart, "any", b""), Ok(Vec::new()));
+    assert_eq!(warm.idle_instances(), 0);
+    node.assert_empty();
+}

@@ -13,6 +13,9 @@ pub(crate) const PIECE_BYTES: usize = 16 << 10;
 /// What a stream holds of an answer at most, and what it takes of the budget for as long as it lasts.
 pub(crate) const CHANNEL_BYTES: usize = 64 << 10;
 
+/// What a client of HTTP/2 may send on a connection before anybody reads it.
+pub(crate) const WINDOW_BYTES: usize = 1 << 20;
+
 /// What one client holds: a connection, or all of an address; see `peers.rs`.
 #[derive(Debug, Default)]
 pub(crate) struct Account {

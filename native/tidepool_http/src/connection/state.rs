@@ -4,15 +4,14 @@
 //! ([`ConnectionState::observe`]), and a connection is overdue when it sees the same for too long.
 
 use crate::budget::answer_window::AnswerWindow;
-use crate::budget::shares::Account;
-use crate::budget::shares::PIECE_BYTES;
+use crate::budget::shares::{Account, BodyBudget, Hold, PIECE_BYTES, WINDOW_BYTES};
 use crate::connection::discards::Discards;
 use futures_util::task::AtomicWaker;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -94,6 +93,8 @@ pub(crate) struct ConnectionState {
     pub(crate) answer_window: AnswerWindow,
     /// Shared by all connections.
     pub(crate) discards: Arc<Discards>,
+    /// What an HTTP/2 client may send ahead of all who read its bodies, while any of these is read in pieces.
+    sent_ahead: Mutex<Weak<Hold>>,
     /// Answers that the client has yet to take, in the pieces that `written.rs` hands out.
     answers: Mutex<Vec<Arc<dyn Untaken>>>,
     pieces: AtomicU64,
@@ -119,6 +120,7 @@ impl ConnectionState {
             account,
             answer_window: AnswerWindow::default(),
             discards,
+            sent_ahead: Mutex::default(),
             answers: Mutex::default(),
             pieces: AtomicU64::new(0),
             order: AtomicU8::new(Order::Serve as u8),
@@ -152,6 +154,22 @@ impl ConnectionState {
     /// See [`ConnectionState::set_multiplexed`].
     pub(crate) fn is_multiplexed(&self) -> bool {
         self.multiplexed.load(Relaxed)
+    }
+
+    /// A share of the budget for what the client of an HTTP/2 connection may send ahead, which all bodies have that are read in pieces;
+    /// `None` when there is no room for it.
+    pub(crate) fn hold_sent_ahead(&self, budget: &Arc<BodyBudget>) -> Option<Arc<Hold>> {
+        let mut held = self.sent_ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(hold) = held.upgrade() {
+            return Some(hold);
+        }
+        let mut hold = budget.hold(&self.account);
+        if !hold.grow(WINDOW_BYTES) {
+            return None;
+        }
+        let hold = Arc::new(hold);
+        *held = Arc::downgrade(&hold);
+        Some(hold)
     }
 
     /// Whether a request is in service.

@@ -68,10 +68,16 @@ where
     if !hold.grow(CHANNEL_BYTES.max(edge.config.max_header_bytes).saturating_add(ahead)) {
         return Err(edge.overloaded());
     }
+    // Over HTTP/2 it comes into a buffer first, as far as its windows let it.
+    let sent_ahead = if connection.is_multiplexed() && !body.is_end_stream() {
+        Some(connection.hold_sent_ahead(&edge.budget).ok_or_else(|| edge.overloaded())?)
+    } else {
+        None
+    };
     let intake = Arc::new(Intake::ahead(ahead));
     let (own, connection) = (Arc::clone(&intake), Arc::clone(connection));
     let coming = async move {
-        let _hold = hold;
+        let _held = (hold, sent_ahead);
         come((&own, &connection), body, &bounds, ahead > 0).await
     };
     Ok((BodyReader(Arc::clone(&intake)), Pump { intake, coming: Some(Box::pin(coming)) }))

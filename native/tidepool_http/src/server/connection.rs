@@ -2,6 +2,7 @@
 //! calls and the rest.
 
 use crate::budget::answer_window::WindowShare;
+use crate::budget::shares::WINDOW_BYTES;
 use crate::connection::socket::Watched;
 use crate::connection::state::{ConnectionState, Order};
 use crate::connection::unread::LingeringBody;
@@ -76,6 +77,7 @@ pub(crate) fn protocol(config: &Config) -> Builder<TokioExecutor> {
     builder
         .http2()
         .max_concurrent_streams(config.max_streams)
+        .initial_connection_window_size(u32::try_from(WINDOW_BYTES).ok())
         .max_send_buf_size(SEND_BUFFER_BYTES)
         .max_header_list_size(u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX));
     builder

@@ -351,3 +351,25 @@ async fn an_answer_that_ends_before_its_body_has_come_leaves_nothing_behind() {
     edge.assert_given_back().await;
     client.closed().await;
 }
+
+/// The windows of its connection let it send as much before anybody reads.
+#[tokio::test]
+async fn what_a_client_of_http2_may_send_ahead_counts_once_a_connection_while_bodies_are_read_in_pieces() {
+    static LARGE: [u8; 2_000_000] = [7; 2_000_000];
+    let mut edge = Edge::start(config());
+    let (mut sender, _connection) = http2::connect(&edge).await;
+    let mut asked = Vec::new();
+    for _stream in 0..2 {
+        let answer = tokio::spawn(sender.send_request(http2::request(Method::PUT, "/pieces/a", &LARGE)));
+        let (_, body, responder) = next(&mut edge).await;
+        asked.push((answer, body, responder));
+    }
+    let held = edge.server.stats().buffered_bytes;
+    assert!((1 << 20..2 << 20).contains(&held), "{held}");
+    for (answer, body, responder) in asked {
+        responder.answer(text("ok"));
+        assert_eq!(soon(answer).await.unwrap().unwrap().status(), 200);
+        drop(body);
+    }
+    edge.until(|stats| stats.buffered_bytes == 0).await;
+}

@@ -16,6 +16,12 @@ fn json_encode(term: Term<'_>) -> NifResult<String> {
     Ok(value(term, MAX_DEPTH)?.to_string())
 }
 
+/// The same of a term that takes a scheduler longer than it may be held.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn json_encode_large(term: Term<'_>) -> NifResult<String> {
+    Ok(value(term, MAX_DEPTH)?.to_string())
+}
+
 /// `{:ok, term}` with binaries as keys, or `{:error, message}`.
 #[rustler::nif]
 fn json_decode<'a>(env: Env<'a>, text: rustler::Binary<'a>) -> Term<'a> {

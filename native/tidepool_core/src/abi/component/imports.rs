@@ -145,7 +145,7 @@ async fn answer(
     if let Some(fault) = fault {
         return Err(asking::trap(&mut store, format!("the arguments of {target} can't be passed on: {fault}")));
     }
-    let value = asking::ask(&mut store, asked, is_granted).await?;
+    let (value, _share) = asking::ask(&mut store, asked, is_granted).await?;
     if let (Some(ty), Some(result)) = (ty.results().next(), results.first_mut()) {
         let given = match kinds {
             [] => Pieces::default().given(&value, &ty).await,

@@ -7,12 +7,13 @@ use wasmtime::{AsContextMut, Caller, FuncType, Linker, StoreContextMut, Val, Val
 use super::env::{block, bytes, unsigned};
 use super::kernel::{self, kernel};
 use super::shared::MODULE;
-use crate::abi::asked;
+use crate::abi::asked::{self, Answered};
 use crate::abi::contract::Open;
 use crate::abi::slots::State;
 use crate::abi::typed::asking;
 use crate::abi::wasi::imports::is_wasi;
 use crate::base::request::{HostCall, HostRequest, ImportCall, ShortName};
+use crate::store::host_share::HostShare;
 use crate::store::resting::begin_slice;
 use crate::value::Value;
 use crate::value::numbers::{is_number, number, value};
@@ -70,7 +71,7 @@ async fn answer(
         given.push(Value::Bytes(bytes(&mut store, block, u64::MAX).await?.into()));
     }
     let takes_bytes = matches!(given.as_slice(), [] | [Value::Bytes(_)]) && matches!(result, None | Some(ValType::I64));
-    let answer = if takes_bytes {
+    let (answer, _share) = if takes_bytes {
         let payload = match given.pop() {
             Some(Value::Bytes(bytes)) => bytes.into(),
             _ => Vec::new(),
@@ -81,7 +82,8 @@ async fn answer(
             operation: ShortName::from_slice(operation.as_bytes()),
             payload,
         };
-        Arc::new(ask(&mut store, asked, is_granted, &target).await?)
+        let (bytes, share) = ask(&mut store, asked, is_granted, &target).await?;
+        (Arc::new(bytes), share)
     } else {
         let asked = ImportCall { binding: BINDING, namespace, operation, arguments: given };
         asking::ask(&mut store, asked, is_granted).await?
@@ -110,12 +112,12 @@ async fn ask(
     asked: HostCall,
     is_granted: bool,
     target: &str,
-) -> wasmtime::Result<Value> {
+) -> wasmtime::Result<(Value, Option<HostShare>)> {
     let call = asking::may_ask(store, target, is_granted)?;
-    let reply = asked::ask(store, &call, HostRequest::Wapc(asked)).await?;
+    let Answered { reply, share } = asked::ask(store, &call, HostRequest::Wapc(asked), None).await?;
     begin_slice(&mut *store);
     match reply {
-        Ok(bytes) => Ok(Value::Bytes(bytes)),
+        Ok(bytes) => Ok((Value::Bytes(bytes), share)),
         Err(text) => Err(asking::trap(store, String::from_utf8_lossy(&text).into_owned())),
     }
 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use wasmtime::StoreContextMut;
 
-use crate::abi::asked;
+use crate::abi::asked::{self, Answered};
 use crate::abi::slots::State;
 use crate::base::error::CallError;
 use crate::base::request::{HostRequest, ImportCall};
 use crate::base::trap::TrapKind;
 use crate::store::host_channel::GuestCall;
+use crate::store::host_share::HostShare;
 use crate::store::resting::begin_slice;
 use crate::value::Value;
 
@@ -18,18 +19,23 @@ pub(in crate::abi) fn target(asked: &ImportCall) -> String {
     [asked.binding, &asked.namespace, &asked.operation].join("/")
 }
 
+/// What the host has said, and what that is counted as until it is dropped.
+pub(in crate::abi) type Told = (Arc<Value>, Option<HostShare>);
+
 /// Suspends the guest until the driver has answered, if that may be asked. There is no way to tell such a guest of an error: it traps.
 pub(in crate::abi) async fn ask(
     store: &mut StoreContextMut<'_, State>,
     asked: ImportCall,
     is_granted: bool,
-) -> wasmtime::Result<Arc<Value>> {
+) -> wasmtime::Result<Told> {
     let target = target(&asked);
     let call = may_ask(store, &target, is_granted)?;
-    let reply = asked::ask(store, &call, HostRequest::Import(asked)).await?;
+    let Answered { reply, share } = asked::ask(store, &call, HostRequest::Import(asked), None).await?;
     begin_slice(&mut *store);
     match reply {
-        Ok(empty) if empty.is_empty() => Ok(call.channel.take_value().unwrap_or_else(|| Arc::new(Value::Null))),
+        Ok(empty) if empty.is_empty() => {
+            Ok((call.channel.take_value().unwrap_or_else(|| Arc::new(Value::Null)), share))
+        }
         Ok(fault) => Err(unfit(store, &target, &String::from_utf8_lossy(&fault))),
         Err(text) => Err(trap(store, String::from_utf8_lossy(&text).into_owned())),
     }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use wasmtime::{AsContextMut, Caller, Linker};
 
-use crate::abi::asked;
+use crate::abi::asked::{self, Answered};
 use crate::abi::memory::{self, PIECE_BYTES, fail, length};
 use crate::abi::rehearsal::{self, Rehearsal};
 use crate::abi::slots::State;
@@ -14,6 +14,7 @@ use crate::base::console::{MAX_LINE_BYTES, Stream};
 use crate::base::error::CallError;
 use crate::base::limits::{Limit, Limits};
 use crate::base::request::{HostCall, HostReply, HostRequest};
+use crate::store::host_share::HostShare;
 use crate::store::resting;
 
 /// Import module of waPC.
@@ -104,12 +105,20 @@ fn guest_response(mut caller: Caller<'_, State>, (ptr, len): (i32, i32)) -> Impo
         return done(reply.map(|reply| caller.data_mut().abi.wapc.reply = Some(reply)));
     }
     Box::new(async move {
+        let mut share = caller.data_mut().abi.wapc.reply_share.take();
+        hold(&mut caller, &mut share, (ptr, len))?;
+        caller.data_mut().abi.wapc.reply_share = share;
         // A reply that replaces another reuses its memory, whose pages are resident.
         let before = caller.data_mut().abi.wapc.reply.take().unwrap_or_default();
         let reply = memory::read_in_pieces(&mut caller, ptr, len, before).await?;
         caller.data_mut().abi.wapc.reply = Some(reply);
         Ok(())
     })
+}
+
+/// Counts what is about to be copied of the guest's memory, if it is there.
+fn hold(caller: &mut Caller<'_, State>, share: &mut Option<HostShare>, (ptr, len): (i32, i32)) -> wasmtime::Result<()> {
+    if in_memory(caller, ptr, len) { caller.data_mut().hold_on_host(share, memory::unsigned(len)) } else { Ok(()) }
 }
 
 /// Whether the range is in the guest's memory. If not, the pointer is wrong, and the reply is not too large.
@@ -132,18 +141,23 @@ fn console_log(mut caller: Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::R
 
 /// Suspends the guest until the driver has answered. Returns 1 for a reply, 0 for an error; the guest then fetches it.
 async fn host_call(mut caller: Caller<'_, State>, target: Target) -> wasmtime::Result<i32> {
-    let reply = match request(&mut caller, target).await? {
+    let of_none = |reply| Answered { reply: Err(reply), share: None };
+    // What was answered before is nothing that is kept beside.
+    (caller.data_mut().abi.wapc.host_reply, caller.data_mut().abi.wapc.host_share) = (None, None);
+    let mut share = None;
+    let Answered { reply, share } = match request(&mut caller, target, &mut share).await? {
         Ok(request) => match &caller.data().call {
             Some(call) => {
                 let call = call.clone();
-                let reply = asked::ask(&mut caller.as_context_mut(), &call, HostRequest::Wapc(request)).await?;
+                let answered =
+                    asked::ask(&mut caller.as_context_mut(), &call, HostRequest::Wapc(request), share).await?;
                 // Only here: a guest that is refused at once is still in the slice in which it asked.
                 resting::begin_slice(&mut caller);
-                reply
+                answered
             }
-            None => Err(Bytes::from_static(b"the host can't be called while the guest starts")),
+            None => of_none(Bytes::from_static(b"the host can't be called while the guest starts")),
         },
-        Err(refused) => Err(refused.into()),
+        Err(refused) => of_none(refused.into()),
     };
     let allowed = caller.data().function.limits.payload_bytes;
     let reply = match reply {
@@ -155,12 +169,17 @@ async fn host_call(mut caller: Caller<'_, State>, target: Target) -> wasmtime::R
         }
     };
     let code = i32::from(reply.is_ok());
-    caller.data_mut().abi.wapc.host_reply = Some(reply);
+    let wapc = &mut caller.data_mut().abi.wapc;
+    (wapc.host_reply, wapc.host_share) = (Some(reply), share);
     Ok(code)
 }
 
 /// Reads the guest's request; the inner error is for the guest, the outer one stops it.
-async fn request(caller: &mut Caller<'_, State>, target: Target) -> wasmtime::Result<Result<HostCall, String>> {
+async fn request(
+    caller: &mut Caller<'_, State>,
+    target: Target,
+    share: &mut Option<HostShare>,
+) -> wasmtime::Result<Result<HostCall, String>> {
     let (binding, binding_len, namespace, namespace_len, operation, operation_len, payload, payload_len) = target;
     let allowed = caller.data().function.limits.reply_bytes;
     let asked = memory::unsigned(payload_len);
@@ -184,6 +203,7 @@ async fn request(caller: &mut Caller<'_, State>, target: Target) -> wasmtime::Re
             "{name} is not granted: the deploy names in `host` what the function may ask of its host"
         )));
     }
+    hold(caller, share, (payload, payload_len))?;
     let payload = memory::read_in_pieces(caller, payload, payload_len, Vec::new()).await?;
     Ok(Ok(HostCall { binding, namespace, operation, payload }))
 }

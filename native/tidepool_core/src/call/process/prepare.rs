@@ -8,10 +8,8 @@ use crate::abi::begun::begun;
 use crate::abi::guest::Guest;
 use crate::abi::slots::State;
 use crate::base::request::ShortName;
-use crate::call::node::Node;
 use crate::call::sockets::access;
 use crate::call::target::{Call, Target};
-use crate::instance::namespace::Namespace;
 use crate::process::bounds::Bounds;
 use crate::process::bounds::account::HostMemory;
 use crate::process::message::Message;
@@ -24,44 +22,28 @@ use crate::store::context::FunctionContext;
 
 /// What the processes of a function's programs may have, on each node.
 pub(in crate::call) fn bounds(target: &Target) -> Bounds {
-    let memory = Arc::new(OfFunction {
-        node: Arc::clone(&target.node),
-        namespace: target.namespace.clone(),
-        function: Arc::clone(&target.function),
-    });
+    let memory = Arc::new(OfFunction(Arc::clone(&target.function)));
     Bounds::of(target.limits(), memory, target.function.stats.function.processes())
 }
 
 /// The memory that a function's programs may have on the host.
-struct OfFunction {
-    node: Arc<Node>,
-    namespace: Option<Arc<Namespace>>,
-    function: Arc<FunctionContext>,
-}
-
-impl OfFunction {
-    /// Has idle instances go, as calls do; `false` when there are none for it.
-    fn make_room(&self, bytes: usize) -> bool {
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        self.namespace.as_ref().is_none_or(|namespace| namespace.make_room(bytes).is_ok()) && self.node.make_room(bytes)
-    }
-}
+struct OfFunction(Arc<FunctionContext>);
 
 impl HostMemory for OfFunction {
     fn reserve(&self, bytes: usize) -> bool {
-        self.function.hold_on_host(bytes) || self.make_room(bytes) && self.function.hold_on_host(bytes)
+        self.0.hold_on_host(bytes)
     }
 
     fn force(&self, bytes: usize) {
-        self.function.keep_on_host(bytes);
+        self.0.keep_on_host(bytes);
     }
 
     fn release(&self, bytes: usize) {
-        self.function.release_on_host(bytes);
+        self.0.release_on_host(bytes);
     }
 
     fn limit(&self) -> usize {
-        usize::try_from(self.function.host_limit()).unwrap_or(usize::MAX)
+        usize::try_from(self.0.host_limit()).unwrap_or(usize::MAX)
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lower, WasmList};
 
-use crate::abi::asked;
+use crate::abi::asked::{self, Answered};
 use crate::abi::component::define::Fault;
 use crate::abi::memory::copied_of;
 use crate::abi::slots::State;
@@ -70,7 +70,7 @@ pub(super) async fn ask(
     copied_of(store, arguments.iter().map(Value::size).sum()).await;
     let (namespace, operation) = (NAMESPACE.to_owned(), operation.to_owned());
     let asked = ImportCall { binding: BINDING, namespace, operation, arguments };
-    let reply = asked::ask(store, &call, HostRequest::Import(asked)).await?;
+    let Answered { reply, share: _share } = asked::ask(store, &call, HostRequest::Import(asked), None).await?;
     begin_slice(&mut *store);
     let answer = match reply {
         Ok(empty) if empty.is_empty() => call.channel.take_value().map_or(Value::Null, Arc::unwrap_or_clone),

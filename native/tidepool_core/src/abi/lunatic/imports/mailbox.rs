@@ -1,7 +1,6 @@
 //! Of `lunatic::message`: sending the scratch, and receiving another.
 
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use wasmtime::{Caller, Linker};
@@ -18,6 +17,7 @@ use crate::abi::slots::State;
 use crate::base::error::CallError;
 use crate::base::request::{Peer, ProcessRequest};
 use crate::process::delivery::Sent;
+use crate::process::delivery::sending::SendingPlace;
 use crate::process::handle::Process;
 use crate::process::message::{Data, Message};
 use crate::recording::entry::Asked;
@@ -89,7 +89,7 @@ fn try_send(caller: &mut Caller<'_, State>, guest: &Guest, id: u64) -> wasmtime:
         sent(caller);
         return Ok(Sending::Done);
     };
-    match process.send(Message::Data(data), &guest.process, guest.program.mailbox_bytes, Waker::noop()) {
+    match process.send(Message::Data(data), &guest.process, guest.program.mailbox_bytes) {
         Sent::Done => {
             sent(caller);
             Ok(Sending::Done)
@@ -108,11 +108,11 @@ async fn finish(caller: &mut Caller<'_, State>, guest: &Guest, sending: Sending)
         Sending::Done => true,
         Sending::Full(process, message) => {
             let mut message = Some(message);
-            let bound = guest.program.mailbox_bytes;
+            let mut place = SendingPlace::new(process, guest.program.mailbox_bytes);
             let mut pause = FIRST_PAUSE;
             wait(caller, |cx, wake_at| {
                 let Some(left) = message.take() else { return std::task::Poll::Ready(()) };
-                match process.send(left, &guest.process, bound, cx.waker()) {
+                match place.send(left, &guest.process, cx.waker()) {
                     Sent::Done => std::task::Poll::Ready(()),
                     Sent::Full { message: left, for_memory } => {
                         message = Some(left);
@@ -210,7 +210,7 @@ async fn sent_at_once(caller: &mut Caller<'_, State>, guest: &Guest, id: u64) ->
         return Ok(SENT);
     };
     let data = Message::Data(take_data(caller)?);
-    let (code, left) = match process.send(data, &guest.process, guest.program.mailbox_bytes, Waker::noop()) {
+    let (code, left) = match process.send(data, &guest.process, guest.program.mailbox_bytes) {
         Sent::Done => (SENT, None),
         Sent::Full { message, .. } => (FULL, Some(message)),
     };

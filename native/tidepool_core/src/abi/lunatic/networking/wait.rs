@@ -69,7 +69,7 @@ async fn wait(mut caller: Caller<'_, State>, ptr: i32, count: i32, ms: u64) -> w
     let mut asked = ms > 0;
     let for_messages = entries.iter().all(|entry| matches!(entry.what, What::Message(_)));
     let poll = |cx: &Context<'_>, wake_at: &mut Option<Instant>| {
-        let ready = look(&mut entries, &guest.process, tags.as_deref(), cx, wake_at);
+        let ready = look(&mut entries, (&guest.process, guest.program.mailbox_bytes), tags.as_deref(), cx, wake_at);
         let late = asked && until.is_some_and(|until| until <= Instant::now());
         if ready || late {
             return Poll::Ready(());
@@ -193,12 +193,12 @@ fn tags(entries: &[Entry]) -> Option<Vec<i64>> {
 /// Notes of each entry what is ready of it; `false` when nothing is. Then what becomes ready wakes.
 fn look(
     entries: &mut [Entry],
-    process: &Process,
+    (process, bound): (&Process, usize),
     tags: Option<&[i64]>,
     cx: &Context<'_>,
     wake_at: &mut Option<Instant>,
 ) -> bool {
-    let message = tags.is_some_and(|tags| process.has_message(tags, cx, wake_at));
+    let message = tags.is_some_and(|tags| process.has_message(tags, bound, cx, wake_at));
     let (mut any, mut is_late, began) = (false, false, Instant::now());
     for entry in entries.iter_mut() {
         is_late = is_late || began.elapsed() > LOOK_TIME;
@@ -209,7 +209,7 @@ fn look(
         entry.ready = match &mut entry.what {
             What::Message(tag) => {
                 // Of several tags, those are told that have one.
-                let has = message && process.has_message(tag_alone(tag), cx, wake_at);
+                let has = message && process.has_message(tag_alone(tag), bound, cx, wake_at);
                 if has { entry.wanted & READABLE } else { 0 }
             }
             What::Socket { socket, slots } => is_ready(&**socket, entry.wanted, slots, cx),

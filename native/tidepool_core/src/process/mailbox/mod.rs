@@ -1,11 +1,14 @@
 //! A mailbox: messages in the order of their arrival, and who waits for them, or for room.
 
+mod senders;
+
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::task::Waker;
 
 use foldhash::fast::RandomState;
 
+use self::senders::Senders;
 use super::message::Message;
 
 /// From so many messages on, those with tags are found by an index.
@@ -28,7 +31,7 @@ pub(super) struct Mailbox {
     wanted: WantedTags,
     waker: Option<Waker>,
     /// Who waits for room.
-    senders: Vec<Waker>,
+    senders: Senders,
 }
 
 /// What the owner waits for.
@@ -38,6 +41,16 @@ enum WantedTags {
     Nothing,
     Anything,
     Tags([i64; TAGS]),
+}
+
+impl WantedTags {
+    fn has(self, tag: Option<i64>) -> bool {
+        match self {
+            WantedTags::Nothing => false,
+            WantedTags::Anything => true,
+            WantedTags::Tags(tags) => tag.is_some_and(|tag| tags.contains(&tag)),
+        }
+    }
 }
 
 impl Mailbox {
@@ -63,15 +76,7 @@ impl Mailbox {
 
     /// Would the owner receive this before all that there is? Then it gets in, however full the mailbox is.
     pub(super) fn is_next(&self, tag: Option<i64>) -> bool {
-        self.len() == 0 || self.wants(tag)
-    }
-
-    fn wants(&self, tag: Option<i64>) -> bool {
-        match self.wanted {
-            WantedTags::Nothing => false,
-            WantedTags::Anything => true,
-            WantedTags::Tags(tags) => tag.is_some_and(|tag| tags.contains(&tag)),
-        }
+        self.len() == 0 || self.wanted.has(tag)
     }
 
     /// Adds a message; who is to be woken.
@@ -83,7 +88,7 @@ impl Mailbox {
             index.entry(tag).or_default().push_back(number);
         }
         self.arrivals.push_back(Some(message));
-        if !self.wants(tag) {
+        if !self.wanted.has(tag) {
             return None;
         }
         self.wanted = WantedTags::Nothing;
@@ -174,16 +179,41 @@ impl Mailbox {
         if self.wanted == WantedTags::Nothing { None } else { self.waker.clone() }
     }
 
-    /// Has a sender woken when there is room.
-    pub(super) fn wait_for_room(&mut self, waker: &Waker) {
-        if !self.senders.iter().any(|sender| sender.will_wake(waker)) {
-            self.senders.push(waker.clone());
-        }
+    /// Has the sender of a message of so many bytes, with this tag, woken when there is room: at the place that it has, or a new one.
+    pub(super) fn wait_for_room(&mut self, place: &mut Option<u64>, message: (usize, Option<i64>), waker: &Waker) {
+        self.senders.wait(place, message, waker);
     }
 
-    /// Those who wait for room, all of them: each looks by itself.
-    pub(super) fn take_senders(&mut self) -> Vec<Waker> {
-        std::mem::take(&mut self.senders)
+    /// A sender that had waited waits no more; `true` when it had been woken.
+    pub(super) fn leave(&mut self, place: u64) -> bool {
+        self.senders.leave(place)
+    }
+
+    /// The senders that are to look now whether there is room within `bound`: as many as there is room for, the oldest first. Where the
+    /// owner waits, one that has what it waits for as well.
+    pub(super) fn rouse_senders(&mut self, bound: usize) -> Vec<Waker> {
+        let (room, wanted) = (bound.saturating_sub(self.bytes), self.wanted);
+        let mut wakers = self.senders.rouse(room, self.len() == 0);
+        let is_choosy = match wanted {
+            WantedTags::Nothing => false,
+            WantedTags::Anything => self.len() > 0,
+            WantedTags::Tags(_) => true,
+        };
+        if is_choosy {
+            wakers.extend(self.senders.rouse_wanted(|tag| wanted.has(tag)));
+        }
+        wakers
+    }
+
+    /// All of them: the owner has ended.
+    pub(super) fn end_senders(&mut self) -> Vec<Waker> {
+        self.senders.end()
+    }
+
+    /// How many wait for room.
+    #[cfg(test)]
+    pub(super) fn senders(&self) -> usize {
+        self.senders.len()
     }
 }
 

@@ -12,10 +12,24 @@ defmodule Tidepool.Growth do
   # How often the node's memory is looked at.
   @sample_ms 20
 
-  @typedoc "How programs ended that have, how many wait, and how many bytes the node has grown by at most."
-  @type outcome :: %{ended: [{term, String.t()}], waiting: non_neg_integer, bytes: integer}
+  # How often it is looked whether all is given back.
+  @look_ms 5
 
-  @doc "Has so many programs of a function run this entry at once, until each has ended or waits; then kills them."
+  @typedoc """
+  How programs ended that have, how many wait, how many bytes the node has grown by at most, and how long it took from when they were
+  killed until their function had nothing any more.
+  """
+  @type outcome :: %{
+          ended: [{term, String.t()}],
+          waiting: non_neg_integer,
+          bytes: integer,
+          given_back_ms: non_neg_integer
+        }
+
+  @doc """
+  Has so many programs of a function run this entry at once, until each has ended or waits; then kills them, and waits until all is
+  given back.
+  """
   @spec grow(String.t(), String.t(), pos_integer) :: outcome
   def grow(name, entry, count) do
     sampler = sample()
@@ -38,6 +52,7 @@ defmodule Tidepool.Growth do
     for {_monitor, program} <- programs, do: send(program, {:tidepool, 0, "go"})
     {programs, ended} = settle(programs, [], nil, System.monotonic_time(:millisecond) + @most_ms)
     bytes = sampled(sampler)
+    killed = System.monotonic_time(:millisecond)
 
     for {monitor, _program} <- programs do
       Process.exit(runners[monitor], :kill)
@@ -47,7 +62,28 @@ defmodule Tidepool.Growth do
       end
     end
 
-    %{ended: ended, waiting: map_size(programs), bytes: bytes}
+    %{ended: ended, waiting: map_size(programs), bytes: bytes, given_back_ms: given_back_ms(killed, [name])}
+  end
+
+  @doc "Waits until these functions have nothing: how long that was since a moment of the node's own clock, in ms."
+  @spec given_back_ms(since :: integer, [String.t()]) :: non_neg_integer
+  def given_back_ms(since, names) do
+    ms = System.monotonic_time(:millisecond) - since
+    held = for name <- names, held = held(name), held != %{}, do: {name, held}
+
+    cond do
+      held == [] ->
+        ms
+
+      ms > @most_ms ->
+        raise "after #{ms} ms there is still #{inspect(held)}"
+
+      true ->
+        receive do
+        after
+          @look_ms -> given_back_ms(since, names)
+        end
+    end
   end
 
   @doc "Begins to look at how many bytes this node has."

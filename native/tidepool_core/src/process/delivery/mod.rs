@@ -1,5 +1,7 @@
 //! Messages of a process: how they get into its mailbox, now or at a time, and out of it.
 
+pub(crate) mod sending;
+
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -47,8 +49,13 @@ pub(crate) enum Refused {
 
 impl Process {
     /// Puts a message of another process into the mailbox, unless that has `bound` bytes, or the program all that it may have, and
-    /// the owner has others to receive first: then `waker` is woken when there is room.
-    pub(crate) fn send(&self, message: Message, from: &Process, bound: usize, waker: &Waker) -> Sent {
+    /// the owner has others to receive first.
+    pub(crate) fn send(&self, message: Message, from: &Process, bound: usize) -> Sent {
+        self.offer(message, from, bound, None)
+    }
+
+    /// The same; where there is no room, the sender has a place among those that `waker` and others wake when there is.
+    fn offer(&self, message: Message, from: &Process, bound: usize, waits: Option<(&mut Option<u64>, &Waker)>) -> Sent {
         let woken = {
             let mut inner = self.inner();
             // Nothing comes from a process after the word of its death: who is told of that has noted it before, and its
@@ -58,9 +65,14 @@ impl Process {
             }
             inner.take_due();
             if !inner.mailbox.is_next(message.tag()) && !inner.has_room(message.bytes(), bound) {
-                inner.mailbox.wait_for_room(waker);
+                if let Some((place, waker)) = waits {
+                    inner.mailbox.wait_for_room(place, (message.bytes(), message.tag()), waker);
+                }
                 let for_memory = inner.mailbox.fits(message.bytes(), bound);
                 return Sent::Full { message, for_memory };
+            }
+            if let Some(place) = waits.and_then(|(place, _)| place.take()) {
+                inner.mailbox.leave(place);
             }
             inner.push(message)
         };
@@ -209,7 +221,7 @@ impl Process {
         let (polled, senders) = {
             let mut inner = self.inner();
             inner.take_due();
-            let (message, senders) = inner.receive(tags, bound);
+            let (message, mut senders) = inner.receive(tags, bound);
             if message.is_none() && deadline.is_none_or(|deadline| deadline > Instant::now()) {
                 inner.mailbox.wait(tags, cx.waker());
                 let due = inner.timers.next_due();
@@ -218,7 +230,8 @@ impl Process {
                     (one, other) => one.or(other),
                 };
                 // One of those who wait for room may have what is waited for now.
-                (Poll::Pending, inner.mailbox.take_senders())
+                senders.extend(inner.mailbox.rouse_senders(bound));
+                (Poll::Pending, senders)
             } else {
                 inner.mailbox.stop_waiting();
                 (Poll::Ready(message), senders)
@@ -230,7 +243,13 @@ impl Process {
 
     /// Whether there is a message, or one with one of `tags`, which is left where it is. If there is none the next one wakes, until
     /// [`Process::stop_waiting`]; what is to come at a time is looked for by `wake_at`.
-    pub(crate) fn has_message(&self, tags: &[i64], cx: &Context<'_>, wake_at: &mut Option<Instant>) -> bool {
+    pub(crate) fn has_message(
+        &self,
+        tags: &[i64],
+        bound: usize,
+        cx: &Context<'_>,
+        wake_at: &mut Option<Instant>,
+    ) -> bool {
         let senders = {
             let mut inner = self.inner();
             inner.take_due();
@@ -240,7 +259,7 @@ impl Process {
             inner.mailbox.wait(tags, cx.waker());
             *wake_at = inner.timers.next_due();
             // One of those who wait for room may have what is waited for now.
-            inner.mailbox.take_senders()
+            inner.mailbox.rouse_senders(bound)
         };
         senders.into_iter().for_each(Waker::wake);
         false
@@ -354,6 +373,6 @@ impl Inner {
         let message = self.mailbox.take(tags);
         self.count();
         let room = self.mailbox.bytes() <= bound / 2;
-        (message, if room { self.mailbox.take_senders() } else { Vec::new() })
+        (message, if room { self.mailbox.rouse_senders(bound) } else { Vec::new() })
     }
 }
