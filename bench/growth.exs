@@ -1,10 +1,9 @@
 # Measures: what a tenant that takes each thing which grows costs another one: memory beyond its quota, calls, /health, the time to give it back
-# bench/all runs it with: --rows 12
 #
 # Each row of docs/growth.md is driven to its bound and over by the drivers of its tests (test/support/growth), from a namespace with
 # quotas, on a node of its own. Beside it another tenant calls its function again and again, and asks for /health; none of that may fail.
 #
-#   bench/run growth                              all rows: about three minutes on two cores
+#   bench/run growth                              all rows: half a minute on two cores
 #   bench/run growth --only "messages,timers"     these
 #   bench/run growth --rows 12                    every so manyth row, so that there are about 12
 #   bench/run growth --programs 2                 fewer programs for each row of the first table; six otherwise
