@@ -16,10 +16,15 @@ use tokio::time::{Sleep, sleep_until};
 /// Answers up to this size, heads included, are copied into one piece.
 const JOINED_BYTES: usize = 1 << 10;
 
+/// What is read of a connection before others have their turn: in so many bytes there may be seven thousand frames of HTTP/2.
+const TURN_BYTES: usize = 64 << 10;
+
 pub(crate) struct Watched {
     stream: TcpStream,
     connection: Arc<ConnectionState>,
     closed_for_writing: bool,
+    /// Bytes read since others had their turn.
+    taken: usize,
     /// Bytes thrown away since the last pause, and its timer, once there was one.
     discarded: usize,
     pause: Option<Pin<Box<Sleep>>>,
@@ -29,7 +34,7 @@ pub(crate) struct Watched {
 
 impl Watched {
     pub(crate) fn new(stream: TcpStream, connection: Arc<ConnectionState>) -> Self {
-        Self { stream, connection, closed_for_writing: false, discarded: 0, pause: None, watch: None }
+        Self { stream, connection, closed_for_writing: false, taken: 0, discarded: 0, pause: None, watch: None }
     }
 
     /// Ready when more may be thrown away.
@@ -75,9 +80,16 @@ impl Watched {
 
 impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.taken >= TURN_BYTES {
+            self.taken = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
+        let came = buf.filled().len().saturating_sub(before);
+        self.taken = if read.is_pending() { 0 } else { self.taken.saturating_add(came) };
+        if came > 0 {
             self.connection.bytes_in();
         }
         read
@@ -150,4 +162,50 @@ fn join<'a>(joined: &'a mut [u8], pieces: &[io::IoSlice<'_>]) -> Option<&'a [u8]
         length = end;
     }
     joined.get(..length)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::Write;
+    use std::thread;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_sends_without_end_leaves_others_their_turn_and_loses_nothing() {
+        const SENT: usize = 1 << 20;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = thread::spawn(move || {
+            let mut client = std::net::TcpStream::connect(address).unwrap();
+            client.write_all(&vec![7; SENT]).unwrap();
+        });
+        let (stream, peer) = listener.accept().await.unwrap();
+        let connection = ConnectionState::new(peer, Arc::default(), Arc::default());
+        let mut watched = Watched::new(stream, Arc::new(connection));
+        let mut read = 0;
+        while read < SENT {
+            let turn = poll_fn(|cx| {
+                let (mut bytes, mut turn) = ([0; 4 << 10], 0);
+                loop {
+                    let mut buf = ReadBuf::new(&mut bytes);
+                    match Pin::new(&mut watched).poll_read(cx, &mut buf) {
+                        Poll::Ready(outcome) => outcome.unwrap(),
+                        Poll::Pending if turn == 0 => return Poll::Pending,
+                        Poll::Pending => return Poll::Ready(turn),
+                    }
+                    assert!(!buf.filled().is_empty(), "the client has gone");
+                    turn += buf.filled().len();
+                }
+            });
+            let turn = turn.await;
+            assert!(turn <= TURN_BYTES + (4 << 10), "{turn} bytes in one turn");
+            read += turn;
+        }
+        client.join().unwrap();
+    }
 }
