@@ -2,7 +2,8 @@
 //!
 //! A module of `wit-bindgen` has the types of its world with it, in a section of its own. Of another one the project names the world,
 //! and the WIT that has it. What a module imports of WASI preview 1 is answered by wasmtime's adapter, which becomes a part of the
-//! component.
+//! component. Neither these tools nor compilers keep the comments of WIT, which are what a model is told of a tool: a component gets
+//! those of its project's WIT in the section that wit-parser has for them.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -11,9 +12,10 @@ use std::path::{Path, PathBuf};
 use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
 };
+use wasm_encoder::{ComponentSection, CustomSection};
 use wasmparser::{Encoding, Parser, Payload};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
+use wit_parser::{PackageId, PackageMetadata, Resolve};
 
 use super::manifest::BuildTable;
 
@@ -57,12 +59,14 @@ pub(crate) enum ComponentError {
 #[derive(Debug, Default)]
 struct Said {
     is_component: bool,
+    has_comments: bool,
     has_types: bool,
     takes_preview1: bool,
     is_program: bool,
 }
 
-/// The component that a module is to be, or what was there already: a component, or a module that is to be none.
+/// The component that a module is to be, with the comments of its WIT, or what was there already: a component that has some, or a
+/// module that is to be none.
 ///
 /// # Errors
 ///
@@ -74,28 +78,52 @@ pub(crate) fn component<'a>(
     build: &BuildTable,
 ) -> Result<Cow<'a, [u8]>, ComponentError> {
     let said = said(wasm).map_err(|source| ComponentError::Broken { path: path.to_owned(), source })?;
-    if said.is_component {
-        return Ok(Cow::Borrowed(wasm));
+    let wit = folder.join(&build.wit);
+    let mut component = Cow::Borrowed(wasm);
+    if !said.is_component {
+        match &build.world {
+            Some(world) => embed(component.to_mut(), &wit, world)?,
+            None if !said.has_types => return Ok(component),
+            None => {}
+        }
+        let encoded = encode(&component, &said);
+        let encoded = encoded.map_err(|message| ComponentError::NoneOfItsWorld { path: path.to_owned(), message })?;
+        component = Cow::Owned(encoded);
     }
-    let mut module = Cow::Borrowed(wasm);
-    match &build.world {
-        Some(world) => embed(module.to_mut(), &folder.join(&build.wit), world)?,
-        None if !said.has_types => return Ok(module),
-        None => {}
+    if !said.has_comments
+        && let Some(comments) = comments(&wit)
+    {
+        let section = CustomSection { name: PackageMetadata::SECTION_NAME.into(), data: comments.into() };
+        section.append_to_component(component.to_mut());
     }
-    let encoded = encode(&module, &said);
-    let encoded = encoded.map_err(|message| ComponentError::NoneOfItsWorld { path: path.to_owned(), message })?;
-    Ok(Cow::Owned(encoded))
+    Ok(component)
+}
+
+/// The comments of a project's WIT, if it has WIT, and that has comments. What can't be read is for compilers to say.
+fn comments(wit: &Path) -> Option<Vec<u8>> {
+    let mut resolve = Resolve::default();
+    let package = read(&mut resolve, wit).ok()?;
+    let comments = PackageMetadata::extract(&resolve, package).encode().ok()?;
+    // Behind the number of its format.
+    (comments.get(1..) != Some(b"{}")).then_some(comments)
+}
+
+fn read(resolve: &mut Resolve, wit: &Path) -> Result<PackageId, String> {
+    let (package, _files) = resolve.push_path(wit).map_err(whole)?;
+    Ok(package)
 }
 
 fn said(wasm: &[u8]) -> Result<Said, wasmparser::BinaryReaderError> {
-    let mut said = Said::default();
+    let (mut said, mut nested) = (Said::default(), 0_usize);
     for payload in Parser::new(0).parse_all(wasm) {
         match payload? {
-            Payload::Version { encoding: Encoding::Component, .. } => {
-                said.is_component = true;
-                break;
+            Payload::Version { encoding, range, .. } if range.start == 0 => {
+                said.is_component = encoding == Encoding::Component;
             }
+            // Those of a component's own modules say nothing of it.
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => nested += 1,
+            Payload::End(_) => nested = nested.saturating_sub(1),
+            _ if nested > 0 => {}
             Payload::ImportSection(imports) => {
                 for import in imports.into_imports() {
                     said.takes_preview1 |= import?.module == WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME;
@@ -106,7 +134,10 @@ fn said(wasm: &[u8]) -> Result<Said, wasmparser::BinaryReaderError> {
                     said.is_program |= export?.name == START;
                 }
             }
-            Payload::CustomSection(section) => said.has_types |= section.name().starts_with(TYPES),
+            Payload::CustomSection(section) => {
+                said.has_types |= section.name().starts_with(TYPES);
+                said.has_comments |= section.name() == PackageMetadata::SECTION_NAME;
+            }
             _ => {}
         }
     }
@@ -117,7 +148,7 @@ fn said(wasm: &[u8]) -> Result<Said, wasmparser::BinaryReaderError> {
 fn embed(module: &mut Vec<u8>, wit: &Path, world: &str) -> Result<(), ComponentError> {
     let wrong = |message| ComponentError::World { world: world.to_owned(), wit: wit.to_owned(), message };
     let mut resolve = Resolve::default();
-    let (package, _files) = resolve.push_path(wit).map_err(|error| wrong(whole(error)))?;
+    let package = read(&mut resolve, wit).map_err(wrong)?;
     let world = resolve.select_world(&[package], Some(world)).map_err(|error| wrong(whole(error)))?;
     embed_component_metadata(module, &resolve, world, StringEncoding::UTF8).map_err(|error| wrong(whole(error)))
 }

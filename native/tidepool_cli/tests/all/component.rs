@@ -86,6 +86,26 @@ fn a_module_that_says_nothing_of_a_world_stays_as_it_is() {
 }
 
 #[test]
+fn a_component_has_the_comments_of_its_projects_wit_whoever_made_it_and_has_them_once() {
+    let folder = tempfile::tempdir().unwrap();
+    project(folder.path(), &answers(""), "world = \"it\"");
+    let commented = "package it:it; world it { /// What everything comes to.\n export answer: func() -> u32; }";
+    fs::write(folder.path().join("wit/it.wit"), commented).unwrap();
+    let component = built(folder.path());
+    let count = |bytes: &[u8]| bytes.windows(12).filter(|window| window == b"package-docs").count();
+    assert_eq!(count(&component), 1);
+    assert!(component.windows(24).any(|window| window == b"What everything comes to"));
+
+    // Of one that was made elsewhere without them, and of one that has them.
+    let alone = tempfile::tempdir().unwrap();
+    project(alone.path(), &answers(""), "world = \"it\"");
+    fs::write(folder.path().join("made.wasm"), built(alone.path())).unwrap();
+    assert_eq!(built(folder.path()), component);
+    fs::write(folder.path().join("made.wasm"), &component).unwrap();
+    assert_eq!(built(folder.path()), component);
+}
+
+#[test]
 fn what_a_module_imports_of_wasi_preview_1_is_adapted_for_libraries_and_for_programs() {
     let yields = "(import \"wasi_snapshot_preview1\" \"sched_yield\" (func $yield (result i32)))";
     let library = answers(&format!("{yields} (func (export \"_initialize\") (drop (call $yield)))"));
