@@ -5,7 +5,7 @@ defmodule Tidepool.Keyvalue.Memory do
       config :tidepool, keyvalue: {Tidepool.Keyvalue.Memory, max_bytes: 1_073_741_824}
 
   Options: `:max_entries` of a bucket (100,000), `:max_bucket_bytes` (16 MiB), `:max_namespace_bytes` of the buckets of a namespace, and of those
-  of functions without one (half of the next), and `:max_bytes` of all buckets together (64 MiB). What an entry takes is its key, its value,
+  of functions without one (no more than they leave to others), and `:max_bytes` of all buckets together (64 MiB). What an entry takes is its key, its value,
   and 384 bytes, about as the VM has it. A guest whose bucket is full gets the error `other`; nothing is dropped to make room.
 
   Buckets stay when functions are removed. `buckets/0` says what is there, and `clear/1` empties one.
@@ -122,7 +122,6 @@ defmodule Tidepool.Keyvalue.Memory do
         do: :ets.new(table, [kind, :named_table, read_concurrency: true])
 
     limits = Map.merge(@defaults, Map.new(options))
-    limits = %{limits | max_namespace_bytes: limits.max_namespace_bytes || max(div(limits.max_bytes, 2), 1)}
     # The bytes of all, and those by namespace; and the number of the bucket that comes next.
     {:ok, %{bytes: 0, spaces: %{}, next: 1, limits: limits}}
   end
@@ -227,6 +226,7 @@ defmodule Tidepool.Keyvalue.Memory do
     entries = if before, do: place.entries, else: place.entries + 1
     bytes = place.bytes + more
     limits = place.limits
+    of_namespace = limits.max_namespace_bytes || share(place)
 
     cond do
       entries > limits.max_entries ->
@@ -235,8 +235,8 @@ defmodule Tidepool.Keyvalue.Memory do
       more > 0 and bytes > limits.max_bucket_bytes ->
         {:error, full("the bucket", limits.max_bucket_bytes)}
 
-      more > 0 and place.neighbours + bytes > limits.max_namespace_bytes ->
-        {:error, full("the namespace", limits.max_namespace_bytes)}
+      more > 0 and place.neighbours + bytes > of_namespace ->
+        {:error, full("the namespace", of_namespace)}
 
       more > 0 and place.others + bytes > limits.max_bytes ->
         {:error, full("the node's store", limits.max_bytes)}
@@ -247,6 +247,10 @@ defmodule Tidepool.Keyvalue.Memory do
         {:ok, %{place | entries: entries, bytes: bytes}}
     end
   end
+
+  # As much as it leaves to others: there is room for one that comes later, however many there are.
+  defp share(%{others: others, neighbours: neighbours, limits: limits}),
+    do: div(limits.max_bytes - (others - neighbours), 2)
 
   defp full(what, most), do: "#{what} would have more than the #{most} bytes that it may have"
 

@@ -52,6 +52,23 @@ defmodule Tidepool.Keyvalue.MemoryTest do
     assert Memory.buckets()["a/one"] == %{entries: 2, bytes: bucket}
   end
 
+  test "however many namespaces take all that they may, there is room for another" do
+    start_supervised!({Memory, max_bytes: 1_000_000})
+    # In halves of what is left, each to its last byte.
+    left =
+      for space <- ["a", "b", "c", "d"], reduce: 1_000_000 do
+        left ->
+          share = div(left, 2)
+          most = share - @entry - 1
+          assert set("#{space}/one", "k", most + 1) == full("the namespace", share)
+          assert set("#{space}/one", "k", most) == :ok
+          assert set("#{space}/two", "k", 1) == full("the namespace", share)
+          left - share
+      end
+
+    assert set("late", "k", div(left, 2) - @entry - 1) == :ok
+  end
+
   test "numbers go to the ends of 64 bits, and have one text each" do
     start_supervised!({Memory, []})
     {least, most} = {-0x8000_0000_0000_0000, 0x7FFF_FFFF_FFFF_FFFF}
