@@ -302,6 +302,8 @@ defmodule TidepoolWeb.McpTest do
           {415, [{"content-type", "application/jsonp"}]},
           {403, [{"origin", "http://evil.example"}]},
           {403, [{"origin", "null"}]},
+          {403, [{"sec-fetch-site", "cross-site"}]},
+          {200, [{"sec-fetch-site", "none"}]},
           {403, [{"origin", "http://localhost:3000"}]}
         ] do
       assert {^status, _headers, _body} = send_message(ping, headers)

@@ -29,6 +29,22 @@ defmodule TidepoolWeb.Resource.Shares do
     end
   end
 
+  @doc """
+  Of a peer's address, with or without a port, whose it is: a client has one address of IPv4, or a network of IPv6, whose first 64 bits
+  these are. The edge counts so, too.
+  """
+  @spec network(peer :: String.t()) :: tuple | String.t()
+  def network(peer) do
+    address = Regex.replace(~r/\A\[(.*)\](?::\d+)?\z|\A([^:]*):\d+\z/, peer, "\\1\\2")
+
+    case :inet.parse_address(to_charlist(address)) do
+      {:ok, {0, 0, 0, 0, 0, 0xFFFF, high, low}} -> {div(high, 256), rem(high, 256), div(low, 256), rem(low, 256)}
+      {:ok, {a, b, c, d, _e, _f, _g, _h}} -> {:ipv6, a, b, c, d}
+      {:ok, address} -> address
+      {:error, :einval} -> peer
+    end
+  end
+
   @doc "How many places of a kind are held."
   @spec count(kind) :: non_neg_integer
   def count(kind), do: held({kind})

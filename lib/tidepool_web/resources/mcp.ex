@@ -28,7 +28,8 @@ defmodule TidepoolWeb.Resources.Mcp do
     "mcp-name",
     "mcp-protocol-version",
     "mcp-session-id",
-    "origin"
+    "origin",
+    "sec-fetch-site"
   ]
 
   @impl true
@@ -156,6 +157,10 @@ defmodule TidepoolWeb.Resources.Mcp do
         {:refused, 403, :invalid_request, "pages of other sites call no tools: the Origin is not this node's own"}
     end
   end
+
+  # Browsers tell no origin of what a page gets without looking at it, and say that it is a page's of elsewhere.
+  defp own_origin(%{"sec-fetch-site" => site}) when site in ["cross-site", "same-site"],
+    do: {:refused, 403, :invalid_request, "pages of other sites call no tools"}
 
   defp own_origin(_headers), do: :ok
 

@@ -7,6 +7,7 @@ defmodule TidepoolWeb.Mcp.ListeningTest do
   alias Tidepool.{EventClient, Peer, TestCluster}
   alias Tidepool.Cluster.Links
   alias TidepoolWeb.Listener
+  alias TidepoolWeb.Resource.Shares
 
   @changed "notifications/tools/list_changed"
   @accept [{"accept", "text/event-stream"}]
@@ -37,6 +38,19 @@ defmodule TidepoolWeb.Mcp.ListeningTest do
       {:done, _client} -> Enum.reverse(told)
       {message, client} -> rest(client, [message | told])
     end
+  end
+
+  test "those without a token of their own share by their addresses, of IPv6 by their networks" do
+    for {peer, same} <- [
+          {"192.0.2.7:4000", "192.0.2.7"},
+          {"[::ffff:192.0.2.7]:4000", "192.0.2.7"},
+          {"[2001:db8::1]:4000", "2001:db8:0:0:ffff::2"},
+          {"2001:db8::1", "2001:db8::9999"}
+        ],
+        do: assert(Shares.network(peer) == Shares.network(same))
+
+    for {peer, other} <- [{"192.0.2.7", "192.0.2.8"}, {"2001:db8::1", "2001:db8:0:1::1"}, {"::1", "127.0.0.1"}],
+        do: refute(Shares.network(peer) == Shares.network(other))
   end
 
   test "a client that listens is told of deploys and removals of tools, and only of what its token is for" do

@@ -89,7 +89,7 @@ defmodule TidepoolWeb.Resources.Mcp.Listening do
 
   # Those without a token that was made share by their addresses.
   defp place(origin) do
-    holder = Shares.holder(origin) || {:peer, peer(origin)}
+    holder = Shares.holder(origin) || {:network, network(origin)}
 
     with :ok <- Shares.take(:mcp, holder, @listeners),
          true <- Shares.count(:mcp) > @listeners do
@@ -101,6 +101,6 @@ defmodule TidepoolWeb.Resources.Mcp.Listening do
     end
   end
 
-  defp peer({_kind, peer}), do: String.replace(peer, ~r/:\d+\z/, "")
-  defp peer(origin), do: origin
+  defp network({_kind, peer}), do: Shares.network(peer)
+  defp network(origin), do: origin
 end

@@ -104,6 +104,19 @@ impl Builds {
     }
 }
 
+/// Removes the component that was made of a module before: compilers that look at what is there take it for what they have made.
+///
+/// # Errors
+///
+/// When it can't be removed.
+pub(crate) fn clear(folder: &Path, manifest: &Manifest) -> Result<(), BuildError> {
+    let path = folder.join(&manifest.build.output);
+    if manifest.build.world.is_none() || !path.is_file() {
+        return Ok(());
+    }
+    fs::remove_file(&path).map_err(|source| BuildError::Unwritable { path, source })
+}
+
 /// What a build has made: a module or a component. A module that says of which world it is, or whose project does, becomes a component,
 /// also in its place.
 ///

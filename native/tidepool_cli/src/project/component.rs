@@ -109,6 +109,10 @@ fn comments(wit: &Path) -> Option<Vec<u8>> {
 }
 
 fn read(resolve: &mut Resolve, wit: &Path) -> Result<PackageId, String> {
+    // A pipe would be waited for.
+    if !wit.is_dir() && !wit.is_file() {
+        return Err("there is no such folder or file".to_owned());
+    }
     let (package, _files) = resolve.push_path(wit).map_err(whole)?;
     Ok(package)
 }

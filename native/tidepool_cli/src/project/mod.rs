@@ -9,7 +9,7 @@ mod new;
 mod templates;
 mod watch;
 
-pub(crate) use build::{BuildError, Builds, module};
+pub(crate) use build::{BuildError, Builds, clear, module};
 pub(crate) use files::{Files, Globs};
 pub(crate) use language::Language;
 pub(crate) use manifest::{MANIFEST, Manifest, ManifestError};

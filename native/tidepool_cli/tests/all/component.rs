@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use wit_component::{StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
@@ -67,6 +68,19 @@ fn a_module_whose_project_names_its_world_becomes_a_component_in_its_place_and_i
 }
 
 #[test]
+fn a_change_of_the_wit_alone_is_in_the_component_though_the_compiler_leaves_what_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    project(folder.path(), &answers(""), "world = \"it\"");
+    let command = "test -e out.wasm || cp made.wasm out.wasm";
+    let text =
+        format!("name = \"it\"\n[build]\ncommand = \"{command}\"\noutput = \"out.wasm\"\nwatch = []\nworld = \"it\"\n");
+    fs::write(folder.path().join("tidepool.toml"), text).unwrap();
+    let before = built(folder.path());
+    fs::write(folder.path().join("wit/it.wit"), WIT.replace("-> u32", "-> s32")).unwrap();
+    assert_ne!(built(folder.path()), before);
+}
+
+#[test]
 fn a_module_that_says_of_which_world_it_is_becomes_a_component_by_itself() {
     let folder = tempfile::tempdir().unwrap();
     let mut resolve = Resolve::default();
@@ -128,11 +142,17 @@ fn a_module_that_lacks_what_its_world_exports_or_a_world_that_there_is_not_fails
     assert_eq!(code, 4, "{out}");
     assert!(out.contains("build_failed") && out.contains("answer"), "{out}");
 
-    for lines in ["world = \"other\"", "world = \"it\"\nwit = \"nowhere\""] {
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for (lines, named) in [
+        ("world = \"other\"", "other"),
+        ("world = \"it\"\nwit = \"nowhere\"", "nowhere"),
+        ("world = \"it\"\nwit = \"pipe\"", "pipe"),
+    ] {
         project(folder.path(), &answers(""), lines);
         let (code, out) = build(folder.path());
         assert_eq!(code, 4, "{out}");
-        assert!(out.contains("other") || out.contains("nowhere"), "{out}");
+        assert!(out.contains(named), "{out}");
     }
 
     // Half of a module.

@@ -133,7 +133,12 @@ defmodule TidepoolWeb.Resources.OpenApi.Operations.Deployed do
          tag: "calls",
          summary: "Takes a message of the Model Context Protocol.",
          doc: "It lists the exports that are tools, calls them, and cancels calls.",
-         headers: [version, session],
+         headers: [
+           version,
+           session,
+           {"mcp-method", "The method of the message, of version 2026-07-28."},
+           {"mcp-name", "The name of the tool that is called, of version 2026-07-28."}
+         ],
          body: {@json, any(), true},
          answers: [
            {200, {[@json, "text/event-stream"], any()},

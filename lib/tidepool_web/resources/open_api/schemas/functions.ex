@@ -59,7 +59,7 @@ defmodule TidepoolWeb.Resources.OpenApi.Schemas.Functions do
         interface:
           said(
             nullable(object([functions: list(named(any()))], wit: nullable(text()))),
-            "Typed exports; null in lists."
+            "Exports that can be called with values; null in lists."
           ),
         start: one_of([:nothing, :snapshot, :initialiser]),
         start_reason: nullable(text()),

@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::output::{Output, Progress, bytes};
-use crate::project::{BuildError, Builds, Language, Manifest, module};
+use crate::project::{BuildError, Builds, Language, Manifest, clear, module};
 use crate::toolchains::{Line, PATIENCE, Toolchains, compile};
 
 /// Where a project is.
@@ -70,6 +70,7 @@ pub(crate) fn build(output: Output, folder: &Path, manifest: &Manifest) -> Resul
     interrupt::tell(sender.clone(), || Event::Interrupted);
     let began = Instant::now();
     let path = Toolchains::of_user().path();
+    clear(folder, manifest)?;
     let running = Builds::start(&manifest.build.command, folder, &path, sender, Event::Ended)?;
     let _progress = (!output.is_json()).then(|| Progress::of(format!("building {}", manifest.name)));
     match events.recv() {

@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::interrupt;
 use crate::node::{Node, Path};
 use crate::output::{Progress, bytes};
-use crate::project::{BuildError, Builds, Files, Globs, Manifest, Watcher};
+use crate::project::{BuildError, Builds, Files, Globs, Manifest, Watcher, clear};
 use crate::toolchains::Toolchains;
 
 /// What changes all the time is built after so many times what is waited for.
@@ -132,6 +132,7 @@ impl Session<'_> {
         let began = Instant::now();
         // What was set up meanwhile is found.
         let path = Toolchains::of_user().path();
+        clear(&self.root, manifest)?;
         let running = Builds::start(&manifest.build.command, &self.root, &path, self.sender.clone(), Event::Ended)?;
         let _progress = (!self.context.output.is_json()).then(|| Progress::of(format!("building {}", manifest.name)));
         loop {

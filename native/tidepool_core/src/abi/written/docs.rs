@@ -3,7 +3,9 @@
 //!
 //! A byte says the format. JSON is behind it: worlds and interfaces by their own names, without a package, and functions in them.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::Hash;
 
 use serde::Deserialize;
 use wasmparser::{Chunk, Parser, Payload};
@@ -27,11 +29,20 @@ impl Docs {
     /// Those of what a component exports. A section that can't be read has none.
     pub(crate) fn read(wasm: &[u8], interface: &Interface) -> Self {
         let Some(package) = section(wasm).and_then(Package::read) else { return Docs::default() };
-        let shared = shared(interface);
+        let (shared, worlds) = (shared(interface), package.of_worlds());
         let mut left = MAX_ALL_BYTES;
         let docs = interface.functions().filter_map(|export| {
             let (scope, name) = export.parts();
-            let text = plain(package.find(scope, name, &shared)?, left.min(MAX_BYTES));
+            let comment = match scope {
+                None => *worlds.functions.get(name)?,
+                Some(scope) => match own_name(scope) {
+                    None => *worlds.declared.get(&(scope, name))?,
+                    // It could be either's.
+                    Some(own) if shared.contains(own) => None,
+                    Some(own) => package.of_interface(own, name),
+                },
+            };
+            let text = plain(comment?, left.min(MAX_BYTES));
             left = left.saturating_sub(text.len());
             (!text.is_empty()).then(|| (export.name.clone(), text))
         });
@@ -83,24 +94,54 @@ impl Package {
         serde_json::from_slice(json).ok()
     }
 
-    /// The comment of a function: of a world's own, of an interface that a world declares, or of one of the package, unless its name
-    /// is among those that are shared.
-    fn find(&self, scope: Option<&str>, name: &str, shared: &HashSet<&str>) -> Option<&str> {
-        let worlds = || self.worlds.values();
-        let comment = match scope {
-            None => worlds().find_map(|world| world.func_exports.get(name).or_else(|| world.funcs.get(name))),
-            Some(scope) => match own_name(scope) {
-                None => {
-                    let declared = worlds().flat_map(|world| [&world.interface_exports, &world.interfaces]);
-                    declared.filter_map(|interfaces| interfaces.get(scope)).find_map(|it| it.funcs.get(name))
+    /// Those of functions of worlds, and of interfaces that worlds declare.
+    fn of_worlds(&self) -> OfWorlds<'_> {
+        let mut of = OfWorlds::default();
+        for world in self.worlds.values() {
+            for (name, comment) in first_of(&world.func_exports, &world.funcs) {
+                note(&mut of.functions, name, comment.text());
+            }
+            for (scope, functions) in first_of(&world.interface_exports, &world.interfaces) {
+                for (name, comment) in &functions.funcs {
+                    note(&mut of.declared, (scope, name.as_str()), comment.text());
                 }
-                // It could be either's.
-                Some(own) if shared.contains(own) => None,
-                Some(own) => self.interfaces.get(own)?.funcs.get(name),
-            },
-        };
-        comment?.text()
+            }
+        }
+        of
     }
+
+    /// That of a function of an interface of the package.
+    fn of_interface(&self, own: &str, name: &str) -> Option<&str> {
+        self.interfaces.get(own)?.funcs.get(name)?.text()
+    }
+}
+
+/// Comments that several worlds may have: a component does not say which of them it is of. Where they differ there is none.
+#[derive(Default)]
+struct OfWorlds<'a> {
+    functions: HashMap<&'a str, Option<&'a str>>,
+    declared: HashMap<(&'a str, &'a str), Option<&'a str>>,
+}
+
+fn note<'a, K: Eq + Hash>(comments: &mut HashMap<K, Option<&'a str>>, key: K, text: Option<&'a str>) {
+    match comments.entry(key) {
+        Entry::Occupied(mut before) if *before.get() != text => {
+            before.insert(None);
+        }
+        Entry::Occupied(_same) => {}
+        Entry::Vacant(place) => {
+            place.insert(text);
+        }
+    }
+}
+
+/// All of the first, and what of the second has another name.
+fn first_of<'a, T>(
+    first: &'a BTreeMap<String, T>,
+    second: &'a BTreeMap<String, T>,
+) -> impl Iterator<Item = (&'a str, &'a T)> {
+    let others = second.iter().filter(|(name, _item)| !first.contains_key(*name));
+    first.iter().chain(others).map(|(name, item)| (name.as_str(), item))
 }
 
 impl Comment {

@@ -115,6 +115,19 @@ fn interfaces_that_are_called_the_same_have_no_comment_for_it_could_be_the_other
 }
 
 #[test]
+fn what_several_worlds_say_differently_is_told_of_none_of_them() {
+    let wasm = exporting(&[("within", &["price"])], &["same", "differs"]);
+    let world = |docs: &str| {
+        let (same, differs) = (r#""same":{"docs":"One."}"#, format!(r#""differs":{{"docs":"{docs}"}}"#));
+        let within = format!(r#""interface_exports":{{"within":{{"funcs":{{"price":{{"docs":"{docs}"}}}}}}}}"#);
+        format!(r#"{{"func_exports":{{{same},{differs}}},{within}}}"#)
+    };
+    let json = format!(r#"{{"worlds":{{"a":{},"b":{}}}}}"#, world("A's."), world("B's."));
+    let documented = told(&with_section(&wasm, &[&[1], json.as_bytes()].concat()));
+    assert_eq!(pairs(&documented), [("same", "One.")]);
+}
+
+#[test]
 fn comments_of_the_format_before_are_texts() {
     let wasm = exporting(&[(PRICES, &["price"])], &["total"]);
     let json =
