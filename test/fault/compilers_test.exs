@@ -62,6 +62,7 @@ defmodule Tidepool.Fault.CompilersTest do
     threads = 2
     runtime = FaultNative.runtime(%{compile_time_ms: 3_600_000})
     held = for _thread <- 1..threads, do: spawn(fn -> hold(runtime) end)
+    on_exit(fn -> for pid <- held, do: Process.exit(pid, :kill) end)
     eventually(fn -> length(compilers()) == threads end, 60_000)
     wasm = guest("rust", "hello_world")
 

@@ -72,9 +72,7 @@ defmodule TidepoolWeb.McpTest do
     # It has the one instance that there may be.
     {:ok, instance} = Peer.call(node, Tidepool.Instance, :start, ["tools"])
     message = request("tools/call", %{name: "tools__only", arguments: %{a: List.duplicate(%{b: 1}, 50_000)}})
-    path = Path.join(tmp_folder!(), "message")
-    File.write!(path, Native.json_encode(message))
-    task = Task.async(fn -> curl_url(Peer.url(node, "/mcp"), ["--data-binary", "@#{path}" | @json]) end)
+    task = Task.async(fn -> send_message(message, [], Peer.url(node, "/mcp")) end)
 
     heaps = """
     for pid <- Process.list(),
@@ -89,6 +87,22 @@ defmodule TidepoolWeb.McpTest do
     true = Peer.call(node, Process, :exit, [instance, :kill])
     # The tool takes other arguments.
     assert {200, _headers, %{"result" => %{"isError" => true}}} = Task.await(task, 60_000)
+  end
+
+  test "a large message whose call goes on leaves its place, however little of it the call takes along" do
+    node = Peer.start!(server: true)
+    url = Peer.url(node, "/mcp")
+    Peer.deploy!(node, "component", "tools", tools: ["only"], limits: [instances: 1, queue: 10, time: 120_000])
+    {:ok, instance} = Peer.call(node, Tidepool.Instance, :start, ["tools"])
+
+    message =
+      Map.put(request("tools/call", %{name: "tools__only", arguments: %{}}), :padding, String.duplicate("x", 100_000))
+
+    tasks = for _call <- 1..8, do: Task.async(fn -> send_message(message, [], url) end)
+    eventually(fn -> Peer.call(node, Tidepool.Engine, :instances, []).queued == 8 end, 20_000)
+    assert Peer.call(node, TidepoolWeb.Resource.Shares, :count, [:messages]) == 0
+    true = Peer.call(node, Process, :exit, [instance, :kill])
+    for task <- tasks, do: assert({200, _headers, %{"result" => _result}} = Task.await(task, 60_000))
   end
 
   test "large messages are read a few at a time, and those of a namespace leave others places" do

@@ -53,7 +53,9 @@ defmodule TidepoolWeb.Resources.Mcp do
          :ok <- room(body || "", origin),
          {:ok, messages, form} <- Messages.read(body || "", version),
          :ok <- Envelope.check(messages, headers, version) do
-      answer(messages, form, %{origin: origin, version: version, session: session, streams?: streams?(headers)})
+      large? = Reading.large?(body || "")
+      client = %{origin: origin, version: version, session: session, streams?: streams?(headers), large?: large?}
+      answer(messages, form, client)
     end
     |> told()
   end
@@ -85,6 +87,10 @@ defmodule TidepoolWeb.Resources.Mcp do
       not Messages.alone?(version) ->
         answers(messages, form, client)
 
+      # It would be kept for as long as the stream goes on.
+      client.large? ->
+        {:refused, 400, :invalid_request, "a request that listens has less than 64 KiB", %{id: id}}
+
       client.streams? ->
         Listening.subscription(id, params, version, client.origin)
 
@@ -95,22 +101,28 @@ defmodule TidepoolWeb.Resources.Mcp do
   end
 
   defp answer([{:request, id, "tools/call", params}] = messages, :one, client) do
-    with {:ok, progress} when progress != nil <- Calls.progress(params, client.streams?),
-         {:stream, _status, _type, _headers, _run} = stream <- Calls.progressing(id, params, progress, client) do
-      stream
-    else
-      {:ok, nil} ->
-        answers(messages, :one, client)
-
-      {:error, _code, _message} = error ->
-        {200, :json, [], IO.iodata_to_binary(Messages.reply(id, error, client.version))}
+    case Calls.progress(params, client.streams?) do
+      {:ok, nil} -> answers(messages, :one, client)
+      {:ok, progress} -> progressing(id, params, progress, client)
+      {:error, _code, _message} = error -> unanswerable(id, error, client)
     end
   end
 
   defp answer(messages, form, client), do: answers(messages, form, client)
 
+  # Without the messages, which are not to be kept for as long as a call lasts.
+  defp progressing(id, params, progress, client) do
+    case Calls.progressing(id, params, progress, client) do
+      {:stream, _status, _type, _headers, _run} = stream -> stream
+      {:error, _code, _message} = error -> unanswerable(id, error, client)
+    end
+  end
+
+  defp unanswerable(id, error, client),
+    do: {200, :json, [], IO.iodata_to_binary(Messages.reply(id, error, client.version))}
+
   defp answers(messages, form, client) do
-    # Before, for what was read is not to be kept for as long as a call lasts.
+    # Before, for they are not to be kept, either.
     session = session(messages, client)
 
     case Messages.answers(messages, form, client.version, &Calls.answer(&1, client)) do

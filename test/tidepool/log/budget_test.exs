@@ -6,12 +6,12 @@ defmodule Tidepool.Log.BudgetTest do
 
   test "of a thousand keys and more those are dropped whose windows are over" do
     {lines, window_ms} = Budget.limits()
+    Budget.under_id({__MODULE__, :told}, fn _id, _left_out -> :ok end)
     now = System.monotonic_time(:millisecond)
     later = now + 2 * window_ms
     keys = for number <- 1..2_000, do: {__MODULE__, number}
     for key <- keys, do: Budget.take(key, now)
-    Budget.under_id({__MODULE__, :told}, fn _id, _left_out -> :ok end)
-    assert Budget.count() > 2_000
+    assert Budget.count() >= 2_000
     # One that goes on is kept, and counts on.
     for _line <- 1..(lines + 1), do: Budget.take({__MODULE__, :goes_on}, later)
     assert Budget.count() < 1_000

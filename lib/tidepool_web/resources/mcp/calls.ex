@@ -124,14 +124,19 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
   end
 
   # The call that is asked for, to be made by whichever process: it takes no more along than it has to.
-  defp begin(%{"name" => name} = params, client) when is_binary(name) do
+  defp begin(params, client) do
+    begun = begun(params, client)
+    if client.large?, do: Reading.finish(client.origin)
+    begun
+  end
+
+  defp begun(%{"name" => name} = params, client) when is_binary(name) do
     with {:ok, {function, export, _name}} <- find(client.origin, name),
          {:ok, arguments} <- arguments(params["arguments"] || %{}) do
       tool = %{function: function.name, abi: function.abi, export: export}
 
       case Exports.payload(tool.abi, export, arguments) do
         {:ok, payload} ->
-          if Reading.large?(payload), do: Reading.finish(client.origin)
           {:ok, fn -> call(tool, payload, Messages.structured?(client.version)) end}
 
         {:error, %Error{} = error} ->
@@ -143,7 +148,7 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
     end
   end
 
-  defp begin(_params, _client),
+  defp begun(_params, _client),
     do: {:error, :invalid_params, "`name` is missing: that of a tool, as `tools/list` tells it"}
 
   defp find(origin, name) do

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 use std::ffi::OsString;
-use std::fs::{self, Permissions};
-use std::io::{self, Write};
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -13,6 +13,9 @@ use std::thread;
 use super::component::{ComponentError, component};
 use super::{Language, Manifest};
 use crate::processes::Group;
+
+/// What every component begins with.
+const COMPONENT: [u8; 8] = *b"\0asm\x0d\0\x01\0";
 
 /// Why a project could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -111,10 +114,15 @@ impl Builds {
 /// When it can't be removed.
 pub(crate) fn clear(folder: &Path, manifest: &Manifest) -> Result<(), BuildError> {
     let path = folder.join(&manifest.build.output);
-    if manifest.build.world.is_none() || !path.is_file() {
+    if manifest.build.world.is_none() || !path.is_file() || !is_component(&path) {
         return Ok(());
     }
     fs::remove_file(&path).map_err(|source| BuildError::Unwritable { path, source })
+}
+
+fn is_component(path: &Path) -> bool {
+    let mut head = [0; COMPONENT.len()];
+    File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok() && head == COMPONENT
 }
 
 /// What a build has made: a module or a component. A module that says of which world it is, or whose project does, becomes a component,
