@@ -72,7 +72,7 @@ defmodule TidepoolWeb.McpTest do
     # It has the one instance that there may be.
     {:ok, instance} = Peer.call(node, Tidepool.Instance, :start, ["tools"])
     message = request("tools/call", %{name: "tools__only", arguments: %{a: List.duplicate(%{b: 1}, 50_000)}})
-    task = Task.async(fn -> send_message(message, [], Peer.url(node, "/mcp")) end)
+    task = send_later(Native.json_encode(message), Peer.url(node, "/mcp"))
 
     heaps = """
     for pid <- Process.list(),
@@ -95,14 +95,25 @@ defmodule TidepoolWeb.McpTest do
     Peer.deploy!(node, "component", "tools", tools: ["only"], limits: [instances: 1, queue: 10, time: 120_000])
     {:ok, instance} = Peer.call(node, Tidepool.Instance, :start, ["tools"])
 
-    message =
-      Map.put(request("tools/call", %{name: "tools__only", arguments: %{}}), :padding, String.duplicate("x", 100_000))
+    message = Native.json_encode(request("tools/call", %{name: "tools__only", arguments: %{}}))
 
-    tasks = for _call <- 1..8, do: Task.async(fn -> send_message(message, [], url) end)
-    eventually(fn -> Peer.call(node, Tidepool.Engine, :instances, []).queued == 8 end, 20_000)
+    tasks =
+      for call <- 1..8 do
+        task = send_later(message <> String.duplicate(" ", 100_000), url)
+        eventually(fn -> Peer.call(node, Tidepool.Engine, :instances, []).queued == call end, 20_000)
+        task
+      end
+
     assert Peer.call(node, TidepoolWeb.Resource.Shares, :count, [:messages]) == 0
     true = Peer.call(node, Process, :exit, [instance, :kill])
     for task <- tasks, do: assert({200, _headers, %{"result" => _result}} = Task.await(task, 60_000))
+  end
+
+  # A body that is too long for an argument.
+  defp send_later(body, url) do
+    path = Path.join(tmp_folder!(), "message")
+    File.write!(path, body)
+    Task.async(fn -> curl_url(url, ["--data-binary", "@#{path}", "-H", "content-type: application/json"]) end)
   end
 
   test "large messages are read a few at a time, and those of a namespace leave others places" do
