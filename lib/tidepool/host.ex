@@ -119,7 +119,7 @@ defmodule Tidepool.Host do
   name, with the resource's term before its arguments; callbacks of GenServers and supervisors are none. `{Cart, statics: [:both]}` names
   those that are static functions. Where other arguments have a resource of the host's, they are handles, and
   `Tidepool.Resource.fetch!/2` has the term; where results have one, functions return a `Tidepool.Resource.new/2`. What a guest gives
-  away to one of them ends when that has returned.
+  away to one of them ends when that has returned, unless the result has it.
 
   The name is that by which components import the interface: `namespace:package/interface`, with or without a version; the label of one
   that stands in the world itself; or `""` for functions of none. Raises `ArgumentError` for any other name, and for those of WASI

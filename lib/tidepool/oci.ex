@@ -11,16 +11,17 @@ defmodule Tidepool.Oci do
   alias Tidepool.Catalog.Origin
   alias Tidepool.Function.{Loader, Reference}
   alias Tidepool.Function.Reference.Registries
+  alias Tidepool.Namespaces.Name
   alias Tidepool.Oci.{Failure, Manifest, Places, Registry}
   alias Tidepool.Tokens.Access
 
-  @doc "The module of a reference, and the reference with its digest, for whoever may have it from there."
-  @spec fetch(String.t(), Origin.t()) :: {:ok, wasm :: binary, ref :: String.t()} | {:error, Error.t()}
-  def fetch(text, origin) do
+  @doc "The module of a reference, and the reference with its digest, for a function of this name and whoever may have it from there."
+  @spec fetch(String.t(), name :: String.t(), Origin.t()) :: {:ok, wasm :: binary, ref :: String.t()} | {:error, Error.t()}
+  def fetch(text, name, origin) do
     with {:ok, reference} <- parse(text),
          {:ok, granted} <- Access.permit_registry(origin, reference),
          {:ok, scheme, scope} <- reach(reference, granted, origin) do
-      placed(reference, fn -> pull(Registry.new(reference, scheme, scope, Config.get(:registry_timeout))) end)
+      placed(reference, Name.of(name), fn -> pull(Registry.new(reference, scheme, scope, Config.get(:registry_timeout))) end)
     end
   end
 
@@ -51,8 +52,8 @@ defmodule Tidepool.Oci do
     {:error, Error.new(:invalid_option, message)}
   end
 
-  defp placed(%{registry: name}, pull) do
-    case Places.with_place(name, pull) do
+  defp placed(%{registry: name}, namespace, pull) do
+    case Places.with_place(name, namespace, pull) do
       {:ok, outcome} -> outcome
       :full -> Failure.busy(name, "this node fetches other modules, and has no place for one more from #{name}")
     end

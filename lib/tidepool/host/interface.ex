@@ -111,15 +111,25 @@ defmodule Tidepool.Host.Interface do
     resource
   end
 
-  # What the guest has given away has nobody else: it ends afterwards.
+  # What the guest has given away has nobody else: it ends afterwards, unless it is given back.
   defp answered(interface, module, name, args), do: answered(interface, module, name, args, args)
 
   defp answered(interface, module, name, args, given) do
     value = apply(module, name, args)
-    for resource <- resources(value, []), do: Keeper.made(resource, {:interface, interface})
+    made = resources(value, [])
+    for resource <- made, do: Keeper.made(resource, {:interface, interface})
+    over(given, made)
     {:ok, value}
-  after
-    given |> resources([]) |> Enum.each(&Native.resource_end/1)
+  catch
+    kind, reason ->
+      over(given, [])
+      :erlang.raise(kind, reason, __STACKTRACE__)
+  end
+
+  # Each term is a handle of its own, also of the same resource.
+  defp over(given, given_back) do
+    kept = Enum.map(given_back, &Native.resource_id/1)
+    for resource <- resources(given, []), Native.resource_id(resource) not in kept, do: Native.resource_end(resource)
   end
 
   defp resources(%Resource{} = resource, found), do: [resource | found]

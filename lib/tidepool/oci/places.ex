@@ -1,7 +1,7 @@
 defmodule Tidepool.Oci.Places do
   @moduledoc """
   How many modules are fetched at once: so many in all, and of one registry half of them, so that one that is slow leaves places to others.
-  Whoever has a place gives it back, or ends.
+  A namespace has no more of them than it leaves to others, however many registries it names. Whoever has a place gives it back, or ends.
   """
 
   use GenServer
@@ -16,10 +16,11 @@ defmodule Tidepool.Oci.Places do
   @doc false
   def start_link(_options), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
 
-  @doc "Runs a function with a place among those of a registry, if there is one."
-  @spec with_place(registry :: String.t(), (() -> result)) :: {:ok, result} | :full when result: term
-  def with_place(registry, function) do
-    with {:ok, place} <- GenServer.call(__MODULE__, {:take, registry}, :infinity) do
+  @doc "Runs a function with a place among those of a registry and of a namespace, if there is one; `nil` is no namespace, and has no share."
+  @spec with_place(registry :: String.t(), namespace :: String.t() | nil, (() -> result)) :: {:ok, result} | :full
+        when result: term
+  def with_place(registry, namespace, function) do
+    with {:ok, place} <- GenServer.call(__MODULE__, {:take, registry, namespace}, :infinity) do
       try do
         {:ok, function.()}
       after
@@ -32,10 +33,14 @@ defmodule Tidepool.Oci.Places do
   def init(nil), do: {:ok, %{}}
 
   @impl true
-  def handle_call({:take, registry}, {pid, _tag}, held) do
-    if map_size(held) < @most and Enum.count(held, &match?({_place, ^registry}, &1)) < @most_of_one do
+  def handle_call({:take, registry, namespace}, {pid, _tag}, held) do
+    of_registry = Enum.count(held, &match?({_place, {^registry, _namespace}}, &1))
+    of_namespace = Enum.count(held, &match?({_place, {_registry, ^namespace}}, &1))
+    shared? = namespace == nil or of_namespace < @most - map_size(held)
+
+    if map_size(held) < @most and of_registry < @most_of_one and shared? do
       place = Process.monitor(pid)
-      {:reply, {:ok, place}, Map.put(held, place, registry)}
+      {:reply, {:ok, place}, Map.put(held, place, {registry, namespace})}
     else
       {:reply, :full, held}
     end

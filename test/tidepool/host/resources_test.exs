@@ -41,6 +41,13 @@ defmodule Tidepool.Host.ResourcesTest do
     end
   end
 
+  defmodule FirstOfBoth do
+    defdelegate new(owner), to: Cart
+    defdelegate add(cart, item), to: Cart
+    defdelegate drop(cart), to: Cart
+    def both(one, _other), do: one
+  end
+
   defmodule Carts do
     def find("all"), do: for(owner <- ["a", "b"], do: Resource.new(Cart.open(owner), &Cart.drop/1))
     def find("wrong"), do: [Resource.new(Cart.open("a"), &Cart.drop/1), 5]
@@ -96,6 +103,19 @@ defmodule Tidepool.Host.ResourcesTest do
     assert [{3, "Ada and Bob", ["rum", "ink", "tea"]}] = :ets.lookup(:carts, 3)
     assert Instance.call(instance, :close) == {:ok, nil}
     assert_dropped([3])
+  end
+
+  test "what a module's function is given and gives back is the guest's again, and the rest of it ends", %{name: name} do
+    :ok = Host.register_interface(@interface, Carts, resources: %{"cart" => {FirstOfBoth, statics: [:both]}})
+    instance = start!(name)
+    assert Instance.call(instance, :open, ["Ada"]) == {:ok, nil}
+    assert Instance.call(instance, :put, ["tea"]) == {:ok, 1}
+    assert Instance.call(instance, :join, ["Bob"]) == {:ok, nil}
+    assert_receive {:dropped, 2}
+    eventually(fn -> Keeper.count() == 1 end)
+    assert Instance.call(instance, :put, ["ink"]) == {:ok, 2}
+    assert Instance.call(instance, :close) == {:ok, nil}
+    assert_dropped([1])
   end
 
   test "a list of them is given, each to be dropped once, at the latest when its instance ends", %{name: name} do

@@ -215,6 +215,32 @@ defmodule Tidepool.Oci.HostileTest do
     assert {:error, %Error{reason: :registry_timeout}} = deploy(silent, unique_name("again"))
   end
 
+  test "a namespace has no more of the places than it leaves to others, whatever registries it names", %{module: module} do
+    {all, _of_one} = Places.most()
+    silent = for _registry <- 1..div(all, 2), do: FalseRegistry.start!(always(:never))
+    good = FalseRegistry.start!(serving(module))
+
+    slow =
+      for {registry, number} <- Enum.with_index(silent) do
+        {pid, _monitor} =
+          spawn_monitor(fn -> Tidepool.deploy(nil, name: "fetching/a#{number}", ref: "oci://#{registry}/a:1") end)
+
+        assert_receive {:asked, _port, _path, _headers}
+        pid
+      end
+
+    assert refused(good, "fetching/good") == :registry_busy
+    for name <- ["other/good", unique_name("good")], do: assert({:ok, _function} = deploy(good, name))
+
+    for pid <- slow do
+      Process.exit(pid, :kill)
+      assert_receive {:DOWN, _monitor, :process, ^pid, :killed}
+      assert_receive {:hung_up, _port}
+    end
+
+    assert {:ok, _function} = deploy(good, "fetching/good")
+  end
+
   # --- Where it sends to --------------------------------------------------------------------------
 
   # A place that is to be asked nothing.

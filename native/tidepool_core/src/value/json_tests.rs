@@ -24,7 +24,7 @@ fn from(json: impl AsRef<[u8]>) -> Result<Value, JsonError> {
 }
 
 fn to(value: &Value) -> String {
-    String::from_utf8(now(write(value, || std::future::ready(())))).unwrap()
+    String::from_utf8(now(write(value, usize::MAX, || std::future::ready(()))).unwrap()).unwrap()
 }
 
 /// Values that are the same in JSON as here.
@@ -137,7 +137,7 @@ fn a_long_list_of_bytes_is_one_however_long_and_one_of_other_numbers_is_counted(
     let Ok(Value::List(arguments)) = from(list(1_000_000, "255")) else { panic!("it was not read") };
     let [value @ Value::ByteList(bytes)] = &arguments[..] else { panic!("{arguments:?}") };
     assert_eq!((bytes.len(), bytes.last()), (1_000_000, Some(&255)));
-    assert_eq!(now(write(value, || std::future::ready(()))).len(), 2 * 999_999 + 5);
+    assert_eq!(to(value).len(), 2 * 999_999 + 5);
     for last in ["256", "-1", "1.5", "\"a\"", "[]"] {
         let Ok(Value::List(arguments)) = from(list(5_000, last)) else { panic!("{last} was not read") };
         assert!(matches!(&arguments[..], [Value::List(values)] if values.len() == 5_000), "{last}");
@@ -169,15 +169,40 @@ fn what_is_no_json_is_said_to_be_none() {
 }
 
 #[test]
-fn long_texts_are_read_and_written_in_pieces() {
-    let json = format!("[{}1]", "1,".repeat(50_000));
+fn long_values_are_read_and_written_in_pieces() {
     let pauses = Cell::new(0);
     let pause = || {
         pauses.set(pauses.get() + 1);
         std::future::ready(())
     };
+    let json = format!("[{}1]", "1,".repeat(50_000));
     let value = now(read(json.as_bytes(), pause)).unwrap();
     assert!(pauses.take() > 100);
-    assert_eq!(now(write(&value, pause)), json.into_bytes());
-    assert!(pauses.get() > 100);
+    assert_eq!(now(write(&value, usize::MAX, pause)), Some(json.into_bytes()));
+    assert!(pauses.take() > 100);
+    let bytes = Value::Bytes(vec![200; 1 << 20].into());
+    assert_eq!(now(write(&bytes, usize::MAX, pause)).unwrap().len(), 4 * (1 << 20) + 1);
+    assert!(pauses.take() > 500);
+    // Of characters of several bytes, and those that are escaped.
+    let text = "\"ä\n€𝄞".repeat(100_000);
+    let json = now(write(&Value::Text(text.clone().into()), usize::MAX, pause)).unwrap();
+    assert!(pauses.take() > 30);
+    assert_eq!(from(json), Ok(Value::Text(text.into())));
+}
+
+#[test]
+fn a_value_whose_json_is_longer_than_it_may_be_is_not_written_to_its_end() {
+    for value in [Value::Bytes(vec![200; 1 << 20].into()), Value::Text("a".repeat(1 << 20).into()), Value::Int(10)] {
+        let length = to(&value).len();
+        let pauses = Cell::new(0);
+        let pause = || {
+            pauses.set(pauses.get() + 1);
+            std::future::ready(())
+        };
+        assert_eq!(now(write(&value, length, pause)).map(|json| json.len()), Some(length));
+        let whole = pauses.take();
+        assert_eq!(now(write(&value, length - 1, pause)), None);
+        assert_eq!(now(write(&value, length / 4, pause)), None);
+        assert!(pauses.get() <= whole + whole / 3 + 1, "{} {whole}", pauses.get());
+    }
 }

@@ -4,8 +4,12 @@ use std::io::Write;
 
 use super::Value;
 
-/// Values after which the writer may be asked to pause.
+/// Values after which the writer pauses.
 const PIECE: usize = 512;
+/// Bytes of a list that are written at once: as long as half of those take.
+const BYTES: usize = 1_024;
+/// Bytes of a text that are written at once, of which the same is true.
+const TEXT: usize = 16 << 10;
 
 /// What is to be written next.
 enum Next<'a> {
@@ -14,29 +18,45 @@ enum Next<'a> {
     Elements(&'a [Value]),
     /// The rest of a record.
     Fields(&'a [(Box<str>, Value)]),
-    Text(&'static str),
+    /// The rest of a list of bytes.
+    Bytes(&'a [u8]),
+    /// The rest of a string.
+    Within(&'a str),
+    /// What stands between values.
+    Mark(&'static str),
 }
 
-/// The JSON of a value; `pause` is awaited every so often.
+/// The JSON of a value, if it has at most so many bytes; `pause` is awaited every so often.
 ///
 /// A name is a string; a name with a value an object of one member; what is not there, `null`; flags, the array of those that are
 /// set; bytes, an array of numbers. Numbers that JSON lacks are the strings `NaN`, `Infinity` and `-Infinity`.
-pub async fn write<F: Future<Output = ()>>(value: &Value, mut pause: impl FnMut() -> F) -> Vec<u8> {
+pub async fn write<F: Future<Output = ()>>(
+    value: &Value,
+    most_bytes: usize,
+    mut pause: impl FnMut() -> F,
+) -> Option<Vec<u8>> {
     let mut json = Vec::new();
     let mut stack = vec![Next::Value(value)];
-    let mut turn = 0_usize;
+    let mut spent = 0_usize;
     while let Some(next) = stack.pop() {
-        turn += 1;
-        if turn.is_multiple_of(PIECE) {
+        spent += match next {
+            Next::Bytes(_) | Next::Within(_) => PIECE / 2,
+            _ => 1,
+        };
+        if spent >= PIECE {
+            if json.len() > most_bytes {
+                return None;
+            }
+            spent = 0;
             pause().await;
         }
         match next {
-            Next::Text(text) => json.extend_from_slice(text.as_bytes()),
+            Next::Mark(text) => json.extend_from_slice(text.as_bytes()),
             Next::Elements(values) => {
                 if let [value, rest @ ..] = values {
                     if !rest.is_empty() {
                         stack.push(Next::Elements(rest));
-                        stack.push(Next::Text(","));
+                        stack.push(Next::Mark(","));
                     }
                     stack.push(Next::Value(value));
                 }
@@ -45,17 +65,37 @@ pub async fn write<F: Future<Output = ()>>(value: &Value, mut pause: impl FnMut(
                 if let [(name, value), rest @ ..] = fields {
                     if !rest.is_empty() {
                         stack.push(Next::Fields(rest));
-                        stack.push(Next::Text(","));
+                        stack.push(Next::Mark(","));
                     }
                     string(&mut json, name);
                     json.push(b':');
                     stack.push(Next::Value(value));
                 }
             }
+            Next::Bytes(bytes) => {
+                let (piece, rest) = bytes.split_at(bytes.len().min(BYTES));
+                if !rest.is_empty() {
+                    stack.push(Next::Bytes(rest));
+                    stack.push(Next::Mark(","));
+                }
+                for (index, byte) in piece.iter().enumerate() {
+                    if index > 0 {
+                        json.push(b',');
+                    }
+                    text(&mut json, byte);
+                }
+            }
+            Next::Within(text) => {
+                let (piece, rest) = text.split_at(text.floor_char_boundary(TEXT));
+                if !rest.is_empty() {
+                    stack.push(Next::Within(rest));
+                }
+                escaped(&mut json, piece);
+            }
             Next::Value(value) => one(&mut json, value, &mut stack),
         }
     }
-    json
+    (json.len() <= most_bytes).then_some(json)
 }
 
 fn one<'a>(json: &mut Vec<u8>, value: &'a Value, stack: &mut Vec<Next<'a>>) {
@@ -64,38 +104,40 @@ fn one<'a>(json: &mut Vec<u8>, value: &'a Value, stack: &mut Vec<Next<'a>>) {
         Value::Bool(value) => json.extend_from_slice(if *value { b"true" } else { b"false" }),
         Value::Int(integer) => text(json, integer),
         Value::Float(float) | Value::Rounded(float) => self::float(json, *float),
+        Value::Text(text) | Value::Name(text) if text.len() > TEXT => {
+            json.push(b'"');
+            stack.push(Next::Mark("\""));
+            stack.push(Next::Within(text));
+        }
         Value::Text(text) | Value::Name(text) => string(json, text),
         Value::Bytes(bytes) | Value::ByteList(bytes) => {
             json.push(b'[');
-            for (index, byte) in bytes.iter().enumerate() {
-                if index > 0 {
-                    json.push(b',');
-                }
-                text(json, byte);
+            stack.push(Next::Mark("]"));
+            if !bytes.is_empty() {
+                stack.push(Next::Bytes(bytes));
             }
-            json.push(b']');
         }
         Value::Case(name, value) => {
             json.push(b'{');
             string(json, name);
             json.push(b':');
-            stack.push(Next::Text("}"));
+            stack.push(Next::Mark("}"));
             stack.push(Next::Value(value));
         }
         Value::Option(Some(value)) if value.needs_some() => {
             json.extend_from_slice(b"{\"some\":");
-            stack.push(Next::Text("}"));
+            stack.push(Next::Mark("}"));
             stack.push(Next::Value(value));
         }
         Value::Option(Some(value)) => stack.push(Next::Value(value)),
         Value::List(values) | Value::Tuple(values) => {
             json.push(b'[');
-            stack.push(Next::Text("]"));
+            stack.push(Next::Mark("]"));
             stack.push(Next::Elements(values));
         }
         Value::Record(fields) => {
             json.push(b'{');
-            stack.push(Next::Text("}"));
+            stack.push(Next::Mark("}"));
             stack.push(Next::Fields(fields));
         }
         Value::Flags(flags) => {
@@ -124,6 +166,14 @@ fn float(json: &mut Vec<u8>, value: f64) {
 fn string(json: &mut Vec<u8>, text: &str) {
     // A vector takes whatever is written, and a string can be written.
     drop(serde_json::to_writer(json, text));
+}
+
+/// A string without what stands around it.
+fn escaped(json: &mut Vec<u8>, text: &str) {
+    let begin = json.len();
+    string(json, text);
+    json.pop();
+    json.remove(begin);
 }
 
 fn text(json: &mut Vec<u8>, value: &dyn std::fmt::Display) {

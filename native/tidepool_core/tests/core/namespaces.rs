@@ -2,10 +2,18 @@
 
 use std::sync::Arc;
 
-use tidepool_core::{CallError, Function, Instances, Limit, NamespaceConfig, Quota, Request, RuntimeConfig, Step};
+use tidepool_core::{
+    CallError, CompileConfig, DenseConfig, EngineKind, Function, FunctionConfig, Instances, Limit, NamespaceConfig,
+    ProcessOptions, Quota, Request, RuntimeConfig, Step,
+};
 
+use crate::settings;
+use crate::support::processes::Processes;
+use crate::support::program::program;
 use crate::support::signal::Signal;
-use crate::support::{Node, PAGE, call, config, drive, guest, next, parked, request, task, wat};
+use crate::support::{
+    Node, PAGE, call, config, drive, eventually, guest, limits, next, parked, request, sample, task, wat,
+};
 
 /// A node on which the functions of `shop/*` have quotas.
 fn node(quotas: NamespaceConfig) -> Node {
@@ -153,4 +161,47 @@ fn what_is_idle_in_a_namespace_goes_for_the_table_that_an_instance_begins_with()
     assert_eq!(call(&cart, "any", b""), Ok(Vec::new()));
     assert_eq!(warm.idle_instances(), 0);
     node.assert_empty();
+}
+
+#[test]
+fn functions_of_a_namespace_with_quotas_have_half_of_the_stacks_for_caught_traps_and_leave_the_rest_to_others() {
+    // Forty catch once each, and keep the stack that they caught on. Of sixty-four, the first has half.
+    let code = r#"(func (export "_lunatic_catch_trap") (param i32 i32) (result i32) (i32.const 1))
+           (func (export "_start") (local $left i32)
+             (local.set $left (i32.const 40))
+             (loop $again (drop (call $child (i64.const 0) (i64.const -1)))
+               (call $monitor (i64.load (i32.const 0)))
+               (call $post (i64.load (i32.const 0)) (i64.const 1) (i32.const 0))
+               (drop (call $next (i64.const 0) (call $forever)))
+               (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+             (drop (memory.grow (i32.const 1)))
+             (drop (call $next (i64.const 1) (call $forever))))
+           (func (export "child")
+             (drop (call $next (i64.const 1) (call $forever)))
+             (call $check (call $catch (i32.const 0) (i32.const 0)))
+             (call $post (i64.const 1) (i64.const 2) (i32.const 0))
+             (drop (call $next (i64.const 1) (call $forever))))"#;
+    let shop = NamespaceConfig { name: "shop".into(), instances: Some(150), ..NamespaceConfig::default() };
+    let dense = DenseConfig { max_instances: Some(200), ..settings::DENSE };
+    let node = Node::new(&RuntimeConfig { namespaces: vec![shop], dense, ..config() });
+    let held = |name: &str, resource: &str| {
+        let text = node.runtime.metrics(Vec::new(), Vec::new()).unwrap();
+        sample(&text, &format!("tidepool_held{{function=\"{name}\",resource=\"{resource}\"}}")).unwrap_or_default()
+    };
+    let start = |name: &str| {
+        let compiled = CompileConfig { engine: EngineKind::Dense, ..CompileConfig::default() };
+        let module = Arc::new(node.runtime.compile(&program(code), &compiled).unwrap());
+        let config = FunctionConfig { name: name.into(), limits: limits(), ..settings::function_config() };
+        let mut processes =
+            Processes::start(&Arc::new(module.function(config).unwrap()), ProcessOptions::default());
+        // Its first process grows when all have caught, or were refused to.
+        processes.run_until(|| held(name, "memory") == (held(name, "processes") + 1.0) * 65_536.0);
+        processes
+    };
+    let programs = ["shop/cart", "shop/till", "blog/post"].map(|name| (name, start(name)));
+    for ((name, _processes), stacks) in programs.iter().zip([32.0, 0.0, 16.0]) {
+        assert_eq!((held(name, "stacks"), held(name, "processes")), (stacks, stacks + 1.0), "{name}");
+    }
+    drop(programs);
+    eventually("they are free", || held("shop/cart", "stacks") == 0.0);
 }

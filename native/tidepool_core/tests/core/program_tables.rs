@@ -56,8 +56,7 @@ const KINDS: [Kind; 6] = [
     Kind {
         name: "texts of errors",
         limit: MIB,
-        imports: r#"(import "lunatic::networking" "tls_connect" (func $connect (param i32 i32 i32 i64 i32 i32 i32) (result i32)))
-                    (import "lunatic::networking" "resolve" (func $resolve (param i32 i32 i64 i32) (result i32)))
+        imports: r#"(import "lunatic::networking" "resolve" (func $resolve (param i32 i32 i64 i32) (result i32)))
                     (import "lunatic::error" "drop" (func $drop (param i64)))"#,
         begin: "",
         make: "(call $check (i32.eq (call $resolve (i32.const 64) (i32.const 250) (i64.const -1) (i32.const 0)) (i32.const 1)))",

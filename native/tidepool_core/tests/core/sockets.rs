@@ -39,6 +39,7 @@ const SOCKETS: &str = r#"
   (import "lunatic::networking" "udp_peer_addr" (func $udp_peer_addr (param i64 i32) (result i32)))
   (import "lunatic::networking" "tls_bind"
     (func $tls_bind (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+  (import "lunatic::networking" "tls_connect" (func $tls_connect (param i32 i32 i32 i64 i32 i32 i32) (result i32)))
   (import "lunatic::networking" "resolve" (func $resolve (param i32 i32 i64 i32) (result i32)))
   (import "lunatic::networking" "resolve_next" (func $resolve_next (param i64 i32 i32 i32 i32 i32) (result i32)))
   (import "lunatic::networking" "drop_dns_iterator" (func $drop_dns_iterator (param i64)))
@@ -479,6 +480,17 @@ fn what_a_guest_can_not_have_given_stops_it_with_a_text(io: IoBackend) {
             "(call $create (i64.const 0) (i64.const 0)) (drop (call $take (i64.const 3)))",
             "no TCP stream in its message with the handle 3",
         ),
+        (
+            "(drop (call $tls_connect (i32.const 3072) (i32.const 9) (i32.const 1) (i64.const -1) (i32.const 1040) (i32.const 2048)
+               (i32.const 65)))",
+            "trusts 65 certificates, more than 64",
+        ),
+        (
+            "(i32.store (i32.const 2048) (i32.const 262145))
+             (drop (call $tls_connect (i32.const 3072) (i32.const 9) (i32.const 1) (i64.const -1) (i32.const 1040) (i32.const 2048)
+               (i32.const 1)))",
+            "certificates of more than 262144 bytes",
+        ),
         ("(drop (call $resolve (i32.const 0) (i32.const -1) (i64.const 0) (i32.const 0)))", "a text of more than"),
     ] {
         let (outcome, _told) = run(io, &format!(r#"(func (export "_start") {code})"#), EVERYTHING, 16, || {});
@@ -501,6 +513,25 @@ fn a_certificate_that_is_none_is_an_error(io: IoBackend) {
     assert_eq!((outcome, told), (Ok(Vec::new()), vec!["there is no certificate in the PEM that was given".to_owned()]));
 }
 
+fn what_a_guest_trusts_is_read_of_a_host_that_is_granted_and_there(io: IoBackend) {
+    let (_listener, port) = listen();
+    let code = format!(
+        r#"(func (export "_start")
+             (i32.store (i32.const 2048) (i32.const 9)) (i32.store (i32.const 2052) (i32.const 3072))
+             (call $check (i32.eq (i32.const 1) (call $tls_connect (i32.const 3072) (i32.const 9) (i32.const {port}) (i64.const -1)
+               (i32.const 1040) (i32.const 2048) (i32.const 1))))
+             (call $tell_error (i32.const 1040)))"#
+    );
+    for (grants, text) in [
+        (EVERYTHING, format!("not granted tls:connect:127.0.0.1:{port}:")),
+        ("tls:connect:127.0.0.1:*", "there is no certificate in the PEM that was given".to_owned()),
+    ] {
+        let (outcome, told) = run(io, &code, grants, 16, || {});
+        assert_eq!(outcome, Ok(Vec::new()));
+        assert!(told.len() == 1 && told.iter().all(|told| told.contains(&text)), "{grants}: {told:?}");
+    }
+}
+
 on_each_backend! {
     a_guest_writes_and_reads_to_the_end_and_a_peek_leaves_what_it_reads
     reading_and_peeking_end_with_9027_when_their_time_is_over_and_clones_share_it
@@ -517,6 +548,7 @@ on_each_backend! {
     datagrams_go_to_an_address_and_come_with_the_one_that_they_are_from
     what_a_guest_can_not_have_given_stops_it_with_a_text
     a_certificate_that_is_none_is_an_error
+    what_a_guest_trusts_is_read_of_a_host_that_is_granted_and_there
 }
 
 #[test]

@@ -7,7 +7,7 @@ use wasmtime::component::{Func, Instance, Val};
 use wasmtime::{AsContextMut, Store, WasmBacktrace};
 
 use super::bytes;
-use super::convert::{Conversion, Pieces, Resources, given, has_more, shown};
+use super::convert::{Nothing, Pieces, Resources, has_more};
 use super::resources::{Checking, Giving, drop_one, drop_released, take_lent};
 use crate::abi::contract::{Abi, ComponentAbi};
 use crate::abi::interface::{Export, Interface};
@@ -176,24 +176,27 @@ async fn dynamic(
             store.data().abi.component.held.as_ref().map_or(Ok(()), |held| held.room())?;
         }
         // Of a call whose arguments don't fit nothing is taken.
-        let (state, kinds) = (store.data(), interface.kinds());
-        let mut checking = Checking { state, kinds, seen: HashMap::new(), count: 0 };
-        let made_bytes = params(export, arguments, &mut checking)?.1;
+        let (held, kinds) = (store.data().abi.component.held.as_deref(), interface.kinds());
+        let mut checking = Checking { held, kinds, seen: HashMap::new(), count: 0 };
+        let made_bytes = params(export, arguments, &mut checking).await?.1;
         if !share.raise_to(made_bytes) {
             return Err(no_room(store));
         }
-        let mut store = store.as_context_mut();
-        let mut giving = Giving::new(&mut store, kinds);
-        let (params, _made_bytes) = params(export, arguments, &mut giving)?;
+        let mut within = store.as_context_mut();
+        let mut giving = Giving::new(&mut within, kinds);
+        let made = params(export, arguments, &mut giving).await;
         lent = giving.lent;
-        params
-    } else {
-        let mut pieces = Pieces::default();
-        let mut params = Vec::with_capacity(arguments.len());
-        for (value, (name, ty)) in arguments.iter().zip(&export.params) {
-            params.push(pieces.given(value, ty).await.map_err(|error| error.within(name))?);
+        match made {
+            Ok((params, _made_bytes)) => params,
+            // One was given away, or ended, meanwhile.
+            Err(error) => {
+                take_lent(store, lent);
+                return Err(error);
+            }
         }
-        if !share.raise_to(pieces.tally.made_bytes()) {
+    } else {
+        let (params, made_bytes) = params(export, arguments, &mut Nothing).await?;
+        if !share.raise_to(made_bytes) {
             return Err(no_room(store));
         }
         params
@@ -215,18 +218,13 @@ async fn dynamic(
     if are_many {
         yielded().await;
     }
-    let (value, over) = if export.resources {
-        let mut store = store.as_context_mut();
-        let mut giving = Giving::new(&mut store, interface.kinds());
-        let mut work = Conversion::new(&mut giving);
-        let (value, over) = (shown(result, ty, &mut work), work.tally.over());
-        match giving.fault {
-            Some(fault) => (Err(wasmtime::Error::msg(format!("the result of `{}`: {fault}", export.name))), over),
-            None => (Ok(value), over),
-        }
-    } else {
-        let mut pieces = Pieces::default();
-        (Ok(pieces.shown(result, ty).await), pieces.tally.over())
+    let mut within = store.as_context_mut();
+    let mut giving = Giving::new(&mut within, interface.kinds());
+    let mut pieces = Pieces::new(&mut giving);
+    let (value, over) = (pieces.shown(result, ty).await, pieces.tally.over());
+    let value = match giving.fault {
+        Some(fault) => Err(wasmtime::Error::msg(format!("the result of `{}`: {fault}", export.name))),
+        None => Ok(value),
     };
     if over.is_some() {
         return Err(CallError::limit(Limit::Reply, allowed));
@@ -254,15 +252,16 @@ fn is_too_large(error: &wasmtime::Error) -> bool {
 }
 
 /// The arguments of an export as it takes them, and what they take in the host.
-fn params(
+async fn params(
     export: &Export,
     arguments: &[&Value],
     resources: &mut dyn Resources,
 ) -> Result<(Vec<Val>, usize), CallError> {
-    let mut work = Conversion::new(resources);
-    let params = arguments.iter().zip(&export.params);
-    let params = params.map(|(value, (name, ty))| given(value, ty, &mut work).map_err(|error| error.within(name)));
-    Ok((params.collect::<Result<_, _>>()?, work.tally.made_bytes()))
+    let (mut pieces, mut params) = (Pieces::new(resources), Vec::with_capacity(arguments.len()));
+    for (value, (name, ty)) in arguments.iter().zip(&export.params) {
+        params.push(pieces.given(value, ty).await.map_err(|error| error.within(name))?);
+    }
+    Ok((params, pieces.tally.made_bytes()))
 }
 
 /// The arguments of an export in the order of its parameters, from a list of them or by their names.

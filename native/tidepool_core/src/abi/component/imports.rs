@@ -6,13 +6,14 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, Linker, LinkerInstance, ResourceType, Val};
 
-use super::convert::{Conversion, Pieces, given, shown};
+use super::bytes;
+use super::convert::Pieces;
 use super::own;
 use super::resources::Giving;
 use crate::abi::contract::Ask;
 use crate::abi::interface::{Kind, hosted};
 use crate::abi::slots::State;
-use crate::abi::typed::asking;
+use crate::abi::typed::asking::{self, Told};
 use crate::abi::typed::asks::Asks;
 use crate::base::request::ImportCall;
 use crate::value::Value;
@@ -45,8 +46,9 @@ pub(super) fn define(linker: &mut Linker<State>, component: &Component) -> wasmt
     let handed: Arc<[Kind]> = within_store.collect();
     for (name, import) in ty.imports(engine) {
         match import.ty {
-            ComponentItem::ComponentFunc(_) => {
-                function(&mut linker.root(), &"".into(), name, &handed)?;
+            ComponentItem::ComponentFunc(function_ty) => {
+                let target = Target { interface: "".into(), operation: name.to_owned() };
+                function(&mut linker.root(), target, &function_ty, &handed)?;
                 asks.push([BINDING, "", name]);
             }
             ComponentItem::ComponentInstance(instance) => {
@@ -65,7 +67,10 @@ pub(super) fn define(linker: &mut Linker<State>, component: &Component) -> wasmt
                         ComponentItem::ComponentFunc(_) if name.starts_with(WASI) => {
                             nobodys(&mut interface, &shared, within)
                         }
-                        ComponentItem::ComponentFunc(_) => function(&mut interface, &shared, within, &handed),
+                        ComponentItem::ComponentFunc(ref ty) => {
+                            let target = Target { interface: Arc::clone(&shared), operation: within.to_owned() };
+                            function(&mut interface, target, ty, &handed)
+                        }
                         _ => Ok(()),
                     };
                     if defined.is_ok() && matches!(export.ty, ComponentItem::ComponentFunc(_)) {
@@ -114,17 +119,34 @@ fn resource(linker: &mut LinkerInstance<'_, State>, name: &str, number: u32) -> 
     })
 }
 
+/// An import: its interface, and its name there.
+#[derive(Clone)]
+pub(super) struct Target {
+    /// An interface may have a hundred thousand functions, and a name as long.
+    pub(super) interface: Arc<str>,
+    pub(super) operation: String,
+}
+
+impl Target {
+    /// As it is told and granted.
+    pub(super) fn text(&self) -> String {
+        [BINDING, &self.interface, &self.operation].join("/")
+    }
+}
+
 fn function(
     linker: &mut LinkerInstance<'_, State>,
-    interface: &Arc<str>,
-    name: &str,
+    target: Target,
+    ty: &ComponentFunc,
     kinds: &Arc<[Kind]>,
 ) -> wasmtime::Result<()> {
+    if let Some(defined) = bytes::define(linker, &target, ty) {
+        return defined;
+    }
     let kinds = Arc::clone(kinds);
-    // An interface may have a hundred thousand functions, and a name as long.
-    let (interface, operation) = (Arc::clone(interface), name.to_owned());
-    linker.func_new_async(name, move |store, ty, params, results| {
-        let (target, kinds) = ((interface.as_ref().to_owned(), operation.clone()), Arc::clone(&kinds));
+    let name = target.operation.clone();
+    linker.func_new_async(&name, move |store, ty, params, results| {
+        let (target, kinds) = (target.clone(), Arc::clone(&kinds));
         Box::new(async move { answer(store, target, &kinds, &ty, params, results).await })
     })
 }
@@ -132,31 +154,37 @@ fn function(
 /// Suspends the guest until the driver has answered.
 async fn answer(
     mut store: StoreContextMut<'_, State>,
-    (namespace, operation): (String, String),
+    target: Target,
     kinds: &[Kind],
     ty: &ComponentFunc,
     params: &[Val],
     results: &mut [Val],
 ) -> wasmtime::Result<()> {
+    let told = target.text();
     let (arguments, fault) = all_shown(&mut store, kinds, ty, params).await;
-    let is_granted = store.data().function.host.allow_import([BINDING, &namespace, &operation]);
-    let asked = ImportCall { binding: BINDING, namespace, operation, arguments };
-    let target = asking::target(&asked);
     if let Some(fault) = fault {
-        return Err(asking::trap(&mut store, format!("the arguments of {target} can't be passed on: {fault}")));
+        return Err(asking::trap(&mut store, format!("the arguments of {told} can't be passed on: {fault}")));
     }
-    let (value, _share) = asking::ask(&mut store, asked, is_granted).await?;
+    let (value, _share) = ask(&mut store, target, arguments).await?;
     if let (Some(ty), Some(result)) = (ty.results().next(), results.first_mut()) {
-        let given = match kinds {
-            [] => Pieces::default().given(&value, &ty).await,
-            kinds => given(&value, &ty, &mut Conversion::new(&mut Giving::new(&mut store, kinds))),
-        };
-        match given {
+        let mut giving = Giving::new(&mut store, kinds);
+        match Pieces::new(&mut giving).given(&value, &ty).await {
             Ok(value) => *result = value,
-            Err(error) => return Err(asking::unfit(&mut store, &target, &error)),
+            Err(error) => return Err(asking::unfit(&mut store, &told, &error)),
         }
     }
     Ok(())
+}
+
+/// Asks the host's handlers, if they may be asked.
+pub(super) async fn ask(
+    store: &mut StoreContextMut<'_, State>,
+    Target { interface, operation }: Target,
+    arguments: Vec<Value>,
+) -> wasmtime::Result<Told> {
+    let is_granted = store.data().function.host.allow_import([BINDING, &interface, &operation]);
+    let asked = ImportCall { binding: BINDING, namespace: interface.as_ref().to_owned(), operation, arguments };
+    asking::ask(store, asked, is_granted).await
 }
 
 /// The arguments of an import as handlers see them, and why they can't be handed on, if they can't.
@@ -166,16 +194,11 @@ async fn all_shown(
     ty: &ComponentFunc,
     params: &[Val],
 ) -> (Vec<Value>, Option<String>) {
-    if kinds.is_empty() {
-        let (mut pieces, mut arguments) = (Pieces::default(), Vec::with_capacity(params.len()));
-        for ((_name, ty), param) in ty.params().zip(params) {
-            arguments.push(pieces.shown(param, &ty).await);
-        }
-        return (arguments, pieces.tally.over().map(|much| much.to_string()));
+    let mut giving = Giving::new(store, kinds);
+    let (mut pieces, mut arguments) = (Pieces::new(&mut giving), Vec::with_capacity(params.len()));
+    for ((_name, ty), param) in ty.params().zip(params) {
+        arguments.push(pieces.shown(param, &ty).await);
     }
-    let mut handles = Giving::new(store, kinds);
-    let mut work = Conversion::new(&mut handles);
-    let arguments = ty.params().zip(params).map(|((_name, ty), param)| shown(param, &ty, &mut work)).collect();
-    let over = work.tally.over();
-    (arguments, handles.fault.or(over.map(|much| much.to_string())))
+    let over = pieces.tally.over();
+    (arguments, giving.fault.or(over.map(|much| much.to_string())))
 }

@@ -15,7 +15,6 @@ mod files;
 mod http;
 mod imports;
 mod keyvalue;
-mod lifted;
 mod linking;
 mod own;
 mod pollables;

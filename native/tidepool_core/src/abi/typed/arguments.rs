@@ -87,10 +87,6 @@ pub(crate) async fn reply(result: Value, is_json: bool, allowed: u64) -> Result<
         }
         return Ok(Reply::Value(Box::new(result)));
     }
-    let json = value::write(&result, yielded).await;
-    if Limits::fits(json.len(), allowed) {
-        Ok(Reply::Bytes(json))
-    } else {
-        Err(CallError::limit(Limit::Reply, allowed))
-    }
+    let json = value::write(&result, usize::try_from(allowed).unwrap_or(usize::MAX), yielded).await;
+    json.map(Reply::Bytes).ok_or_else(|| CallError::limit(Limit::Reply, allowed))
 }

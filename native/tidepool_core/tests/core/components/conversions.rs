@@ -188,14 +188,14 @@ fn what_a_handler_answers_is_counted_as_arguments_are() {
 }
 
 #[test]
-fn bytes_that_a_handler_answers_are_counted_by_themselves() {
+fn bytes_within_a_handlers_answer_are_counted_by_themselves() {
     let node = Node::small();
     let wasm = crate::support::wat(&format!(
         r#"(component {}
-             (import "ask" (func $bytes (result (list u8))))
+             (import "ask" (func $bytes (result (option (list u8)))))
              (core func $bytes (canon lower (func $bytes) {OPTIONS}))
              (core module $m (import "host" "bytes" (func $bytes (param i32))) (import "libc" "memory" (memory 1))
-               (func (export "count") (result i32) (call $bytes (i32.const 32)) (i32.load (i32.const 36))))
+               (func (export "count") (result i32) (call $bytes (i32.const 32)) (i32.load (i32.const 40))))
              (core instance $i (instantiate $m (with "libc" (instance $libc))
                (with "host" (instance (export "bytes" (func $bytes))))))
              (func (export "count") (result u32) (canon lift (core func $i "count"))))"#,

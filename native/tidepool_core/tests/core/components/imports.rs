@@ -2,7 +2,7 @@
 
 use tidepool_core::trap::TrapKind;
 use tidepool_core::value::Value;
-use tidepool_core::{CallError, Instances, Reply};
+use tidepool_core::{CallError, Instances, Limits, Reply};
 
 use super::{LIBC, OPTIONS, finish, int, request, text};
 use crate::support::{Node, limits, wat};
@@ -42,6 +42,65 @@ fn ask(node: &Node, wasm: &[u8], answer: Result<Value, &str>) -> Result<Reply, C
 
 fn case(name: &str, value: Value) -> Value {
     Value::Case(name.into(), Box::new(value))
+}
+
+/// A component whose `go` passes its bytes and `tea` to an import, and returns what that says.
+fn passing() -> Vec<u8> {
+    wat(&format!(
+        r#"(component {LIBC}
+             (import "ask" (func $ask (param "one" (list u8)) (param "other" string) (result (result (list u8) (error string)))))
+             (core func $ask (canon lower (func $ask) {OPTIONS}))
+             (core module $m
+               (import "libc" "memory" (memory 1))
+               (import "host" "ask" (func $ask (param i32 i32 i32 i32 i32)))
+               (data (i32.const 8) "tea")
+               (func (export "go") (param i32 i32) (result i32)
+                 (call $ask (local.get 0) (local.get 1) (i32.const 8) (i32.const 3) (i32.const 32)) (i32.const 32)))
+             (core instance $i (instantiate $m (with "libc" (instance $libc))
+               (with "host" (instance (export "ask" (func $ask))))))
+             (func (export "go") (param "bytes" (list u8)) (result (result (list u8) (error string)))
+               (canon lift (core func $i "go") {OPTIONS})))"#
+    ))
+}
+
+#[test]
+fn an_import_of_bytes_and_texts_has_no_value_for_each_byte_and_is_answered_in_any_way_in_which_others_are() {
+    // More than a list with a value for each may have.
+    const SENT: usize = 5 << 20;
+    let most = Limits { payload_bytes: 16 << 20, reply_bytes: 16 << 20, ..limits() };
+    let function = Node::small().function(&passing(), Instances::Fresh, most);
+    let bytes = |count: usize| Value::Bytes(vec![7; count].into());
+    let answered = |answer: Value| {
+        let task = function.start(request("go", Value::List(vec![bytes(SENT)]))).unwrap();
+        finish(task, |call| {
+            assert_eq!((&*call.namespace, &*call.operation), ("", "ask"));
+            assert!(call.arguments == [bytes(SENT), text("tea")], "other arguments");
+            Ok(answer.clone())
+        })
+    };
+    let is = |answer: Value, returned: &Value| match answered(answer) {
+        Ok(Reply::Value(value)) => assert!(*value == *returned, "another value"),
+        outcome => panic!("{:?}", outcome.map(drop)),
+    };
+    is(case("ok", bytes(SENT + 1)), &bytes(SENT + 1));
+    is(Value::Tuple(vec![text("ok"), bytes(3)]), &bytes(3));
+    is(Value::Record(vec![("ok".into(), bytes(0))]), &bytes(0));
+    is(case("ok", Value::List(vec![int(1), int(255)])), &Value::Bytes(vec![1, 255].into()));
+    for sold_out in [text("sold out"), Value::Bytes("sold out".into())] {
+        let Err(CallError::Failed { value, .. }) = answered(case("error", sold_out)) else { panic!("it did not fail") };
+        assert_eq!(*value, text("sold out"));
+    }
+    for (answer, why) in [
+        (case("ok", Value::List(vec![int(1), int(256)])), "256 does not fit into a u8"),
+        (case("error", Value::Bytes(vec![0xFF].into())), "is no UTF-8"),
+        (case("neither", bytes(1)), "no case"),
+        (case("ok", int(1)), "it has to be a list"),
+        (text("ok"), "needs a value"),
+        (int(1), "it has to be `ok` or `error`"),
+    ] {
+        let Err(CallError::Trap { message, .. }) = answered(answer) else { panic!("{why}") };
+        assert!(message.starts_with("the answer of wit//ask does not fit: ") && message.contains(why), "{message}");
+    }
 }
 
 #[test]

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tidepool_core::trap::TrapKind;
 use tidepool_core::value::{Handle, Value};
 use tidepool_core::{CallError, OwnedInstance, Reply, RuntimeConfig, Step};
+use wit_parser::UnresolvedPackageGroup;
 
 use super::{call, finish, int, request, text};
+use crate::support::signal::Signal;
 use crate::support::{Node, config, drive, wat};
 
 /// Counters, resources of the guest's, and carts, which are the host's.
@@ -246,6 +248,28 @@ fn one_that_does_not_fit_traps_with_its_place_and_ends_with_what_was_given_befor
 }
 
 #[test]
+fn many_values_beside_resources_are_converted_in_pieces_as_others_are() {
+    let node = Node::small();
+    let function = node.fresh(&counters());
+    let instance = function.instance().unwrap();
+    let starts = Value::List(vec![Value::List(vec![int(1); 4_000])]);
+    let mut task = instance.call(request("many", starts)).unwrap();
+    let (signal, mut slices) = (Arc::new(Signal::default()), 0);
+    let made = loop {
+        match drive(&mut task, &signal) {
+            Step::Done(outcome) => break outcome.unwrap(),
+            Step::Yield => slices += 1,
+            Step::Wait => drop(signal.wait(task.remaining())),
+            Step::Host(request) => panic!("there is no host here: {request:?}"),
+        }
+    };
+    // They are looked at, given, and shown.
+    assert!(slices >= 3 * (4_000 / 1_300), "{slices}");
+    let Reply::Value(made) = made else { panic!("{made:?}") };
+    assert_eq!(made.count(), 4_001);
+}
+
+#[test]
 fn a_guest_has_no_more_of_them_than_it_may() {
     let node = Node::small();
     let ends = Arc::new(AtomicUsize::new(0));
@@ -262,6 +286,8 @@ fn resources_are_shown_as_wit_has_them() {
     let module = node.runtime.compile(&counters(), &tidepool_core::CompileConfig::default()).unwrap();
     let interface = module.interface().unwrap();
     let wit = interface["wit"].as_str().unwrap();
+    let parsed = UnresolvedPackageGroup::parse("shown.wit", wit);
+    assert!(parsed.is_ok(), "{wit}\n{parsed:?}");
     for part in [
         "
         resource counter {

@@ -24,8 +24,8 @@ pub(super) fn echo(ty: &Ty) -> Vec<u8> {
 /// A value as JSON.
 pub(super) fn written(value: &Value) -> String {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    match Box::pin(value::write(value, async || ())).as_mut().poll(&mut context) {
-        std::task::Poll::Ready(json) => String::from_utf8(json).unwrap(),
+    match Box::pin(value::write(value, usize::MAX, async || ())).as_mut().poll(&mut context) {
+        std::task::Poll::Ready(json) => String::from_utf8(json.unwrap()).unwrap(),
         std::task::Poll::Pending => panic!("nothing is waited for"),
     }
 }

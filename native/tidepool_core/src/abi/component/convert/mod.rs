@@ -13,7 +13,8 @@ use crate::abi::typed::arguments::is_named;
 use crate::base::error::CallError;
 use crate::value::Value;
 pub(super) use pieces::{Pieces, has_more};
-pub(super) use work::{Conversion, Resources, TooMuch};
+use work::{Conversion, TooMuch};
+pub(super) use work::{Nothing, Resources};
 
 /// Why a value is none of a type: where in it, and what is wrong.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +51,7 @@ impl Unfit {
 ///
 /// # Errors
 /// [`Unfit`] that says where it is none, and what it should be.
-pub(super) fn given(value: &Value, ty: &Type, work: &mut Conversion<'_>) -> Result<Val, Unfit> {
+fn given(value: &Value, ty: &Type, work: &mut Conversion<'_>) -> Result<Val, Unfit> {
     work.tally.count(1)?;
     match ty {
         Type::Bool => match value {
@@ -298,7 +299,7 @@ fn field(value: Option<&Value>, field: &Field<'_>, work: &mut Conversion<'_>) ->
 }
 
 /// A name, with its value if it has one: of an atom, a text, a tuple of two, or an object of one member.
-fn case(value: &Value) -> Option<(Cow<'_, str>, Option<&Value>)> {
+pub(super) fn case(value: &Value) -> Option<(Cow<'_, str>, Option<&Value>)> {
     match value {
         Value::Name(name) | Value::Text(name) => Some((Cow::Borrowed(name), None)),
         Value::Bytes(name) => Some((Cow::Borrowed(std::str::from_utf8(name).ok()?), None)),
@@ -359,7 +360,7 @@ fn flag_names(value: &Value) -> Result<Vec<(Cow<'_, str>, bool)>, Unfit> {
 }
 
 /// A value of this type, as callers see it; only to where it is too much, which [`over`](work::Tally::over) tells.
-pub(super) fn shown(val: &Val, ty: &Type, work: &mut Conversion<'_>) -> Value {
+fn shown(val: &Val, ty: &Type, work: &mut Conversion<'_>) -> Value {
     if work.tally.count(1).is_err() {
         return Value::Null;
     }

@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use wasmtime::component::{Type, Val};
 
-use super::work::{Conversion, Nothing, Tally};
+use super::work::{Conversion, Resources, Tally};
 use super::{Unfit, case, field, given, placed, shown};
 use crate::slice::yielding::yielded;
 use crate::value::Value;
@@ -14,9 +14,16 @@ const PIECE: usize = 256;
 /// After so many the slice ends.
 const SLICE: usize = 1_024;
 
-/// A conversion of values without resources.
-#[derive(Default)]
-pub(in crate::abi::component) struct Pieces {
+/// Bytes of a list with a value for each, after which the slice may end.
+const PIECE_BYTES: usize = 16 << 10;
+
+/// Bytes of a list that are read of a value for each, before the slice ends.
+const SHOWN_BYTES: usize = 128 << 10;
+
+/// A conversion: of the arguments of a call, or of a result.
+pub(in crate::abi::component) struct Pieces<'r> {
+    resources: &'r mut dyn Resources,
+    /// What it has done.
     pub(in crate::abi::component) tally: Tally,
     /// What was spent when the slice began.
     began: usize,
@@ -24,7 +31,11 @@ pub(in crate::abi::component) struct Pieces {
 
 type Converted<'p, T> = Pin<Box<dyn Future<Output = T> + Send + 'p>>;
 
-impl Pieces {
+impl<'r> Pieces<'r> {
+    pub(in crate::abi::component) fn new(resources: &'r mut dyn Resources) -> Self {
+        Pieces { resources, tally: Tally::default(), began: 0 }
+    }
+
     /// As [`given`].
     ///
     /// # Errors
@@ -44,11 +55,53 @@ impl Pieces {
             match (value, ty) {
                 (Value::List(values) | Value::Tuple(values), Type::List(list)) => {
                     self.tally.count(1)?;
-                    let (ty, mut elements) = (list.ty(), Vec::with_capacity(values.len()));
-                    for (index, value) in values.iter().enumerate() {
-                        elements.push(self.given(value, &ty).await.map_err(|error| error.at(&index))?);
+                    self.elements(values, &list.ty()).await.map(Val::List)
+                }
+                (Value::List(values) | Value::Tuple(values), Type::FixedLengthList(list))
+                    if u32::try_from(values.len()) == Ok(list.len()) =>
+                {
+                    self.tally.count(1)?;
+                    self.elements(values, &list.ty()).await.map(Val::FixedLengthList)
+                }
+                (Value::Bytes(bytes) | Value::ByteList(bytes), Type::List(list)) if list.ty() == Type::U8 => {
+                    self.tally.count(1)?;
+                    let mut elements = Vec::new();
+                    for piece in bytes.chunks(PIECE_BYTES) {
+                        self.tally.bytes(piece.len())?;
+                        elements.extend(piece.iter().map(|byte| Val::U8(*byte)));
+                        self.slice().await;
                     }
                     Ok(Val::List(elements))
+                }
+                (Value::ByteList(bytes), Type::List(list)) => {
+                    self.tally.count(1)?;
+                    let (ty, mut elements) = (list.ty(), Vec::with_capacity(bytes.len()));
+                    for (index, byte) in bytes.iter().enumerate() {
+                        let made = self.given(&Value::Int((*byte).into()), &ty).await;
+                        elements.push(made.map_err(|error| error.at(&index))?);
+                    }
+                    Ok(Val::List(elements))
+                }
+                (Value::List(pairs), Type::Map(map)) => {
+                    self.tally.count(1)?;
+                    let (key_ty, value_ty, mut made) = (map.key(), map.value(), Vec::with_capacity(pairs.len()));
+                    for (index, pair) in pairs.iter().enumerate() {
+                        let (Value::List(within) | Value::Tuple(within)) = pair else { return self.whole(value, ty) };
+                        let [key, value_of_key] = &within[..] else { return self.whole(value, ty) };
+                        let key = self.given(key, &key_ty).await.map_err(|error| error.at(&index))?;
+                        let value_of_key = self.given(value_of_key, &value_ty).await;
+                        made.push((key, value_of_key.map_err(|error| error.at(&index))?));
+                    }
+                    Ok(Val::Map(made))
+                }
+                (Value::Record(fields), Type::Map(map)) => {
+                    self.tally.count(1)?;
+                    let (key_ty, value_ty, mut made) = (map.key(), map.value(), Vec::with_capacity(fields.len()));
+                    for (name, value) in fields {
+                        let key = self.given(&Value::Text(name.clone()), &key_ty).await?;
+                        made.push((key, self.given(value, &value_ty).await.map_err(|error| error.at(name))?));
+                    }
+                    Ok(Val::Map(made))
                 }
                 (Value::List(values) | Value::Tuple(values), Type::Tuple(tuple))
                     if values.len() == tuple.types().len() =>
@@ -123,6 +176,14 @@ impl Pieces {
         })
     }
 
+    async fn elements(&mut self, values: &[Value], ty: &Type) -> Result<Vec<Val>, Unfit> {
+        let mut elements = Vec::with_capacity(values.len());
+        for (index, value) in values.iter().enumerate() {
+            elements.push(self.given(value, ty).await.map_err(|error| error.at(&index))?);
+        }
+        Ok(elements)
+    }
+
     /// As [`shown`].
     pub(in crate::abi::component) async fn shown(&mut self, val: &Val, ty: &Type) -> Value {
         if has_more(val, &mut { PIECE }) {
@@ -141,10 +202,21 @@ impl Pieces {
                 return Value::Null;
             }
             match (val, ty) {
-                (Val::List(values), Type::List(list)) if list.ty() != Type::U8 => {
-                    let (ty, mut elements) = (list.ty(), Vec::with_capacity(values.len()));
-                    for val in values {
-                        elements.push(self.shown(val, &ty).await);
+                (Val::List(values), Type::List(list)) if list.ty() == Type::U8 => {
+                    let mut bytes = Vec::with_capacity(values.len());
+                    for piece in values.chunks(SHOWN_BYTES) {
+                        bytes.extend(piece.iter().map(|val| if let Val::U8(byte) = val { *byte } else { 0 }));
+                        yielded().await;
+                    }
+                    Value::Bytes(bytes.into())
+                }
+                (Val::List(values), Type::List(list)) => self.all(values, &list.ty()).await,
+                (Val::FixedLengthList(values), Type::FixedLengthList(list)) => self.all(values, &list.ty()).await,
+                (Val::Map(pairs), Type::Map(map)) => {
+                    let (key_ty, value_ty, mut elements) = (map.key(), map.value(), Vec::with_capacity(pairs.len()));
+                    for (key, value) in pairs {
+                        let pair = vec![self.shown(key, &key_ty).await, self.shown(value, &value_ty).await];
+                        elements.push(Value::Tuple(pair));
                     }
                     Value::List(elements)
                 }
@@ -187,13 +259,20 @@ impl Pieces {
         })
     }
 
+    async fn all(&mut self, values: &[Val], ty: &Type) -> Value {
+        let mut elements = Vec::with_capacity(values.len());
+        for val in values {
+            elements.push(self.shown(val, ty).await);
+        }
+        Value::List(elements)
+    }
+
     fn whole(&mut self, value: &Value, ty: &Type) -> Result<Val, Unfit> {
         self.piece(|work| given(value, ty, work))
     }
 
     fn piece<T>(&mut self, convert: impl FnOnce(&mut Conversion<'_>) -> T) -> T {
-        let mut nothing = Nothing;
-        let mut work = Conversion { resources: &mut nothing, tally: std::mem::take(&mut self.tally) };
+        let mut work = Conversion { resources: &mut *self.resources, tally: std::mem::take(&mut self.tally) };
         let made = convert(&mut work);
         self.tally = work.tally;
         made

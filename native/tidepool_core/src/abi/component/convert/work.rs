@@ -23,7 +23,7 @@ const CASE: usize = 8;
 const VALUE_BYTES: usize = size_of::<Value>() + size_of::<Val>();
 
 /// What resources are for values, and values for resources.
-pub(in crate::abi::component) trait Resources {
+pub(in crate::abi::component) trait Resources: Send {
     /// The resource that a handle is of, as one of this type: its own, or a borrowed one.
     ///
     /// # Errors
@@ -65,12 +65,6 @@ pub(in crate::abi::component) struct Conversion<'a> {
     pub(in crate::abi::component) resources: &'a mut dyn Resources,
     /// What it has done.
     pub(in crate::abi::component) tally: Tally,
-}
-
-impl<'a> Conversion<'a> {
-    pub(in crate::abi::component) fn new(resources: &'a mut dyn Resources) -> Self {
-        Conversion { resources, tally: Tally::default() }
-    }
 }
 
 /// What a conversion may still do.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use wasmtime::component::{ResourceAny, ResourceDynamic, ResourceType, Val};
 use wasmtime::{AsContextMut, Store, StoreContextMut};
 
-use super::kept::not_hosts;
+use super::kept::{Held, not_hosts};
 use crate::abi::component::convert::Resources;
 use crate::abi::interface::Kind;
 use crate::abi::slots::State;
@@ -73,7 +73,8 @@ fn label(name: &str) -> String {
 
 /// Says whether resources can be given, and gives none: of a call whose arguments don't fit nothing is taken.
 pub(in crate::abi::component) struct Checking<'a> {
-    pub(in crate::abi::component) state: &'a State,
+    /// The resources of the instance of which callers have handles.
+    pub(in crate::abi::component) held: Option<&'a Held>,
     pub(in crate::abi::component) kinds: &'a [Kind],
     /// The handles so far, and whether they are given away.
     pub(in crate::abi::component) seen: HashMap<usize, bool>,
@@ -94,8 +95,7 @@ impl Resources for Checking<'_> {
                 handle.as_host().ok_or_else(|| not_hosts(&label))?.suits(&label)?;
             }
             None => {
-                let held = self.state.abi.component.held.as_deref();
-                let (_index, own, _resource) = held.ok_or("no caller has a resource of this instance")?.find(handle)?;
+                let (_index, own, _resource) = self.held.ok_or("no caller has a resource of this instance")?.find(handle)?;
                 if own != place {
                     let own = handle.name().unwrap_or_else(|| "".into());
                     return Err(format!("it has to be a {}, and is a {own}", kind.name));
