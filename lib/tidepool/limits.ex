@@ -17,7 +17,7 @@ defmodule Tidepool.Limits do
     cpu_time: [
       type: {:integer, 1, 86_400_000},
       default: 1_000,
-      doc: "time that a call may spend computing, in ms. What a program's processes may is said at its start."
+      doc: "time that a call may spend computing, in ms. The start of a program says how long its processes may."
     ],
     payload: [
       type: {:integer, 0, @max_bytes},

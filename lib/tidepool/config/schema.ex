@@ -8,8 +8,8 @@ defmodule Tidepool.Config.Schema do
       type: :boolean,
       default: false,
       doc:
-        "whether the VM is there for this node, so that a start that fails ends it, with a sentence and status 1; " <>
-          "`mix tidepool.server` and releases set it."
+        "whether a start that fails ends the VM, with a sentence and status 1; `mix tidepool.server` and releases " <>
+          "set it."
     ],
     address: [
       type: {:check, &__MODULE__.address?/1, "an IP address such as \"127.0.0.1\""},
@@ -20,8 +20,7 @@ defmodule Tidepool.Config.Schema do
     sites_port: [
       type: {:integer, 0, 65_535},
       default: nil,
-      doc:
-        "TCP port on which functions are asked for by their routes, and nothing else is served; 0 takes a free one, `nil` is none."
+      doc: "TCP port that serves functions by their routes, and nothing else; 0 takes a free one, `nil` is none."
     ],
     sites_address: [
       type: {:check, &__MODULE__.address?/1, "an IP address such as \"127.0.0.1\""},
@@ -40,13 +39,14 @@ defmodule Tidepool.Config.Schema do
       type: :string,
       default: nil,
       doc:
-        "folder with more certificates, each a file `NAME.crt` with its key in `NAME.key`: who asks for a host that one of them is " <>
-          "for gets that, and others `tls_cert`. Files that come, go or are replaced are read again."
+        "folder with more certificates, each a file `NAME.crt` with its key in `NAME.key`. A client gets the " <>
+          "certificate for the host that it asks for, or else `tls_cert`. Files that come, go or are replaced are " <>
+          "read again."
     ],
     tls_clients: [
       type: :string,
       default: nil,
-      doc: "file with certificates, in PEM: each client has to have one that one of these vouches for."
+      doc: "file with certificates, in PEM: each client needs a certificate that one of these vouches for."
     ],
     token: [
       type: {:check, &__MODULE__.token?/1, "printable ASCII without spaces"},
@@ -57,15 +57,14 @@ defmodule Tidepool.Config.Schema do
     calls: [
       type: {:one_of, [:open, :token]},
       default: :open,
-      doc:
-        "whether anybody may call functions over HTTP, `:open`, or calls need a token for that, `:token`, as changes do."
+      doc: "whether calls over HTTP need a token, `:token`, as changes do, or none, `:open`."
     ],
     reads: [
       type: {:one_of, [:open, :token]},
       default: :open,
       doc:
-        "whether anybody may read over HTTP what is deployed and how it is called, `:open`, or that needs a token, `:token`; one for " <>
-          "some functions reads of those."
+        "whether reads over HTTP (functions, their calls, the node) need a token, `:token`, or none, `:open`; a token " <>
+          "for some functions reads of those alone."
     ],
     hosts: [
       type: {:check, &__MODULE__.hosts?/1, "names such as \"tide.example\", without ports, or \"*\""},
@@ -273,9 +272,8 @@ defmodule Tidepool.Config.Schema do
       type: {:check, &__MODULE__.net?/1, "grants such as \"tcp:listen:127.0.0.1:*\" or \"*\""},
       default: ["*"],
       doc:
-        "what of the network deploys may grant their functions: a list of grants, or a string with commas; `*` is all, " <>
-          "and an empty list is nothing. A function has no more than that, whatever its deploy says, and nothing that its " <>
-          "deploy does not grant."
+        "network that deploys may grant their functions: a list of grants, or a string with commas; `*` is all, " <>
+          "and an empty list is nothing. A function gets what both this setting and its deploy grant."
     ],
     max_sockets: [
       type: {:integer, 0, 1_000_000},
@@ -291,16 +289,16 @@ defmodule Tidepool.Config.Schema do
       type: {:one_of, [:tokio, :uring]},
       default: :tokio,
       doc:
-        "what tells when sockets of programs are ready: `:tokio`, by `epoll`, or `:uring`, a ring of `io_uring` (Linux 5.13); " <>
-          "where the kernel gives none the log says so, and it is `:tokio`."
+        "how the node learns that sockets of programs are ready: `:tokio`, by `epoll`, or `:uring`, by a ring of " <>
+          "`io_uring` (Linux 5.13). If the kernel gives none, the log says so, and the node uses `:tokio`."
     ],
     files: [
       type: {:check, &Tidepool.Files.Setting.valid?/1, Tidepool.Files.Setting.expectation()},
       default: [],
       doc:
-        "what of the host functions may have as folders, by the names that deploys give: modules (`Tidepool.Files`), or folders, " <>
-          "as in `[certificates: \"/etc/certificates\"]` or the string `certificates=/etc/certificates,work=/srv/work:rw`. " <>
-          "What is not named here, no deploy can have."
+        "folders of the host that functions may have, by the names that deploys give. Each is a module " <>
+          "(`Tidepool.Files`) or a folder, as in `[certificates: \"/etc/certificates\"]` or the string " <>
+          "`certificates=/etc/certificates,work=/srv/work:rw`. A deploy can have no others."
     ],
     file_timeout: [
       type: {:integer, 1, 3_600_000},
@@ -328,7 +326,7 @@ defmodule Tidepool.Config.Schema do
     max_program_file_bytes: [
       type: {:integer, 0, 17_179_869_184},
       default: 67_108_864,
-      doc: "cap on what they take together, in bytes; it is part of what the program may have on the host, too."
+      doc: "cap on the bytes of these files together; they count in the program's memory on the host, too."
     ],
     lame_duck: [
       type: {:integer, 0, 3_600_000},

@@ -15,7 +15,7 @@ defmodule Tidepool.Function.Spec do
       typespec: quote(do: String.t() | nil),
       kept_as: quote(do: String.t()),
       default: nil,
-      doc: "what a call without an operation means; the name by default, without its namespace."
+      doc: "operation of calls that name none; the function's name by default, without its namespace."
     ],
     instances: [
       type:
@@ -35,9 +35,9 @@ defmodule Tidepool.Function.Spec do
       type: {:one_of, [:fast, :dense]},
       default: :fast,
       doc:
-        "`dense` for functions of which very many instances live at once: up to 100,000 and more where `fast` ends at " <>
-          "some thousands, at the price of bounds checks (memory access 1.3 to 1.6 times slower). Programs of processes are on " <>
-          "it unless `fast` is asked for."
+        "`dense` for functions with very many live instances: 100,000 and more, where `fast` ends at some " <>
+          "thousands. Memory access takes 1.3 to 1.6 times as long there, because of bounds checks. Programs of " <>
+          "processes use it unless `fast` is asked for."
     ],
     snapshot: [
       type: :boolean,
@@ -79,8 +79,7 @@ defmodule Tidepool.Function.Spec do
       each: "net",
       text: {&Tidepool.Function.Grants.read/1, &Function.identity/1, Tidepool.Function.Grants.notation()},
       default: [],
-      doc:
-        "what of the network the function may use: its programs, and requests of its guests; nothing else is open to them."
+      doc: "network that the function's programs and its guests' requests may use; nothing else is open to them."
     ],
     files: [
       since: 6,
@@ -125,7 +124,8 @@ defmodule Tidepool.Function.Spec do
       typespec: quote(do: String.t()),
       kept_as: quote(do: Tidepool.Function.Signature.t()),
       default: nil,
-      doc: "who vouches for the module: a node with `deploy_keys` deploys none without it."
+      doc:
+        "signature of the module by one of the node's `deploy_keys`: a node that has any deploys no module without one."
     ],
     keep_payloads: [
       since: 8,
@@ -159,8 +159,9 @@ defmodule Tidepool.Function.Spec do
       type: :boolean,
       default: false,
       doc:
-        "whether a number that is none has one form, the canonical one, on all processors: for recordings that are replayed " <>
-          "elsewhere. Computing with such numbers takes up to 1.8 times as long, and a large module waits for the optimising compiler."
+        "whether NaNs have one form, the canonical one, on all processors: for recordings that are replayed " <>
+          "elsewhere. Computing with them takes up to 1.8 times as long, and a large module waits for the " <>
+          "optimising compiler."
     ],
     abi: [
       since: 9,
@@ -168,8 +169,9 @@ defmodule Tidepool.Function.Spec do
       kept_as: quote(do: Tidepool.Native.abi() | nil),
       default: nil,
       doc:
-        "the ABI by which the function is called; by default the first of `lunatic`, `wapc`, `extism`, `wasi` and `exports` that the " <>
-          "module speaks, and of a component of `http`, `command` and `typed`. A deploy is refused whose module does not speak it."
+        "ABI by which the function is called. A module that does not speak it is refused. The default is the " <>
+          "first that the module speaks: of `lunatic`, `wapc`, `extism`, `wasi` and `exports`, or of a component's " <>
+          "`http`, `command` and `typed`."
     ],
     config: [
       since: 9,
@@ -181,7 +183,8 @@ defmodule Tidepool.Function.Spec do
          Tidepool.Function.Configured.notation()},
       default: %{},
       doc:
-        "texts that a plug-in of Extism, or a component by `wasi:config`, asks for by name. They are no secrets: who sees the function sees them."
+        "texts that an Extism plug-in, or a component by `wasi:config`, asks for by name. They are no secrets: " <>
+          "all who see the function see them."
     ],
     keyvalue: [
       since: 9,
@@ -200,8 +203,7 @@ defmodule Tidepool.Function.Spec do
       each: "route",
       text: {&Tidepool.Function.Routes.read/1, &Function.identity/1, Tidepool.Function.Routes.notation()},
       default: [],
-      doc:
-        "what a handler of HTTP is asked for on the port of sites, the setting `sites_port`; a route is one function's alone."
+      doc: "routes of an HTTP handler on the port of the setting `sites_port`; a route belongs to one function alone."
     ],
     tools: [
       since: 9,
@@ -212,8 +214,8 @@ defmodule Tidepool.Function.Spec do
       text: {&Tidepool.Function.Tools.read/1, &Function.identity/1, Tidepool.Function.Tools.notation()},
       default: [],
       doc:
-        "exports of a typed component, of a plain module or of a plug-in that are tools of the Model Context Protocol: listed " <>
-          "and called at `/mcp`, beside what they are otherwise."
+        "exports of a typed component, of a plain module or of a plug-in that are also tools of the Model Context " <>
+          "Protocol: listed and called at `/mcp`."
     ],
     ref: [
       since: 9,
@@ -223,8 +225,8 @@ defmodule Tidepool.Function.Spec do
       kept_as: quote(do: String.t() | nil),
       default: nil,
       doc:
-        "where the module is, in a registry, in place of the module itself: the node fetches it, and keeps the reference with " <>
-          "the digest that it had."
+        "reference of the module in a registry, in place of the module itself: the node fetches the module, and " <>
+          "keeps the reference with the digest."
     ],
     verify: [
       of: :request,
@@ -232,22 +234,22 @@ defmodule Tidepool.Function.Spec do
       typespec: quote(do: Tidepool.Recording.Policy.verify()),
       default: nil,
       doc:
-        "calls of this name that were recorded on this node are replayed with the module, the newest first, and it is not deployed " <>
-          "when more of them than are allowed come to something else: the reason is `differs`."
+        "replays calls of this name that were recorded on this node, the newest first, with the new module. If " <>
+          "more of them than are allowed have another outcome, the module is not deployed: the reason is `differs`."
     ],
     wait: [
       of: :request,
       type: {:one_of, [:local, :majority, :all]},
       default: :local,
       doc:
-        "which nodes have to be able to serve the version before the deploy returns, of those that can be reached. When " <>
-          "they can't in time, the reason is `not_spread`, and the deploy stands."
+        "nodes that the deploy waits for, of those that can be reached: it returns when they can serve the " <>
+          "version. If they can't in time, the reason is `not_spread`, and the version stays deployed."
     ],
     wait_timeout: [
       of: :request,
       type: {:integer, 0, @longest_wait_ms},
       default: 30_000,
-      doc: "how long other nodes are waited for, in ms."
+      doc: "how long the deploy waits for other nodes, in ms."
     ]
   ]
 

@@ -16,8 +16,8 @@ defmodule Tidepool.Trace.Settings do
       type: {:check, &__MODULE__.sample?/1, "a number from 0 to 1"},
       default: 1.0,
       doc:
-        "the share of what has no sender's trace that is recorded: a number, or its text. Where there is a sender's " <>
-          "trace, it says whether it is recorded."
+        "share of traces that is recorded, of those that begin here: a number, or its text. A trace of a sender " <>
+          "says itself whether it is recorded."
     ],
     timeout: [
       type: {:integer, 1, 600_000},
