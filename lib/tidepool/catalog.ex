@@ -374,7 +374,7 @@ defmodule Tidepool.Catalog do
 
   def handle_info(_message, state), do: {:noreply, state}
 
-  # Withdrawn they are since they were removed.
+  # A name that was removed was withdrawn then: its store alone has it still.
   defp collect(state, before_ms), do: clean(%{state | store: Store.collect_removed(state.store, before_ms)})
 
   # What was withheld from the others gives way to theirs.

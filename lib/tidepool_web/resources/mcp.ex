@@ -44,16 +44,16 @@ defmodule TidepoolWeb.Resources.Mcp do
 
   @impl true
   def serve("POST", ["mcp"], %{headers: headers, body: body, origin: origin}) do
-    headers = Map.new(headers)
+    {headers, body} = {Map.new(headers), body || ""}
 
     with :ok <- own_origin(headers),
          :ok <- json(headers),
          {:ok, version} <- Envelope.version(headers),
          {:ok, session} <- Envelope.session(headers, version),
-         :ok <- room(body || "", origin),
-         {:ok, messages, form} <- Messages.read(body || "", version),
+         :ok <- room(body, origin),
+         {:ok, messages, form} <- Messages.read(body, version),
          :ok <- Envelope.check(messages, headers, version) do
-      large? = Reading.large?(body || "")
+      large? = Reading.large?(body)
       client = %{origin: origin, version: version, session: session, streams?: streams?(headers), large?: large?}
       answer(messages, form, client)
     end

@@ -192,10 +192,9 @@ fn functions_of_a_namespace_with_quotas_have_half_of_the_stacks_for_caught_traps
         let compiled = CompileConfig { engine: EngineKind::Dense, ..CompileConfig::default() };
         let module = Arc::new(node.runtime.compile(&program(code), &compiled).unwrap());
         let config = FunctionConfig { name: name.into(), limits: limits(), ..settings::function_config() };
-        let mut processes =
-            Processes::start(&Arc::new(module.function(config).unwrap()), ProcessOptions::default());
-        // Its first process grows when all have caught, or were refused to.
-        processes.run_until(|| held(name, "memory") == (held(name, "processes") + 1.0) * 65_536.0);
+        let mut processes = Processes::start(&Arc::new(module.function(config).unwrap()), ProcessOptions::default());
+        // Each has two pages, and the first process one more when all have caught, or were refused to.
+        processes.run_until(|| held(name, "memory") == (2.0 * held(name, "processes") + 1.0) * 65_536.0);
         processes
     };
     let programs = ["shop/cart", "shop/till", "blog/post"].map(|name| (name, start(name)));

@@ -95,7 +95,8 @@ impl Resources for Checking<'_> {
                 handle.as_host().ok_or_else(|| not_hosts(&label))?.suits(&label)?;
             }
             None => {
-                let (_index, own, _resource) = self.held.ok_or("no caller has a resource of this instance")?.find(handle)?;
+                let (_index, own, _resource) =
+                    self.held.ok_or("no caller has a resource of this instance")?.find(handle)?;
                 if own != place {
                     let own = handle.name().unwrap_or_else(|| "".into());
                     return Err(format!("it has to be a {}, and is a {own}", kind.name));
