@@ -16,12 +16,15 @@ defmodule Tidepool.Oci do
   alias Tidepool.Tokens.Access
 
   @doc "The module of a reference, and the reference with its digest, for a function of this name and whoever may have it from there."
-  @spec fetch(String.t(), name :: String.t(), Origin.t()) :: {:ok, wasm :: binary, ref :: String.t()} | {:error, Error.t()}
+  @spec fetch(String.t(), name :: String.t(), Origin.t()) ::
+          {:ok, wasm :: binary, ref :: String.t()} | {:error, Error.t()}
   def fetch(text, name, origin) do
     with {:ok, reference} <- parse(text),
          {:ok, granted} <- Access.permit_registry(origin, reference),
          {:ok, scheme, scope} <- reach(reference, granted, origin) do
-      placed(reference, Name.of(name), fn -> pull(Registry.new(reference, scheme, scope, Config.get(:registry_timeout))) end)
+      placed(reference, Name.of(name), fn ->
+        pull(Registry.new(reference, scheme, scope, Config.get(:registry_timeout)))
+      end)
     end
   end
 
