@@ -30,6 +30,7 @@ defmodule Tidepool.Deploy do
   alias Tidepool.Function.{Actors, Folders, Grants, Loader, Spec, Tools}
   alias Tidepool.Tokens.Access
   alias Tidepool.Log.Change
+  alias Tidepool.Namespaces.Name
   alias Tidepool.Recording.Verify
 
   @type outcome :: {:ok, Function.t(), :created | :unchanged, Cluster.spread() | nil} | {:error, Error.t()}
@@ -160,7 +161,7 @@ defmodule Tidepool.Deploy do
   end
 
   defp fetch(%{wasm: nil, given: given, origin: origin} = deploy) do
-    with {:ok, wasm, ref} <- Oci.fetch(given[:ref], given[:name], origin),
+    with {:ok, wasm, ref} <- Oci.fetch(given[:ref], Name.of(given[:name]), origin),
          do: {:ok, %{deploy | wasm: wasm, given: Keyword.put(given, :ref, ref)}}
   end
 

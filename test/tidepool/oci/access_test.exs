@@ -136,7 +136,7 @@ defmodule Tidepool.Oci.AccessTest do
     assert {:error, %{reason: :forbidden}} =
              Peer.call(peer, Tidepool.Oci, :fetch, [
                "oci://#{address}/team/hello:1",
-               "hello",
+               nil,
                {{:token, "gone", Tidepool.Tokens.sha256(secret)}, "127.0.0.1:1"}
              ])
   end

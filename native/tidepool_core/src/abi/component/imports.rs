@@ -10,16 +10,14 @@ use super::bytes;
 use super::convert::Pieces;
 use super::own;
 use super::resources::Giving;
+use super::target::{BINDING, Target, ask};
 use crate::abi::contract::Ask;
 use crate::abi::interface::{Kind, hosted};
 use crate::abi::slots::State;
-use crate::abi::typed::asking::{self, Told};
+use crate::abi::typed::asking;
 use crate::abi::typed::asks::Asks;
-use crate::base::request::ImportCall;
 use crate::value::Value;
 
-/// First part of the targets of such imports.
-const BINDING: &str = "wit";
 /// What the names of interfaces begin with that are the host's own, or nobody's.
 const WASI: &str = "wasi:";
 
@@ -119,21 +117,6 @@ fn resource(linker: &mut LinkerInstance<'_, State>, name: &str, number: u32) -> 
     })
 }
 
-/// An import: its interface, and its name there.
-#[derive(Clone)]
-pub(super) struct Target {
-    /// An interface may have a hundred thousand functions, and a name as long.
-    pub(super) interface: Arc<str>,
-    pub(super) operation: String,
-}
-
-impl Target {
-    /// As it is told and granted.
-    pub(super) fn text(&self) -> String {
-        [BINDING, &self.interface, &self.operation].join("/")
-    }
-}
-
 fn function(
     linker: &mut LinkerInstance<'_, State>,
     target: Target,
@@ -174,17 +157,6 @@ async fn answer(
         }
     }
     Ok(())
-}
-
-/// Asks the host's handlers, if they may be asked.
-pub(super) async fn ask(
-    store: &mut StoreContextMut<'_, State>,
-    Target { interface, operation }: Target,
-    arguments: Vec<Value>,
-) -> wasmtime::Result<Told> {
-    let is_granted = store.data().function.host.allow_import([BINDING, &interface, &operation]);
-    let asked = ImportCall { binding: BINDING, namespace: interface.as_ref().to_owned(), operation, arguments };
-    asking::ask(store, asked, is_granted).await
 }
 
 /// The arguments of an import as handlers see them, and why they can't be handed on, if they can't.

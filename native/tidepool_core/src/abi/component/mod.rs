@@ -22,6 +22,7 @@ mod resources;
 mod sockets;
 mod table;
 mod taped;
+mod target;
 mod wasi;
 
 pub(crate) use calls::Typed;

@@ -6,7 +6,7 @@ use wasmtime::component::{ComponentNamedList, Lift, LinkerInstance, Lower, Type,
 
 use super::blob::{Blob, Lifted};
 use crate::abi::component::convert::{Nothing, Pieces, Unfit, case};
-use crate::abi::component::imports::{Target, ask};
+use crate::abi::component::target::{Target, ask};
 use crate::abi::slots::State;
 use crate::abi::typed::asking;
 use crate::abi::typed::shape::{Piece, Returned, Shape};

@@ -1,0 +1,39 @@
+//! What an import is by name, and asking the host for it.
+
+use std::sync::Arc;
+
+use wasmtime::StoreContextMut;
+
+use crate::abi::slots::State;
+use crate::abi::typed::asking::{self, Told};
+use crate::base::request::ImportCall;
+use crate::value::Value;
+
+/// First part of the targets of such imports.
+pub(super) const BINDING: &str = "wit";
+
+/// An import: its interface, and its name there.
+#[derive(Clone)]
+pub(super) struct Target {
+    /// An interface may have a hundred thousand functions, and a name as long.
+    pub(super) interface: Arc<str>,
+    pub(super) operation: String,
+}
+
+impl Target {
+    /// As it is told and granted.
+    pub(super) fn text(&self) -> String {
+        [BINDING, &self.interface, &self.operation].join("/")
+    }
+}
+
+/// Asks the host's handlers, if they may be asked.
+pub(super) async fn ask(
+    store: &mut StoreContextMut<'_, State>,
+    Target { interface, operation }: Target,
+    arguments: Vec<Value>,
+) -> wasmtime::Result<Told> {
+    let is_granted = store.data().function.host.allow_import([BINDING, &interface, &operation]);
+    let asked = ImportCall { binding: BINDING, namespace: interface.as_ref().to_owned(), operation, arguments };
+    asking::ask(store, asked, is_granted).await
+}
