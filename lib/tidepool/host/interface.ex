@@ -115,22 +115,24 @@ defmodule Tidepool.Host.Interface do
   defp answered(interface, module, name, args), do: answered(interface, module, name, args, args)
 
   defp answered(interface, module, name, args, given) do
+    given = identified(given)
     value = apply(module, name, args)
-    made = resources(value, [])
-    for resource <- made, do: Keeper.made(resource, {:interface, interface})
-    over(given, made)
+    returned = identified(value)
+    # What was given has its type.
+    for {id, resource} <- returned, not is_map_key(given, id), do: Keeper.made(resource, {:interface, interface})
+    over(Map.drop(given, Map.keys(returned)))
     {:ok, value}
   catch
     kind, reason ->
-      over(given, [])
+      given |> identified() |> over()
       :erlang.raise(kind, reason, __STACKTRACE__)
   end
 
   # Each term is a handle of its own, also of the same resource.
-  defp over(given, given_back) do
-    kept = Enum.map(given_back, &Native.resource_id/1)
-    for resource <- resources(given, []), Native.resource_id(resource) not in kept, do: Native.resource_end(resource)
-  end
+  defp identified(value),
+    do: for(resource <- resources(value, []), into: %{}, do: {Native.resource_id(resource), resource})
+
+  defp over(given), do: for({_id, resource} <- given, do: Native.resource_end(resource))
 
   defp resources(%Resource{} = resource, found), do: [resource | found]
   defp resources([first | rest], found), do: resources(rest, resources(first, found))

@@ -6,10 +6,12 @@ use super::Value;
 
 /// Values after which the writer pauses.
 const PIECE: usize = 512;
-/// Bytes of a list that are written at once: as long as half of those take.
+/// Bytes of JSON after which it does, however few the values are.
+const PIECE_BYTES: usize = 8 << 10;
+/// Bytes of a list that are written at once.
 const BYTES: usize = 1_024;
-/// Bytes of a text that are written at once, of which the same is true.
-const TEXT: usize = 16 << 10;
+/// Bytes of a text that are written at once.
+const TEXT: usize = 8 << 10;
 
 /// What is to be written next.
 enum Next<'a> {
@@ -37,17 +39,15 @@ pub async fn write<F: Future<Output = ()>>(
 ) -> Option<Vec<u8>> {
     let mut json = Vec::new();
     let mut stack = vec![Next::Value(value)];
-    let mut spent = 0_usize;
+    // Since the last pause: values, and where the JSON ended.
+    let (mut values, mut end) = (0_usize, 0);
     while let Some(next) = stack.pop() {
-        spent += match next {
-            Next::Bytes(_) | Next::Within(_) => PIECE / 2,
-            _ => 1,
-        };
-        if spent >= PIECE {
+        values += 1;
+        if values >= PIECE || json.len() - end >= PIECE_BYTES {
             if json.len() > most_bytes {
                 return None;
             }
-            spent = 0;
+            (values, end) = (0, json.len());
             pause().await;
         }
         match next {

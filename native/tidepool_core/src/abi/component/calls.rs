@@ -8,6 +8,7 @@ use wasmtime::{AsContextMut, Store, WasmBacktrace};
 
 use super::bytes;
 use super::convert::{Nothing, Pieces, Resources, has_more};
+use super::resources::kept::MAX_HOSTED;
 use super::resources::{Checking, Giving, drop_one, drop_released, take_lent};
 use crate::abi::contract::{Abi, ComponentAbi};
 use crate::abi::interface::{Export, Interface};
@@ -176,21 +177,23 @@ async fn dynamic(
             store.data().abi.component.held.as_ref().map_or(Ok(()), |held| held.room())?;
         }
         // Of a call whose arguments don't fit nothing is taken.
-        let (held, kinds) = (store.data().abi.component.held.as_deref(), interface.kinds());
-        let mut checking = Checking { held, kinds, seen: HashMap::new(), count: 0 };
+        let (slot, kinds) = (&store.data().abi.component, interface.kinds());
+        let room = slot.hosted.as_ref().map_or(MAX_HOSTED, |hosted| hosted.room());
+        let mut checking = Checking { held: slot.held.as_deref(), kinds, room, seen: HashMap::new(), count: 0 };
         let made_bytes = params(export, arguments, &mut checking).await?.1;
         if !share.raise_to(made_bytes) {
             return Err(no_room(store));
         }
         let mut within = store.as_context_mut();
         let mut giving = Giving::new(&mut within, kinds);
-        let made = params(export, arguments, &mut giving).await;
-        lent = giving.lent;
-        match made {
-            Ok((params, _made_bytes)) => params,
-            // One was given away, or ended, meanwhile.
+        match params(export, arguments, &mut giving).await {
+            Ok((params, _made_bytes)) => {
+                lent = giving.lent;
+                params
+            }
+            // One was given to another guest, or ended, meanwhile.
             Err(error) => {
-                take_lent(store, lent);
+                giving.take_back();
                 return Err(error);
             }
         }

@@ -281,6 +281,21 @@ fn a_guest_has_no_more_of_them_than_it_may() {
 }
 
 #[test]
+fn one_more_than_a_guest_may_have_is_refused_before_anything_is_taken() {
+    let node = Node::small();
+    let function = node.fresh(&counters());
+    let (full, other) = (function.instance().unwrap(), function.instance().unwrap());
+    let ends = Arc::new(AtomicUsize::new(0));
+    let cart = || Value::Handle(Handle::host(0, counting(Arc::clone(&ends))));
+    let hoard = full.call(request("hoard-carts", Value::List(vec![int(4_096)]))).unwrap();
+    finish(hoard, |_call| Ok(cart())).unwrap();
+    let one = cart();
+    assert!(refused(ask(&full, "take", vec![one.clone()]), "cart").contains("4096 resources of the host's"));
+    assert_eq!(ask(&other, "take", vec![one]), Ok(Value::Null));
+    assert_eq!(ends.load(Ordering::SeqCst), 0);
+}
+
+#[test]
 fn resources_are_shown_as_wit_has_them() {
     let node = Node::small();
     let module = node.runtime.compile(&counters(), &tidepool_core::CompileConfig::default()).unwrap();

@@ -10,14 +10,35 @@ use crate::abi::component::target::{Target, ask};
 use crate::abi::slots::State;
 use crate::abi::typed::asking;
 use crate::abi::typed::shape::{Piece, Returned, Shape};
-use crate::slice::yielding::yielded;
+use crate::store::host_share::HostShare;
 use crate::value::Value;
 
-/// A longer argument is handed on in a slice of its own.
-const SLICE_BYTES: usize = 1 << 20;
+/// What such a function returns. The guest has it when its allocator has made room, which is code of its own.
+type Owned = Blob<Counted<Bytes>, Counted<String>>;
 
-/// What such a function returns, which outlives the answer.
-type Owned = Blob<Bytes, String>;
+/// A value, and what that is counted as until it is dropped.
+struct Counted<T> {
+    value: T,
+    _share: Option<HostShare>,
+}
+
+impl<T> Counted<T> {
+    fn new(value: T, share: &mut Option<HostShare>) -> Self {
+        Counted { value, _share: share.take() }
+    }
+}
+
+impl AsRef<[u8]> for Counted<Bytes> {
+    fn as_ref(&self) -> &[u8] {
+        &self.value
+    }
+}
+
+impl AsRef<str> for Counted<String> {
+    fn as_ref(&self) -> &str {
+        &self.value
+    }
+}
 
 /// Defines a function if it is one of these; `None` if it is not.
 pub(in crate::abi::component) fn define(
@@ -47,7 +68,7 @@ fn with_params<P: Params>(linker: &mut LinkerInstance<'_, State>, asked: Asked) 
     match asked.returned {
         Returned::Nothing => with_both::<P, ()>(linker, asked),
         Returned::One(_) => with_both::<P, (Owned,)>(linker, asked),
-        Returned::Result(_) => with_both::<P, (Result<Owned, String>,)>(linker, asked),
+        Returned::Result(_) => with_both::<P, (Result<Owned, Owned>,)>(linker, asked),
     }
 }
 
@@ -56,28 +77,24 @@ fn with_both<P: Params, R: Returns>(linker: &mut LinkerInstance<'_, State>, aske
     linker.func_wrap_async(&name, move |mut store, params: P| {
         let Asked { target, returned, result } = asked.clone();
         Box::new(async move {
-            let arguments = params.values();
-            if arguments.iter().any(|argument| argument.size() > SLICE_BYTES) {
-                yielded().await;
-            }
             let told = target.text();
-            let (value, _share) = ask(&mut store, target, arguments).await?;
-            if let Some(made) = R::quick(&value, returned) {
+            let (value, mut share) = ask(&mut store, target, params.values()).await?;
+            if let Some(made) = R::quick(&value, returned, &mut share) {
                 return Ok(made);
             }
-            let made = slow::<R>(&value, result.as_ref()).await;
+            let made = slow::<R>(&value, result.as_ref(), &mut share).await;
             made.map_err(|error| asking::unfit(&mut store, &told, &error))
         })
     })
 }
 
 /// The result of a value that is told in another way, such as a list of numbers.
-async fn slow<R: Returns>(value: &Value, ty: Option<&Type>) -> Result<R, Unfit> {
+async fn slow<R: Returns>(value: &Value, ty: Option<&Type>, share: &mut Option<HostShare>) -> Result<R, Unfit> {
     let made = match ty {
         Some(ty) => Pieces::new(&mut Nothing).given(value, ty).await?,
         None => Val::Bool(false),
     };
-    R::slow(made).ok_or_else(|| Unfit::new("it is none of its type".into()))
+    R::slow(made, share).ok_or_else(|| Unfit::new("it is none of its type".into()))
 }
 
 /// What a guest gives.
@@ -106,71 +123,68 @@ impl Params for (Lifted, Lifted) {
 /// What a guest gets.
 trait Returns: Sized + ComponentNamedList + Lower + Send + 'static {
     /// It of an answer as it is; `None` when that is told in another way.
-    fn quick(value: &Value, returned: Returned) -> Option<Self>;
+    fn quick(value: &Value, returned: Returned, share: &mut Option<HostShare>) -> Option<Self>;
 
     /// It of a value of its type.
-    fn slow(val: Val) -> Option<Self>;
+    fn slow(val: Val, share: &mut Option<HostShare>) -> Option<Self>;
 }
 
 impl Returns for () {
-    fn quick(_value: &Value, _returned: Returned) -> Option<Self> {
+    fn quick(_value: &Value, _returned: Returned, _share: &mut Option<HostShare>) -> Option<Self> {
         Some(())
     }
 
-    fn slow(_val: Val) -> Option<Self> {
+    fn slow(_val: Val, _share: &mut Option<HostShare>) -> Option<Self> {
         Some(())
     }
 }
 
 impl Returns for (Owned,) {
-    fn quick(value: &Value, returned: Returned) -> Option<Self> {
+    fn quick(value: &Value, returned: Returned, share: &mut Option<HostShare>) -> Option<Self> {
         let Returned::One(piece) = returned else { return None };
-        Some((owned(value, piece)?,))
+        Some((owned(value, piece, share)?,))
     }
 
-    fn slow(val: Val) -> Option<Self> {
-        Some((of_val(val)?,))
+    fn slow(val: Val, share: &mut Option<HostShare>) -> Option<Self> {
+        Some((of_val(val, share)?,))
     }
 }
 
-impl Returns for (Result<Owned, String>,) {
-    fn quick(value: &Value, returned: Returned) -> Option<Self> {
+impl Returns for (Result<Owned, Owned>,) {
+    fn quick(value: &Value, returned: Returned, share: &mut Option<HostShare>) -> Option<Self> {
         let (Returned::Result(piece), (name, Some(within))) = (returned, case(value)?) else { return None };
         match &*name {
-            "ok" => Some((Ok(owned(within, piece)?),)),
-            "error" => Some((Err(text_of(owned(within, Piece::Text)?)?),)),
+            "ok" => Some((Ok(owned(within, piece, share)?),)),
+            "error" => Some((Err(owned(within, Piece::Text, share)?),)),
             _ => None,
         }
     }
 
-    fn slow(val: Val) -> Option<Self> {
+    fn slow(val: Val, share: &mut Option<HostShare>) -> Option<Self> {
         match val {
-            Val::Result(Ok(Some(val))) => Some((Ok(of_val(*val)?),)),
-            Val::Result(Err(Some(val))) => Some((Err(text_of(of_val(*val)?)?),)),
+            Val::Result(Ok(Some(val))) => Some((Ok(of_val(*val, share)?),)),
+            Val::Result(Err(Some(val))) => Some((Err(of_val(*val, share)?),)),
             _ => None,
         }
     }
 }
 
 /// A value as what is returned; `None` when it is told in another way.
-fn owned(value: &Value, piece: Piece) -> Option<Owned> {
+fn owned(value: &Value, piece: Piece, share: &mut Option<HostShare>) -> Option<Owned> {
     match Blob::of(value, piece)? {
-        Blob::Bytes(_) => value.as_bytes().cloned().map(Blob::Bytes),
-        Blob::Text(text) => Some(Blob::Text(text.to_owned())),
+        Blob::Bytes(_) => value.as_bytes().map(|bytes| Blob::Bytes(Counted::new(bytes.clone(), share))),
+        Blob::Text(text) => Some(Blob::Text(Counted::new(text.to_owned(), share))),
     }
 }
 
-fn of_val(val: Val) -> Option<Owned> {
+fn of_val(val: Val, share: &mut Option<HostShare>) -> Option<Owned> {
     match val {
-        Val::String(text) => Some(Blob::Text(text)),
+        Val::String(text) => Some(Blob::Text(Counted::new(text, share))),
         Val::List(bytes) => {
             let byte = |val| if let Val::U8(byte) = val { Some(byte) } else { None };
-            bytes.into_iter().map(byte).collect::<Option<Bytes>>().map(Blob::Bytes)
+            let bytes = bytes.into_iter().map(byte).collect::<Option<Bytes>>()?;
+            Some(Blob::Bytes(Counted::new(bytes, share)))
         }
         _ => None,
     }
-}
-
-fn text_of(blob: Owned) -> Option<String> {
-    if let Blob::Text(text) = blob { Some(text) } else { None }
 }

@@ -55,13 +55,11 @@ impl<'r> Pieces<'r> {
             match (value, ty) {
                 (Value::List(values) | Value::Tuple(values), Type::List(list)) => {
                     self.tally.count(1)?;
-                    self.elements(values, &list.ty()).await.map(Val::List)
-                }
-                (Value::List(values) | Value::Tuple(values), Type::FixedLengthList(list))
-                    if u32::try_from(values.len()) == Ok(list.len()) =>
-                {
-                    self.tally.count(1)?;
-                    self.elements(values, &list.ty()).await.map(Val::FixedLengthList)
+                    let (ty, mut elements) = (list.ty(), Vec::with_capacity(values.len()));
+                    for (index, value) in values.iter().enumerate() {
+                        elements.push(self.given(value, &ty).await.map_err(|error| error.at(&index))?);
+                    }
+                    Ok(Val::List(elements))
                 }
                 (Value::Bytes(bytes) | Value::ByteList(bytes), Type::List(list)) if list.ty() == Type::U8 => {
                     self.tally.count(1)?;
@@ -81,27 +79,6 @@ impl<'r> Pieces<'r> {
                         elements.push(made.map_err(|error| error.at(&index))?);
                     }
                     Ok(Val::List(elements))
-                }
-                (Value::List(pairs), Type::Map(map)) => {
-                    self.tally.count(1)?;
-                    let (key_ty, value_ty, mut made) = (map.key(), map.value(), Vec::with_capacity(pairs.len()));
-                    for (index, pair) in pairs.iter().enumerate() {
-                        let (Value::List(within) | Value::Tuple(within)) = pair else { return self.whole(value, ty) };
-                        let [key, value_of_key] = &within[..] else { return self.whole(value, ty) };
-                        let key = self.given(key, &key_ty).await.map_err(|error| error.at(&index))?;
-                        let value_of_key = self.given(value_of_key, &value_ty).await;
-                        made.push((key, value_of_key.map_err(|error| error.at(&index))?));
-                    }
-                    Ok(Val::Map(made))
-                }
-                (Value::Record(fields), Type::Map(map)) => {
-                    self.tally.count(1)?;
-                    let (key_ty, value_ty, mut made) = (map.key(), map.value(), Vec::with_capacity(fields.len()));
-                    for (name, value) in fields {
-                        let key = self.given(&Value::Text(name.clone()), &key_ty).await?;
-                        made.push((key, self.given(value, &value_ty).await.map_err(|error| error.at(name))?));
-                    }
-                    Ok(Val::Map(made))
                 }
                 (Value::List(values) | Value::Tuple(values), Type::Tuple(tuple))
                     if values.len() == tuple.types().len() =>
@@ -176,14 +153,6 @@ impl<'r> Pieces<'r> {
         })
     }
 
-    async fn elements(&mut self, values: &[Value], ty: &Type) -> Result<Vec<Val>, Unfit> {
-        let mut elements = Vec::with_capacity(values.len());
-        for (index, value) in values.iter().enumerate() {
-            elements.push(self.given(value, ty).await.map_err(|error| error.at(&index))?);
-        }
-        Ok(elements)
-    }
-
     /// As [`shown`].
     pub(in crate::abi::component) async fn shown(&mut self, val: &Val, ty: &Type) -> Value {
         if has_more(val, &mut { PIECE }) {
@@ -210,13 +179,10 @@ impl<'r> Pieces<'r> {
                     }
                     Value::Bytes(bytes.into())
                 }
-                (Val::List(values), Type::List(list)) => self.all(values, &list.ty()).await,
-                (Val::FixedLengthList(values), Type::FixedLengthList(list)) => self.all(values, &list.ty()).await,
-                (Val::Map(pairs), Type::Map(map)) => {
-                    let (key_ty, value_ty, mut elements) = (map.key(), map.value(), Vec::with_capacity(pairs.len()));
-                    for (key, value) in pairs {
-                        let pair = vec![self.shown(key, &key_ty).await, self.shown(value, &value_ty).await];
-                        elements.push(Value::Tuple(pair));
+                (Val::List(values), Type::List(list)) => {
+                    let (ty, mut elements) = (list.ty(), Vec::with_capacity(values.len()));
+                    for val in values {
+                        elements.push(self.shown(val, &ty).await);
                     }
                     Value::List(elements)
                 }
@@ -257,14 +223,6 @@ impl<'r> Pieces<'r> {
                 _ => self.piece(|work| shown(val, ty, work)),
             }
         })
-    }
-
-    async fn all(&mut self, values: &[Val], ty: &Type) -> Value {
-        let mut elements = Vec::with_capacity(values.len());
-        for val in values {
-            elements.push(self.shown(val, ty).await);
-        }
-        Value::List(elements)
     }
 
     fn whole(&mut self, value: &Value, ty: &Type) -> Result<Val, Unfit> {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use wasmtime::component::{ResourceAny, ResourceDynamic, ResourceType, Val};
 use wasmtime::{AsContextMut, Store, StoreContextMut};
 
-use super::kept::{Held, not_hosts};
+use super::kept::{Held, not_hosts, too_many};
 use crate::abi::component::convert::Resources;
 use crate::abi::interface::Kind;
 use crate::abi::slots::State;
@@ -76,6 +76,8 @@ pub(in crate::abi::component) struct Checking<'a> {
     /// The resources of the instance of which callers have handles.
     pub(in crate::abi::component) held: Option<&'a Held>,
     pub(in crate::abi::component) kinds: &'a [Kind],
+    /// How many more of the host's the guest may have.
+    pub(in crate::abi::component) room: usize,
     /// The handles so far, and whether they are given away.
     pub(in crate::abi::component) seen: HashMap<usize, bool>,
     /// How many there were, each time counted.
@@ -106,6 +108,10 @@ impl Resources for Checking<'_> {
         // What is lent may be lent twice.
         match self.seen.insert(handle.address(), owned) {
             Some(before) if owned || before => Err("it is a resource that is given away in the same call".into()),
+            None if kind.hosted.is_some() => {
+                self.room = self.room.checked_sub(1).ok_or_else(too_many)?;
+                Ok(Val::Bool(owned))
+            }
             _ => Ok(Val::Bool(owned)),
         }
     }
@@ -123,24 +129,43 @@ pub(in crate::abi::component) struct Giving<'a, 'b> {
     pub(in crate::abi::component) fault: Option<String>,
     /// Of the host's, those that are lent: the addresses of their handles, and what they are in the store.
     pub(in crate::abi::component) lent: HashMap<usize, ResourceAny>,
+    /// What was given away: of the guest's, with their numbers and kinds, and of the host's.
+    own: Vec<(u64, ResourceAny)>,
+    hosts: Vec<ResourceAny>,
     /// How many were shown.
     shown: usize,
 }
 
 impl<'a, 'b> Giving<'a, 'b> {
     pub(in crate::abi::component) fn new(store: &'a mut StoreContextMut<'b, State>, kinds: &'a [Kind]) -> Self {
-        Giving { store, kinds, fault: None, lent: HashMap::new(), shown: 0 }
+        Giving { store, kinds, fault: None, lent: HashMap::new(), own: Vec::new(), hosts: Vec::new(), shown: 0 }
+    }
+
+    /// Takes back all that was given and lent: the guest is not called.
+    pub(in crate::abi::component) fn take_back(self) {
+        for resource in self.lent.into_values().chain(self.hosts) {
+            take_one(self.store, resource);
+        }
+        if let Some(held) = &mut self.store.data_mut().abi.component.held {
+            for (index, resource) in self.own {
+                held.put_back(index, resource);
+            }
+        }
     }
 }
 
 /// Takes back what was lent for a call.
 pub(in crate::abi::component) fn take_lent(store: &mut Store<State>, lent: HashMap<usize, ResourceAny>) {
     for resource in lent.into_values() {
-        // Nobody else has taken it.
-        let Ok(own) = resource.try_into_resource_dynamic(store.as_context_mut()) else { continue };
-        if let Some(hosted) = &mut store.data_mut().abi.component.hosted {
-            hosted.take_lent(own.rep());
-        }
+        take_one(&mut store.as_context_mut(), resource);
+    }
+}
+
+fn take_one(store: &mut StoreContextMut<'_, State>, resource: ResourceAny) {
+    // Nobody else has taken it.
+    let Ok(own) = resource.try_into_resource_dynamic(store.as_context_mut()) else { return };
+    if let Some(hosted) = &mut store.data_mut().abi.component.hosted {
+        hosted.take_lent(own.rep());
     }
 }
 
@@ -153,6 +178,7 @@ impl Resources for Giving<'_, '_> {
             let (index, _kind, resource) = held.find(handle)?;
             if owned {
                 held.remove(index);
+                self.own.push((index, resource));
             }
             return Ok(Val::Resource(resource));
         };
@@ -163,7 +189,9 @@ impl Resources for Giving<'_, '_> {
         let own = if owned { hosted.give(handle, &label) } else { hosted.lend(handle, &label) }?;
         let resource = ResourceDynamic::new_own(own, number).try_into_resource_any(self.store.as_context_mut());
         let resource = resource.map_err(|error| format!("{error:#}"))?;
-        if !owned {
+        if owned {
+            self.hosts.push(resource);
+        } else {
             self.lent.insert(handle.address(), resource);
         }
         Ok(Val::Resource(resource))

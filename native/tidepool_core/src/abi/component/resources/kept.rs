@@ -11,7 +11,7 @@ use crate::value::{Handle, Home};
 /// Handles of one instance that its callers may have before calls that return more are refused.
 const MAX_HELD: usize = 16_384;
 /// The host's resources that a guest may have at once.
-const MAX_HOSTED: usize = 4_096;
+pub(in crate::abi::component) const MAX_HOSTED: usize = 4_096;
 
 /// The resources of an instance that is kept, of which its callers have handles.
 #[derive(Default)]
@@ -45,6 +45,11 @@ impl Held {
         self.resources.remove(&index)
     }
 
+    /// It was not given away after all.
+    pub(super) fn put_back(&mut self, index: u64, resource: ResourceAny) {
+        self.resources.insert(index, resource);
+    }
+
     /// Handles that nobody has any more.
     pub(super) fn take_released(&self) -> Vec<u64> {
         self.home.take_released()
@@ -63,6 +68,11 @@ impl Held {
     }
 }
 
+/// Why a guest is given no more of the host's.
+pub(super) fn too_many() -> String {
+    format!("the guest has {MAX_HOSTED} resources of the host's, and may have no more")
+}
+
 /// The host's resources that a guest has, by their numbers there. All end with it, but for those that its caller lends.
 #[derive(Default)]
 pub(in crate::abi::component) struct Hosted {
@@ -76,10 +86,15 @@ impl Hosted {
         self.handles.len()
     }
 
+    /// How many more the guest may have.
+    pub(in crate::abi::component) fn room(&self) -> usize {
+        MAX_HOSTED.saturating_sub(self.handles.len())
+    }
+
     pub(super) fn give(&mut self, handle: &Handle, label: &str) -> Result<u32, String> {
         let Some(host) = handle.as_host() else { return Err(not_hosts(label)) };
-        if self.handles.len() >= MAX_HOSTED {
-            return Err(format!("the guest has {MAX_HOSTED} resources of the host's, and may have no more"));
+        if self.room() == 0 {
+            return Err(too_many());
         }
         host.give(label)?;
         while self.handles.contains_key(&self.next) {
