@@ -143,7 +143,7 @@ defmodule Tidepool.Plugins do
       [
         {"beyond", "abc", {:ok, "[0, 0, 0, 0, 0] 0"}},
         {"passes", "as it is", {:ok, "as it is"}},
-        {"churns", <<10, 20, 30, 41, 3, 9, 200>>, {:ok, "1972 bytes, 2 blocks held"}},
+        {"churns", <<10, 20, 30, 41, 3, 9, 200>>, {:ok, "1901 bytes, 1 blocks held"}},
         {"lengths", "", {:ok, "[100, 0, 0, 0, 0] 0"}},
         {"asks_at", "5", {:error, "invalid handle offset for config key: 5"}},
         {"asks_at", "-1", {:error, "invalid handle offset for config key: 18446744073709551615"}}

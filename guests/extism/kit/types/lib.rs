@@ -30,9 +30,11 @@ pub fn unpacks(Msgpack(place): Msgpack<Place>) -> FnResult<String> {
     Ok(format!("{} is {} deep, {:?}", place.name, place.depth, place.tides))
 }
 
+/// Its output is set before it returns, and nothing is returned.
 #[plugin_fn]
-pub fn as_base64(text: String) -> FnResult<Base64> {
-    Ok(Base64(text))
+pub fn as_base64(text: String) -> FnResult<()> {
+    output(Base64(text))?;
+    Ok(())
 }
 
 /// A number, as its bytes.
