@@ -110,7 +110,8 @@ defmodule Tidepool.Plugins do
        {:ok, ~s({"status":404,"headers":{"content-length":"18","x-answer":"yes"},"body":"DELETE /gone none "})}},
       {"twice", "#{origin}/pier\n#{origin}/gone", {:ok, "200: 15, 404: 15"}},
       {"get", "http://elsewhere.example/", {:error, "HTTP request to http://elsewhere.example/ is not allowed"}},
-      {"get", "elsewhere", {:error, "Invalid URL: RelativeUrlWithoutBase"}}
+      {"get", "elsewhere", {:error, "Invalid URL: RelativeUrlWithoutBase"}},
+      {"get", "ailleurs=ä 🌊", {:error, "Invalid URL: RelativeUrlWithoutBase"}}
     ]
   end
 

@@ -100,9 +100,9 @@ defmodule Tidepool.ExtismBesideTest do
   end
 
   for {file, export, inputs} <- @packaged do
-    @tag file: file, export: export, inputs: inputs
-    test "#{file} of the package extism-pdk answers alike", %{program: program, file: file, export: export} = context do
-      path = Path.join(package!("extism-pdk"), file)
+    @tag packaged: file, export: export, inputs: inputs
+    test "#{file} of the package extism-pdk answers alike", %{program: program, export: export} = context do
+      path = Path.join(package!("extism-pdk"), context.packaged)
       theirs = peer!(program, path)
       port = Plugins.origin!()
       deployed = deploy_bytes!(File.read!(path), net: ["tcp:connect:127.0.0.1:#{port}"])
