@@ -155,7 +155,10 @@ defmodule Bench.Components do
 
   defp plugin(scale) do
     Peers.with_extism(Path.expand("guests/build/rust/vowels.wasm"), fn peer ->
-      rows = for {bytes, aim} <- [{3, {:at_least, 2}}, {65_536, nil}], row <- echoes(peer, bytes, aim, scale), do: row
+      rows =
+        for {bytes, aim} <- [{64, {:at_least, 2}}, {65_536, {:at_least, 1}}],
+            row <- echoes(peer, bytes, aim, scale),
+            do: row
 
       Port.close(peer)
       rows

@@ -2,15 +2,24 @@
 //!
 //! `extism_calls PLUGIN` reads messages, each behind its length in four bytes, the highest first, and ends with its input. `n` and
 //! texts, each behind a zero byte, by turns names and values, make the plug-in anew with these for its configuration. `c`, the name of
-//! an export, a zero byte and bytes call it: the answer is a message of `o` and the output, or of `e` and the error's text. Its host
-//! function `tide` tells of a harbour how long its name is, and fails where that begins with `dry`.
+//! an export, a zero byte and bytes call it: the answer is a message of `o` and the output, or of `e` and the error's text. `l` asks for
+//! the lines that plug-ins have printed since the last `l`: each has its level before it, and ends with a line feed.
+//!
+//! Its host functions are those of `Tidepool.Plugins` in the tests. Plug-ins may ask servers on 127.0.0.1.
+
+mod host;
 
 use std::io::{self, Read, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use extism::{Error, Manifest, Plugin, Wasm};
+use extism::{Error, Manifest, Plugin, PluginBuilder, Wasm};
+
+/// Lines that plug-ins print, as the runtime tells of them, begin with this behind a time and a level.
+const PRINTED: &str = " extism::pdk: ";
 
 fn main() -> Result<(), Error> {
     let path = std::env::args().nth(1).ok_or_else(|| Error::msg("extism_calls PLUGIN"))?;
+    let lines = lines()?;
     let (mut asked, mut answers) = (io::stdin().lock(), io::stdout().lock());
     let mut plugin = made(&path, &[])?;
     while let Some(message) = read(&mut asked)? {
@@ -19,16 +28,16 @@ fn main() -> Result<(), Error> {
             Some((b'c', call)) => {
                 let at = call.iter().position(|&byte| byte == 0).ok_or_else(|| Error::msg("a call without input"))?;
                 let export = std::str::from_utf8(&call[..at])?;
-                let (kind, answer) = match plugin.call::<&[u8], &[u8]>(export, &call[at + 1..]) {
-                    Ok(output) => (b'o', output.to_vec()),
-                    Err(error) => (b'e', error.root_cause().to_string().into_bytes()),
-                };
-                answers.write_all(&u32::try_from(answer.len() + 1)?.to_be_bytes())?;
-                answers.write_all(&[kind])?;
-                answers.write_all(&answer)?;
-                answers.flush()?;
+                match plugin.call::<&[u8], &[u8]>(export, &call[at + 1..]) {
+                    Ok(output) => write(&mut answers, b'o', output)?,
+                    Err(error) => write(&mut answers, b'e', error.root_cause().to_string().as_bytes())?,
+                }
             }
-            _ => return Err(Error::msg("a message is n or c")),
+            Some((b'l', _)) => {
+                let printed = std::mem::take(&mut *lines.lock().unwrap_or_else(PoisonError::into_inner));
+                write(&mut answers, b'l', printed.as_bytes())?;
+            }
+            _ => return Err(Error::msg("a message is n, c or l")),
         }
     }
     Ok(())
@@ -47,27 +56,38 @@ fn read(from: &mut impl Read) -> Result<Option<Vec<u8>>, Error> {
     Ok(Some(message))
 }
 
+fn write(to: &mut impl Write, kind: u8, answer: &[u8]) -> Result<(), Error> {
+    to.write_all(&u32::try_from(answer.len() + 1)?.to_be_bytes())?;
+    to.write_all(&[kind])?;
+    to.write_all(answer)?;
+    Ok(to.flush()?)
+}
+
 fn made(path: &str, config: &[u8]) -> Result<Plugin, Error> {
     let texts: Vec<&str> = std::str::from_utf8(config)?.split('\0').skip(1).collect();
     let pairs = texts.chunks_exact(2).map(|pair| (pair[0].to_owned(), pair[1].to_owned()));
-    let manifest = Manifest::new([Wasm::file(path)]).with_config(pairs);
-    Plugin::new(manifest, [tide()], true)
+    let manifest = Manifest::new([Wasm::file(path)]).with_config(pairs).with_allowed_host("127.0.0.1");
+    PluginBuilder::new(manifest)
+        .with_wasi(true)
+        .with_functions(host::functions())
+        .with_http_response_headers(true)
+        .build()
 }
 
-fn tide() -> extism::Function {
-    extism::Function::new(
-        "tide",
-        [extism::PTR],
-        [extism::PTR],
-        extism::UserData::new(()),
-        |plugin, inputs, outputs, _data| {
-            let harbour: String = plugin.memory_get_val(&inputs[0])?;
-            if harbour.starts_with("dry") {
-                return Err(Error::msg(format!("the gauge of {harbour} is dry")));
-            }
-            let told = plugin.memory_new(format!("{harbour} has {} bytes", harbour.len()))?;
-            outputs[0] = plugin.memory_to_val(told);
-            Ok(())
+/// Where the lines of plug-ins go, from the level on from which Tidepool prints them.
+fn lines() -> Result<Arc<Mutex<String>>, Error> {
+    let lines = Arc::new(Mutex::new(String::new()));
+    let kept = Arc::clone(&lines);
+    extism::set_log_callback(
+        move |line| {
+            let Some((before, text)) = line.split_once(PRINTED) else { return };
+            let level = before.rsplit(' ').next().unwrap_or_default().to_lowercase();
+            let text = text.trim_end_matches('\n');
+            let text = text.rsplit_once(" plugin=").map_or(text, |(text, _id)| text);
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.push_str(&format!("{level}: {text}\n"));
         },
-    )
+        "extism=info",
+    )?;
+    Ok(lines)
 }

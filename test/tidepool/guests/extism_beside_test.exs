@@ -2,10 +2,10 @@ defmodule Tidepool.ExtismBesideTest do
   # Not async: what answers an import is registered for the whole node.
   #
   # Plug-ins answer here as they do in Extism's own runtime, the crate `extism`: outputs, texts of errors, variables, configuration,
-  # and what the host answers.
+  # lines, responses of servers, and what the host answers.
   use Tidepool.Case
 
-  alias Tidepool.{Error, Host, Instance}
+  alias Tidepool.{Error, Host, Instance, LogWatch, Plugins}
 
   # It is minutes until the crate is built.
   @moduletag skip: System.get_env("TIDEPOOL_LONG", "") == ""
@@ -13,15 +13,23 @@ defmodule Tidepool.ExtismBesideTest do
   @configurations 6
   # Of each.
   @calls 100
-  @tide {"extism", "extism:host/user", "tide"}
   @start_ms 120_000
+  # Of the tests of the crate `extism-pdk`, as they lie in its package, with an export and inputs.
+  @packaged [
+    {"count_vowels.wasm", "count_vowels", ["", "low tide", "Ärmelkanal"]},
+    {"test/code.wasm", "count_vowels", ["", "low tide", <<255>>]},
+    {"test/host_function.wasm", "count_vowels", ["", "low tide"]},
+    {"test/http.wasm", "http_get",
+     [~s({"url":"ORIGIN/pier","headers":{}}), ~s({"url":"http://elsewhere.example"}), "{"]},
+    {"test/http_headers.wasm", "http_get", [~s({"url":"ORIGIN/gone","headers":{"x-tide":"low"}})]}
+  ]
 
   setup_all do
     folder = System.get_env("CARGO_TARGET_DIR", "target") |> Path.expand("native") |> Path.join("peers")
     how = ["build", "--quiet", "--release", "--locked", "--target-dir", folder]
     {_text, 0} = System.cmd("cargo", how, cd: "bench/components/extism", stderr_to_stdout: true)
-    Host.register(@tide, &tide/1)
-    on_exit(fn -> Host.unregister(@tide) end)
+    for {target, handler} <- Plugins.handlers(), do: Host.register(target, handler)
+    on_exit(fn -> for {target, _handler} <- Plugins.handlers(), do: Host.unregister(target) end)
     {:ok, program: Path.join(folder, "release/extism_calls")}
   end
 
@@ -41,20 +49,86 @@ defmodule Tidepool.ExtismBesideTest do
 
         Enum.reduce(1..@calls, begun(theirs, name, config), fn number, instance ->
           export = Enum.random(context.exports)
-          input = input(export)
-          expected = call(theirs, export, input)
-          answer = Instance.call(instance, export, input)
-          assert {config, number, export, input, told(answer)} == {config, number, export, input, expected}
-          # A trap is an instance's end here, and is none there: what it kept goes.
-          trapped? = match?({:error, %Error{reason: {:trap, _kind}}}, answer)
-          if trapped? or :rand.uniform(20) == 1, do: begun(theirs, name, config), else: instance
+          {kept, _answer} = alike(theirs, instance, {config, number, export, input(export)})
+          if kept == :ended or :rand.uniform(20) == 1, do: begun(theirs, name, config), else: instance
         end)
       end
     end
   end
 
-  defp tide(%{payload: "dry" <> _rest = harbour}), do: {:error, "the gauge of #{harbour} is dry"}
-  defp tide(%{payload: harbour}), do: {:ok, "#{harbour} has #{byte_size(harbour)} bytes"}
+  for {language, name} = plugin <- Plugins.all() do
+    @tag plugin: plugin
+    test "#{name} in #{language} answers alike, what is told of it and what is generated", context do
+      %{program: program, plugin: {language, name} = plugin} = context
+      theirs = peer!(program, guest_path(language, name))
+      port = Plugins.origin!()
+      config = Plugins.config()
+      deployed = deploy!(language, name, config: config, net: ["tcp:connect:127.0.0.1:#{port}"])
+      rows = Plugins.rows(plugin, "http://127.0.0.1:#{port}")
+
+      Enum.reduce(rows, begun(theirs, deployed, config), fn {export, input, expected}, instance ->
+        {kept, answer} = alike(theirs, instance, {config, 0, export, input})
+        assert {export, answer} == {export, expected}
+        if kept == :ended, do: begun(theirs, deployed, config), else: instance
+      end)
+
+      :rand.seed(:exsss, {9, 9, 9})
+      exports = rows |> Enum.map(&elem(&1, 0)) |> Enum.uniq()
+
+      Enum.reduce(1..@calls, begun(theirs, deployed, config), fn number, instance ->
+        export = Enum.random(exports)
+        {kept, _answer} = alike(theirs, instance, {config, number, export, Plugins.input(plugin, export)})
+        if kept == :ended or :rand.uniform(20) == 1, do: begun(theirs, deployed, config), else: instance
+      end)
+    end
+  end
+
+  test "lines of each level are printed alike", %{program: program} do
+    for {{language, name}, export} <- [{{"rust", "kit_log"}, "each"}, {{"assemblyscript", "kit_vars"}, "each"}] do
+      theirs = peer!(program, guest_path(language, name))
+      deployed = deploy!(language, name)
+      LogWatch.watch(deployed)
+      alike(theirs, begun(theirs, deployed, %{}), {%{}, 1, export, "ebb"})
+      printed = theirs |> lines() |> String.split("\n", trim: true)
+      assert [_info, _warn, _error] = printed
+
+      for line <- printed do
+        assert_receive {:logged, ^deployed, :info, text, _metadata}
+        assert text =~ line
+      end
+    end
+  end
+
+  for {file, export, inputs} <- @packaged do
+    @tag packaged: file, export: export, inputs: inputs
+    test "#{file} of the package extism-pdk answers alike", %{program: program, export: export} = context do
+      path = Path.join(package!("extism-pdk"), context.packaged)
+      theirs = peer!(program, path)
+      port = Plugins.origin!()
+      deployed = deploy_bytes!(File.read!(path), net: ["tcp:connect:127.0.0.1:#{port}"])
+
+      for {input, number} <- Enum.with_index(context.inputs) do
+        input = String.replace(input, "ORIGIN", "http://127.0.0.1:#{port}")
+        alike(theirs, begun(theirs, deployed, %{}), {%{}, number, export, input})
+      end
+    end
+  end
+
+  # Where cargo has the sources of a package: it compiles none of this one.
+  defp package!(name) do
+    how = ["metadata", "--locked", "--format-version", "1"]
+    {text, 0} = System.cmd("cargo", how, cd: "bench/components/extism")
+    [_all, path] = Regex.run(~r{"manifest_path":"([^"]+/#{name}-[\d.]+)/Cargo.toml"}, text)
+    path
+  end
+
+  # The same call on both sides, and its answer; `:ended` when the instance is gone by a trap, which is no end there: what it kept goes.
+  defp alike(theirs, instance, {config, number, export, input}) do
+    expected = call(theirs, export, input)
+    answer = Instance.call(instance, export, input)
+    assert {config, number, export, input, told(answer)} == {config, number, export, input, expected}
+    {if(match?({:error, %Error{reason: {:trap, _kind}}}, answer), do: :ended, else: :kept), expected}
+  end
 
   defp told({:ok, output}), do: {:ok, output}
   defp told({:error, %Error{message: message}}), do: {:error, message}
@@ -95,11 +169,22 @@ defmodule Tidepool.ExtismBesideTest do
   defp peer!(program, plugin), do: Port.open({:spawn_executable, program}, [:binary, packet: 4, args: [plugin]])
 
   defp call(theirs, export, input) do
-    true = Port.command(theirs, ["c", export, 0, input])
+    case asked(theirs, ["c", export, 0, input]) do
+      "o" <> output -> {:ok, output}
+      "e" <> text -> {:error, text}
+    end
+  end
+
+  defp lines(theirs) do
+    "l" <> lines = asked(theirs, "l")
+    lines
+  end
+
+  defp asked(theirs, message) do
+    true = Port.command(theirs, message)
 
     receive do
-      {^theirs, {:data, "o" <> output}} -> {:ok, output}
-      {^theirs, {:data, "e" <> text}} -> {:error, text}
+      {^theirs, {:data, answer}} -> answer
     after
       @start_ms -> flunk("the runtime of Extism does not answer")
     end

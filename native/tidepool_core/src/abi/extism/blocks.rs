@@ -47,6 +47,11 @@ impl Blocks {
         self.free.clear();
     }
 
+    /// Where the last of them ends; 0 when there was none.
+    pub(super) fn end(&self) -> u32 {
+        self.all.last().map_or(0, |last| last.end())
+    }
+
     /// Takes a block of so many bytes, which may be more than the memory has. `None` when no memory could have as much, or for a
     /// block of nothing.
     pub(super) fn take(&mut self, length: u64) -> Option<Block> {

@@ -28,7 +28,7 @@ const HASKELL: &str = "hs_init";
 /// A program's, after which an instance is of no more use.
 const PROGRAM: &str = "_start";
 /// Longest error text that is kept, in bytes.
-const MAX_ERROR_BYTES: u64 = 64 << 10;
+const MAX_ERROR_BYTES: usize = 64 << 10;
 
 /// A plug-in, whose exports are called with bytes.
 pub(crate) enum Extism {}
@@ -145,7 +145,7 @@ async fn call_export(
                 store.data_mut().ended = true;
                 code
             }
-            None => return Err(call_error(store, &error)),
+            None => return Err(stopped(store, &error)),
         },
     };
     let exit_code = Some(code).filter(|code| store.data().ended && *code != 0);
@@ -157,10 +157,22 @@ async fn call_export(
     }
 }
 
+/// Why a plug-in was stopped. The error that it has set before says more of a trap than the trap itself does, and is what Extism's
+/// runtime tells of it.
+fn stopped(store: &mut Store<State>, error: &wasmtime::Error) -> CallError {
+    let text = kernel::error_text(&mut store.as_context_mut(), MAX_ERROR_BYTES);
+    match (call_error(store, error), text) {
+        (CallError::Trap { kind, frames, console, .. }, Some(message)) => {
+            CallError::Trap { kind, message, frames, console }
+        }
+        (failure, _no_text) => failure,
+    }
+}
+
 /// Gives the plug-in its input, in a block of a memory that has no others.
 async fn begin(store: &mut Store<State>, input: &[u8]) -> wasmtime::Result<()> {
     let mut store = store.as_context_mut();
-    kernel::clear(&mut store)?;
+    kernel::clear(&mut store).await?;
     let offset = kernel::holding(&mut store, input).await??;
     kernel::set_input(&mut store, Span { offset, length: input.len() as u64 })
 }
@@ -186,11 +198,9 @@ enum Ended {
 async fn outcome(store: &mut Store<State>, code: i32) -> wasmtime::Result<Result<Vec<u8>, Ended>> {
     let allowed = store.data().function.limits.reply_bytes;
     let mut store = store.as_context_mut();
-    let kernel = kernel::here(store.data_mut())?;
-    let output = kernel.output;
-    if let Some(error) = kernel.blocks.find(kernel.error) {
-        let text = env::bytes(&mut store, Some(error), MAX_ERROR_BYTES).await?;
-        return Ok(Err(Ended::Failed(String::from_utf8_lossy(&text).into_owned())));
+    let output = kernel::here(store.data_mut())?.output;
+    if let Some(text) = kernel::error_text(&mut store, MAX_ERROR_BYTES) {
+        return Ok(Err(Ended::Failed(text)));
     }
     if code != 0 {
         return Ok(Err(Ended::Failed(format!("Returned non-zero exit code: {code}"))));

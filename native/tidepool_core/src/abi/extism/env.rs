@@ -72,10 +72,7 @@ fn blocks(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.func_wrap(MODULE, "memory_bytes", |mut caller: Caller<'_, State>| {
         Ok(kernel::size(&mut caller)?.cast_signed())
     })?;
-    linker.func_wrap(MODULE, "reset", |mut caller: Caller<'_, State>| {
-        kernel(&mut caller)?;
-        kernel::clear(&mut caller.as_context_mut())
-    })?;
+    linker.func_wrap_async(MODULE, "reset", |caller, (): ()| Box::new(reset(caller)))?;
     Ok(())
 }
 
@@ -139,9 +136,14 @@ async fn alloc(mut caller: Caller<'_, State>, length: u64) -> wasmtime::Result<i
     Ok(block.offset.into())
 }
 
+async fn reset(mut caller: Caller<'_, State>) -> wasmtime::Result<()> {
+    kernel(&mut caller)?;
+    kernel::clear(&mut caller.as_context_mut()).await
+}
+
 fn free(caller: &mut Caller<'_, State>, offset: u64) -> wasmtime::Result<()> {
     let kernel = kernel(caller)?;
-    if kernel.blocks.release(offset) && kernel.input.offset == offset {
+    if kernel.release(offset) && kernel.input.offset == offset {
         let input = Span { length: 0, ..kernel.input };
         kernel::set_input(&mut caller.as_context_mut(), input)?;
     }
@@ -206,7 +208,7 @@ async fn name(store: &mut StoreContextMut<'_, State>, block: Option<Block>) -> w
 
 pub(super) fn release(store: &mut StoreContextMut<'_, State>, block: Option<Block>) -> wasmtime::Result<()> {
     if let Some(block) = block {
-        kernel::here(store.data_mut())?.blocks.release(block.offset.into());
+        kernel::here(store.data_mut())?.release(block.offset.into());
     }
     Ok(())
 }
@@ -277,7 +279,7 @@ async fn log(mut caller: Caller<'_, State>, level: i32, word: &str, text: u64) -
     kernel(&mut caller)?;
     let mut store = caller.as_context_mut();
     if level < LEVEL {
-        kernel::here(store.data_mut())?.blocks.release(text);
+        kernel::here(store.data_mut())?.release(text);
         return Ok(());
     }
     let text = block(&mut store, text, "invalid handle offset for log message")?;

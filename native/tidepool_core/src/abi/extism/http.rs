@@ -154,10 +154,7 @@ async fn http_headers(mut caller: Caller<'_, State>) -> wasmtime::Result<i64> {
 
 /// The request that is described, without a body.
 fn built(described: &Description) -> Result<Request<Full<Bytes>>, String> {
-    let uri: Uri = described.url.parse().map_err(|error| format!("Invalid URL: {error}"))?;
-    if uri.scheme().is_none() || uri.authority().is_none() {
-        return Err("Invalid URL: RelativeUrlWithoutBase".into());
-    }
+    let uri = absolute(&described.url)?;
     let method = described.method.as_deref().unwrap_or("GET").to_uppercase();
     let mut request = Request::builder().method(method.as_str()).uri(uri);
     for (name, value) in &described.headers {
@@ -172,6 +169,20 @@ fn built(described: &Description) -> Result<Request<Full<Bytes>>, String> {
     headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
     headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!("tidepool/", env!("CARGO_PKG_VERSION"))));
     Ok(request)
+}
+
+/// A URL that stands by itself. What has no scheme is relative to something, whatever it has beside.
+fn absolute(url: &str) -> Result<Uri, String> {
+    let scheme = url.split_once(':').map_or("", |(scheme, _rest)| scheme);
+    let is_scheme = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '+' | '-' | '.');
+    if scheme.is_empty() || !scheme.chars().all(is_scheme) {
+        return Err("Invalid URL: RelativeUrlWithoutBase".into());
+    }
+    let uri: Uri = url.parse().map_err(|error| format!("Invalid URL: {error}"))?;
+    if uri.scheme().is_none() || uri.authority().is_none() {
+        return Err("Invalid URL: RelativeUrlWithoutBase".into());
+    }
+    Ok(uri)
 }
 
 /// The last response of a request and of where it leads; an error is one of another URI, if it is said.

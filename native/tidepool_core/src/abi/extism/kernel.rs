@@ -43,14 +43,34 @@ pub(super) fn here(state: &mut State) -> wasmtime::Result<&mut Kernel> {
     kernel.ok_or_else(|| wasmtime::Error::msg("the instance lacks the memory that its module was given"))
 }
 
-/// Forgets all blocks, input, output and error: a call begins.
-pub(super) fn clear(store: &mut StoreContextMut<'_, State>) -> wasmtime::Result<()> {
+/// Forgets all blocks, input, output and error: a call begins. What was in the blocks is gone, for the plug-in reads the memory
+/// wherever it likes.
+pub(super) async fn clear(store: &mut StoreContextMut<'_, State>) -> wasmtime::Result<()> {
     let memory = here(store.data_mut())?.memory;
     let bytes = memory.data_size(&*store);
     let kernel = here(store.data_mut())?;
+    let end = kernel.blocks.end() as usize;
     kernel.blocks.clear();
-    (kernel.used, kernel.output, kernel.error) = (bytes, Span::default(), 0);
-    set_input(store, Span::default())
+    (kernel.output, kernel.error) = (Span::default(), 0);
+    set_input(store, Span::default())?;
+    zero(store, 0, end).await?;
+    let kernel = here(store.data_mut())?;
+    (kernel.clean, kernel.used) = (end, bytes);
+    Ok(())
+}
+
+/// Makes the bytes there zeros, as far as there are any.
+async fn zero(store: &mut StoreContextMut<'_, State>, mut from: usize, end: usize) -> wasmtime::Result<()> {
+    let memory = here(store.data_mut())?.memory;
+    while from < end {
+        let to = end.min(from + PIECE_BYTES);
+        if let Some(piece) = memory.data_mut(&mut *store).get_mut(from..to) {
+            piece.fill(0);
+        }
+        copied_of(store, to - from).await;
+        from = to;
+    }
+    Ok(())
 }
 
 /// Has the instructions find the input there.
@@ -92,16 +112,8 @@ pub(super) async fn zeroed(
 ) -> wasmtime::Result<Result<Block, Full>> {
     let Ok(block) = take(store, length)? else { return Ok(Err(Full)) };
     let kernel = here(store.data_mut())?;
-    let (memory, end) = (kernel.memory, kernel.used.min(block.end() as usize));
-    let mut from = block.offset as usize;
-    while from < end {
-        let to = end.min(from + PIECE_BYTES);
-        if let Some(piece) = memory.data_mut(&mut *store).get_mut(from..to) {
-            piece.fill(0);
-        }
-        copied_of(store, to - from).await;
-        from = to;
-    }
+    let (from, end) = (kernel.clean.max(block.offset as usize), kernel.used.min(block.end() as usize));
+    zero(store, from, end).await?;
     Ok(Ok(block))
 }
 
@@ -138,6 +150,15 @@ pub(super) async fn read(store: &mut StoreContextMut<'_, State>, span: Span) -> 
         from = to;
     }
     Ok(bytes)
+}
+
+/// The text that the plug-in has set as its error, up to so many bytes; `None` when it has set none.
+pub(super) fn error_text(store: &mut StoreContextMut<'_, State>, most: usize) -> Option<String> {
+    let kernel = store.data().abi.extism.kernel.as_deref()?;
+    let (memory, block) = (kernel.memory, kernel.blocks.find(kernel.error)?);
+    let bytes = memory.data(&*store).get(block.offset as usize..)?;
+    let bytes = bytes.get(..(block.length as usize).min(most))?;
+    Some(String::from_utf8_lossy(bytes).into_owned())
 }
 
 /// A span that a plug-in gives.

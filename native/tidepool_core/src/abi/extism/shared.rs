@@ -31,7 +31,9 @@ pub(crate) struct Kernel {
     /// The input, as the instructions know it: [`Plan::part`].
     pub(super) part: [Global; 3],
     pub(super) blocks: Blocks,
-    /// Bytes before this may be other than 0 since an earlier call.
+    /// Bytes before this are zeros, but for what the plug-in has written in this call.
+    pub(super) clean: usize,
+    /// So are those from here on. Between the two there may be anything of an earlier time.
     pub(super) used: usize,
     pub(super) input: Span,
     pub(super) output: Span,
@@ -53,6 +55,14 @@ impl Kernel {
         let [start, length, places] = PLAN.part.map(|name| export(name).and_then(Extern::into_global));
         let part = [start?, length?, places?];
         let (input, output) = (Span::default(), Span::default());
-        Some(Kernel { memory, part, blocks: Blocks::default(), used: 0, input, output, error: 0 })
+        Some(Kernel { memory, part, blocks: Blocks::default(), clean: 0, used: 0, input, output, error: 0 })
+    }
+
+    /// Frees the block that begins there, if one does: what it has held is for nobody who takes its room.
+    pub(super) fn release(&mut self, offset: u64) -> bool {
+        let Some(block) = self.blocks.find(offset) else { return false };
+        self.clean = self.clean.min(block.offset as usize);
+        self.used = self.used.max(block.end() as usize);
+        self.blocks.release(offset)
     }
 }

@@ -3,6 +3,7 @@
 mod blocks;
 mod calls;
 mod env;
+mod hostile;
 mod lies;
 mod limits;
 mod slices;
