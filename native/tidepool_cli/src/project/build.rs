@@ -7,18 +7,13 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::Sender;
 use std::thread;
-use std::time::Duration;
 
 use super::component::{ComponentError, HEADER, component, is_component};
 use super::lines::lines_alone;
 use super::{Language, Manifest};
-use crate::interrupt;
-use crate::processes::Group;
-
-/// How often it is looked whether there was Ctrl-C while a component is made.
-const LOOK: Duration = Duration::from_millis(10);
+use crate::processes::{Group, beside};
 
 /// Why a project could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -156,8 +151,7 @@ pub(crate) fn module(folder: &Path, manifest: &Manifest) -> Result<Vec<u8>, Buil
     Ok(component)
 }
 
-/// A module, and the component that is made of it, if one is. It is made on a thread that Ctrl-C leaves behind: a large one takes a
-/// while.
+/// A module, and the component that is made of it, if one is. A large one takes a while, which Ctrl-C ends.
 fn made(
     bytes: Vec<u8>,
     path: &Path,
@@ -165,23 +159,16 @@ fn made(
     manifest: &Manifest,
 ) -> Result<(Vec<u8>, Option<Vec<u8>>), BuildError> {
     let (path, folder, build) = (path.to_owned(), folder.to_owned(), manifest.build.clone());
-    let (sender, made) = channel();
-    thread::spawn(move || {
+    let made = beside(move || {
         let owned = |made| match made {
             Cow::Borrowed(_same) => None,
             Cow::Owned(component) => Some(component),
         };
         let component = component(&bytes, &path, &folder, &build).map(owned);
-        // Whoever waited for it may be gone.
-        let _ = sender.send((bytes, component));
+        (bytes, component)
     });
-    loop {
-        match made.recv_timeout(LOOK) {
-            Ok((bytes, component)) => return Ok((bytes, component?)),
-            Err(RecvTimeoutError::Timeout) if !interrupt::is_told() => {}
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return Err(BuildError::Interrupted),
-        }
-    }
+    let (bytes, component) = made.ok_or(BuildError::Interrupted)?;
+    Ok((bytes, component?))
 }
 
 /// Another file takes the place of the one that is there: compilers have links to theirs.
