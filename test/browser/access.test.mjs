@@ -4,7 +4,7 @@ import { execFileSync } from "node:child_process";
 import { createServer } from "node:http";
 import { once } from "node:events";
 import { after, before, test } from "node:test";
-import { curl, deploy, eventually, openPage, shot, startBrowser, startNode, violations } from "./browser.mjs";
+import { broken, clipped, curl, deploy, eventually, openPage, shot, startBrowser, startNode, violations } from "./browser.mjs";
 
 const token = "s3cret-token";
 let node, other, browser;
@@ -156,6 +156,8 @@ test("tokens are made, shown once, listed and revoked, with what they have made"
   await page.click('[role="alert"] button:text-is("Dismiss")');
   await shot(page, "tokens", { fullPage: true });
   assert.deepEqual(await violations(page), []);
+  await page.setViewportSize({ width: 1280, height: 900 });
+  assert.deepEqual([...(await broken(page)), ...(await clipped(page))], []);
   await page.check("text=Revoke with what a token has made");
   await page.click('button[aria-label="Revoke root"]');
   await page.waitForSelector("text=root, child revoked.");

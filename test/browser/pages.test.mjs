@@ -5,7 +5,7 @@ import { writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { curl, deploy, eventually, guest, openPage, root, shot, startBrowser, startNode, startRegistry, violations } from "./browser.mjs";
+import { broken, clipped, curl, deploy, eventually, guest, openPage, root, shot, startBrowser, startNode, startRegistry, violations } from "./browser.mjs";
 
 let node, browser;
 
@@ -64,27 +64,6 @@ for (const [scheme, size] of [["light", { width: 1000, height: 720 }], ["dark", 
     await context.close();
   });
 }
-
-// Words that are on more than one line, of up to 40 characters: what is longer may be broken.
-const broken = (page) => page.evaluate(() => {
-  const found = [];
-  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  for (let node = texts.nextNode(); node; node = texts.nextNode()) {
-    if (!node.parentElement.checkVisibility()) continue;
-    for (const word of node.data.matchAll(/[\p{L}\p{N}_@]{2,40}/gu)) {
-      const range = document.createRange();
-      range.setStart(node, word.index);
-      range.setEnd(node, word.index + word[0].length);
-      if (new Set(Array.from(range.getClientRects(), ({ top }) => Math.round(top))).size > 1) found.push(word[0]);
-    }
-  }
-  return found;
-});
-
-// Labels that are cut off by what they are in, and does not scroll.
-const clipped = (page) => page.evaluate(() => Array.from(document.querySelectorAll("th, td, dt, dd, label, legend, button, option, nav a, .heat span, .use span"))
-  .filter((of) => of.scrollWidth > of.clientWidth + 1 && of.clientWidth > 0 && getComputedStyle(of).display !== "inline" && of.tagName !== "OPTION")
-  .map((of) => of.textContent));
 
 test("on a screen of 1280 pixels no word is broken and no label is cut off, and dates are dates", async () => {
   const { page, context, wrong } = await openPage(browser, node, { viewport: { width: 1280, height: 900 } });
