@@ -239,6 +239,18 @@ test("a plain module's exports are called by numbers, and a plug-in's by bytes",
   await context.close();
 });
 
+test("a program of processes is started with its arguments, by the button and by the line of curl", async () => {
+  const { page, context, wrong } = await openPage(browser, node);
+  await page.goto(`${node.url}/ui/#/functions/chat`);
+  await page.fill("#arguments", "0");
+  await page.click('button:text-is("Start")');
+  await eventually(() => page.locator('[aria-label="Reply"]').textContent().then((text) => JSON.parse(text).function), "chat");
+  assert.equal(JSON.parse(await shell(page)).function, "chat");
+  assert.deepEqual(await violations(page), []);
+  assert.deepEqual(wrong, []);
+  await context.close();
+});
+
 test("what guests print is text, as it is printed, by function and by what it says, until it is paused", async () => {
   deploy(node, "rust/hello_world", { name: "talker" });
   const print = (text, name = "talker") => curl("--data-binary", text, `${node.url}/call/${name}/log`);

@@ -37,10 +37,29 @@ export function Call({ of, lines, guarded }) {
 function Attempt({ of, lines, guarded, operation, export: exported, children }) {
   const [values, setValues] = useState(() => exported?.params && blanks(exported));
   const payload = usePayload(exported?.params && (() => argumentsOf(exported, values)));
-  const [answer, setAnswer] = useState(null);
-  const [began, setBegan] = useState(Infinity);
   // An interface and its export are two segments.
   const target = `call/${path(...[of.name, ...(exported ? operation.split("#") : [operation])].filter(Boolean))}`;
+  return html`<${Sent} target=${target} payload=${payload} lines=${lines} guarded=${guarded}>
+    ${children}
+    <${Payload} of=${payload} name=${exported?.params ? "Arguments" : "Payload"}>${exported?.params && html`<${Arguments} of=${exported} values=${values} set=${setValues} />`}<//><//>`;
+}
+
+/** Starting a program of processes, which is no function to call: its first process, with arguments. */
+export function Start({ of, lines, guarded }) {
+  const [said, setSaid] = useState("");
+  const args = said.split("\n").filter(Boolean);
+  const given = JSON.stringify(args.length > 0 ? { args } : {});
+  return html`<h2>Start it</h2>
+    <${Sent} target=${`processes/${path(of.name)}`} payload=${{ kind: "JSON", given, problem: null, bytes: () => given }} lines=${lines} guarded=${guarded} verb="Start">
+      <div class="field"><label for="arguments">Arguments, one a line</label>
+        <textarea id="arguments" rows="2" spellcheck="false" value=${said} onInput=${(event) => setSaid(event.target.value)}></textarea></div><//>
+    <p><a href="#/processes">Processes</a> has what it has started.</p>`;
+}
+
+/** What sends a payload somewhere, with what comes of it, and the line of curl that does the same. */
+function Sent({ target, payload, lines, guarded, verb = "Call", children }) {
+  const [answer, setAnswer] = useState(null);
+  const [began, setBegan] = useState(Infinity);
   const { busy, refusal, act, dismiss } = useAction(async () => {
     setAnswer(null);
     setBegan(lines.at(-1)?.key ?? 0);
@@ -52,8 +71,7 @@ function Attempt({ of, lines, guarded, operation, export: exported, children }) 
   });
   return html`<form onSubmit=${(event) => (event.preventDefault(), act())}>
       ${children}
-      <${Payload} of=${payload} name=${exported?.params ? "Arguments" : "Payload"}>${exported?.params && html`<${Arguments} of=${exported} values=${values} set=${setValues} />`}<//>
-      <p><button class="main" disabled=${busy}>${busy ? "Calling…" : "Call"}</button></p>
+      <p><button class="main" disabled=${busy}>${busy ? `${verb}ing…` : verb}</button></p>
     </form>
     <${Notice} refusal=${refusal} dismiss=${dismiss} />
     <div aria-live="polite">${answer && html`<${Answer} answer=${answer} />`}</div>

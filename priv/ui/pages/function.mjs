@@ -5,7 +5,7 @@ import { useLive } from "../live.mjs";
 import { useStream } from "../stream.mjs";
 import { Chart, Figures, Notice, Table, Typed, useAction } from "../parts.mjs";
 import { bytes, count, micros, rate, share, time, visible } from "../format.mjs";
-import { Call } from "./call.mjs";
+import { Call, Start } from "./call.mjs";
 import { Failures, gathered } from "./failures.mjs";
 import { added } from "./logs.mjs";
 import { Latencies } from "./latencies.mjs";
@@ -25,7 +25,7 @@ export function Function({ rest: [name], closed, reads, guarded }) {
     ${Object.keys(of.labels).length > 0 && html`<p class="faint">${Object.entries(of.labels).map(([key, value]) => visible(value ? `${key}:${value}` : key)).join(" · ")}</p>`}
     ${figures && html`<${Now} figures=${figures} /><${History} figures=${figures} />`}
     <div class="two">
-      <section><${of.abi === "http" ? Request : Call} of=${of} lines=${seen.lines} guarded=${guarded} /></section>
+      <section><${{ http: Request, lunatic: Start }[of.abi] ?? Call} of=${of} lines=${seen.lines} guarded=${guarded} /></section>
       <section>
         ${figures && html`<${Use} figures=${figures} limits=${of.limits} />`}
         ${figures?.reasons && html`<${Reasons} reasons=${figures.reasons} />`}
