@@ -11,6 +11,8 @@ defmodule Tidepool.Native.Build do
   alias Tidepool.Native.{Precompiled, Progress}
 
   @native __DIR__
+  # What the library and the program are made of.
+  @packages ~w(tidepool_nif tidepool_core)
   # How often a build says how far it is.
   @told_ms 15_000
   # Builds for developers that are kept.
@@ -158,19 +160,27 @@ defmodule Tidepool.Native.Build do
   # Crates that are not Tidepool's are compiled once for each of the two profiles.
   defp build!(options, target) do
     Mix.shell().info("Building the native library (some minutes the first time; what is compiled stays in #{target})")
-    cargo!(~w(build --locked -p tidepool_nif -p tidepool_core --message-format=json-render-diagnostics) ++ options)
+    packages = Enum.flat_map(@packages, &["-p", &1])
+    cargo!(~w(build --locked --message-format=json-render-diagnostics) ++ packages ++ options)
   end
 
   defp cargo!(args) do
     cargo = System.find_executable("cargo") || Mix.raise("cargo was not found: run bin/setup, or install Rust")
     options = [:binary, :exit_status, :stderr_to_stdout, :hide, {:line, 65_536}, args: args, cd: @native]
     port = Port.open({:spawn_executable, cargo}, options)
-    build = Progress.new(System.schedulers_online(), now())
+    build = Progress.new(System.schedulers_online(), now(), crates(cargo))
 
     case follow(port, build, now() + @told_ms) do
       0 -> :ok
       status -> Mix.raise("cargo #{Enum.join(args, " ")} failed with status #{status}: see above")
     end
+  end
+
+  # How many the library is built of, for the count of those that are done.
+  defp crates(cargo) do
+    arguments = ~w(tree --locked --prefix none -e normal,build) ++ Enum.flat_map(@packages, &["-p", &1])
+    {tree, _status} = System.cmd(cargo, arguments, cd: @native, stderr_to_stdout: true)
+    Progress.crates(tree)
   end
 
   # Passes on what cargo says for people, but for the name of each crate, and says from time to time how far it is.
@@ -196,7 +206,8 @@ defmodule Tidepool.Native.Build do
         status
     after
       max(tell_at - now(), 0) ->
-        Mix.shell().info(Progress.told(build, now()))
+        {line, build} = Progress.told(build, now())
+        Mix.shell().info(line)
         follow(port, build, tell_at + @told_ms, begun)
     end
   end

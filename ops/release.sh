@@ -61,11 +61,18 @@ public_half() {
   gpg --batch --quiet --list-keys "$1" >/dev/null && gpg --batch --quiet --export --export-options export-minimal "$1" | base64 -w 0
 }
 
-# install_script VERSION PUBLIC_HALF <ROWS: what installs that version, on the machines of the rows, from TIDEPOOL_DOWNLOADS. A row is
+# downloads_address: where what is made is to be served, by TIDEPOOL_DOWNLOADS or else ops/downloads; fails where that is none.
+downloads_address() {
+  local address=${TIDEPOOL_DOWNLOADS:-$(grep -v '^#' "$(dirname "${BASH_SOURCE[0]}")/downloads")}
+  [[ $address =~ ^https?://[A-Za-z0-9./:_~%-]+$ ]] && echo "${address%/}"
+}
+
+# install_script VERSION PUBLIC_HALF <ROWS: what installs that version, on the machines of the rows, from where it is served. A row is
 # an archive's file MACHINE.
 install_script() {
-  local rows
+  local rows address
+  address=$(downloads_address)
   rows=$(sed -e '$!s/$/\\/' -e 's/[|&]/\\&/g')
-  sed -e "s|@VERSION@|$1|" -e "s|@MACHINES@|$rows|" -e "s|@DOWNLOADS@|${TIDEPOOL_DOWNLOADS%/}|" -e "s|@KEY@|$2|" \
+  sed -e "s|@VERSION@|$1|" -e "s|@MACHINES@|$rows|" -e "s|@DOWNLOADS@|$address|" -e "s|@KEY@|$2|" \
     "$(dirname "${BASH_SOURCE[0]}")/install.sh"
 }

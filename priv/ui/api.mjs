@@ -28,8 +28,8 @@ for (const event of ["pointerdown", "keydown", "wheel", "touchstart"]) addEventL
 /** The address of a path that begins without a slash. */
 export const url = (path) => new URL(path, root).href;
 
-/** Segments as part of a path. */
-export const path = (...segments) => segments.map(encodeURIComponent).join("/");
+/** Segments as part of a path, in which a colon and an @ may stand as they are. */
+export const path = (...segments) => segments.map((segment) => encodeURIComponent(segment).replaceAll("%3A", ":").replaceAll("%40", "@")).join("/");
 
 /** What the node refused, or what was in the way of asking it. */
 export class Refusal extends Error {

@@ -96,7 +96,8 @@ function App() {
     <main id="main" ref=${main} tabindex="-1">
       ${signIn
         ? html`<${SignIn} done=${check} />`
-        : session && html`<${Page} key=${current + (rest[0] ?? "")} rest=${rest} closed=${closed} reads=${permits(session, "read", "shown", rest[0])} />`}
+        : session && html`<${Page} key=${current + (rest[0] ?? "")} rest=${rest} closed=${closed} reads=${permits(session, "read", "shown", rest[0])}
+          guarded=${session.calls === "token"} />`}
     </main>`;
 }
 

@@ -2,9 +2,11 @@
 
 const plain = new Intl.NumberFormat("en");
 const short = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+const shortest = new Intl.NumberFormat("en", { maximumSignificantDigits: 3, notation: "compact" });
 
 export const count = (number) => (number == null ? "–" : plain.format(number));
 export const rate = (number) => (number == null ? "–" : short.format(number));
+export const compact = (number) => shortest.format(number);
 export const share = (number) => (number == null ? "–" : `${short.format(number * 100)} %`);
 
 export function bytes(number) {
@@ -28,13 +30,21 @@ export function seconds(s) {
     `${Math.floor((i ? s % parts[from][0] : s) / size)} ${unit}`).join(" ");
 }
 
-/** A time of the day, in ms. */
-export const moment = (ms) => {
+const dated = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
+
+/** When something was, in ms: the time of the day, and the day where that is not today. */
+export const moment = (ms, now = Date.now()) => {
   const at = new Date(ms);
-  return `${at.toLocaleTimeString("en-GB")}.${String(at.getMilliseconds()).padStart(3, "0")}`;
+  const time = `${at.toLocaleTimeString("en-GB")}.${String(at.getMilliseconds()).padStart(3, "0")}`;
+  return at.toDateString() === new Date(now).toDateString() ? time : `${day.format(at)}, ${time}`;
 };
 
-export const time = (s) => new Date(s * 1000).toLocaleString();
+/** A time of the day to the minute, in ms. */
+export const clock = (ms) => new Date(ms).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+
+/** A date with its time, in s. */
+export const time = (s) => dated.format(new Date(s * 1000));
 
 /** Text with what would not show, or would show as something else, made visible. */
 export const visible = (text) =>

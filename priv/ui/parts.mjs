@@ -1,6 +1,6 @@
 // Parts that several pages have.
 import { html, useEffect, useRef, useState } from "./base.mjs";
-import { visible } from "./format.mjs";
+import { clock, compact, time, visible } from "./format.mjs";
 
 /** What was refused: it stays until it is dismissed. */
 export function Notice({ refusal, dismiss }) {
@@ -62,9 +62,12 @@ export function Chart({ label, data, series, format }) {
     const within = place.current;
     const width = () => Math.max(within.clientWidth, 200);
     const options = {
-      width: width(), height: 180, cursor: { y: false }, scales: { y: { range: (_plot, _least, most) => [0, Math.max(most ?? 0, 1e-9) * 1.1] } },
-      axes: [axis, { ...axis, size: 70, values: (_plot, ticks) => ticks.map(format) }],
-      series: [{}, ...series.map(([name, property]) => ({ label: name, stroke: colour(property), width: 1.5, points: { show: false }, value: (_plot, value) => (value == null ? "–" : format(value)) }))],
+      width: width(), height: 180, cursor: { y: false }, scales: { y: { range: (_plot, _least, most) => [0, most > 0 ? most * 1.1 : 1] } },
+      axes: [
+        { ...axis, space: 80, values: (_plot, ticks) => ticks.map((at) => clock(at * 1000)) },
+        { ...axis, size: 70, values: (_plot, ticks) => ticks.map(compact) },
+      ],
+      series: [{ label: "Time", value: (_plot, at) => (at == null ? "–" : time(at)) }, ...series.map(([name, property]) => ({ label: name, stroke: colour(property), width: 1.5, points: { show: false }, value: (_plot, value) => (value == null ? "–" : format(value)) }))],
     };
     plot.current = new uPlot(options, data, within);
     const observer = new ResizeObserver(() => plot.current?.setSize({ width: width(), height: 180 }));

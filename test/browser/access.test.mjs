@@ -1,9 +1,10 @@
 // The page on nodes with a token: who gets in, how, and who does not.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { createServer } from "node:http";
 import { once } from "node:events";
 import { after, before, test } from "node:test";
-import { curl, deploy, eventually, openPage, shot, startBrowser, startNode, violations } from "./browser.mjs";
+import { broken, clipped, curl, deploy, eventually, openPage, shot, startBrowser, startNode, violations } from "./browser.mjs";
 
 const token = "s3cret-token";
 let node, other, browser;
@@ -155,6 +156,8 @@ test("tokens are made, shown once, listed and revoked, with what they have made"
   await page.click('[role="alert"] button:text-is("Dismiss")');
   await shot(page, "tokens", { fullPage: true });
   assert.deepEqual(await violations(page), []);
+  await page.setViewportSize({ width: 1280, height: 900 });
+  assert.deepEqual([...(await broken(page)), ...(await clipped(page))], []);
   await page.check("text=Revoke with what a token has made");
   await page.click('button[aria-label="Revoke root"]');
   await page.waitForSelector("text=root, child revoked.");
@@ -163,6 +166,23 @@ test("tokens are made, shown once, listed and revoked, with what they have made"
   // What was refused is told on the console, and is all that is.
   assert.deepEqual(wrong.filter((text) => !/409/.test(text)), []);
   await context.close();
+});
+
+test("where calls take a token the line of curl has it", async () => {
+  const guarded = await startNode({ TOKEN: token, CALLS: "token" });
+  try {
+    deploy(guarded, "rust/hello_world", { name: "guarded", operation: "hello" }, "-H", `authorization: Bearer ${token}`);
+    const { page, context } = await openPage(browser, guarded);
+    await signIn(page, guarded);
+    await page.goto(`${guarded.url}/ui/#/functions/guarded`);
+    await page.fill('textarea[aria-label="Payload"]', "Ada");
+    const line = await page.locator('[aria-label="The call with curl"]').textContent();
+    assert.match(line, /Bearer \$TIDEPOOL_TOKEN/);
+    assert.equal(execFileSync("bash", ["-c", line], { encoding: "utf8", env: { ...process.env, TIDEPOOL_TOKEN: token } }), "Hello, Ada!");
+    await context.close();
+  } finally {
+    await guarded.stop();
+  }
 });
 
 test("a token for some functions signs in, sees what it may, and is out when it is revoked", async () => {

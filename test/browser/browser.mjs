@@ -88,6 +88,27 @@ export async function violations(page) {
   return found.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
 }
 
+/** Words that are on more than one line, of up to 40 characters: what is longer may be broken. */
+export const broken = (page) => page.evaluate(() => {
+  const found = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node = texts.nextNode(); node; node = texts.nextNode()) {
+    if (!node.parentElement.checkVisibility()) continue;
+    for (const word of node.data.matchAll(/[\p{L}\p{N}_@]{2,40}/gu)) {
+      const range = document.createRange();
+      range.setStart(node, word.index);
+      range.setEnd(node, word.index + word[0].length);
+      if (new Set(Array.from(range.getClientRects(), ({ top }) => Math.round(top))).size > 1) found.push(word[0]);
+    }
+  }
+  return found;
+});
+
+/** Labels that are cut off. */
+export const clipped = (page) => page.evaluate(() => Array.from(document.querySelectorAll("th, td, dt, dd, label, legend, button, nav a, .heat span, .use span"))
+  .filter((of) => of.scrollWidth > of.clientWidth + 1 && of.clientWidth > 0 && getComputedStyle(of).display !== "inline")
+  .map((of) => of.textContent));
+
 /** A picture of the page, of which the documents have one, too. */
 export async function shot(page, name, options = {}) {
   mkdirSync(shots, { recursive: true });

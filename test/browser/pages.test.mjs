@@ -5,7 +5,7 @@ import { writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { curl, deploy, eventually, guest, openPage, root, shot, startBrowser, startNode, startRegistry, violations } from "./browser.mjs";
+import { broken, clipped, curl, deploy, eventually, guest, openPage, root, shot, startBrowser, startNode, startRegistry, violations } from "./browser.mjs";
 
 let node, browser;
 
@@ -35,7 +35,7 @@ const pages = [
   ["#/deploy", "label:has-text('wait_timeout')", "deploy"],
   ["#/actors", "text=commit", "actors"],
   ["#/actors/ledger", "a:has-text('alice')", "class"],
-  ["#/actors/ledger/alice", "dd:has-text('ledger')", "actor"],
+  ["#/actors/ledger/alice", "td:has-text('SHA-256')", "actor"],
   ["#/processes", "h1", "processes"],
   ["#/cluster", "text=Shares what is deployed", "cluster"],
   ["#/node", "text=max_dense_memory", "node"],
@@ -65,6 +65,22 @@ for (const [scheme, size] of [["light", { width: 1000, height: 720 }], ["dark", 
   });
 }
 
+test("on a screen of 1280 pixels no word is broken and no label is cut off, and dates are dates", async () => {
+  const { page, context, wrong } = await openPage(browser, node, { viewport: { width: 1280, height: 900 } });
+  for (const [hash, seen, name] of pages) {
+    await page.goto(`${node.url}/ui/${hash}`);
+    await page.waitForSelector(seen);
+    assert.deepEqual(await broken(page), [], name);
+    assert.deepEqual(await clipped(page), [], name);
+    assert.deepEqual(await violations(page), [], name);
+    // Seconds or ms since 1970.
+    assert.doesNotMatch(await page.locator("main").innerText(), /\b1[789]\d{8}(\d{3})?\b/, name);
+    await page.screenshot({ path: join(root, `_build/browser/${name}-1280.png`), fullPage: true });
+  }
+  assert.deepEqual(wrong, []);
+  await context.close();
+});
+
 const cell = (page, name, column) => page.locator(`tr:has(a:text-is("${name}")) td`).nth(column);
 
 test("100 calls by curl show as 100, and still do after a reload", async () => {
@@ -80,7 +96,10 @@ test("100 calls by curl show as 100, and still do after a reload", async () => {
   await eventually(() => cell(page, "counted", 2).textContent(), "100");
   // The page of the function, by its own history.
   await page.click('a:text-is("counted")');
-  await page.waitForSelector("svg.heat rect");
+  await page.waitForSelector(".heat rect");
+  // Its axes: latencies, and times of the day.
+  await page.waitForSelector(".heat-y span:has-text('s')");
+  assert.match(await page.locator(".heat-x span").last().textContent(), /^\d\d:\d\d$/);
   await page.waitForSelector(".chart canvas");
   await page.check('label:has-text("6 hours") input');
   await page.waitForSelector('h2:text-is("Last six hours")');
@@ -127,6 +146,107 @@ test("a function is called from its page, and what it replies is text, whatever 
   await eventually(() => page.locator('[aria-label="Reply"]').textContent(), "Hello, Ada!!");
   await call(page, "4");
   await page.waitForSelector("text=write pairs of hexadecimal digits");
+  assert.deepEqual(wrong, []);
+  await context.close();
+});
+
+/** What the line of curl that the page shows says when a shell runs it. */
+async function shell(page, env = {}) {
+  const line = await page.locator('[aria-label="The call with curl"]').textContent();
+  return execFileSync("bash", ["-c", line], { encoding: "utf8", env: { ...process.env, ...env } });
+}
+
+const replied = (page, text) => eventually(() => page.locator('[aria-label="Reply"]').textContent(), text);
+
+test("a component's exports are called by a form of their types, and the line of curl says the same", async () => {
+  deploy(node, "component/tools", { name: "points" });
+  const { page, context, wrong } = await openPage(browser, node);
+  await page.goto(`${node.url}/ui/#/functions/points`);
+  await page.selectOption("#operation", "move");
+  await page.waitForSelector("text=move(from: point, along-x: option<s32>) -> point");
+  await page.waitForSelector("text=Once the form is filled in: from.x wants a whole number.");
+  await page.fill("#argument-0-x", "3");
+  await page.fill("#argument-0-y", "-4");
+  await page.check('fieldset:has(> legend:has-text("along-x")) input[type=checkbox]');
+  await page.fill("#argument-1-some", "10");
+  assert.deepEqual(await violations(page), []);
+  await page.click('button:text-is("Call")');
+  await replied(page, '{"x":13,"y":-4}');
+  assert.equal(await shell(page), '{"x":13,"y":-4}');
+  // By hand it begins as what was filled in.
+  await page.check('label:has-text("JSON") input');
+  await eventually(() => page.inputValue('textarea[aria-label="Arguments"]'), '{"from":{"x":3,"y":-4},"along-x":10}');
+  // Another export has fields of its own, and a whole name where two have the same.
+  await page.selectOption("#operation", "test:numbers/two@1.0.0#number");
+  await page.waitForSelector("text=It takes none.");
+  await page.click('button:text-is("Call")');
+  await replied(page, "8");
+  assert.equal(await shell(page), "8");
+  await page.selectOption("#operation", "jump");
+  await page.fill("#argument-0", "far");
+  await page.click('button:text-is("Call")');
+  await page.waitForSelector("text=far wants a whole number");
+  assert.deepEqual(wrong, []);
+  await context.close();
+});
+
+test("lists, variants, options and bytes have fields, however deep", async () => {
+  deploy(node, "component/values", { name: "values" });
+  const { page, context, wrong } = await openPage(browser, node, { viewport: { width: 390, height: 844 } });
+  await page.goto(`${node.url}/ui/#/functions/values`);
+  const again = async (operation, fill, reply) => {
+    await page.selectOption("#operation", operation);
+    await page.click('button[aria-label="Add to all"]');
+    await fill();
+    await page.click('button:text-is("Call")');
+    await replied(page, reply);
+    assert.equal(await shell(page), reply);
+    assert.deepEqual(await violations(page), [], operation);
+  };
+  await again("naturals", () => page.fill("#argument-0-0", "18446744073709551615"), "[18446744073709551615]");
+  await again("floats", () => page.fill("#argument-0-0", "NaN"), '["NaN"]');
+  await again("options", () => page.check("fieldset fieldset input[type=checkbox]"), '[{"some":null}]');
+  await again("results", async () => {
+    await page.selectOption("#argument-0-0", "error");
+    await page.fill("#argument-0-0-of", "it's \"late\"");
+  }, '[{"error":"it\'s \\"late\\""}]');
+  await page.click('button[aria-label="Remove 0 of all"]');
+  await page.click('button:text-is("Call")');
+  await replied(page, "[]");
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert(overflow <= 0, `it is ${overflow} px too wide`);
+  assert.deepEqual(wrong, []);
+  await context.close();
+});
+
+test("a plain module's exports are called by numbers, and a plug-in's by bytes", async () => {
+  deploy(node, "rust/calc", { name: "sums" });
+  deploy(node, "rust/vowels", { name: "vowels" });
+  const { page, context, wrong } = await openPage(browser, node);
+  await page.goto(`${node.url}/ui/#/functions/sums`);
+  await page.selectOption("#operation", "mean");
+  for (const [at, text] of ["1", "2", "4.5"].entries()) await page.fill(`#argument-${at}`, text);
+  await page.click('button:text-is("Call")');
+  await replied(page, "2.5");
+  assert.equal(await shell(page), "2.5");
+  await page.goto(`${node.url}/ui/#/functions/vowels`);
+  await page.selectOption("#operation", "count_vowels");
+  await page.fill('textarea[aria-label="Payload"]', "low tide");
+  await page.click('button:text-is("Call")');
+  await replied(page, '{"count":3,"total":3,"vowels":"aeiouAEIOU"}');
+  assert.equal(await shell(page), '{"count":3,"total":3,"vowels":"aeiouAEIOU"}');
+  assert.deepEqual(wrong, []);
+  await context.close();
+});
+
+test("a program of processes is started with its arguments, by the button and by the line of curl", async () => {
+  const { page, context, wrong } = await openPage(browser, node);
+  await page.goto(`${node.url}/ui/#/functions/chat`);
+  await page.fill("#arguments", "0");
+  await page.click('button:text-is("Start")');
+  await eventually(() => page.locator('[aria-label="Reply"]').textContent().then((text) => JSON.parse(text).function), "chat");
+  assert.equal(JSON.parse(await shell(page)).function, "chat");
+  assert.deepEqual(await violations(page), []);
   assert.deepEqual(wrong, []);
   await context.close();
 });
@@ -204,6 +324,10 @@ test("a failure shows on the function's page with its backtrace, and a call from
   // One that happens while the page is looked at comes first.
   curl(`${node.url}/call/failing/another-one`);
   await page.waitForSelector('details.failure:nth-of-type(1):has-text("another-one")');
+  // The same again is counted, and not one more.
+  for (let times = 2; times <= 3; times++) curl(`${node.url}/call/failing/another-one`);
+  await page.waitForSelector('details.failure:nth-of-type(1):has-text("3 times since")');
+  assert.equal(await page.locator("details.failure").count(), 2);
   await page.goto(`${node.url}/ui/#/functions/printing`);
   await page.waitForSelector("#operation");
   await page.fill("#operation", "log");

@@ -55,6 +55,17 @@ test("a handler is asked by method, path, headers and body, and its response is 
   const said = execFileSync("sh", ["-c", line], { encoding: "utf8" });
   assert.match(said, /^HTTP\/1.1 200 OK\r\n/);
   assert(said.endsWith("\r\n\r\nthe tide comes in"), said);
+  // So it does with brackets, and with a header without a value.
+  const shell = async () => execFileSync("sh", ["-c", await page.locator('[aria-label="The request with curl"]').textContent()], { encoding: "utf8" });
+  await ask(page, "GET", "/headers?a[0]=1", { headers: "x-none:" });
+  for (const text of [":path: /headers?a[0]=1\n", "x-none: \n"]) {
+    await holds(page, body, text);
+    assert((await shell()).includes(text), text);
+  }
+  // A text is no form.
+  await ask(page, "POST", "/echo", { payload: "low" });
+  await holds(page, head, "content-type: text/plain;charset=UTF-8");
+  assert.match(await shell(), /\ncontent-type: text\/plain;charset=UTF-8\r\n/i);
   assert.deepEqual(wrong, []);
 
   await ask(page, "DELETE", "/status/418");

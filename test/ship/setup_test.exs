@@ -30,4 +30,30 @@ defmodule Tidepool.Ship.SetupTest do
     for needed <- ["Elixir", "Rust"], do: assert(output =~ needed)
     refute output =~ "Node.js"
   end
+
+  test "what is too old is told with its version and where it was found, beside what is wanted" do
+    env = bare!(~w(bash dirname sed grep id env python3 curl cc))
+    {"PATH", folder} = List.keyfind(env, "PATH", 0)
+
+    for {program, line} <- [
+          {"elixir", "printf 'elixir 1.12.2\\notp 24\\nElixir.crypto\\n'"},
+          {"rustc", "echo 'rustc 1.63.0 (built from a source tarball)'"},
+          {"cargo", "exit 0"}
+        ] do
+      path = Path.join(folder, program)
+      File.write!(path, "#!#{folder}/bash\n#{line}\n")
+      File.chmod!(path, 0o755)
+    end
+
+    bash = System.find_executable("bash")
+    setup = fn -> System.cmd(bash, ["bin/setup"], env: env, stderr_to_stdout: true) end
+    assert {output, 1} = setup.()
+    assert output =~ ~r/Elixir 1\.\d+ or newer on .* \(found Elixir 1\.12\.2 on OTP 24 at #{folder}\/elixir\)/
+    assert output =~ ~r/Rust 1\.\d+ or newer \(found Rust 1\.63\.0 at #{folder}\/rustc\)/
+
+    # One without its VM says nothing of itself.
+    File.write!(Path.join(folder, "elixir"), "#!#{folder}/bash\nexit 1\n")
+    assert {output, 1} = setup.()
+    assert output =~ "(found one that does not start at #{folder}/elixir)"
+  end
 end

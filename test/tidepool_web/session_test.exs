@@ -165,7 +165,10 @@ defmodule TidepoolWeb.SessionTest do
 
   test "without a token there is nothing to sign in to" do
     assert Listener.open_code() == nil
-    assert {200, headers, %{"token" => false, "signed_in" => false}} = curl("/session", ["-X", "POST"])
+
+    assert {200, headers, %{"token" => false, "calls" => "open", "signed_in" => false}} =
+             curl("/session", ["-X", "POST"])
+
     refute is_map_key(headers, "set-cookie")
   end
 

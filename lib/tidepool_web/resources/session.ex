@@ -55,24 +55,26 @@ defmodule TidepoolWeb.Resources.Session do
         do: Listener.close_session({id, key})
 
     Log.changed(:signed_out, nil, origin)
-    {status, type, headers, body} = private(200, %{token: Config.get(:token) != nil, signed_in: false})
+    {status, type, headers, body} = private(200, status(nil))
     {status, type, [{"set-cookie", cookie("", 0)} | headers], body}
   end
 
-  # `token`: is there one, so that changes need it? `may`: what who has signed in may do, and with which functions.
-  defp status({:no_token, _peer}), do: %{token: Config.get(:token) != nil, signed_in: false}
-
+  # `token`: is there one, so that changes need it? `calls`: do calls need it, too? `may`: what who has signed in may do, and with which
+  # functions.
   defp status(origin) do
-    case Access.of(origin) do
-      {:ok, nil} -> signed_in("TIDEPOOL_TOKEN", ["admin"], "*", nil)
-      {:ok, token} -> signed_in(token.name, token.scopes, token.functions, token.expires_at)
-      {:error, _gone} -> %{token: true, signed_in: false}
-    end
+    open = %{token: Config.get(:token) != nil, calls: Config.get(:calls), signed_in: false}
+    if may = may(origin), do: Map.merge(open, %{signed_in: true, may: may}), else: open
   end
 
-  defp signed_in(name, scopes, functions, expires_at) do
-    may = %{name: name, scopes: scopes, functions: functions, expires_at: expires_at}
-    %{token: true, signed_in: true, may: may}
+  defp may(nil), do: nil
+  defp may({:no_token, _peer}), do: nil
+
+  defp may(origin) do
+    case Access.of(origin) do
+      {:ok, nil} -> %{name: "TIDEPOOL_TOKEN", scopes: ["admin"], functions: "*", expires_at: nil}
+      {:ok, token} -> Map.take(token, [:name, :scopes, :functions, :expires_at])
+      {:error, _gone} -> nil
+    end
   end
 
   defp of({{:token, _name, sha256}, _peer}), do: sha256

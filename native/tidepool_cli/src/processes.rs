@@ -1,4 +1,5 @@
-//! Processes that the tool starts: a group that ends as a whole, and programs that are run to their end.
+//! Processes that the tool starts: a group that ends as a whole, and programs that are run to their end; and work beside the wait for
+//! Ctrl-C.
 
 use std::io::{self, PipeReader, Read};
 use std::os::unix::process::CommandExt;
@@ -119,6 +120,20 @@ pub(crate) fn run(command: &mut Command, deadline: Option<Duration>) -> Result<R
     group.end();
     let said = tail.recv_timeout(GRACE).unwrap_or_default();
     Ok(Ran { status, said: String::from_utf8_lossy(&said).trim_end().to_owned() })
+}
+
+/// What comes of work that takes a while; `None` when there was Ctrl-C, which leaves it behind on its thread.
+pub(crate) fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (sender, done) = channel();
+    // Whoever waited for it may be gone.
+    thread::spawn(move || sender.send(work()).is_ok());
+    loop {
+        match done.recv_timeout(LOOK) {
+            Ok(done) => return Some(done),
+            Err(RecvTimeoutError::Timeout) if !interrupt::is_told() => {}
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
+        }
+    }
 }
 
 fn waited_for(mut child: Child) -> Receiver<io::Result<ExitStatus>> {

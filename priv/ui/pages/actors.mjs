@@ -3,7 +3,7 @@ import { html, useEffect, useState } from "../base.mjs";
 import { ask, get, path } from "../api.mjs";
 import { useLive } from "../live.mjs";
 import { Figures, Notice, Table, Typed, useAction } from "../parts.mjs";
-import { bytes, count, visible } from "../format.mjs";
+import { bytes, count, time, visible } from "../format.mjs";
 
 export function Actors({ rest: [name, actor], closed }) {
   if (name && actor) return html`<${Actor} key=${actor} name=${name} actor=${actor} closed=${closed} />`;
@@ -42,16 +42,41 @@ function Class({ name }) {
 
 function Actor({ name, actor, closed }) {
   // Asked for once: whoever is looked at is not kept awake by that.
-  const [state, set] = useState({});
+  const [state, set] = useState(null);
   const { act, refusal, busy } = useAction(async () => set(await get(`actors/${path(name, actor)}`)));
   useEffect(() => void act(), []);
   return html`<h1>${visible(actor)}</h1>
     <p>Of the class <a href=${`#/actors/${path(name)}`}>${name}</a>.</p>
     <${Notice} refusal=${refusal} />
-    <${Figures} of=${Object.entries(state).map(([key, value]) => [key, visible(typeof value === "string" ? value : JSON.stringify(value))])} />
+    ${state && html`<${Figures} of=${figures(state)} />
+      <${Table} label=${`What is known of ${actor}`} head=${["Field", "Value"]} rows=${facts(state).map(([name, value]) => ({ key: name, cells: [name, visible(value)] }))} />`}
     <p><button disabled=${busy} onClick=${act}>Look again</button></p>
     ${!closed && html`<h2>Delete</h2><${Typed} name=${actor} verb="Delete" run=${async () => {
       await ask("DELETE", `actors/${path(name, actor)}`);
       location.hash = `#/actors/${path(name)}`;
     }} />`}`;
+}
+
+const figures = (of) => [
+  ["Is", of.awake ? "awake" : "asleep"],
+  ["Version", count(of.version)],
+  ...(of.awake ? [["Calls since it woke", count(of.calls)], ["Calls waiting", count(of.waiting)]] : []),
+  ["Writes", count(of.writes)],
+  ["Kept", bytes(of.bytes)],
+  ["Its values", bytes(of.value_bytes)],
+];
+
+const date = (ms) => time(ms / 1000);
+
+function facts({ node, tier, created_at, sha256, alarm, last_error: error, stayed }) {
+  const due = alarm && (alarm.failed ? `given up after ${count(alarm.tries)} tries` : `due ${date(alarm.due ?? alarm.at)}, tries that failed: ${count(alarm.tries)}`);
+  return [
+    ["Created", date(created_at)],
+    ["Node", node],
+    ["Memory", { live: "in an instance", frozen: "compressed", disk: "on disk alone" }[tier] ?? tier],
+    ["Module's SHA-256", sha256],
+    ["Alarm", alarm ? `${alarm.operation}, for ${date(alarm.at)}, ${due}` : "none"],
+    ["Last error", error ? `${error.reason} at ${date(error.at)}: ${error.message}` : "none"],
+    ...(stayed ? [["Stays on its version", `not over to version ${stayed.version}: ${stayed.why}`]] : []),
+  ];
 }

@@ -5,13 +5,14 @@ import { useLive } from "../live.mjs";
 import { useStream } from "../stream.mjs";
 import { Chart, Figures, Notice, Table, Typed, useAction } from "../parts.mjs";
 import { bytes, count, micros, rate, share, time, visible } from "../format.mjs";
-import { Call } from "./call.mjs";
-import { Failures } from "./failures.mjs";
+import { Call, Start } from "./call.mjs";
+import { Failures, gathered } from "./failures.mjs";
 import { added } from "./logs.mjs";
+import { Latencies } from "./latencies.mjs";
 import { Request } from "./request.mjs";
 import { Versions } from "./versions.mjs";
 
-export function Function({ rest: [name], closed, reads }) {
+export function Function({ rest: [name], closed, reads, guarded }) {
   const { data: figures, refusal } = useLive(`figures/${path(name)}`);
   const { data: of, refusal: unknown, reload } = useLive(`functions/${path(name)}`, 10_000);
   const [seen, setSeen] = useState({ lines: [], dropped: 0, last: 0, failures: [] });
@@ -24,7 +25,7 @@ export function Function({ rest: [name], closed, reads }) {
     ${Object.keys(of.labels).length > 0 && html`<p class="faint">${Object.entries(of.labels).map(([key, value]) => visible(value ? `${key}:${value}` : key)).join(" · ")}</p>`}
     ${figures && html`<${Now} figures=${figures} /><${History} figures=${figures} />`}
     <div class="two">
-      <section><${of.abi === "http" ? Request : Call} of=${of} lines=${seen.lines} /></section>
+      <section><${{ http: Request, lunatic: Start }[of.abi] ?? Call} of=${of} lines=${seen.lines} guarded=${guarded} /></section>
       <section>
         ${figures && html`<${Use} figures=${figures} limits=${of.limits} />`}
         ${figures?.reasons && html`<${Reasons} reasons=${figures.reasons} />`}
@@ -44,14 +45,9 @@ export function Function({ rest: [name], closed, reads }) {
         }} />`}`;
 }
 
-const kept = 50;
-
-// Lines, and the newest failures first.
 function heard(before, events) {
-  const failures = events.filter(([name]) => name === "failure").map(([, data], at) => ({ ...data, key: `${before.last} ${at}` }));
-  const next = added(before, events);
-  if (failures.length > 0) next.last++;
-  return { ...next, failures: [...failures.reverse(), ...before.failures].slice(0, kept) };
+  const failures = events.filter(([name]) => name === "failure").map(([, data]) => data);
+  return { ...added(before, events), failures: failures.length > 0 ? gathered(before.failures, failures) : before.failures };
 }
 
 const Now = ({ figures }) => html`<${Figures} of=${[
@@ -92,34 +88,7 @@ function History({ figures }) {
     <div class="choices">${[["10 minutes", false], ["6 hours", true]].map(([label, value]) => html`<label key=${label}><input type="radio" name="span" checked=${long === value} onChange=${() => setLong(value)} /> ${label}</label>`)}</div>
     <${Chart} key=${span} label=${`Calls and errors in a second, of the last ${span}`} data=${data} format=${rate}
       series=${[["calls/s", "--accent"], ["errors/s", "--bad"]]} />
-    <${Heat} history=${history} kept=${kept} bounds=${bounds} span=${span} />`;
-}
-
-// How many calls took how long: the more, the stronger.
-function Heat({ history, kept, bounds, span }) {
-  const width = 100, ticks = kept / width;
-  const cells = new Map();
-  for (const { ticks_ago: ago, latencies } of history) {
-    const x = width - 1 - Math.floor(ago / ticks);
-    for (const [bucket, calls] of latencies) {
-      const key = `${x},${bucket}`;
-      cells.set(key, (cells.get(key) ?? 0) + calls);
-    }
-  }
-  if (cells.size === 0) return null;
-  const used = [...cells.keys()].map((key) => Number(key.split(",")[1]));
-  const [least, most] = [Math.min(...used), Math.max(...used)];
-  const strongest = Math.log1p(Math.max(...cells.values()));
-  const upTo = (bucket) => (bucket < bounds.length ? micros(bounds[bucket]) : `over ${micros(bounds.at(-1))}`);
-  const height = most - least + 1;
-  return html`<h2>Latencies</h2>
-    <p class="faint">From up to ${upTo(least)} (below) to up to ${upTo(most)} (above).</p>
-    <svg class="heat" viewBox=${`0 0 ${width * 4} ${height * 8}`} height=${Math.min(height * 14, 168)} preserveAspectRatio="none" role="img" aria-label=${`Latencies of calls in the last ${span}, between ${upTo(least)} and ${upTo(most)}`}>
-      ${[...cells].map(([key, calls]) => {
-        const [x, bucket] = key.split(",").map(Number);
-        return html`<rect key=${key} x=${x * 4} y=${(most - bucket) * 8} width="4" height="8" opacity=${0.15 + (0.85 * Math.log1p(calls)) / strongest} />`;
-      })}
-    </svg>`;
+    <${Latencies} history=${history} kept=${kept} tick=${tick} bounds=${bounds} span=${span} />`;
 }
 
 function Use({ figures, limits }) {
@@ -161,8 +130,13 @@ function Download({ name }) {
 }
 
 function About({ of }) {
-  const shown = (value) => (value === null ? "–" : typeof value === "object" ? JSON.stringify(value) : String(value));
-  const value = { size: bytes, deployed_at: time, compile_us: micros };
-  const rows = Object.keys(of).sort().map((key) => ({ key, cells: [key, html`<span class="code">${visible((value[key] ?? shown)(of[key]))}</span>`] }));
+  const value = { size: bytes, deployed_at: time, compile_us: micros, interface: described };
+  const rows = Object.keys(of).sort().map((key) => ({ key, cells: [key, html`<span class=${key === "interface" ? "code wit" : "code"}>${visible((value[key] ?? shown)(of[key]))}</span>`] }));
   return html`<h2>As it is deployed</h2><${Table} label="As it is deployed" head=${["Field", "Value"]} rows=${rows} />`;
 }
+
+// With spaces between the parts, where lines may end.
+const shown = (value) => (value === null ? "–" : typeof value === "object" ? JSON.stringify(value, null, 1).replace(/\n\s*/g, " ") : String(value));
+
+// As WIT where there is that, else by names; schemas are the form's.
+const described = (value) => value?.wit ?? (value ? value.functions.map(({ name }) => name).join(", ") : "–");

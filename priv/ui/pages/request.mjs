@@ -5,15 +5,15 @@ import { Copied, Notice, useAction } from "../parts.mjs";
 import { bytes, quoted, visible } from "../format.mjs";
 import { most, Printed, refused, shown, took } from "./call.mjs";
 import { Failure } from "./failures.mjs";
-import { Payload, curl, usePayload } from "./payload.mjs";
+import { Payload, bearer, curl, usePayload } from "./payload.mjs";
 
 const methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /** What the node says of each response of a handler, and of nothing else. */
 const confined = "sandbox";
 
-/** `lines` is all that the function has printed while the page was looked at. */
-export function Request({ of, lines }) {
+/** `lines` is all that the function has printed while the page was looked at; `guarded` says that calls take a token. */
+export function Request({ of, lines, guarded }) {
   const [method, setMethod] = useState("GET");
   const [target, setTarget] = useState("/");
   const [head, setHead] = useState("");
@@ -62,7 +62,7 @@ export function Request({ of, lines }) {
     <div aria-live="polite">${answer?.response && html`<${Answer} answer=${answer} />`}</div>
     <${Printed} lines=${lines} since=${began} />
     <h3>The same with curl</h3>
-    <${Copied} text=${line(url(base) + target, method, head, body)} what="The request with curl" />`;
+    <${Copied} text=${line(url(base) + target, method, head, body, bearer(guarded))} what="The request with curl" />`;
 }
 
 const ends = { comes: ", and more may come", whole: "", stopped: ", and was stopped here", broken: ", and broke off there" };
@@ -133,8 +133,19 @@ function check(base, method, target, headers, body) {
   }
 }
 
-function line(address, method, head, body) {
-  const headers = head.split("\n").filter((each) => each.trim()).map((each) => `-H ${quoted(each.trim())}`);
-  const more = [...(method === "HEAD" ? ["-I"] : ["-i", `-X ${quoted(method)}`]), "--path-as-is", ...headers, quoted(address)];
+function line(address, method, head, body, token) {
+  const headers = [...head.split("\n").map((each) => each.trim()).filter(Boolean).map(written), ...typeOf(body, head)].map((each) => `-H ${quoted(each)}`);
+  // Brackets and braces are curl's own language otherwise.
+  const more = [...(method === "HEAD" ? ["-I"] : ["-i", `-X ${quoted(method)}`]), "--path-as-is", "-g", token, ...headers, quoted(address)].filter(Boolean);
   return body.isEmpty ? ["curl -sS", ...more].join(" ") : curl(body, ...more);
+}
+
+// A header without a value is one that curl leaves out, unless it ends so.
+const written = (header) => header.replace(/^([^:]+):$/, "$1;");
+
+// What the page says of a body, for curl would call it a form.
+function typeOf(body, head) {
+  if (body.isEmpty || /^\s*content-type\s*:/im.test(head)) return [];
+  const type = body.kind === "text" ? "text/plain;charset=UTF-8" : body.file && body.kind === "file" ? body.file.type : "";
+  return [type ? `content-type: ${type}` : "content-type:"];
 }

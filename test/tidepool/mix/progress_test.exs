@@ -50,6 +50,45 @@ defmodule Tidepool.ProgressTest do
     assert {100, 0} = build |> all(others) |> Progress.now(60_000)
   end
 
+  test "elapsed time and crates are told from the beginning, and an estimate once the last ones agree" do
+    names = Enum.uniq(names())
+    build = Progress.new(2, 0, length(names))
+    assert {"after 15 s: crate 0 of " <> _all, build} = Progress.told(build, 15_000)
+    {half, _rest} = names |> Enum.sort() |> Enum.split(div(length(names), 2))
+    build = all(build, half)
+    # What was estimated before anything was compiled is no estimate that holds.
+    {first, build} = Progress.told(build, 135_000)
+    assert first == "after 2 min 15 s: crate #{length(half)} of #{length(names)}"
+    # The machine goes on at the same speed, by what it has compiled until now.
+    told =
+      for chunk <- Enum.chunk_every(names -- half, div(length(half), 4)), reduce: [{nil, build}] do
+        [{_line, build} | _before] = told ->
+          build = all(build, chunk)
+          {percent, _left} = Progress.now(build, 1)
+          [Progress.told(build, percent * 3_000) | told]
+      end
+
+    [{_last, _build}, {line, build} | _before] = told
+    assert line =~ ~r/^after \d min \d+ s: crate \d+ of \d+, about \d+ (s|min) left$/
+    # It stalls, and the estimate does not hold any more: the end is further away each time.
+    {line, _build} = Progress.told(build, 900_000)
+    refute line =~ "left"
+  end
+
+  test "crates of cargo's tree are counted once, and of what is no tree none" do
+    tree = "a v1.0.0 (/x/a)\nb v0.2.1\nc v1.0.0 (proc-macro)\nb v0.2.1 (*)\n\nb v0.3.0\n"
+    assert Progress.crates(tree) == 4
+    assert Progress.crates("error: no such command: `tree`\n") == nil
+  end
+
+  test "a crate counts once, whatever cargo builds of it, and not when the program that runs before it is built" do
+    build = Progress.new(2, 0, 10)
+    before = artifact("gimli") |> String.replace_suffix("}", ~s(,"target":{"kind":["custom-build"]}}))
+    {:crate, build} = Progress.line(build, before)
+    assert {"after 1 s: crate 0 of 10", build} = Progress.told(build, 1_000)
+    assert {"after 1 s: crate 2 of 10", _build} = build |> all(["gimli", "gimli", "tokio"]) |> Progress.told(1_000)
+  end
+
   test "a crate of a folder is known by its name, and one that the table lacks counts a little" do
     build = Progress.new(2, 0)
     path = ~s({"reason":"compiler-artifact","package_id":"path+file:///a/native/tidepool_core#0.1.0","fresh":false})

@@ -16,7 +16,7 @@ use crate::node::{Node, Path};
 use crate::output::Progress;
 use crate::processes::RunError;
 use crate::project::{Globs, Language, MANIFEST, Manifest};
-use crate::toolchains::{Line, PATIENCE, compile};
+use crate::toolchains::{Line, PATIENCE, Targets, compile};
 
 /// `tidepool doctor`
 #[derive(Debug, Args)]
@@ -40,6 +40,8 @@ struct Check {
     message: String,
     /// The command that mends it.
     setup: Option<String>,
+    /// What Rust compiles for.
+    targets: Option<Vec<&'static str>>,
 }
 
 impl Doctor {
@@ -61,7 +63,7 @@ impl Doctor {
 
 impl Check {
     fn new(name: &'static str, outcome: Outcome, message: impl Into<String>) -> Self {
-        Self { name, outcome, message: message.into(), setup: None }
+        Self { name, outcome, message: message.into(), setup: None, targets: None }
     }
 
     fn failed(name: &'static str, failure: &Failure) -> Self {
@@ -79,8 +81,9 @@ impl Check {
 
     fn json(&self) -> Value {
         let mut value = json!({ "check": self.name, "outcome": self.word(), "message": self.message });
-        if let (Some(members), Some(setup)) = (value.as_object_mut(), &self.setup) {
-            members.insert("setup".to_owned(), setup.as_str().into());
+        if let Some(members) = value.as_object_mut() {
+            members.extend(self.setup.iter().map(|setup| ("setup".to_owned(), json!(setup))));
+            members.extend(self.targets.iter().map(|targets| ("targets".to_owned(), json!(targets))));
         }
         value
     }
@@ -158,7 +161,8 @@ fn tools(language: Language, path: &OsStr, line: Option<Result<Line, RunError>>)
     let name = language.name();
     match line {
         Some(Ok(Line::Compiles)) => {
-            Ok(Check::new(name, Outcome::Ok, format!("compiles, with {}", compiler(language, path))))
+            let check = Check::new(name, Outcome::Ok, format!("compiles, with {}", compiler(language, path)));
+            if language == Language::Rust { with_targets(check, path) } else { Ok(check) }
         }
         Some(Ok(Line::Fails { said })) => {
             let said = said.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
@@ -175,6 +179,18 @@ fn tools(language: Language, path: &OsStr, line: Option<Result<Line, RunError>>)
         Some(Err(_)) => Err(Failure::Interrupted),
         None => Ok(Check::new(name, Outcome::Failed, "the check itself has failed")),
     }
+}
+
+/// What it compiles for. A target that is missing is no failure: nobody writes for all of them.
+fn with_targets(check: Check, path: &OsStr) -> Result<Check, Failure> {
+    let Targets { there, missing } = Targets::of(path).map_err(|_| Failure::Interrupted)?;
+    let message = format!("{}, for {}", check.message, there.join(", "));
+    let message = if missing.is_empty() {
+        message
+    } else {
+        format!("{message}; not for {}: with rustup: rustup target add {}", missing.join(", "), missing.join(" "))
+    };
+    Ok(Check { message, targets: Some(there), ..check })
 }
 
 /// The program that has compiled it.

@@ -10,12 +10,10 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::Sender;
 use std::thread;
 
-use super::component::{ComponentError, component};
+use super::component::{ComponentError, HEADER, component, is_component};
+use super::lines::lines_alone;
 use super::{Language, Manifest};
-use crate::processes::Group;
-
-/// What every component begins with.
-const COMPONENT: [u8; 8] = *b"\0asm\x0d\0\x01\0";
+use crate::processes::{Group, beside};
 
 /// Why a project could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -114,18 +112,18 @@ impl Builds {
 /// When it can't be removed.
 pub(crate) fn clear(folder: &Path, manifest: &Manifest) -> Result<(), BuildError> {
     let path = folder.join(&manifest.build.output);
-    if manifest.build.world.is_none() || !path.is_file() || !is_component(&path) {
+    if !manifest.build.component || manifest.build.world.is_none() || !path.is_file() || !has_component(&path) {
         return Ok(());
     }
     fs::remove_file(&path).map_err(|source| BuildError::Unwritable { path, source })
 }
 
-fn is_component(path: &Path) -> bool {
-    let mut head = [0; COMPONENT.len()];
-    File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok() && head == COMPONENT
+fn has_component(path: &Path) -> bool {
+    let mut head = [0; HEADER.len()];
+    File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok() && is_component(&head)
 }
 
-/// What a build has made: a module or a component. A module that says of which world it is, or whose project does, becomes a component,
+/// What a build has made: a module or a component, without debug data but lines. A module that says of which world it is, or whose project does, becomes a component,
 /// also in its place.
 ///
 /// # Errors
@@ -142,14 +140,35 @@ pub(crate) fn module(folder: &Path, manifest: &Manifest) -> Result<Vec<u8>, Buil
     if !bytes.starts_with(b"\0asm") {
         return Err(BuildError::NoModule { path: path.to_owned() });
     }
-    match component(&bytes, path, folder, &manifest.build)? {
-        Cow::Borrowed(_same) => Ok(bytes),
-        Cow::Owned(component) => {
-            let replaced = replace(path, &component, found.permissions());
-            replaced.map_err(|source| BuildError::Unwritable { path: path.to_owned(), source })?;
-            Ok(component)
-        }
+    let bytes = lines_alone(&bytes).into_owned();
+    if !manifest.build.component {
+        return Ok(bytes);
     }
+    let (bytes, made) = made(bytes, path, folder, manifest)?;
+    let Some(component) = made else { return Ok(bytes) };
+    let replaced = replace(path, &component, found.permissions());
+    replaced.map_err(|source| BuildError::Unwritable { path: path.to_owned(), source })?;
+    Ok(component)
+}
+
+/// A module, and the component that is made of it, if one is. A large one takes a while, which Ctrl-C ends.
+fn made(
+    bytes: Vec<u8>,
+    path: &Path,
+    folder: &Path,
+    manifest: &Manifest,
+) -> Result<(Vec<u8>, Option<Vec<u8>>), BuildError> {
+    let (path, folder, build) = (path.to_owned(), folder.to_owned(), manifest.build.clone());
+    let made = beside(move || {
+        let owned = |made| match made {
+            Cow::Borrowed(_same) => None,
+            Cow::Owned(component) => Some(component),
+        };
+        let component = component(&bytes, &path, &folder, &build).map(owned);
+        (bytes, component)
+    });
+    let (bytes, component) = made.ok_or(BuildError::Interrupted)?;
+    Ok((bytes, component?))
 }
 
 /// Another file takes the place of the one that is there: compilers have links to theirs.

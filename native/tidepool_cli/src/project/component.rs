@@ -13,12 +13,14 @@ use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
 };
 use wasm_encoder::{ComponentSection, CustomSection};
-use wasmparser::{Encoding, Parser, Payload};
+use wasmparser::{Parser, Payload};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::{PackageId, PackageMetadata, Resolve};
 
 use super::manifest::BuildTable;
 
+/// What every component begins with, and no module.
+pub(super) const HEADER: [u8; 8] = *b"\0asm\x0d\0\x01\0";
 /// Sections in which a module says what it is to be as a component begin so.
 const TYPES: &str = "component-type";
 /// What a program is entered by. A library has none.
@@ -58,7 +60,6 @@ pub(crate) enum ComponentError {
 /// What a module says of itself.
 #[derive(Debug, Default)]
 struct Said {
-    is_component: bool,
     has_comments: bool,
     has_types: bool,
     takes_preview1: bool,
@@ -80,7 +81,7 @@ pub(crate) fn component<'a>(
     let said = said(wasm).map_err(|source| ComponentError::Broken { path: path.to_owned(), source })?;
     let wit = folder.join(&build.wit);
     let mut component = Cow::Borrowed(wasm);
-    if !said.is_component {
+    if !is_component(wasm) {
         match &build.world {
             Some(world) => embed(component.to_mut(), &wit, world)?,
             None if !said.has_types => return Ok(component),
@@ -97,6 +98,11 @@ pub(crate) fn component<'a>(
         section.append_to_component(component.to_mut());
     }
     Ok(component)
+}
+
+/// Whether these bytes are the beginning of a component.
+pub(super) fn is_component(wasm: &[u8]) -> bool {
+    wasm.starts_with(&HEADER)
 }
 
 /// The comments of a project's WIT, if it has WIT, and that has comments. What can't be read is for compilers to say.
@@ -121,9 +127,6 @@ fn said(wasm: &[u8]) -> Result<Said, wasmparser::BinaryReaderError> {
     let (mut said, mut nested) = (Said::default(), 0_usize);
     for payload in Parser::new(0).parse_all(wasm) {
         match payload? {
-            Payload::Version { encoding, range, .. } if range.start == 0 => {
-                said.is_component = encoding == Encoding::Component;
-            }
             // Those of a component's own modules say nothing of it.
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => nested += 1,
             Payload::End(_) => nested = nested.saturating_sub(1),

@@ -63,7 +63,7 @@ impl Language {
     /// What brings that, beside `tidepool setup`.
     pub(crate) fn elsewhere(self) -> &'static str {
         match self {
-            Self::Rust => "with rustup: rustup target add wasm32-unknown-unknown wasm32-wasip1",
+            Self::Rust => "with rustup: rustup target add wasm32-unknown-unknown wasm32-wasip1 wasm32-wasip2",
             Self::Assemblyscript => "with Node.js 20 or newer, in the project: npm install",
             Self::Zig | Self::C => "with Python: pip install ziglang, and set ZIG='python3 -m ziglang'",
             Self::Go => "with a Go 1.24 or newer of your own",

@@ -78,7 +78,7 @@ pub(crate) struct Manifest {
 }
 
 /// How a project is built.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BuildTable {
     /// A line for the shell, run in the project's folder.
@@ -92,6 +92,14 @@ pub(crate) struct BuildTable {
     /// The folder, or file, that has the world, within the project.
     #[serde(default = "wit")]
     pub(crate) wit: PathBuf,
+    /// Whether what is to be a component becomes one, with the comments of its WIT.
+    #[serde(default = "component")]
+    pub(crate) component: bool,
+}
+
+/// Unless a project says otherwise, the tool makes its component.
+fn component() -> bool {
+    true
 }
 
 /// Where projects have their WIT.

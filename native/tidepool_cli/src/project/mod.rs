@@ -4,6 +4,7 @@ mod build;
 mod component;
 mod files;
 mod language;
+mod lines;
 mod manifest;
 mod new;
 mod templates;

@@ -6,6 +6,12 @@ use std::path::PathBuf;
 /// Why a module was not pushed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RegistryError {
+    /// The tag is missing, which none stands for.
+    #[error("`{text}` has no tag: write it behind a colon, as in {text}:1")]
+    NoTag {
+        /// What was given.
+        text: String,
+    },
     /// What was given is no reference.
     #[error("`{text}` is no reference: write oci://HOST/NAME:TAG")]
     Reference {
@@ -63,7 +69,7 @@ impl RegistryError {
     /// A word to match on.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
-            Self::Reference { .. } => "invalid_ref",
+            Self::NoTag { .. } | Self::Reference { .. } => "invalid_ref",
             Self::NoModule => "not_wasm",
             Self::Logins { .. } => "unreadable",
             Self::Unreachable { .. } => "registry_unreachable",

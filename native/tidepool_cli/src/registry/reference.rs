@@ -31,7 +31,10 @@ impl Reference {
     pub(crate) fn parse(text: &str) -> Result<Self, RegistryError> {
         let wrong = || RegistryError::Reference { text: text.to_owned() };
         let (registry, rest) = text.strip_prefix(SCHEME).and_then(|rest| rest.split_once('/')).ok_or_else(wrong)?;
-        let (repository, tag) = rest.rsplit_once(':').ok_or_else(wrong)?;
+        let Some((repository, tag)) = rest.rsplit_once(':') else {
+            let is_whole = is_registry(registry) && is_repository(rest);
+            return Err(if is_whole { RegistryError::NoTag { text: text.to_owned() } } else { wrong() });
+        };
         if !is_registry(registry) || !is_repository(repository) || !is_tag(tag) {
             return Err(wrong());
         }
@@ -126,6 +129,18 @@ mod tests {
             &digest,
         ] {
             assert!(Reference::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_reference_that_lacks_its_tag_alone_is_told_what_to_add() {
+        let said = |text: &str| Reference::parse(text).err().map(|error| error.to_string()).unwrap_or_default();
+        assert_eq!(
+            said("oci://ghcr.io/team/calc"),
+            "`oci://ghcr.io/team/calc` has no tag: write it behind a colon, as in oci://ghcr.io/team/calc:1"
+        );
+        for text in ["oci://ghcr.io/Team/calc", "oci://ghcr.io", "ghcr.io/team/calc"] {
+            assert!(said(text).ends_with("write oci://HOST/NAME:TAG"), "{text}");
         }
     }
 

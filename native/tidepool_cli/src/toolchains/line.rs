@@ -96,7 +96,7 @@ fn source(language: Language) -> (&'static [(&'static str, &'static str)], &'sta
         }
         Language::Zig => (
             &[("line.zig", "export fn line() usize { return 1; }\n")],
-            "${ZIG:-zig} build-exe line.zig -target wasm32-freestanding -O ReleaseSafe -fno-entry -fstrip --export=line -femit-bin=line.wasm",
+            "${ZIG:-zig} build-exe line.zig -target wasm32-freestanding -O ReleaseSafe -fno-entry --export=line -femit-bin=line.wasm",
         ),
         Language::Go => (
             &[("line.go", "package main\n\n//go:wasmexport line\nfunc line() int32 { return 1 }\n\nfunc main() {}\n")],
@@ -104,7 +104,7 @@ fn source(language: Language) -> (&'static [(&'static str, &'static str)], &'sta
         ),
         Language::C => (
             &[("line.c", "#include <stdlib.h>\nint *line(void) { return malloc(4); }\n")],
-            "${ZIG:-zig} cc -target wasm32-wasi -mexec-model=reactor -Os -s -Wl,--export=line -o line.wasm line.c",
+            "${ZIG:-zig} cc -target wasm32-wasi -mexec-model=reactor -Os -g -Wl,--export=line -o line.wasm line.c",
         ),
         Language::Javascript => (
             &[("line.wit", WORLD), ("line.js", "export function line() { return 1; }\n")],

@@ -16,8 +16,10 @@ mod place;
 mod python;
 mod recipe;
 mod rust;
+mod targets;
 
 pub(crate) use error::SetupError;
 pub(crate) use kind::Toolchain;
 pub(crate) use line::{Line, PATIENCE, compile};
 pub(crate) use place::{Fetched, Toolchains};
+pub(crate) use targets::Targets;

@@ -18,7 +18,7 @@ pub(crate) const RECIPE: &str = "2";
 pub(crate) const VERSION: &str = "1.95.0";
 
 /// What projects are compiled for: those of waPC, those that become components, and what others call a component by itself.
-const TARGETS: [&str; 3] = ["wasm32-unknown-unknown", "wasm32-wasip1", "wasm32-wasip2"];
+pub(super) const TARGETS: [&str; 3] = ["wasm32-unknown-unknown", "wasm32-wasip1", "wasm32-wasip2"];
 
 const NEEDS: &str = "it takes rustup, or apt-get and dpkg as Debian and Ubuntu have them; \
     rustup comes from where your system gets programs, as in, as root: apt-get install rustup";

@@ -152,7 +152,12 @@ defmodule TidepoolWeb.Resources.OpenApi.Schemas.Node do
       NewToken: object([{:secret, said(text(), "It is told this once.")} | token]),
       Audit: object(node: text(), entries: list(object(change)), next: nullable(integer(1))),
       Session:
-        object([token: said(boolean(), "Whether the node has one."), signed_in: boolean()],
+        object(
+          [
+            token: said(boolean(), "Whether the node has one."),
+            calls: said(one_of([:open, :token]), "Whether calls take one."),
+            signed_in: boolean()
+          ],
           may: object(may),
           key: said(text(), "What is sent in the header `x-tidepool` beside the cookie.")
         )
