@@ -97,7 +97,7 @@ function App() {
       ${signIn
         ? html`<${SignIn} done=${check} />`
         : session && html`<${Page} key=${current + (rest[0] ?? "")} rest=${rest} closed=${closed} reads=${permits(session, "read", "shown", rest[0])}
-          guarded=${session.calls === "token"} />`}
+          guarded=${session.calls === "token"} tokened=${Boolean(session.token)} />`}
     </main>`;
 }
 

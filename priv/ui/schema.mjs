@@ -15,7 +15,7 @@ export function shape(schema) {
   if (anyOf) return anyOf.at(-1).type === "null" ? { kind: "option", within: anyOf[0] } : { kind: "number" };
   if (type === "object" && properties) return { kind: "members", members: Object.entries(properties) };
   if (prefixItems) return { kind: "places", places: prefixItems };
-  if (type === "array" && items?.enum) return { kind: "flags", names: items.enum };
+  if (type === "array" && items?.enum && schema.uniqueItems) return { kind: "flags", names: items.enum };
   if (type === "array" && minItems != null) return minItems === maxItems && minItems <= elements ? { kind: "places", places: new Array(minItems).fill(items) } : { kind: "json" };
   if (type === "array") return notation(items) === "u8" ? { kind: "bytes" } : { kind: "list", items };
   if (type === "string") return { kind: schema.maxLength === 1 ? "character" : "text" };
@@ -103,16 +103,22 @@ function json(text, path) {
 const floats = { anyOf: [{ type: "number" }, { enum: ["NaN", "Infinity", "-Infinity"] }] };
 const integer = { type: "integer", minimum: -1 };
 
+// Modules name their exports as they like. A browser takes such a segment of a path for the way to another one.
+const leads = (name) => name.split("#").some((segment) => [".", ".."].includes(segment));
+
 /**
  * The exports of a function that can be called by name: `operation` is the shortest name that means each alone, and of those whose
  * arguments are values `params` are their names, types and schemas.
  */
 export function exportsOf({ abi, interface: described }) {
-  const functions = (described?.functions ?? []).filter(({ uncallable }) => !uncallable);
+  const all = described?.functions ?? [];
   const own = (of) => of.function ?? of.name;
-  return functions.map((of) => ({
+  // Of all of them, as the node does.
+  const counts = new Map();
+  for (const of of all) counts.set(own(of), (counts.get(own(of)) ?? 0) + 1);
+  return all.filter(({ uncallable, name }) => !uncallable && !leads(name)).map((of) => ({
     name: of.name,
-    operation: functions.filter((other) => own(other) === own(of)).length === 1 ? own(of) : of.name,
+    operation: counts.get(own(of)) === 1 ? own(of) : of.name,
     docs: of.docs,
     signature: signature(abi, of),
     params: abi === "extism" ? null : of.params.map(({ name, type, schema }, at) => ({

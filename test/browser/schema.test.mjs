@@ -24,6 +24,7 @@ test("each type of WIT has a field of its own, which begins with something", () 
     [{ type: "array", items: u32, minItems: 4096, maxItems: 4096 }, "json", ""],
     [{ type: "array", prefixItems: [u32, text], minItems: 2, maxItems: 2 }, "places", ["", ""]],
     [{ type: "array", items: { enum: ["read", "write"] }, uniqueItems: true }, "flags", []],
+    [{ type: "array", items: { enum: ["red", "green"] } }, "list", []],
     [point, "members", { x: "", y: "" }],
     [{ oneOf: [{ const: "nothing" }, member("percent", u32)] }, "cases", { name: "nothing", value: null }],
     [{ oneOf: [member("ok", u32), { const: "error" }] }, "cases", { name: "ok", value: "" }],
@@ -90,4 +91,14 @@ test("exports are called by their shortest names, those of a component by an obj
   assert.equal(argumentsOf(add, ["-1", "2.5"]), "[-1,2.5]");
   assert.deepEqual(exportsOf({ abi: "extism", interface: { functions: [{ name: "echo" }] } }).map(({ params }) => params), [null]);
   assert.deepEqual(exportsOf({ abi: "wapc", interface: null }), []);
+
+  // The node counts those that can't be called, too.
+  const both = [typed("one#make"), { ...typed("two#make"), uncallable: "it is async" }];
+  assert.deepEqual(exportsOf({ abi: "typed", interface: { functions: both } }).map(({ operation }) => operation), ["one#make"]);
+});
+
+test("exports whose names would lead out of the function's path are none that can be called", () => {
+  const names = ["..", ".", "..#..#functions#other#rollback", "a#..", "..a", "a..b#c"];
+  const functions = names.map((name) => ({ name, params: [], results: [] }));
+  assert.deepEqual(exportsOf({ abi: "exports", interface: { functions } }).map(({ name }) => name), ["..a", "a..b#c"]);
 });

@@ -3,6 +3,7 @@
 
 use std::io::{self, PipeReader, Read};
 use std::os::unix::process::CommandExt;
+use std::panic::resume_unwind;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
@@ -126,12 +127,17 @@ pub(crate) fn run(command: &mut Command, deadline: Option<Duration>) -> Result<R
 pub(crate) fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (sender, done) = channel();
     // Whoever waited for it may be gone.
-    thread::spawn(move || sender.send(work()).is_ok());
+    let worker = thread::spawn(move || sender.send(work()).is_ok());
     loop {
         match done.recv_timeout(LOOK) {
             Ok(done) => return Some(done),
             Err(RecvTimeoutError::Timeout) if !interrupt::is_told() => {}
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => return None,
+            // It has panicked, which is no end by Ctrl-C.
+            Err(RecvTimeoutError::Disconnected) => match worker.join() {
+                Ok(_is_heard) => return None,
+                Err(panic) => resume_unwind(panic),
+            },
         }
     }
 }

@@ -1,5 +1,5 @@
 // Calling a function from the page: over the same route as everybody.
-import { html, useState } from "../base.mjs";
+import { html, useMemo, useState } from "../base.mjs";
 import { path, send, url } from "../api.mjs";
 import { Copied, Notice, useAction } from "../parts.mjs";
 import { bytes, hex, quoted, visible } from "../format.mjs";
@@ -18,8 +18,9 @@ export const most = 65_536;
  */
 export function Call({ of, lines, guarded }) {
   const [operation, setOperation] = useState("");
-  const exports = exportsOf(of);
-  const found = exports.find((each) => each.operation === (operation || of.operation)) ?? exports[0];
+  const exports = useMemo(() => exportsOf(of), [of]);
+  const wanted = operation || of.operation;
+  const found = exports.find((each) => each.operation === wanted || each.name === wanted) ?? exports[0];
   const shared = { of, lines, guarded };
   if (!found) {
     return html`<h2>Call it</h2><${Attempt} ...${shared} operation=${operation}><div class="field"><label for="operation">Operation</label>
@@ -29,8 +30,8 @@ export function Call({ of, lines, guarded }) {
   return html`<h2>Call it</h2><${Attempt} ...${shared} key=${found.name + JSON.stringify(found.params)} operation=${found.operation} export=${found}>
     <div class="field"><label for="operation">Operation</label>
       <select id="operation" value=${found.operation} onChange=${(event) => setOperation(event.target.value)}>
-        ${exports.map(({ name, operation }) => html`<option key=${name} value=${operation}>${operation}</option>`)}</select>
-      ${found.signature && html`<p class="code">${found.signature}</p>`}
+        ${exports.map(({ name, operation }) => html`<option key=${name} value=${operation}>${visible(operation)}</option>`)}</select>
+      ${found.signature && html`<p class="code">${visible(found.signature)}</p>`}
       ${found.docs && html`<p>${visible(found.docs)}</p>`}</div><//>`;
 }
 
@@ -38,14 +39,14 @@ function Attempt({ of, lines, guarded, operation, export: exported, children }) 
   const [values, setValues] = useState(() => exported?.params && blanks(exported));
   const payload = usePayload(exported?.params && (() => argumentsOf(exported, values)));
   // An interface and its export are two segments.
-  const target = `call/${path(...[of.name, ...(exported ? operation.split("#") : [operation])].filter(Boolean))}`;
+  const target = `call/${path(...[of.name, ...(exported?.named ? operation.split("#") : [operation])].filter(Boolean))}`;
   return html`<${Sent} target=${target} payload=${payload} lines=${lines} guarded=${guarded}>
     ${children}
     <${Payload} of=${payload} name=${exported?.params ? "Arguments" : "Payload"}>${exported?.params && html`<${Arguments} of=${exported} values=${values} set=${setValues} />`}<//><//>`;
 }
 
-/** Starting a program of processes, which is no function to call: its first process, with arguments. */
-export function Start({ of, lines, guarded }) {
+/** Starting a program of processes, which is no function to call: its first process, with arguments. `tokened` says that the node has a token. */
+export function Start({ of, lines, tokened: guarded }) {
   const [said, setSaid] = useState("");
   const args = said.split("\n").filter(Boolean);
   const given = JSON.stringify(args.length > 0 ? { args } : {});

@@ -12,7 +12,7 @@ import { Latencies } from "./latencies.mjs";
 import { Request } from "./request.mjs";
 import { Versions } from "./versions.mjs";
 
-export function Function({ rest: [name], closed, reads, guarded }) {
+export function Function({ rest: [name], closed, reads, guarded, tokened }) {
   const { data: figures, refusal } = useLive(`figures/${path(name)}`);
   const { data: of, refusal: unknown, reload } = useLive(`functions/${path(name)}`, 10_000);
   const [seen, setSeen] = useState({ lines: [], dropped: 0, last: 0, failures: [] });
@@ -25,7 +25,7 @@ export function Function({ rest: [name], closed, reads, guarded }) {
     ${Object.keys(of.labels).length > 0 && html`<p class="faint">${Object.entries(of.labels).map(([key, value]) => visible(value ? `${key}:${value}` : key)).join(" · ")}</p>`}
     ${figures && html`<${Now} figures=${figures} /><${History} figures=${figures} />`}
     <div class="two">
-      <section><${{ http: Request, lunatic: Start }[of.abi] ?? Call} of=${of} lines=${seen.lines} guarded=${guarded} /></section>
+      <section><${{ http: Request, lunatic: Start }[of.abi] ?? Call} of=${of} lines=${seen.lines} guarded=${guarded} tokened=${tokened} /></section>
       <section>
         ${figures && html`<${Use} figures=${figures} limits=${of.limits} />`}
         ${figures?.reasons && html`<${Reasons} reasons=${figures.reasons} />`}

@@ -10,6 +10,8 @@ use gimli::{DebugLine, DebugLineOffset, LittleEndian};
 use wasm_encoder::{CustomSection, Module, RawSection};
 use wasmparser::{Parser, Payload};
 
+use super::component::is_component;
+
 /// What names of sections with debug data begin with.
 const DEBUG: &str = ".debug_";
 /// Programs that tell lines.
@@ -23,9 +25,11 @@ const RESERVED: u32 = 0xffff_fff0;
 /// Of an address in a 32-bit memory.
 const ADDRESS_BYTES: u8 = 4;
 
-/// The module with the lines of its own code for all debug data; as it is when it has none, or can't be read.
+/// The module with the lines of its own code for all debug data; as it is when it has none, or can't be read, or is a component, whose
+/// debug data is that of the modules in it.
 pub(super) fn lines_alone(wasm: &[u8]) -> Cow<'_, [u8]> {
-    rewritten(wasm).map_or(Cow::Borrowed(wasm), Cow::Owned)
+    let rewritten = if is_component(wasm) { None } else { rewritten(wasm) };
+    rewritten.map_or(Cow::Borrowed(wasm), Cow::Owned)
 }
 
 fn rewritten(wasm: &[u8]) -> Option<Vec<u8>> {
@@ -133,7 +137,11 @@ mod tests {
 
     #[test]
     fn what_has_no_debug_data_or_can_not_be_read_stays_as_it_is() {
-        for wasm in [module(&[("name", b"n")]), b"\0asm\x01\0\0\0\x0a\xff".to_vec(), b"no module".to_vec()] {
+        let mut component = wasm_encoder::Component::new();
+        component.section(&RawSection { id: 1, data: &module(&[(".debug_line", &program(2)), (".debug_info", b"i")]) });
+        for wasm in
+            [module(&[("name", b"n")]), component.finish(), b"\0asm\x01\0\0\0\x0a\xff".to_vec(), b"no module".to_vec()]
+        {
             assert!(matches!(lines_alone(&wasm), Cow::Borrowed(same) if same == wasm));
         }
         // Lines that nobody can read are for the node to leave out.
