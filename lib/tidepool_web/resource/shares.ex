@@ -38,7 +38,7 @@ defmodule TidepoolWeb.Resource.Shares do
     address = Regex.replace(~r/\A\[(.*)\](?::\d+)?\z|\A([^:]*):\d+\z/, peer, "\\1\\2")
 
     case :inet.parse_address(to_charlist(address)) do
-      {:ok, {0, 0, 0, 0, 0, 0xFFFF, high, low}} -> {div(high, 256), rem(high, 256), div(low, 256), rem(low, 256)}
+      {:ok, {0, 0, 0, 0, 0, 0xFFFF, _high, _low} = mapped} -> :inet.ipv4_mapped_ipv6_address(mapped)
       {:ok, {a, b, c, d, _e, _f, _g, _h}} -> {:ipv6, a, b, c, d}
       {:ok, address} -> address
       {:error, :einval} -> peer
