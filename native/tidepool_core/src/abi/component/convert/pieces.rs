@@ -17,8 +17,8 @@ const SLICE: usize = 1_024;
 /// Bytes of a list with a value for each, after which the slice may end.
 const PIECE_BYTES: usize = 16 << 10;
 
-/// Bytes of a list that are read of a value for each, before the slice ends.
-const SHOWN_BYTES: usize = 128 << 10;
+/// Bytes of lists that are read of a value for each, before the slice ends.
+const SHOWN_BYTES: usize = 64 << 10;
 
 /// A conversion: of the arguments of a call, or of a result.
 pub(in crate::abi::component) struct Pieces<'r> {
@@ -27,13 +27,15 @@ pub(in crate::abi::component) struct Pieces<'r> {
     pub(in crate::abi::component) tally: Tally,
     /// What was spent when the slice began.
     began: usize,
+    /// Bytes that were shown since a slice ended for those.
+    shown_bytes: usize,
 }
 
 type Converted<'p, T> = Pin<Box<dyn Future<Output = T> + Send + 'p>>;
 
 impl<'r> Pieces<'r> {
     pub(in crate::abi::component) fn new(resources: &'r mut dyn Resources) -> Self {
-        Pieces { resources, tally: Tally::default(), began: 0 }
+        Pieces { resources, tally: Tally::default(), began: 0, shown_bytes: 0 }
     }
 
     /// As [`given`].
@@ -175,7 +177,11 @@ impl<'r> Pieces<'r> {
                     let mut bytes = Vec::with_capacity(values.len());
                     for piece in values.chunks(SHOWN_BYTES) {
                         bytes.extend(piece.iter().map(|val| if let Val::U8(byte) = val { *byte } else { 0 }));
-                        yielded().await;
+                        self.shown_bytes += piece.len();
+                        if self.shown_bytes >= SHOWN_BYTES {
+                            self.shown_bytes = 0;
+                            yielded().await;
+                        }
                     }
                     Value::Bytes(bytes.into())
                 }
