@@ -3,7 +3,7 @@
 use wasmtime::{Caller, StoreContextMut, Trap, Val};
 
 use super::blocks::Block;
-use super::shared::{Kernel, Span};
+use super::shared::{Kernel, NONE, Span};
 use crate::abi::memory::{PIECE_BYTES, copied_of};
 use crate::abi::slots::State;
 use crate::base::error::CallError;
@@ -46,22 +46,26 @@ pub(super) fn here(state: &mut State) -> wasmtime::Result<&mut Kernel> {
 /// Forgets all blocks, input, output and error: a call begins. What was in the blocks is gone, for the plug-in reads the memory
 /// wherever it likes.
 pub(super) async fn clear(store: &mut StoreContextMut<'_, State>) -> wasmtime::Result<()> {
-    let memory = here(store.data_mut())?.memory;
-    let bytes = memory.data_size(&*store);
     let kernel = here(store.data_mut())?;
-    let end = kernel.blocks.end() as usize;
+    let end = kernel.blocks.end();
     kernel.blocks.clear();
-    (kernel.output, kernel.error) = (Span::default(), 0);
+    (kernel.freed, kernel.output, kernel.error) = (NONE, Span::default(), 0);
     set_input(store, Span::default())?;
-    zero(store, 0, end).await?;
-    let kernel = here(store.data_mut())?;
-    (kernel.clean, kernel.used) = (end, bytes);
-    Ok(())
+    set_end(store, 0)?;
+    // With what the last instruction may have written beyond it.
+    zero(store, 0, (end as usize).saturating_add(BEYOND as usize)).await
+}
+
+/// Has the instructions write no further than blocks are.
+fn set_end(store: &mut StoreContextMut<'_, State>, end: u32) -> wasmtime::Result<()> {
+    let global = here(store.data_mut())?.end;
+    global.set(&mut *store, Val::I64(end.into()))
 }
 
 /// Makes the bytes there zeros, as far as there are any.
 async fn zero(store: &mut StoreContextMut<'_, State>, mut from: usize, end: usize) -> wasmtime::Result<()> {
     let memory = here(store.data_mut())?.memory;
+    let end = end.min(memory.data_size(&*store));
     while from < end {
         let to = end.min(from + PIECE_BYTES);
         if let Some(piece) = memory.data_mut(&mut *store).get_mut(from..to) {
@@ -102,6 +106,8 @@ fn take(store: &mut StoreContextMut<'_, State>, length: u64) -> wasmtime::Result
         here(store.data_mut())?.blocks.untake(block);
         return Ok(Err(Full));
     }
+    let end = here(store.data_mut())?.blocks.end();
+    set_end(store, end)?;
     Ok(Ok(block))
 }
 
@@ -111,8 +117,8 @@ pub(super) async fn zeroed(
     length: u64,
 ) -> wasmtime::Result<Result<Block, Full>> {
     let Ok(block) = take(store, length)? else { return Ok(Err(Full)) };
-    let kernel = here(store.data_mut())?;
-    let (from, end) = (kernel.clean.max(block.offset as usize), kernel.used.min(block.end() as usize));
+    let freed = here(store.data_mut())?.freed.clone();
+    let (from, end) = (freed.start.max(block.offset as usize), freed.end.min(block.end() as usize));
     zero(store, from, end).await?;
     Ok(Ok(block))
 }
@@ -198,9 +204,10 @@ pub(super) fn load<const N: usize>(caller: &mut Caller<'_, State>, offset: u64) 
 /// Writes bytes at an offset that the plug-in gives, as the instruction does.
 ///
 /// # Errors
-/// Traps the plug-in when they are not all in the memory.
+/// Traps the plug-in when they don't begin before the end of the blocks, or are not all in the memory.
 pub(super) fn store(caller: &mut Caller<'_, State>, offset: u64, bytes: &[u8]) -> wasmtime::Result<()> {
-    let memory = kernel(caller)?.memory;
-    let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+    let Kernel { memory, blocks, .. } = kernel(caller)?;
+    let (memory, end) = (*memory, u64::from(blocks.end()));
+    let offset = usize::try_from(offset).ok().filter(|at| (*at as u64) < end).unwrap_or(usize::MAX);
     memory.write(&mut *caller, offset, bytes).map_err(|_outside| Trap::MemoryOutOfBounds.into())
 }

@@ -1,5 +1,7 @@
 //! What plug-in and host share: a memory, and what of it is input, output and error.
 
+use std::ops::Range;
+
 use wasmtime::{Extern, Global, Memory};
 
 use super::blocks::Blocks;
@@ -23,18 +25,23 @@ pub(super) const PLAN: Plan = Plan {
     // Short calls don't have it grow, which is what they would take longest for.
     pages: 1,
     part: ["tidepool:extism_input", "tidepool:extism_input_length", "tidepool:extism_input_places"],
+    end: "tidepool:extism_blocks_end",
 };
 
-/// The memory, and what is where in it.
+/// Where no block was freed.
+pub(super) const NONE: Range<usize> = Range { start: usize::MAX, end: 0 };
+
+/// The memory, and what is where in it. Outside of blocks that are there, or were there in this call, it is zeros: nothing is
+/// written elsewhere, but for seven bytes behind the last of them.
 pub(crate) struct Kernel {
     pub(super) memory: Memory,
     /// The input, as the instructions know it: [`Plan::part`].
     pub(super) part: [Global; 3],
+    /// Where the blocks end, as the instructions know it: [`Plan::end`].
+    pub(super) end: Global,
     pub(super) blocks: Blocks,
-    /// Bytes before this are zeros, but for what the plug-in has written in this call.
-    pub(super) clean: usize,
-    /// So are those from here on. Between the two there may be anything of an earlier time.
-    pub(super) used: usize,
+    /// Where blocks were that are freed; what they have held is there still.
+    pub(super) freed: Range<usize>,
     pub(super) input: Span,
     pub(super) output: Span,
     /// The block that holds the error's text; 0 when there is none.
@@ -54,15 +61,16 @@ impl Kernel {
         let memory = export(PLAN.memory)?.into_memory()?;
         let [start, length, places] = PLAN.part.map(|name| export(name).and_then(Extern::into_global));
         let part = [start?, length?, places?];
-        let (input, output) = (Span::default(), Span::default());
-        Some(Kernel { memory, part, blocks: Blocks::default(), clean: 0, used: 0, input, output, error: 0 })
+        let end = export(PLAN.end)?.into_global()?;
+        let (blocks, input, output) = (Blocks::default(), Span::default(), Span::default());
+        Some(Kernel { memory, part, end, blocks, freed: NONE, input, output, error: 0 })
     }
 
     /// Frees the block that begins there, if one does: what it has held is for nobody who takes its room.
     pub(super) fn release(&mut self, offset: u64) -> bool {
         let Some(block) = self.blocks.find(offset) else { return false };
-        self.clean = self.clean.min(block.offset as usize);
-        self.used = self.used.max(block.end() as usize);
+        let (start, end) = (block.offset as usize, block.end() as usize);
+        self.freed = self.freed.start.min(start)..self.freed.end.max(end);
         self.blocks.release(offset)
     }
 }

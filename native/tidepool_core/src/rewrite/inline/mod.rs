@@ -201,7 +201,7 @@ impl Known {
     /// The first part of what stands in the place of a call: takes its arguments, and leaves an address and what is to be
     /// written there.
     fn address(&self, access: Access, scratch: &Scratch, code: &mut InstructionSink<'_>) {
-        let [start, length, places] = [self.globals, self.globals + 1, self.globals + 2];
+        let [start, length, places, written] = [0, 1, 2, 3].map(|place| self.globals + place);
         let (end, result) = match access {
             Access::Within8 => (length, ValType::I32),
             Access::Within64 => (places, ValType::I64),
@@ -211,8 +211,12 @@ impl Known {
                     Access::Store64 => code.local_set(scratch.long),
                     _ => code,
                 };
-                code.local_tee(scratch.offset).i32_wrap_i64().i32_const(NOWHERE);
-                code.local_get(scratch.offset).i64_const(ADDRESSES).i64_lt_u().select();
+                code.local_tee(scratch.offset).i32_wrap_i64().i32_const(NOWHERE).local_get(scratch.offset);
+                match access {
+                    Access::Store8 | Access::Store64 => code.global_get(written),
+                    _ => code.i64_const(ADDRESSES),
+                };
+                code.i64_lt_u().select();
                 match access {
                     Access::Store8 => code.local_get(scratch.short),
                     Access::Store64 => code.local_get(scratch.long),

@@ -31,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) pages: u64,
     /// Mutable globals, all `i64`: where the part begins, how long it is, and at how many places in it eight bytes can be read.
     pub(crate) part: [&'static str; 3],
+    /// A mutable global, an `i64`: what is written begins before this offset.
+    pub(crate) end: &'static str,
 }
 
 impl Access {

@@ -10,20 +10,22 @@ pub(super) fn added((memories, globals_there): (u32, u32), plan: &Plan) -> Vec<M
     let mut memory = Vec::new();
     MemoryType { minimum: plan.pages, maximum: None, memory64: false, shared: false, page_size_log2: None }
         .encode(&mut memory);
-    let (mut globals, mut exports) = (Vec::new(), Vec::new());
-    for _ in plan.part {
+    let (mut count, mut globals, mut exports) = (0, Vec::new(), Vec::new());
+    let names = plan.part.into_iter().chain([plan.end]);
+    for _ in names.clone() {
         GlobalType { val_type: ValType::I64, mutable: true, shared: false }.encode(&mut globals);
         ConstExpr::i64_const(0).encode(&mut globals);
+        count += 1;
     }
-    let parts = plan.part.iter().zip(globals_there..).map(|(name, index)| (*name, ExportKind::Global, index));
-    for (name, kind, index) in [(plan.memory, ExportKind::Memory, memories)].into_iter().chain(parts) {
+    let all = names.zip(globals_there..).map(|(name, index)| (name, ExportKind::Global, index));
+    for (name, kind, index) in [(plan.memory, ExportKind::Memory, memories)].into_iter().chain(all) {
         name.encode(&mut exports);
         kind.encode(&mut exports);
         index.encode(&mut exports);
     }
     vec![
-        More::new(SectionId::Export, 4, exports),
-        More::new(SectionId::Global, 3, globals),
+        More::new(SectionId::Export, count + 1, exports),
+        More::new(SectionId::Global, count, globals),
         More::new(SectionId::Memory, 1, memory),
     ]
 }

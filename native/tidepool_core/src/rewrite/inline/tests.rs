@@ -17,6 +17,7 @@ const PLAN: Plan = Plan {
     memory: "added",
     pages: 3,
     part: ["start", "length", "places"],
+    end: "end",
 };
 
 const IMPORTS: &str = r#"
@@ -107,7 +108,7 @@ fn sections_that_a_module_lacks_are_put_where_they_belong() {
             })
             .flat_map(|exports| exports.into_iter().map(|export| export.unwrap().name.to_owned()))
             .collect();
-        assert_eq!(exports, ["f", "added", "start", "length", "places"]);
+        assert_eq!(exports, ["f", "added", "start", "length", "places", "end"]);
     }
     let (_wasm, without_code) = rewritten("(module (memory 1))");
     assert_eq!(calls(&without_code.wasm), [0_u32; 0]);

@@ -157,6 +157,49 @@ const FREES: &str = r#"
     (i32.const 0))
 "#;
 
+/// Leaves something for the next call where no block is.
+const LEAVES: &str = r#"
+  (table 2 funcref)
+  (elem (i32.const 0) func $store8 $store64)
+  (type $store8_type (func (param i64 i32)))
+  (type $store64_type (func (param i64 i64)))
+  (func (export "leaves8") (result i32) (call $store8 (i64.const 65000) (i32.const 0xA5)) (i32.const 0))
+  (func (export "leaves64") (result i32) (call $store64 (i64.const 65000) (i64.const -1)) (i32.const 0))
+  (func (export "leaves_first") (result i32) (call $store64 (i64.const 8) (i64.const -1)) (i32.const 0))
+  (func (export "leaves8_by_table") (result i32)
+    (call_indirect (type $store8_type) (i64.const 65000) (i32.const 0xA5) (i32.const 0)) (i32.const 0))
+  (func (export "leaves64_by_table") (result i32)
+    (call_indirect (type $store64_type) (i64.const 65000) (i64.const -1) (i32.const 1)) (i32.const 0))
+  (func (export "leaves_behind_reset") (result i32)
+    (drop (call $alloc (i64.const 4096)))
+    (call $reset)
+    (call $store64 (i64.const 4000) (i64.const -1))
+    (i32.const 0))
+  ;; A block may have a little more than its length; of the last byte of any eight are written.
+  (func (export "spills") (result i32) (local $at i64)
+    (local.set $at (call $alloc (i64.const 32)))
+    (call $store64 (i64.add (local.get $at) (i64.const 31)) (i64.const -1))
+    (i32.const 0))
+"#;
+
+#[test]
+fn nothing_is_left_outside_of_blocks_for_the_next_call_of_an_instance() {
+    for node in [Node::small(), Node::dense(8, 8)] {
+        let function = node.warm(&plugin(ENV, &format!("{ECHO} {PEEKS} {LEAVES}")));
+        for operation in
+            ["leaves8", "leaves64", "leaves_first", "leaves8_by_table", "leaves64_by_table", "leaves_behind_reset"]
+        {
+            assert!(trap(call(&function, operation, b"")).contains("out of bounds"), "{operation}");
+        }
+        assert_eq!(call(&function, "spills", b"").unwrap(), b"");
+        for operation in ["reads", "peeks"] {
+            let seen = call(&function, operation, b"").unwrap();
+            assert!(seen.iter().all(|byte| *byte == 0), "{operation}");
+        }
+        assert_eq!(function.idle_instances(), 1);
+    }
+}
+
 #[test]
 fn frees_of_what_is_not_the_plug_ins_free_nothing_of_the_hosts() {
     let node = Node::small();
