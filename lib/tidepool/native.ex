@@ -916,7 +916,7 @@ defmodule Tidepool.Native do
   @spec json_encode_large(term) :: binary
   def json_encode_large(_term), do: :erlang.nif_error(:not_loaded)
 
-  @doc "JSON text as a term; keys are binaries."
+  @doc "JSON text as a term; keys are binaries. An error says where it is no JSON, or which name an object has twice."
   @spec json_decode(binary) :: {:ok, term} | {:error, binary}
   def json_decode(_text), do: :erlang.nif_error(:not_loaded)
 

@@ -288,6 +288,21 @@ defmodule TidepoolWeb.McpTest do
       refute is_map_key(refused, "id")
     end
 
+    # Of two members with one name there is no telling which is meant.
+    call = fn arguments -> ~s("method":"tools/call","params":{"name":"#{name}__move","arguments":#{arguments}}) end
+
+    for body <- [
+          ~s({"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}),
+          ~s({"jsonrpc":"2.0","id":1,"method":"tools/list","method":"ping"}),
+          ~s({"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","name":"b"}}),
+          ~s({"jsonrpc":"2.0","id":1,#{call.(~s({"from":1,"from":2}))}}),
+          ~s({"jsonrpc":"2.0","id":1,#{call.(~s({"from":{"x":1,"x":1}}))}}),
+          ~s({"jsonrpc":"2.0","id":1,#{call.(~s({"from":[{"x":1,"\\u0078":1}]}))}})
+        ] do
+      assert {400, _headers, %{"error" => %{"code" => -32_700, "message" => message}}} = send_message(body)
+      assert message =~ ~r/it has the name "\w+" twice in one object/
+    end
+
     assert {200, _headers, %{"id" => "é", "result" => %{}}} = send_message(%{jsonrpc: "2.0", id: "é", method: "ping"})
     assert {202, _headers, ""} = send_message(%{jsonrpc: "2.0", id: 1, result: %{}})
   end

@@ -1,7 +1,10 @@
 //! JSON for the edge: terms to text and back.
 
+use std::fmt::{self, Formatter};
+
 use rustler::types::map::MapIterator;
 use rustler::{Atom, Encoder, Env, NifResult, Term, TermType};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use crate::terms::atoms;
@@ -9,6 +12,9 @@ use crate::terms::decode::List;
 
 /// Deepest nesting that is encoded.
 const MAX_DEPTH: u32 = 64;
+
+/// Characters of a name that a message has, at most.
+const SHOWN: usize = 200;
 
 /// `term` as JSON text: maps (keys atoms or binaries), lists, binaries (made UTF-8), numbers, atoms.
 #[rustler::nif]
@@ -22,7 +28,7 @@ fn json_encode_large(term: Term<'_>) -> NifResult<String> {
     Ok(value(term, MAX_DEPTH)?.to_string())
 }
 
-/// `{:ok, term}` with binaries as keys, or `{:error, message}`.
+/// `{:ok, term}` with binaries as keys, or `{:error, message}`: of what is no JSON, and of an object that has a name twice.
 #[rustler::nif]
 fn json_decode<'a>(env: Env<'a>, text: rustler::Binary<'a>) -> Term<'a> {
     decoded(env, text.as_slice())
@@ -35,8 +41,9 @@ fn json_decode_large<'a>(env: Env<'a>, text: rustler::Binary<'a>) -> Term<'a> {
 }
 
 fn decoded<'a>(env: Env<'a>, text: &[u8]) -> Term<'a> {
-    match serde_json::from_slice::<Value>(text) {
-        Ok(value) => (atoms::ok(), term(env, &value)).encode(env),
+    let mut json = serde_json::Deserializer::from_slice(text);
+    match Terms(env).deserialize(&mut json).and_then(|term| json.end().map(|()| term)) {
+        Ok(term) => (atoms::ok(), term).encode(env),
         Err(error) => (atoms::error(), error.to_string()).encode(env),
     }
 }
@@ -80,27 +87,73 @@ fn text(term: Term<'_>) -> NifResult<String> {
     Ok(String::from_utf8_lossy(bytes.as_slice()).into_owned())
 }
 
-/// A JSON value as a term. Keys stay binaries: what comes from outside never becomes an atom.
-fn term<'a>(env: Env<'a>, value: &Value) -> Term<'a> {
-    match value {
-        Value::Null => atoms::nil().encode(env),
-        Value::Bool(flag) => flag.encode(env),
-        Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
-            (Some(number), _, _) => number.encode(env),
-            (None, Some(number), _) => number.encode(env),
-            (None, None, Some(number)) => number.encode(env),
-            (None, None, None) => nil(env),
-        },
-        Value::String(text) => text.encode(env),
-        Value::Array(items) => items.iter().map(|item| term(env, item)).collect::<Vec<_>>().encode(env),
-        Value::Object(map) => {
-            // At once: a map that grows key by key is copied as often.
-            let pairs: Vec<_> = map.iter().map(|(key, item)| (key, term(env, item))).collect();
-            Term::map_from_pairs(env, &pairs).unwrap_or_else(|_| Term::map_new(env))
-        }
+/// JSON as a term. Keys stay binaries: what comes from outside never becomes an atom.
+#[derive(Clone, Copy)]
+struct Terms<'a>(Env<'a>);
+
+impl<'a, 'de> DeserializeSeed<'de> for Terms<'a> {
+    type Value = Term<'a>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Term<'a>, D::Error> {
+        json.deserialize_any(self)
     }
 }
 
-fn nil(env: Env<'_>) -> Term<'_> {
-    Atom::encode(&atoms::nil(), env)
+impl<'a, 'de> Visitor<'de> for Terms<'a> {
+    type Value = Term<'a>;
+
+    fn expecting(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Term<'a>, E> {
+        Ok(Atom::encode(&atoms::nil(), self.0))
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Term<'a>, E> {
+        Ok(flag.encode(self.0))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Term<'a>, E> {
+        Ok(number.encode(self.0))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Term<'a>, E> {
+        Ok(number.encode(self.0))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Term<'a>, E> {
+        Ok(number.encode(self.0))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Term<'a>, E> {
+        Ok(text.encode(self.0))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Term<'a>, A::Error> {
+        let mut terms = Vec::new();
+        while let Some(term) = items.next_element_seed(self)? {
+            terms.push(term);
+        }
+        Ok(terms.encode(self.0))
+    }
+
+    // At once: a map that grows key by key is copied as often.
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Term<'a>, A::Error> {
+        let (mut names, mut terms) = (Vec::<String>::new(), Vec::new());
+        while let Some(name) = members.next_key()? {
+            names.push(name);
+            terms.push(members.next_value_seed(self)?);
+        }
+        let keys: Vec<Term<'a>> = names.iter().map(|name| name.encode(self.0)).collect();
+        Term::map_from_term_arrays(self.0, &keys, &terms).map_err(|_refused| A::Error::custom(twice(names)))
+    }
+}
+
+/// Which member an object has twice: readers that take the first, and those that take the last, would not agree on it.
+fn twice(mut names: Vec<String>) -> String {
+    names.sort_unstable();
+    let name = names.array_windows().find(|[one, next]| one == next).map(|[name, _same]| name.as_str());
+    let name: String = name.unwrap_or_default().chars().take(SHOWN).collect();
+    format!("it has the name {name:?} twice in one object")
 }
