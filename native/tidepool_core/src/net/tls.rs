@@ -20,11 +20,14 @@ use super::ready::{Ready, Wait};
 use super::stream::{Stream, Timeouts, Tried, tried};
 use super::tcp::{self, TcpListener, TcpStream};
 use crate::base::grants::Protocol;
+use crate::slice::yielding::yielded;
 
 /// Plain bytes that are encrypted at once: a record.
 const RECORD_BYTES: usize = 16 << 10;
 /// Most reads of a try: what comes may be nothing that a guest gets.
 const MOST_READS: usize = 16;
+/// Bytes of certificates that are read in one go, and no more than one certificate beyond.
+const PIECE_BYTES: usize = 32 << 10;
 
 static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(ring::default_provider()));
 
@@ -35,15 +38,20 @@ pub(crate) struct TlsListener {
 }
 
 impl TlsListener {
+    /// The socket, which waits for its certificates: who isn't granted it has none read.
+    ///
+    /// # Errors
+    /// When it isn't granted, there are too many sockets, or the system says so.
+    pub(crate) fn bind(access: &Access, address: SocketAddr) -> Result<TcpListener, NetError> {
+        TcpListener::bind_for(access, Protocol::Tls, address)
+    }
+
     /// Certificates and their key are PEM, those of the server's own first.
     ///
     /// # Errors
-    /// When it isn't granted, there are too many sockets, the key is not the certificate's, or the system says so.
-    pub(crate) fn bind(access: &Access, address: SocketAddr, certs: &[u8], key: &[u8]) -> Result<Self, NetError> {
-        // Who isn't granted it has nothing read. What is takes 0.6 ms at most, as it may be 256 KiB, and is charged to the guest as all that
-        // is done on its thread.
-        let tcp = TcpListener::bind_for(access, Protocol::Tls, address)?;
-        let certs = certificates(certs)?;
+    /// When they can't be read, or the key is not the certificate's.
+    pub(crate) async fn new(tcp: TcpListener, certs: &[u8], key: &[u8]) -> Result<Self, NetError> {
+        let certs = certificates(certs).await?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| NetError::NoPem { what: "private key" })?;
         let config =
             ServerConfig::builder_with_provider(Arc::clone(&PROVIDER)).with_safe_default_protocol_versions()?;
@@ -95,10 +103,9 @@ impl TlsStream {
     /// When it isn't granted, there are too many sockets, nobody is there, or it is another.
     pub(crate) async fn connect(access: &Access, host: &str, port: u16, certs: &[Vec<u8>]) -> Result<Self, NetError> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| NetError::name(host))?;
-        // Who isn't granted it has nothing read. What is takes 0.6 ms at most, as it may be 256 KiB, and is charged to the guest as all that
-        // is done on its thread.
+        // Who isn't granted it has no certificate read.
         let tcp = TcpStream::connect_to(access, Protocol::Tls, host, port).await?;
-        let session = ClientConnection::new(client_config(certs)?, name)?;
+        let session = ClientConnection::new(client_config(certs).await?, name)?;
         let stream = Self::new(tcp, Connection::Client(session));
         loop {
             let tried = stream.shake_hands(&mut stream.session())?;
@@ -261,21 +268,36 @@ impl Write for Socket<'_> {
     }
 }
 
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, NetError> {
-    let none = |_| NetError::NoPem { what: "certificate" };
-    let certs = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(none)?;
+/// Those of a PEM, read in pieces.
+async fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, NetError> {
+    let (mut certs, mut bytes) = (Vec::new(), 0);
+    for cert in CertificateDer::pem_slice_iter(pem) {
+        let cert = cert.map_err(|_error| NetError::NoPem { what: "certificate" })?;
+        piece(&mut bytes, &cert).await;
+        certs.push(cert);
+    }
     if certs.is_empty() { Err(NetError::NoPem { what: "certificate" }) } else { Ok(certs) }
 }
 
-fn client_config(certs: &[Vec<u8>]) -> Result<Arc<ClientConfig>, NetError> {
+/// Ends the slice when so much was read of certificates that it takes some 0.1 ms.
+async fn piece(bytes: &mut usize, cert: &CertificateDer<'_>) {
+    *bytes += cert.len();
+    if *bytes >= PIECE_BYTES {
+        *bytes = 0;
+        yielded().await;
+    }
+}
+
+async fn client_config(certs: &[Vec<u8>]) -> Result<Arc<ClientConfig>, NetError> {
     static USUAL: LazyLock<Result<Arc<ClientConfig>, rustls::Error>> =
         LazyLock::new(|| trusting(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()));
     if certs.is_empty() {
         return Ok(USUAL.clone()?);
     }
-    let mut roots = RootCertStore::empty();
+    let (mut roots, mut bytes) = (RootCertStore::empty(), 0);
     for pem in certs {
-        for cert in certificates(pem)? {
+        for cert in certificates(pem).await? {
+            piece(&mut bytes, &cert).await;
             roots.add(cert)?;
         }
     }

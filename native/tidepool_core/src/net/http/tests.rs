@@ -1,8 +1,10 @@
 //! Requests to real servers on this machine, by both reactors.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
+use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
@@ -73,10 +75,26 @@ fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
 }
 
 #[test]
+fn many_certificates_are_read_in_pieces() {
+    each(|runtime, access| {
+        let certs = CERTIFICATE.repeat((256 << 10) / CERTIFICATE.len());
+        let tcp = TlsListener::bind(access, "127.0.0.1:0".parse().unwrap()).unwrap();
+        let (mut reading, mut pieces) = (pin!(TlsListener::new(tcp, &certs, KEY)), 1);
+        let read = runtime.block_on(poll_fn(|cx| {
+            let polled = reading.as_mut().poll(cx);
+            pieces += usize::from(polled.is_pending());
+            polled
+        }));
+        assert!(read.is_ok() && pieces > 4, "{pieces} pieces");
+    });
+}
+
+#[test]
 fn a_server_is_known_by_its_certificate_and_by_no_other_name() {
     each(|runtime, access| {
         let address = {
-            let listener = TlsListener::bind(access, "127.0.0.1:0".parse().unwrap(), CERTIFICATE, KEY).unwrap();
+            let tcp = TlsListener::bind(access, "127.0.0.1:0".parse().unwrap()).unwrap();
+            let listener = runtime.block_on(TlsListener::new(tcp, CERTIFICATE, KEY)).unwrap();
             let address = listener.local_address().unwrap();
             runtime.spawn(async move {
                 loop {

@@ -66,9 +66,11 @@ async fn bind(mut caller: Caller<'_, State>, args: BindArgs) -> wasmtime::Result
     let guest = guest(&mut caller)?;
     let address = address::read(&mut caller, (kind, ip, port, flow, scope))?;
     let (certs, key) = (pem(&mut caller, certs, certs_len)?, pem(&mut caller, key, key_len)?);
-    memory::copied(&mut caller, MAX_PEM_BYTES).await;
-    let bind = || TlsListener::bind(&guest.program.access(), address, &certs, &key);
-    let bound = bind_soon(&mut caller, bind).await?;
+    memory::copied(&mut caller, certs.len() + key.len()).await;
+    let bound = match bind_soon(&mut caller, || TlsListener::bind(&guest.program.access(), address)).await? {
+        Ok(tcp) => within(&mut caller, u64::MAX, "reading certificates", TlsListener::new(tcp, &certs, &key)).await,
+        Err(error) => Err(error),
+    };
     made(&mut caller, id, bound)
 }
 
@@ -100,12 +102,11 @@ async fn all_certs(caller: &mut Caller<'_, State>, ptr: i32, len: i32) -> wasmti
         let [a, b, c, d, e, f, g, h] = *description else { continue };
         let (len, ptr) = (i32::from_le_bytes([a, b, c, d]), i32::from_le_bytes([e, f, g, h]));
         bytes += memory::unsigned(len);
-        // All of them are parsed in one go.
         if bytes > MAX_PEM_BYTES {
             return Err(trap(caller, format!("the guest trusts certificates of more than {MAX_PEM_BYTES} bytes")));
         }
         certs.push(pem(caller, ptr, len)?);
-        memory::copied(caller, MAX_PEM_BYTES / 4).await;
+        memory::copied(caller, memory::unsigned(len)).await;
     }
     Ok(certs)
 }
