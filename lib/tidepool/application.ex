@@ -6,6 +6,7 @@ defmodule Tidepool.Application do
   #   Engine             the native runtime
   #   Trace.Exporter     spans on their way to a collector, where there are traces
   #   Telemetry          whether anybody listens to events
+  #   Engine.Queues      for how long calls and modules have been waiting
   #   Console            what guests print, to Logger
   #   Keyvalue           the store of keys and values, where it needs processes
   #   Host.Registry      who answers which host call
@@ -119,6 +120,7 @@ defmodule Tidepool.Application do
       {Tidepool.Engine, config},
       Trace.Exporter,
       Tidepool.Telemetry.Listeners,
+      Tidepool.Engine.Queues,
       Tidepool.Engine.Console,
       Keyvalue.Supervisor,
       {Host.Registry, Host.Builtin.entries(config.builtins) ++ Keyvalue.Handler.entries()},

@@ -6,6 +6,7 @@ defmodule TidepoolWeb.Request do
 
   alias Tidepool.{Actor, Catalog, Cluster, Deploy, Engine, Execution, Native, Trace}
   alias Tidepool.Actor.Journal
+  alias Tidepool.Engine.Queues
   alias Tidepool.Tokens.Access
   alias TidepoolWeb.{Deploys, Form, Reply, Router, Stream}
 
@@ -85,7 +86,8 @@ defmodule TidepoolWeb.Request do
       functions_unavailable: length(Catalog.unavailable()),
       instances: instances,
       engines: Engine.engines(),
-      compiles: Engine.compiles()
+      compiles: Engine.compiles(),
+      waiting: Queues.waiting()
     }
 
     Reply.json(if(stopped?, do: 503, else: 200), body)

@@ -35,6 +35,18 @@ impl Status {
     }
 }
 
+/// Seconds from which on it is told that a queue does not get empty.
+const LONG_S: u64 = 60;
+
+/// Who waits in a queue, as `/health` calls it.
+fn waiters(queue: &str) -> String {
+    match queue {
+        "compiles" => "modules that are to be compiled".to_owned(),
+        "caps" => "calls at the caps of functions or namespaces".to_owned(),
+        engine => format!("calls for an instance of the {} engine", escape(engine)),
+    }
+}
+
 fn report(health: &Value, cluster: &Value) -> String {
     let instances = health.get("instances").unwrap_or(&Value::Null);
     let of = |member| text(instances, member);
@@ -51,6 +63,12 @@ fn report(health: &Value, cluster: &Value) -> String {
     let unavailable = number(health, "functions_unavailable").unwrap_or(0);
     if unavailable > 0 {
         lines.push(format!("{unavailable} more could not be loaded on this node: `tidepool list` names them"));
+    }
+    for (queue, seconds) in health.get("waiting").and_then(Value::as_object).into_iter().flatten() {
+        let seconds = seconds.as_u64().unwrap_or(0);
+        if seconds >= LONG_S {
+            lines.push(format!("{} have been waiting for {seconds} s without a break", waiters(queue)));
+        }
     }
     if cluster.is_null() {
         lines.push("of its cluster the token is told nothing: that takes `read` for all functions".to_owned());

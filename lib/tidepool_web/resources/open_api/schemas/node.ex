@@ -22,7 +22,8 @@ defmodule TidepoolWeb.Resources.OpenApi.Schemas.Node do
           functions_unavailable: integer(),
           instances: object(counts),
           engines: ref(:Engines),
-          compiles: object(queued: integer())
+          compiles: object(queued: integer()),
+          waiting: named(integer())
         ),
       Joining: object(status: one_of([:joining]), node: text()),
       Engines: object(fast: engine, dense: engine),
