@@ -31,15 +31,7 @@ defmodule Bench.Growth do
     {:ok, _started} = Application.ensure_all_started(:logger)
     {node, data} = node!(CallGrowth.settings(), binaries)
     context = CallGrowth.prepare(node)
-    limits = [memory: 16 * 1024 * 1024]
-
-    Peer.deploy!(node, "wat", "grows",
-      name: "tenant/grows",
-      limits: limits,
-      net: ["udp:*:*"],
-      files: ["/data=memory"]
-    )
-
+    Growth.prepare(node)
     programs = if options[:smoke], do: 2, else: Keyword.get(options, :programs, @programs)
     rows = for row <- chosen(options), do: measured(row, programs, context)
     Bench.report("growth", List.flatten(rows))
@@ -90,7 +82,8 @@ defmodule Bench.Growth do
   end
 
   defp take(:program, what, _over, programs, %{node: node}) do
-    outcome = Peer.call(node, Growth, :grow, ["tenant/grows", what, programs])
+    {name, programs} = Growth.programs(what, programs)
+    outcome = Peer.call(node, Growth, :grow, [name, what, programs])
     {outcome.bytes, {:given_back_ms, outcome.given_back_ms}}
   end
 

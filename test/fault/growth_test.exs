@@ -6,7 +6,6 @@ defmodule Tidepool.Fault.GrowthTest do
 
   @moduletag :lunatic
   @programs 6
-  @quota 64 * 1024 * 1024
   # What is beside what is counted: pages of the VM's allocators, threads, a heap that was not collected yet.
   @tolerated 32 * 1024 * 1024
 
@@ -15,6 +14,18 @@ defmodule Tidepool.Fault.GrowthTest do
 
   @limits [{:limit, :messages}, {:limit, :total_memory}]
   @trap ~r/handles of one kind|as many names/
+
+  # What the metrics call what counts a row.
+  @accounts %{
+    "memory" => ["memory"],
+    "their number, and beyond 64 KiB of an instance memory" => ["memory"],
+    "instances, and 5 KiB each on the host" => ["instances", "processes", "host_memory"],
+    "stacks, and on the host" => ["stacks", "host_memory"],
+    "on the host" => ["host_memory"],
+    "on the host, with 256 and 512 bytes each" => ["links", "monitors", "host_memory"],
+    "sockets" => ["sockets", "handles"],
+    "lines a second" => []
+  }
 
   # What the words of the table mean for a program.
   @ends %{
@@ -32,29 +43,38 @@ defmodule Tidepool.Fault.GrowthTest do
     node =
       Peer.start!(
         server: true,
-        namespaces: "tenant/memory=#{@quota},tenant/instances=40,tenant/queue=10",
+        namespaces: Growth.namespaces(),
         net: ["udp:*:*", "tcp:*:*"]
       )
 
-    limits = [memory: 16 * 1024 * 1024]
-    Peer.deploy!(node, "wat", "grows", name: "tenant/grows", limits: limits, net: ["udp:*:*"], files: ["/data=memory"])
+    Growth.prepare(node)
     Peer.deploy!(node, "rust", "hello_world", name: "others/hello")
-    port = Peer.call(node, TidepoolWeb.Listener, :port, [])
+    {port, quota} = {Peer.call(node, TidepoolWeb.Listener, :port, []), Growth.quota()}
 
-    for [what, _account, _bound, over] <- GrowthTable.rows("What programs take") do
+    for [what, account, _bound, over] <- GrowthTable.rows("What programs take") do
       others = Neighbours.start(port)
-      outcome = Peer.call(node, Growth, :grow, ["tenant/grows", what, @programs])
+      {name, programs} = Growth.programs(what, @programs)
+      outcome = Peer.call(node, Growth, :grow, [name, what, programs])
       longest = Neighbours.stop(others)
       assert longest.call < @stall_ms and longest.health < @stall_ms, "#{what}: #{inspect(longest)}"
 
+      resources = Map.fetch!(@accounts, account)
+
       case Map.fetch!(@ends, over) do
-        :none -> assert {what, outcome.waiting, outcome.ended} == {what, @programs, []}
-        :ended -> assert {what, outcome.waiting, length(outcome.ended)} == {what, 0, @programs}
-        :either -> :ok
+        :none ->
+          assert {what, outcome.waiting, outcome.ended} == {what, programs, []}
+          # Those of which none lives any more tell their account by how they ended.
+          assert {what, resources -- outcome.grown} == {what, []}
+
+        :ended ->
+          assert {what, outcome.waiting, length(outcome.ended)} == {what, 0, programs}
+
+        :either ->
+          :ok
       end
 
       for ended <- outcome.ended, do: assert_bound(what, ended)
-      assert outcome.bytes <= @quota + div(@quota, 10) + @tolerated, "#{what}: #{div(outcome.bytes, 1024)} KiB"
+      assert outcome.bytes <= quota + div(quota, 10) + @tolerated, "#{what}: #{div(outcome.bytes, 1024)} KiB"
     end
   end
 

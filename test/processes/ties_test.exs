@@ -3,7 +3,7 @@ defmodule Tidepool.Processes.TiesTest do
   use Tidepool.Case, async: true
 
   alias Tidepool.Process, as: Guest
-  alias Tidepool.{Error, Puppets}
+  alias Tidepool.{Error, Growth, Puppets}
 
   @moduletag :lunatic
   @patience 60_000
@@ -18,7 +18,7 @@ defmodule Tidepool.Processes.TiesTest do
   setup do
     name = deploy!("lunatic", "puppet", limits: [total_memory: @total])
     first = Puppets.start(name)
-    {:ok, first: first, down: Process.monitor(first)}
+    {:ok, name: name, first: first, down: Process.monitor(first)}
   end
 
   test "what a process watches is its program's until it doesn't any more, or that has died",
@@ -43,6 +43,18 @@ defmodule Tidepool.Processes.TiesTest do
     for _time <- 1..1_000, do: assert(Puppets.tell(first, ?M, id) == 0)
     # As it is when it is not there any more.
     for _time <- 1..1_000, do: assert(Puppets.tell(first, ?N, id) == 0 and Puppets.tell(first, ?M, id) == 0)
+  end
+
+  test "links and monitors of a function's processes are figures of it until they are gone", context do
+    figures = fn -> Map.take(Growth.held(context.name), ["links", "monitors"]) end
+    assert figures.() == %{}
+    [one | _others] = watch!(context.first, 10)
+    {child, _pid} = Puppets.spawn(context.first, 5)
+    assert figures.() == %{"links" => 2, "monitors" => 10}
+    assert Puppets.tell(context.first, ?N, one) == 0 and Puppets.tell(context.first, ?U, child) == 0
+    eventually(fn -> figures.() == %{"monitors" => 9} end)
+    Process.exit(context.first, :kill)
+    eventually(fn -> figures.() == %{} end)
   end
 
   test "links that are removed, or end in either way, make room for others", %{first: first} do

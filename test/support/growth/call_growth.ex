@@ -10,7 +10,6 @@ defmodule Tidepool.CallGrowth do
   alias Tidepool.{FaultClient, Growth, Origin, Peer}
   alias Tidepool.Log.Budget
 
-  @quota 64 * 1024 * 1024
   @instances 40
   @queue 10
   @callers 8
@@ -22,7 +21,7 @@ defmodule Tidepool.CallGrowth do
 
   @doc "Bytes of memory that the namespace may have."
   @spec quota :: pos_integer
-  def quota, do: @quota
+  def quota, do: Growth.quota()
 
   @doc "How long what was taken may take to be given back on a busy machine, in ms."
   @spec patience_ms :: pos_integer
@@ -31,8 +30,7 @@ defmodule Tidepool.CallGrowth do
   @doc "Settings of the node."
   @spec settings :: keyword
   def settings do
-    quotas = "tenant/memory=#{@quota},tenant/instances=#{@instances},tenant/queue=#{@queue}"
-    [server: true, namespaces: quotas, net: ["udp:*:*", "tcp:*:*", "tcp:connect:127.0.0.1:*"]]
+    [server: true, namespaces: Growth.namespaces(), net: ["udp:*:*", "tcp:*:*", "tcp:connect:127.0.0.1:*"]]
   end
 
   @doc "Deploys what the drivers call, and what another tenant has."

@@ -1,9 +1,12 @@
 defmodule Tidepool.Growth do
   @moduledoc """
-  Programs that take one resource until they are refused: `guests/growth`. What is here runs on the node that has them.
+  Programs that take one resource until they are refused: `guests/growth`. What is here runs on the node that has them, but for
+  `prepare/1`.
   """
 
-  alias Tidepool.FaultFootprint
+  alias Tidepool.{FaultFootprint, Peer}
+
+  @quota 64 * 1024 * 1024
 
   # How long a program does nothing that waits for good.
   @still_ms 500
@@ -16,15 +19,43 @@ defmodule Tidepool.Growth do
   @look_ms 5
 
   @typedoc """
-  How programs ended that have, how many wait, how many bytes the node has grown by at most, and how long it took from when they were
-  killed until their function had nothing any more.
+  How programs ended that have, how many wait, of which resources their function has more then than before they took any, how many
+  bytes the node has grown by at most, and how long it took from when they were killed until their function had nothing any more.
   """
   @type outcome :: %{
           ended: [{term, String.t()}],
           waiting: non_neg_integer,
+          grown: [String.t()],
           bytes: integer,
           given_back_ms: non_neg_integer
         }
+
+  @doc "Bytes of memory that each of the namespaces may have."
+  @spec quota :: pos_integer
+  def quota, do: @quota
+
+  @doc "The setting `namespaces`."
+  @spec namespaces :: String.t()
+  def namespaces do
+    Enum.map_join(["tenant/instances=40", "crowd/instances=400"], ",", fn instances ->
+      [namespace, _quota] = String.split(instances, "/")
+      "#{namespace}/memory=#{@quota},#{namespace}/queue=10,#{instances}"
+    end)
+  end
+
+  @doc "Deploys the programs."
+  @spec prepare(%Peer{}) :: :ok
+  def prepare(node) do
+    limits = [memory: 16 * 1024 * 1024]
+    Peer.deploy!(node, "wat", "grows", name: "tenant/grows", limits: limits, net: ["udp:*:*"], files: ["/data=memory"])
+    Peer.deploy!(node, "wat", "ties", name: "crowd/ties", limits: limits, engine: :dense)
+    :ok
+  end
+
+  @doc "Whose programs take what a row says, and how many of them do: `count`, or one that has a crowd of processes."
+  @spec programs(what :: String.t(), count :: pos_integer) :: {name :: String.t(), pos_integer}
+  def programs("links and monitors", _count), do: {"crowd/ties", 1}
+  def programs(_what, count), do: {"tenant/grows", count}
 
   @doc """
   Has so many programs of a function run this entry at once, until each has ended or waits; then kills them, and waits until all is
@@ -48,10 +79,12 @@ defmodule Tidepool.Growth do
         end
       end
 
+    before = held(name)
     # None takes what another begins with.
     for {_monitor, program} <- programs, do: send(program, {:tidepool, 0, "go"})
     {programs, ended} = settle(programs, [], nil, System.monotonic_time(:millisecond) + @most_ms)
     bytes = sampled(sampler)
+    grown = for {resource, now} <- held(name), now > Map.get(before, resource, 0), do: resource
     killed = System.monotonic_time(:millisecond)
 
     for {monitor, _program} <- programs do
@@ -62,7 +95,8 @@ defmodule Tidepool.Growth do
       end
     end
 
-    %{ended: ended, waiting: map_size(programs), bytes: bytes, given_back_ms: given_back_ms(killed, [name])}
+    outcome = %{ended: ended, waiting: map_size(programs), grown: grown, bytes: bytes}
+    Map.put(outcome, :given_back_ms, given_back_ms(killed, [name]))
   end
 
   @doc "Waits until these functions have nothing: how long that was since a moment of the node's own clock, in ms."

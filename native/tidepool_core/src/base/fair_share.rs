@@ -1,4 +1,4 @@
-//! Things that a node has a number of: who holds some gets no more than are left for others.
+//! Things that are counted by their number. Of those that a node has some of, who holds some gets no more than are left for others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -98,6 +98,38 @@ impl Takers {
 
     fn holders(&self) -> impl Iterator<Item = &Held> {
         self.bounded.iter().chain([&self.counted]).map(|held| &**held)
+    }
+}
+
+/// What a process has on the host that is told by its number, too, and not by its bytes alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Numbers {
+    pub(crate) links: usize,
+    pub(crate) monitors: usize,
+    pub(crate) handles: usize,
+}
+
+/// The same of all that a function has.
+#[derive(Debug, Default)]
+pub(crate) struct Sums {
+    pub(crate) links: AtomicUsize,
+    pub(crate) monitors: AtomicUsize,
+    pub(crate) handles: AtomicUsize,
+}
+
+impl Sums {
+    /// One that had `before` has `now`.
+    pub(crate) fn change(&self, before: Numbers, now: Numbers) {
+        let changes = [
+            (&self.links, before.links, now.links),
+            (&self.monitors, before.monitors, now.monitors),
+            (&self.handles, before.handles, now.handles),
+        ];
+        for (sum, before, now) in changes {
+            if before != now {
+                sum.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
+            }
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::latency::{self, Latencies};
 use super::recent::Recent;
 use crate::base::console::{KeptLine, LINES};
 use crate::base::error::CallError;
-use crate::base::fair_share::{Held, HeldByEngine};
+use crate::base::fair_share::{Held, HeldByEngine, Sums};
 use crate::os::per_thread::Sharded;
 
 /// How a call ended, as the metrics' `reason` label says it.
@@ -94,6 +94,8 @@ pub(crate) struct FunctionStats {
     pub(crate) stacks: HeldByEngine,
     /// Sockets of its programs and components.
     pub(crate) sockets: Arc<Held>,
+    /// What else its programs have that is told by its number.
+    pub(crate) numbers: Sums,
     /// Processes that live of its programs.
     processes: Arc<AtomicUsize>,
     /// Versions before this one were removed with the function: who still runs one is not of the function that has the name now.

@@ -273,13 +273,16 @@ impl Snapshot {
 /// A resource that functions hold, and how much of it one does.
 type Resource = (&'static str, fn(&Totals, &FunctionStats) -> u64);
 
-const HELD: [Resource; 6] = [
+const HELD: [Resource; 9] = [
     ("instances", |totals, _| totals.live),
     ("memory", |totals, _| totals.memory_bytes),
     ("host_memory", |totals, _| totals.host_bytes),
     ("processes", |_, stats| count(stats.processes().load(Ordering::Relaxed))),
     ("stacks", |_, stats| count(stats.stacks.count())),
     ("sockets", |_, stats| count(stats.sockets.count())),
+    ("links", |_, stats| count(stats.numbers.links.load(Ordering::Relaxed))),
+    ("monitors", |_, stats| count(stats.numbers.monitors.load(Ordering::Relaxed))),
+    ("handles", |_, stats| count(stats.numbers.handles.load(Ordering::Relaxed))),
 ];
 
 fn count(held: usize) -> u64 {

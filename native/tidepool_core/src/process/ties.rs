@@ -1,6 +1,7 @@
 //! Links and monitors of a process. They are in the VM, made there by what drives it, and what they take there is of its program's account.
 
-use super::handle::Process;
+use super::handle::{Inner, Process};
+use crate::base::fair_share::Numbers;
 use crate::base::limits::Limit;
 
 /// What a monitor takes in the VM: its entries with both processes, and what its driver knows of it. 430 bytes were measured of 300
@@ -45,7 +46,7 @@ impl Process {
         if self.is_dead() {
             return;
         }
-        inner.tie_bytes = ties.bytes();
+        inner.set_ties(ties);
         inner.count();
         if inner.tie_bytes > bound {
             self.overrun_by(Limit::Messages, bound);
@@ -67,7 +68,14 @@ impl Process {
         if !inner.share.hold(all) {
             return Err((Limit::TotalMemory, inner.share.limit()));
         }
-        inner.tie_bytes = bytes;
+        inner.set_ties(ties);
         Ok(())
+    }
+}
+
+impl Inner {
+    fn set_ties(&mut self, ties: Ties) {
+        self.tie_bytes = ties.bytes();
+        self.share.number(Numbers { links: ties.links, monitors: ties.monitors, handles: 0 });
     }
 }

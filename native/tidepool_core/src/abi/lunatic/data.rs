@@ -6,6 +6,7 @@ use super::handles::{Handles, HeapSize};
 use super::networking::data::{CLOSED, Sockets};
 use crate::abi::begun::{letter, message};
 use crate::abi::guest::{Guest, Module};
+use crate::base::fair_share::Numbers;
 use crate::process::bounds::account::{Share, TABLE_BYTES};
 use crate::process::config::{Config, World};
 use crate::process::message::Message;
@@ -108,6 +109,12 @@ impl Data {
         let inherited = inherited.as_ref().map_or(0, Message::bytes);
         let tables = configs.bytes() + modules.bytes() + timers.bytes() + queries.bytes() + errors.bytes();
         inherited + tables + sockets.bytes() + compiling
+    }
+
+    /// How many there are in all tables.
+    fn handles(&self) -> usize {
+        let (configs, modules) = (self.configs.len(), self.modules.len());
+        configs + modules + self.timers.len() + self.queries.len() + self.errors.len() + self.sockets.handles()
     }
 
     /// How many things are dropped with it, each by itself.
@@ -228,6 +235,7 @@ impl Data {
     /// Counts all that there is.
     pub(in crate::abi::lunatic) fn recount(&mut self) {
         self.other_bytes = self.others();
+        self.share.number(Numbers { handles: self.handles(), ..Numbers::default() });
         self.count();
     }
 

@@ -7,6 +7,7 @@ use wasmtime::Val;
 use crate::abi::begun::begun;
 use crate::abi::guest::Guest;
 use crate::abi::slots::State;
+use crate::base::fair_share::Numbers;
 use crate::base::request::ShortName;
 use crate::call::sockets::access;
 use crate::call::target::{Call, Target};
@@ -44,6 +45,10 @@ impl HostMemory for OfFunction {
 
     fn limit(&self) -> usize {
         usize::try_from(self.0.host_limit()).unwrap_or(usize::MAX)
+    }
+
+    fn renumber(&self, before: Numbers, now: Numbers) {
+        self.0.stats.function.numbers.change(before, now);
     }
 }
 

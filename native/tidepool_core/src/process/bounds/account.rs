@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::base::fair_share::Numbers;
+
 /// Most that a share draws beyond what it needs.
 const CHUNK_BYTES: usize = 64 << 10;
 /// What a share keeps at least of what it has drawn, and does not need.
@@ -28,6 +30,9 @@ pub(crate) trait HostMemory: Send + Sync {
 
     /// Most that may be taken, by the narrowest of its bounds.
     fn limit(&self) -> usize;
+
+    /// Who had `before` of what is told by its number has `now`.
+    fn renumber(&self, before: Numbers, now: Numbers);
 }
 
 /// The account of a program.
@@ -92,12 +97,13 @@ pub(crate) struct Share {
     account: Option<Arc<Account>>,
     least: usize,
     drawn: usize,
+    numbers: Numbers,
 }
 
 impl Share {
     /// A share that is of `least` bytes from its first [`hold`](Share::hold) on, whatever its holder has.
     pub(crate) fn new(account: &Arc<Account>, least: usize) -> Self {
-        Share { account: Some(Arc::clone(account)), least, drawn: 0 }
+        Share { account: Some(Arc::clone(account)), least, drawn: 0, numbers: Numbers::default() }
     }
 
     /// What its program may have; without end, where nothing is counted.
@@ -133,6 +139,16 @@ impl Share {
         self.drawn = self.drawn.saturating_add(missing);
     }
 
+    /// Its holder has so many from now on.
+    pub(crate) fn number(&mut self, numbers: Numbers) {
+        let before = std::mem::replace(&mut self.numbers, numbers);
+        if before != numbers
+            && let Some(memory) = self.account.as_ref().and_then(|account| account.memory.as_ref())
+        {
+            memory.renumber(before, numbers);
+        }
+    }
+
     /// What it draws beside what is needed: nothing, where that is the least.
     fn ahead(&self, needed: usize) -> usize {
         if needed > self.least { needed.min(CHUNK_BYTES) } else { 0 }
@@ -158,6 +174,7 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         self.give_back(self.drawn);
+        self.number(Numbers::default());
     }
 }
 
@@ -194,6 +211,8 @@ mod tests {
         fn limit(&self) -> usize {
             self.0
         }
+
+        fn renumber(&self, _before: Numbers, _now: Numbers) {}
     }
 
     fn drawn(account: &Account) -> usize {

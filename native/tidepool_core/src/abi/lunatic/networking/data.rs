@@ -36,6 +36,13 @@ impl Sockets {
         tcp + tls_listeners.bytes() + tls_streams.bytes() + udp.bytes() + addresses.bytes()
     }
 
+    /// How many there are in all tables.
+    pub(in crate::abi::lunatic) fn handles(&self) -> usize {
+        let Sockets { tcp_listeners, tcp_streams, tls_listeners, tls_streams, udp, addresses } = self;
+        let tcp = tcp_listeners.len() + tcp_streams.len();
+        tcp + tls_listeners.len() + tls_streams.len() + udp.len() + addresses.len()
+    }
+
     /// How many things are dropped with it.
     pub(in crate::abi::lunatic) fn things(&self) -> usize {
         let Sockets { tcp_listeners, tcp_streams, tls_listeners, tls_streams, udp, addresses } = self;
