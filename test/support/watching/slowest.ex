@@ -10,7 +10,8 @@ defmodule Tidepool.Slowest do
 
   # Of fewer files nobody asks.
   @least_files 20
-  @shown 15
+  @shown_tests 15
+  @shown_files 100
 
   @impl true
   def init(_options), do: {:ok, %{tests: [], files: %{}, alone_us: 0}}
@@ -27,8 +28,8 @@ defmodule Tidepool.Slowest do
 
   def handle_cast({:suite_finished, _times}, %{files: files} = state) when map_size(files) >= @least_files do
     IO.puts(
-      "\n\nTop #{@shown} slowest tests, after #{seconds(state.alone_us)} of tests that run alone:\n" <>
-        rows(state.tests) <> "of files:\n" <> rows(for {file, us} <- files, do: {us, file})
+      "\n\nTop #{@shown_tests} slowest tests, after #{seconds(state.alone_us)} of tests that run alone:\n" <>
+        rows(state.tests, @shown_tests) <> "of files:\n" <> rows(for({file, us} <- files, do: {us, file}), @shown_files)
     )
 
     {:noreply, state}
@@ -36,8 +37,8 @@ defmodule Tidepool.Slowest do
 
   def handle_cast(_event, state), do: {:noreply, state}
 
-  defp rows(rows) do
-    for {us, name} <- rows |> Enum.sort(:desc) |> Enum.take(@shown), into: "", do: "  #{seconds(us)}  #{name}\n"
+  defp rows(rows, most) do
+    for {us, name} <- rows |> Enum.sort(:desc) |> Enum.take(most), into: "", do: "  #{seconds(us)}  #{name}\n"
   end
 
   defp seconds(us), do: "#{Float.round(us / 1_000_000, 1)} s"
