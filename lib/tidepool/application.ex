@@ -6,7 +6,6 @@ defmodule Tidepool.Application do
   #   Engine             the native runtime
   #   Trace.Exporter     spans on their way to a collector, where there are traces
   #   Telemetry          whether anybody listens to events
-  #   Engine.Queues      for how long calls and modules have been waiting
   #   Console            what guests print, to Logger
   #   Keyvalue           the store of keys and values, where it needs processes
   #   Host.Registry      who answers which host call
@@ -23,6 +22,7 @@ defmodule Tidepool.Application do
   #   Cluster            other nodes: what crashes there stays there, and calls go on
   #   Actor.Supervisor   actors that are awake, and the records of all: a node owns none before it knows what others have deployed,
   #                      and hands its own on while it still has links
+  #   Engine.Queues      for how long calls and modules have been waiting
   #   TidepoolWeb        the HTTP edge, when it is wanted: last up, first down, so that traffic meets a whole node
   #
   # Calls have no place here: each runs in the process that makes it.
@@ -120,7 +120,6 @@ defmodule Tidepool.Application do
       {Tidepool.Engine, config},
       Trace.Exporter,
       Tidepool.Telemetry.Listeners,
-      Tidepool.Engine.Queues,
       Tidepool.Engine.Console,
       Keyvalue.Supervisor,
       {Host.Registry, Host.Builtin.entries(config.builtins) ++ Keyvalue.Handler.entries()},
@@ -134,7 +133,7 @@ defmodule Tidepool.Application do
       Tidepool.Process.Programs,
       {Tidepool.Tokens, Map.take(config, [:data, :cluster])},
       Tidepool.Oci.Places
-    ] ++ cluster ++ [{Tidepool.Actor.Supervisor, config} | edge]
+    ] ++ cluster ++ [{Tidepool.Actor.Supervisor, config}, Tidepool.Engine.Queues | edge]
   end
 
   # Whoever starts the node reads a sentence. Where the VM is there for the node that is all there is to read; elsewhere its

@@ -149,6 +149,10 @@ defmodule Tidepool.Native do
   @spec instances(runtime) :: {live :: non_neg_integer, idle :: non_neg_integer, queued :: non_neg_integer}
   def instances(_runtime), do: :erlang.nif_error(:not_loaded)
 
+  @doc "Calls that wait at the caps of functions and namespaces."
+  @spec calls_queued_at_caps(runtime) :: non_neg_integer
+  def calls_queued_at_caps(_runtime), do: :erlang.nif_error(:not_loaded)
+
   @doc "Modules that wait to be compiled."
   @spec compiles_queued(runtime) :: non_neg_integer
   def compiles_queued(_runtime), do: :erlang.nif_error(:not_loaded)

@@ -12,6 +12,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     instances: [:runtime],
     engines: [:runtime],
     console_taken: [:runtime],
+    calls_queued_at_caps: [:runtime],
     compiles_queued: [:runtime],
     io: [:runtime],
     metrics: [:runtime, :list, :list],
@@ -361,6 +362,20 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
   test "terms nested without end are refused by both directions of JSON", context do
     assert_argument_error(:json_encode, [Enum.reduce(1..100_000, [], fn _level, inner -> [inner] end)])
     assert {:error, _message} = Native.json_decode(String.duplicate("[", 1_000_000))
+    assert_unharmed(context)
+  end
+
+  test "of an object that has a name twice there is no term, however many others it has", context do
+    object = fn names -> "{" <> Enum.map_join(names, ",", &~s("#{&1}":1)) <> "}" end
+
+    for others <- [0, 1, 30, 31, 32, 33, 40, 1_000] do
+      names = Enum.map(1..others//1, &"n#{&1}")
+      assert Native.json_decode(object.(names ++ ["one"])) == {:ok, Map.from_keys(names ++ ["one"], 1)}
+      assert {:error, message} = Native.json_decode(object.(["one"] ++ names ++ ["one"]))
+      assert message =~ ~s(it has the name "one" twice in one object)
+      assert {:error, _message} = Native.json_decode(object.(List.duplicate("one", others + 2)))
+    end
+
     assert_unharmed(context)
   end
 

@@ -8,7 +8,7 @@ defmodule Tidepool.Engine.Queues do
 
   use GenServer
 
-  alias Tidepool.Engine
+  alias Tidepool.{Engine, Native}
 
   @look_ms 1_000
 
@@ -54,8 +54,6 @@ defmodule Tidepool.Engine.Queues do
 
   defp queued do
     at_engines = for {engine, %{queued: queued}} <- Engine.engines(), do: {engine, queued}
-    all = Engine.instances().queued
-    at_caps = all - (at_engines |> Keyword.values() |> Enum.sum())
-    [{:caps, at_caps}, {:compiles, Engine.compiles().queued} | at_engines]
+    [{:caps, Native.calls_queued_at_caps(Engine.runtime())}, {:compiles, Engine.compiles().queued} | at_engines]
   end
 end

@@ -6,18 +6,21 @@ defmodule Tidepool.Engine.QueuesTest do
 
   @patience_ms 60_000
 
-  test "the health tells for how long calls have been waiting without a break, and that they do not any more" do
-    node = Peer.start!(server: true)
-    Peer.deploy!(node, "rust", "counter", limits: [instances: 1, queue: 10, time: 2 * @patience_ms])
-    assert waiting(node) == %{}
-    # It has the one instance that there may be.
-    {:ok, instance} = Peer.call(node, Instance, :start, ["counter"])
-    caller = Task.async(fn -> curl_url(Peer.url(node, "/call/counter/next")) end)
-    eventually(fn -> match?(%{"caps" => seconds} when seconds >= 2, waiting(node)) end, @patience_ms)
-    assert Map.keys(waiting(node)) == ["caps"]
-    Peer.call(node, GenServer, :stop, [instance])
-    assert {200, _headers, "1"} = Task.await(caller, @patience_ms)
-    eventually(fn -> waiting(node) == %{} end, @patience_ms)
+  for {queue, settings, limits} <- [{"caps", [], [instances: 1]}, {"fast", [max_instances: 1], []}] do
+    test "the health tells for how long calls have been waiting without a break, and that they do not any more: #{queue}" do
+      node = Peer.start!([server: true] ++ unquote(settings))
+      Peer.deploy!(node, "rust", "counter", limits: [queue: 10, time: 2 * @patience_ms] ++ unquote(limits))
+      # What was to be compiled may have been seen.
+      eventually(fn -> waiting(node) == %{} end, @patience_ms)
+      # It has the one instance that there may be.
+      {:ok, instance} = Peer.call(node, Instance, :start, ["counter"])
+      caller = Task.async(fn -> curl_url(Peer.url(node, "/call/counter/next")) end)
+      eventually(fn -> match?(%{unquote(queue) => seconds} when seconds >= 2, waiting(node)) end, @patience_ms)
+      assert Map.keys(waiting(node)) == [unquote(queue)]
+      Peer.call(node, GenServer, :stop, [instance])
+      assert {200, _headers, "1"} = Task.await(caller, @patience_ms)
+      eventually(fn -> waiting(node) == %{} end, @patience_ms)
+    end
   end
 
   defp waiting(node) do

@@ -105,7 +105,7 @@ defmodule TidepoolWeb.Resources.Mcp.Messages do
     do: wrong("send one message; up to #{@most} in an array are taken by version #{@first} alone")
 
   defp objects({:ok, _other}, _version), do: wrong("a message is a JSON object")
-  defp objects({:error, why}, _version), do: {:refused, 400, :parse_error, "the body is no JSON: #{why}"}
+  defp objects({:error, why}, _version), do: {:refused, 400, :parse_error, "the body can't be read: #{why}"}
 
   # Nothing of a batch is done that has no message in the place of one.
   defp all(messages, form) do

@@ -96,3 +96,24 @@ fn report(health: &Value, cluster: &Value) -> String {
     }
     lines.join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queues_that_have_not_been_empty_for_a_minute_are_told_with_who_waits_in_them() {
+        let health = |waiting| json!({ "node": "a@b", "status": "ok", "instances": {}, "waiting": waiting });
+        let told = |waiting| report(&health(waiting), &json!({}));
+        assert_eq!(told(json!({ "fast": 59, "caps": 1 })).lines().count(), 2);
+        let said = told(json!({ "fast": 60, "caps": 61, "compiles": 3_600 }));
+        for line in [
+            "calls for an instance of the fast engine have been waiting for 60 s without a break",
+            "calls at the caps of functions or namespaces have been waiting for 61 s without a break",
+            "modules that are to be compiled have been waiting for 3600 s without a break",
+        ] {
+            assert!(said.lines().any(|told| told == line), "{said}");
+        }
+        assert_eq!(told(json!("a text")).lines().count(), 2);
+    }
+}

@@ -131,9 +131,13 @@ impl Node {
     /// All calls that wait for an instance.
     pub(crate) fn queued(&self) -> usize {
         let at_engines = self.all_places().map(|places| places.admission.queued());
+        at_engines.fold(self.queued_at_caps(), usize::saturating_add)
+    }
+
+    /// Those of them that wait at the caps of their functions and namespaces.
+    pub(crate) fn queued_at_caps(&self) -> usize {
         let at_namespaces = self.namespaces.values().map(|namespace| namespace.queued());
-        let at_caps = self.queued_at_caps.load(Ordering::Relaxed);
-        at_engines.chain(at_namespaces).fold(at_caps, usize::saturating_add)
+        at_namespaces.fold(self.queued_at_caps.load(Ordering::Relaxed), usize::saturating_add)
     }
 
     pub(crate) fn all_places(&self) -> impl Iterator<Item = &Places> {

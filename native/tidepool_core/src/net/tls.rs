@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{PemObject, SectionKind, SliceIter};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection};
 use tokio::io::Interest;
@@ -26,7 +26,7 @@ use crate::slice::yielding::yielded;
 const RECORD_BYTES: usize = 16 << 10;
 /// Most reads of a try: what comes may be nothing that a guest gets.
 const MOST_READS: usize = 16;
-/// Bytes of certificates that are read in one go, and no more than one certificate beyond.
+/// Bytes of certificates that are read in one go, and no more than one section beyond.
 const PIECE_BYTES: usize = 32 << 10;
 
 static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(ring::default_provider()));
@@ -51,7 +51,7 @@ impl TlsListener {
     /// # Errors
     /// When they can't be read, or the key is not the certificate's.
     pub(crate) async fn new(tcp: TcpListener, certs: &[u8], key: &[u8]) -> Result<Self, NetError> {
-        let certs = certificates(certs).await?;
+        let certs = certificates(certs, &mut 0).await?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| NetError::NoPem { what: "private key" })?;
         let config =
             ServerConfig::builder_with_provider(Arc::clone(&PROVIDER)).with_safe_default_protocol_versions()?;
@@ -268,20 +268,25 @@ impl Write for Socket<'_> {
     }
 }
 
-/// Those of a PEM, read in pieces.
-async fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, NetError> {
-    let (mut certs, mut bytes) = (Vec::new(), 0);
-    for cert in CertificateDer::pem_slice_iter(pem) {
-        let cert = cert.map_err(|_error| NetError::NoPem { what: "certificate" })?;
-        piece(&mut bytes, &cert).await;
-        certs.push(cert);
+/// Those of a PEM, read in pieces; `bytes` were read since the slice began.
+async fn certificates(pem: &[u8], bytes: &mut usize) -> Result<Vec<CertificateDer<'static>>, NetError> {
+    let (mut sections, mut certs) = (SliceIter::<(SectionKind, Vec<u8>)>::new(pem), Vec::new());
+    let mut left = pem.len();
+    while let Some(section) = sections.next() {
+        let (kind, der) = section.map_err(|_error| NetError::NoPem { what: "certificate" })?;
+        if kind == SectionKind::Certificate {
+            certs.push(CertificateDer::from(der));
+        }
+        let now = sections.remainder().len();
+        piece(bytes, left.saturating_sub(now)).await;
+        left = now;
     }
     if certs.is_empty() { Err(NetError::NoPem { what: "certificate" }) } else { Ok(certs) }
 }
 
 /// Ends the slice when so much was read of certificates that it takes some 0.1 ms.
-async fn piece(bytes: &mut usize, cert: &CertificateDer<'_>) {
-    *bytes += cert.len();
+async fn piece(bytes: &mut usize, more: usize) {
+    *bytes += more;
     if *bytes >= PIECE_BYTES {
         *bytes = 0;
         yielded().await;
@@ -296,8 +301,8 @@ async fn client_config(certs: &[Vec<u8>]) -> Result<Arc<ClientConfig>, NetError>
     }
     let (mut roots, mut bytes) = (RootCertStore::empty(), 0);
     for pem in certs {
-        for cert in certificates(pem).await? {
-            piece(&mut bytes, &cert).await;
+        for cert in certificates(pem, &mut bytes).await? {
+            piece(&mut bytes, cert.len()).await;
             roots.add(cert)?;
         }
     }

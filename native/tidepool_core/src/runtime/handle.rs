@@ -253,6 +253,12 @@ impl Runtime {
         self.node.queued()
     }
 
+    /// Those of them that wait at the caps of their functions and namespaces.
+    #[must_use]
+    pub fn calls_queued_at_caps(&self) -> usize {
+        self.node.queued_at_caps()
+    }
+
     /// Linear memory that live instances have, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {

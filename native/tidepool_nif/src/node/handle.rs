@@ -109,6 +109,12 @@ fn instances(node: ResourceArc<Node>) -> (usize, usize, usize) {
     (runtime.live_instances(), runtime.idle_instances(), runtime.queued_calls())
 }
 
+/// Calls that wait at the caps of functions and namespaces.
+#[rustler::nif]
+fn calls_queued_at_caps(node: ResourceArc<Node>) -> usize {
+    node.runtime.calls_queued_at_caps()
+}
+
 /// Modules that wait to be compiled.
 #[rustler::nif]
 fn compiles_queued(node: ResourceArc<Node>) -> usize {

@@ -145,15 +145,19 @@ impl<'a, 'de> Visitor<'de> for Terms<'a> {
             names.push(name);
             terms.push(members.next_value_seed(self)?);
         }
+        // The VM looks for this in small maps alone.
+        if let Some(name) = twice(&names) {
+            return Err(A::Error::custom(format!("it has the name {name:?} twice in one object")));
+        }
         let keys: Vec<Term<'a>> = names.iter().map(|name| name.encode(self.0)).collect();
-        Term::map_from_term_arrays(self.0, &keys, &terms).map_err(|_refused| A::Error::custom(twice(names)))
+        Term::map_from_term_arrays(self.0, &keys, &terms).map_err(|_refused| A::Error::custom("it has too many names"))
     }
 }
 
-/// Which member an object has twice: readers that take the first, and those that take the last, would not agree on it.
-fn twice(mut names: Vec<String>) -> String {
-    names.sort_unstable();
-    let name = names.array_windows().find(|[one, next]| one == next).map(|[name, _same]| name.as_str());
-    let name: String = name.unwrap_or_default().chars().take(SHOWN).collect();
-    format!("it has the name {name:?} twice in one object")
+/// A name that an object has twice: readers that take the first, and those that take the last, would not agree on what it says.
+fn twice(names: &[String]) -> Option<String> {
+    let mut sorted: Vec<&str> = names.iter().map(String::as_str).collect();
+    sorted.sort_unstable();
+    let [name, _same] = sorted.array_windows().find(|[one, next]| one == next)?;
+    Some(name.chars().take(SHOWN).collect())
 }

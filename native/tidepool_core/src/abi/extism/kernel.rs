@@ -117,7 +117,12 @@ pub(super) async fn zeroed(
     length: u64,
 ) -> wasmtime::Result<Result<Block, Full>> {
     let Ok(block) = take(store, length)? else { return Ok(Err(Full)) };
-    let freed = here(store.data_mut())?.freed.clone();
+    let kernel = here(store.data_mut())?;
+    let (freed, is_last) = (kernel.freed.clone(), kernel.blocks.end() == block.end());
+    if is_last {
+        // An instruction may have begun in the block before, and have written on.
+        zero(store, block.offset as usize, block.offset as usize + BEYOND as usize).await?;
+    }
     let (from, end) = (freed.start.max(block.offset as usize), freed.end.min(block.end() as usize));
     zero(store, from, end).await?;
     Ok(Ok(block))

@@ -61,8 +61,13 @@ fn extreme(import: &Import) -> (Vec<u8>, usize) {
 
 #[test]
 fn extreme_offsets_and_lengths_end_in_a_typed_error_or_in_nothing_and_show_no_other_call() {
+    for node in [Node::small(), Node::dense(8, 8)] {
+        extremes(&node);
+    }
+}
+
+fn extremes(node: &Node) {
     const SECRET: u8 = 0xA5;
-    let node = Node::small();
     let imports = node.runtime.imports();
     let own: Vec<_> = imports.into_iter().filter(|import| import.module == "extism:host/env").collect();
     assert_eq!(own.len(), 32, "{own:?}");
@@ -175,7 +180,7 @@ const LEAVES: &str = r#"
     (call $reset)
     (call $store64 (i64.const 4000) (i64.const -1))
     (i32.const 0))
-  ;; A block may have a little more than its length; of the last byte of any eight are written.
+  ;; A store of eight bytes at the last byte of a block writes seven behind it.
   (func (export "spills") (result i32) (local $at i64)
     (local.set $at (call $alloc (i64.const 32)))
     (call $store64 (i64.add (local.get $at) (i64.const 31)) (i64.const -1))

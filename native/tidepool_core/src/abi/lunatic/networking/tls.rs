@@ -15,6 +15,8 @@ use crate::net::tls::{TlsListener, TlsStream};
 
 /// Longest PEM.
 const MAX_PEM_BYTES: usize = 256 << 10;
+/// It is read in one go, and no kind of key has a tenth of it.
+const MAX_KEY_BYTES: usize = 32 << 10;
 /// Most certificates to trust.
 const MAX_CERTS: usize = 64;
 
@@ -66,6 +68,9 @@ async fn bind(mut caller: Caller<'_, State>, args: BindArgs) -> wasmtime::Result
     let guest = guest(&mut caller)?;
     let address = address::read(&mut caller, (kind, ip, port, flow, scope))?;
     let (certs, key) = (pem(&mut caller, certs, certs_len)?, pem(&mut caller, key, key_len)?);
+    if key.len() > MAX_KEY_BYTES {
+        return Err(trap(&mut caller, format!("the guest gave a private key of more than {MAX_KEY_BYTES} bytes")));
+    }
     memory::copied(&mut caller, certs.len() + key.len()).await;
     let bound = match bind_soon(&mut caller, || TlsListener::bind(&guest.program.access(), address)).await? {
         Ok(tcp) => within(&mut caller, u64::MAX, "reading certificates", TlsListener::new(tcp, &certs, &key)).await,
