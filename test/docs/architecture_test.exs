@@ -8,6 +8,7 @@ defmodule Tidepool.Docs.ArchitectureTest do
 
   @document "ARCHITECTURE.md"
   @invariants "docs/invariants.md"
+  @growth "docs/growth.md"
 
   test "every invariant names tests, and they exist" do
     # Each is a point of a list, and its tests are points below it.
@@ -16,6 +17,21 @@ defmodule Tidepool.Docs.ArchitectureTest do
 
     for [always, guards] <- invariants do
       assert [_one | _more] = tests = Markdown.named(guards), always
+
+      for [title, file] <- tests do
+        assert Markdown.test?(Path.join("docs", file) |> Path.expand() |> Path.relative_to_cwd(), title),
+               "#{file}: #{title}"
+      end
+    end
+  end
+
+  test "every row of what namespaces share names tests, and they exist" do
+    [_before, shared] = @growth |> File.read!() |> String.split("\n## What namespaces share\n")
+    [_head, _rule | rows] = Regex.scan(~r/^\|.*$/m, shared) |> List.flatten()
+    assert length(rows) > 10
+
+    for row <- rows do
+      assert [_one | _more] = tests = row |> String.split(" | ") |> List.last() |> Markdown.named(), row
 
       for [title, file] <- tests do
         assert Markdown.test?(Path.join("docs", file) |> Path.expand() |> Path.relative_to_cwd(), title),

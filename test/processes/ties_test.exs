@@ -13,7 +13,7 @@ defmodule Tidepool.Processes.TiesTest do
   # What their program may have there: four of them, and more. It is memory of four, too.
   @total 5 * 1024 * 1024 + 4 * @puppet
   # What one of four has of that: as many monitors, and room for one link beside them.
-  @most div(@total - 4 * @puppet + @own, 512) - 1
+  @most div(@total - 4 * @puppet + @own, 512) - 2
 
   setup do
     name = deploy!("lunatic", "puppet", limits: [total_memory: @total])

@@ -134,7 +134,7 @@ defmodule Tidepool.Ship.McpTest do
       assert %{"content" => ["42"]} = ask(client, ["call", "calc__add", %{"one" => 19, "other" => 23}])
     end
 
-    test "beside a hundred deploys and removals it lists no stale tool when it was told, and no call of another fails, in #{version}",
+    test "beside a hundred deploys and removals it lists no stale tool when it was told, and no call of another fails, whichever version it is of, in #{version}",
          %{python: python} do
       peer = Peer.start!(server: true)
       Peer.deploy!(peer, "component", "tools", name: "stays", tools: ["only"])
@@ -153,9 +153,13 @@ defmodule Tidepool.Ship.McpTest do
         Peer.deploy!(peer, "component", "tools", name: name, tools: ["move"])
         assert [told, names] = ask(client, ["changed_by", told + 1])
         assert Enum.sort(names) == Enum.sort([name <> "__move", "stays__only"])
+        assert %{"error" => false} = ask(client, ["call", name <> "__move", %{"from" => %{"x" => 1, "y" => 2}}])
+        # The tool that is called all the time is another version's.
+        Peer.deploy!(peer, "component", "tools", name: "stays", tools: ["only"], limits: [time: 10_000 + round])
+        assert [told, ^names] = ask(client, ["changed_by", told + 1])
         :ok = Peer.call(peer, Tidepool, :remove, [name])
         assert [told, ["stays__only"]] = ask(client, ["changed_by", told + 1])
-        assert told == at_first + 2 * round
+        assert told == at_first + 3 * round
         told
       end)
 

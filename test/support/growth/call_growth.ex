@@ -10,8 +10,8 @@ defmodule Tidepool.CallGrowth do
   alias Tidepool.{FaultClient, Growth, Origin, Peer}
   alias Tidepool.Log.Budget
 
-  @instances 40
-  @queue 10
+  @instances elem(Growth.instances(), 0)
+  @queue elem(Growth.instances(), 1)
   @callers 8
   @trials 4
   @patience_ms 120_000
@@ -75,7 +75,7 @@ defmodule Tidepool.CallGrowth do
     fn -> Enum.each(callers, &Process.exit(&1, :kill)) end
   end
 
-  def drive("arguments of components", "the call ends: limit `total_memory`", context) do
+  def drive("arguments of components" <> _and_results, "the call ends: limit `total_memory`", context) do
     error = ~s({"error":"#{String.duplicate("x", 250)}"})
     arguments = "[[" <> Enum.join(List.duplicate(error, 30_000), ",") <> "]]"
     all_end(context, "values", "results", arguments, ["total_memory"])

@@ -7,6 +7,8 @@ defmodule Tidepool.Growth do
   alias Tidepool.{FaultFootprint, Peer}
 
   @quota 64 * 1024 * 1024
+  @instances 40
+  @queue 10
 
   # How long a program does nothing that waits for good.
   @still_ms 500
@@ -37,11 +39,14 @@ defmodule Tidepool.Growth do
   @doc "The setting `namespaces`."
   @spec namespaces :: String.t()
   def namespaces do
-    Enum.map_join(["tenant/instances=40", "crowd/instances=400"], ",", fn instances ->
-      [namespace, _quota] = String.split(instances, "/")
-      "#{namespace}/memory=#{@quota},#{namespace}/queue=10,#{instances}"
+    Enum.map_join([{"tenant", @instances}, {"crowd", 400}], ",", fn {namespace, instances} ->
+      "#{namespace}/memory=#{@quota},#{namespace}/instances=#{instances},#{namespace}/queue=#{@queue}"
     end)
   end
+
+  @doc "Instances that `tenant` may have, and calls that may wait for one."
+  @spec instances :: {pos_integer, queue :: pos_integer}
+  def instances, do: {@instances, @queue}
 
   @doc "Deploys the programs."
   @spec prepare(%Peer{}) :: :ok
@@ -82,7 +87,7 @@ defmodule Tidepool.Growth do
     before = held(name)
     # None takes what another begins with.
     for {_monitor, program} <- programs, do: send(program, {:tidepool, 0, "go"})
-    {programs, ended} = settle(programs, [], nil, System.monotonic_time(:millisecond) + @most_ms)
+    {programs, ended} = settle(name, programs, [], nil, System.monotonic_time(:millisecond) + @most_ms)
     bytes = sampled(sampler)
     grown = for {resource, now} <- held(name), now > Map.get(before, resource, 0), do: resource
     killed = System.monotonic_time(:millisecond)
@@ -160,20 +165,21 @@ defmodule Tidepool.Growth do
     end
   end
 
-  defp settle(programs, ended, last, deadline) do
+  defp settle(name, programs, ended, last, deadline) do
     receive do
       {:DOWN, monitor, :process, _pid, reason} ->
-        settle(Map.delete(programs, monitor), [reason | ended], nil, deadline)
+        settle(name, Map.delete(programs, monitor), [reason | ended], nil, deadline)
     after
       @still_ms ->
-        # Whatever a guest does is done by its process.
+        # Whatever a guest does is done by its process. Those of a crowd have more and more meanwhile.
         now = for {_monitor, program} <- programs, do: Process.info(program, [:reductions, :status])
+        seen = {now, held(name)}
         late? = System.monotonic_time(:millisecond) > deadline
 
         cond do
-          now == last and Enum.all?(now, &(&1[:status] == :waiting)) -> {programs, ended}
-          late? -> raise "after #{@most_ms} ms programs go on: #{inspect(now)}"
-          true -> settle(programs, ended, now, deadline)
+          seen == last and Enum.all?(now, &(&1[:status] == :waiting)) -> {programs, ended}
+          late? -> raise "after #{@most_ms} ms programs go on: #{inspect(seen)}"
+          true -> settle(name, programs, ended, seen, deadline)
         end
     end
   end

@@ -38,7 +38,9 @@ defmodule Tidepool.Slowest do
   def handle_cast(_event, state), do: {:noreply, state}
 
   defp rows(rows, most) do
-    for {us, name} <- rows |> Enum.sort(:desc) |> Enum.take(most), into: "", do: "  #{seconds(us)}  #{name}\n"
+    for {us, name} <- rows |> Enum.filter(fn {us, _name} -> us > 0 end) |> Enum.sort(:desc) |> Enum.take(most),
+        into: "",
+        do: "  #{seconds(us)}  #{name}\n"
   end
 
   defp seconds(us), do: "#{Float.round(us / 1_000_000, 1)} s"

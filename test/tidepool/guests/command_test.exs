@@ -72,6 +72,8 @@ defmodule Tidepool.CommandTest do
              ended!(start!(name, args: ["files", "exit", "7"]))
 
     assert ended!(start!(name, args: ["files", "exit", "0"])) == :normal
+    assert {:ok, _printed} = called(name, ["exit", "0"])
+    assert {:error, %Error{reason: :guest_error, details: %{exit_code: 1}}} = called(name, ["exit", "7"])
     assert {%Error{reason: {:trap, :unreachable}}, _console} = ended!(start!(name, args: ["files", "panic"]))
 
     assert {:error, %Error{reason: :invalid_option, message: message}} =

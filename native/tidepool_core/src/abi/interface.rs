@@ -8,6 +8,7 @@ use wasmparser::{Parser, Payload};
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, ComponentExportIndex, ResourceType, Type};
 
+use super::typed::arguments::Places;
 use super::typed::shape::Shape;
 use crate::base::error::CompileError;
 
@@ -53,6 +54,7 @@ pub(crate) struct Export {
     pub(crate) name: Box<str>,
     pub(crate) index: ComponentExportIndex,
     pub(crate) params: Vec<(Box<str>, Type)>,
+    pub(crate) places: Places,
     pub(crate) result: Option<Type>,
     /// How it is called without a value for each byte, if it can be.
     pub(crate) bytes: Option<Shape>,
@@ -193,7 +195,8 @@ impl Export {
         let resources = never.is_none() && look.resources;
         let uncallable = never.or_else(|| resources.then_some(RESOURCE));
         let bytes = Shape::of(params.iter().map(|(_name, ty)| ty), result.as_ref());
-        Export { name: name.into(), index, params, result, bytes, uncallable, resources, returns_resources }
+        let places = Places::of(params.iter().map(|(name, _ty)| &**name));
+        Export { name: name.into(), index, params, places, result, bytes, uncallable, resources, returns_resources }
     }
 }
 

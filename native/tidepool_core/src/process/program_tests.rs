@@ -215,7 +215,7 @@ fn links_and_monitors_are_of_the_programs_account_until_there_are_fewer_or_their
     let program = with(Bounds { mailbox_bytes: 100_000, total_bytes: 150_000, ..bounds() });
     let [one, other] = ["a", "b"].map(|entry| program.add_guest(entry.into(), 0).unwrap());
     let ties = |links, monitors| Ties { links, monitors };
-    assert!(one.hold_ties(ties(10, 190), 100_000) && !one.hold_ties(ties(10, 191), 100_000), "one has its own bound");
+    assert!(one.hold_ties(ties(10, 180), 100_000) && !one.hold_ties(ties(10, 181), 100_000), "one has its own bound");
     assert!(!other.hold_ties(ties(0, 150), 100_000), "the program has no room for more");
     one.keep_ties(ties(10, 0), 100_000);
     assert!(other.hold_ties(ties(0, 150), 100_000), "those are gone");
@@ -231,11 +231,11 @@ fn links_and_monitors_are_of_the_programs_account_until_there_are_fewer_or_their
 fn links_that_others_have_made_are_counted_beyond_the_account_and_end_who_has_more_of_them_than_one_may() {
     let program = with(Bounds { mailbox_bytes: 100_000, total_bytes: 50_000, ..bounds() });
     let [one, other] = ["a", "b"].map(|entry| program.add_guest(entry.into(), 0).unwrap());
-    one.keep_ties(Ties { links: 390, monitors: 0 }, 100_000);
+    one.keep_ties(Ties { links: 130, monitors: 0 }, 100_000);
     assert_eq!(one.overrun(), None);
-    assert!(!other.hold_ties(Ties { links: 20, monitors: 0 }, 100_000), "the account has them");
-    assert!(other.hold_ties(Ties { links: 15, monitors: 0 }, 100_000), "a few cost nothing");
-    one.keep_ties(Ties { links: 391, monitors: 0 }, 100_000);
+    assert!(!other.hold_ties(Ties { links: 10, monitors: 0 }, 100_000), "the account has them");
+    assert!(other.hold_ties(Ties { links: 5, monitors: 0 }, 100_000), "a few cost nothing");
+    one.keep_ties(Ties { links: 131, monitors: 0 }, 100_000);
     assert_eq!(one.overrun(), Some((Limit::Messages, 100_000)));
 }
 

@@ -214,7 +214,7 @@ async fn dynamic(
     if let Err(error) = function.call_async(&mut *store, &params, results).await {
         return Ok(Err(error));
     }
-    drop((params, share));
+    drop(params);
     take_lent(store, lent);
     let ([result], Some(ty)) = (results, &export.result) else { return Ok(Ok(Value::Null)) };
     let are_many = are_many || has_more(result, &mut { SLICE_COUNT });
@@ -224,13 +224,16 @@ async fn dynamic(
     let mut within = store.as_context_mut();
     let mut giving = Giving::new(&mut within, interface.kinds());
     let mut pieces = Pieces::new(&mut giving);
-    let (value, over) = (pieces.shown(result, ty).await, pieces.tally.over());
+    let (value, over, made_bytes) = (pieces.shown(result, ty).await, pieces.tally.over(), pieces.tally.made_bytes());
     let value = match giving.fault {
         Some(fault) => Err(wasmtime::Error::msg(format!("the result of `{}`: {fault}", export.name))),
         None => Ok(value),
     };
     if over.is_some() {
         return Err(CallError::limit(Limit::Reply, allowed));
+    }
+    if !share.raise_to(made_bytes) {
+        return Err(no_room(store));
     }
     if are_many {
         *result = Val::Bool(false);
@@ -239,7 +242,7 @@ async fn dynamic(
     Ok(value)
 }
 
-/// There is no room in the host for the arguments of a call.
+/// There is no room in the host for the arguments of a call, or for its result.
 fn no_room(store: &Store<State>) -> CallError {
     CallError::limit(Limit::TotalMemory, store.data().function.host_limit())
 }
@@ -271,7 +274,8 @@ async fn params(
 fn ordered<'a>(arguments: &'a Value, export: &Export) -> Result<Vec<&'a Value>, CallError> {
     match arguments {
         Value::Record(fields) => {
-            arguments::by_name(fields, export.params.iter().map(|(name, _ty)| &**name), &export.name)
+            let named: Vec<&str> = export.params.iter().map(|(name, _ty)| &**name).collect();
+            arguments::by_name(fields, &export.places, &named, &export.name)
         }
         list => Ok(arguments::of(list, export.params.len(), &export.name)?.iter().collect()),
     }

@@ -148,13 +148,13 @@ async fn answer(
     if let Some(fault) = fault {
         return Err(asking::trap(&mut store, format!("the arguments of {told} can't be passed on: {fault}")));
     }
-    let (value, _share) = ask(&mut store, target, arguments).await?;
+    let (value, mut share) = ask(&mut store, target, arguments).await?;
     if let (Some(ty), Some(result)) = (ty.results().next(), results.first_mut()) {
         let mut giving = Giving::new(&mut store, kinds);
-        match Pieces::new(&mut giving).given(&value, &ty).await {
-            Ok(value) => *result = value,
-            Err(error) => return Err(asking::unfit(&mut store, &told, &error)),
-        }
+        let mut pieces = Pieces::new(&mut giving);
+        let (made, made_bytes) = (pieces.given(&value, &ty).await, pieces.tally.made_bytes());
+        *result = made.map_err(|error| asking::unfit(&mut store, &told, &error))?;
+        store.data_mut().hold_on_host(&mut share, made_bytes)?;
     }
     Ok(())
 }

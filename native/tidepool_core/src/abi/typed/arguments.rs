@@ -1,12 +1,18 @@
 //! Arguments and results of calls of typed exports, whatever the ABI: as values, or as JSON.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
 
 use crate::base::error::CallError;
 use crate::base::limits::{Limit, Limits};
 use crate::base::request::{Payload, Reply};
 use crate::slice::yielding::yielded;
 use crate::value::{self, Value};
+
+/// Characters of a name that a message has, at most.
+const SHOWN: usize = 200;
 
 /// The arguments that a payload has. Those of JSON are owned, and so is their result JSON.
 ///
@@ -42,30 +48,56 @@ pub(crate) fn of<'a>(arguments: &'a Value, count: usize, function: &str) -> Resu
     }
 }
 
-/// The arguments of a function in the order of its parameters, from values by their names.
+/// The parameters of a function by their names.
+#[derive(Default)]
+pub(crate) struct Places {
+    /// With underscores for dashes, as they may be told.
+    places: HashMap<Box<str>, usize, RandomState>,
+    longest: usize,
+}
+
+impl Places {
+    pub(crate) fn of<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        let places: HashMap<Box<str>, _, _> =
+            names.enumerate().map(|(place, name)| (name.replace('-', "_").into(), place)).collect();
+        let longest = places.keys().map(|name| name.len()).max().unwrap_or_default();
+        Places { places, longest }
+    }
+
+    fn find(&self, name: &str) -> Option<usize> {
+        if name.len() > self.longest {
+            return None;
+        }
+        let told = if name.contains('-') { Cow::Owned(name.replace('-', "_")) } else { Cow::Borrowed(name) };
+        self.places.get(&*told).copied()
+    }
+}
+
+/// The arguments of a function in the order of its parameters, which are `named`, from values by their names.
 ///
 /// # Errors
 /// [`CallError::Arguments`] when one is missing or there twice, or there is another.
-pub(crate) fn by_name<'a, 'b>(
+pub(crate) fn by_name<'a>(
     fields: &'a [(Box<str>, Value)],
-    params: impl Iterator<Item = &'b str> + Clone,
+    places: &Places,
+    named: &[&str],
     function: &str,
 ) -> Result<Vec<&'a Value>, CallError> {
     let wrong = |path: &str, message| CallError::Arguments { path: path.into(), message };
-    if let Some((name, _value)) =
-        fields.iter().find(|(name, _value)| !params.clone().any(|param| is_named(name, param)))
-    {
-        return Err(wrong(name, format!("`{function}` has no parameter `{name}`")));
+    let mut found: Vec<Option<&Value>> = vec![None; named.len()];
+    // Of more than there are parameters one is unknown, or there twice.
+    for (name, value) in fields.iter().take(named.len().saturating_add(1)) {
+        let place = places.find(name);
+        let Some((slot, param)) = place.and_then(|place| Some((found.get_mut(place)?, named.get(place)?))) else {
+            let name: String = name.chars().take(SHOWN).collect();
+            return Err(wrong(&name, format!("`{function}` has no parameter `{name}`")));
+        };
+        if slot.replace(value).is_some() {
+            return Err(wrong(param, format!("the argument `{param}` of `{function}` is there twice")));
+        }
     }
-    let twice = |param: &&str| fields.iter().filter(|(name, _value)| is_named(name, param)).count() > 1;
-    if let Some(param) = params.clone().find(twice) {
-        return Err(wrong(param, format!("the argument `{param}` of `{function}` is there twice")));
-    }
-    let found = params.map(|param| {
-        let found = fields.iter().find(|(name, _value)| is_named(name, param));
-        found
-            .map(|(_name, value)| value)
-            .ok_or_else(|| wrong(param, format!("the argument `{param}` of `{function}` is missing")))
+    let found = found.into_iter().zip(named).map(|(value, param)| {
+        value.ok_or_else(|| wrong(param, format!("the argument `{param}` of `{function}` is missing")))
     });
     found.collect()
 }

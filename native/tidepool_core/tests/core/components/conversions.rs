@@ -49,6 +49,21 @@ fn refused(outcome: Result<Value, CallError>, why: &str) {
     }
 }
 
+/// A component that asks its host for bytes, in a type that has them as values, and returns how many they are.
+fn asks_for_bytes() -> Vec<u8> {
+    crate::support::wat(&format!(
+        r#"(component {}
+             (import "ask" (func $bytes (result (option (list u8)))))
+             (core func $bytes (canon lower (func $bytes) {OPTIONS}))
+             (core module $m (import "host" "bytes" (func $bytes (param i32))) (import "libc" "memory" (memory 1))
+               (func (export "count") (result i32) (call $bytes (i32.const 32)) (i32.load (i32.const 40))))
+             (core instance $i (instantiate $m (with "libc" (instance $libc))
+               (with "host" (instance (export "bytes" (func $bytes))))))
+             (func (export "count") (result u32) (canon lift (core func $i "count"))))"#,
+        super::LIBC
+    ))
+}
+
 /// How often a call ends its slice before it is over.
 fn slices(function: &Arc<Function>, arguments: Value) -> usize {
     let mut task = function.start(request("echo", arguments)).unwrap();
@@ -98,6 +113,80 @@ fn fields_that_are_left_out_count_as_much_as_those_that_are_given() {
             |record| matches!(record, Value::Record(found) if found.iter().map(|(_name, value)| value).eq(&fields))
         )
     );
+}
+
+#[test]
+fn a_few_values_that_leave_out_very_many_or_have_types_of_very_many_names_are_converted_in_pieces() {
+    let node = Node::small();
+    let fields: String = (0..9_000).map(|at| format!(r#"(field "f{at}" (option u32))"#)).collect();
+    let cases: String = (0..9_000).map(|at| format!("(case \"n{at}\")")).collect();
+    let names: String = (0..9_000).map(|at| format!(" \"n{at}\"")).collect();
+    let nothing = Value::Record(Vec::new());
+    for (definition, value, count, least) in [
+        (optional(), nothing.clone(), 250, 2 * 250 * 31 / 1_300),
+        (format!("(record {fields})"), nothing.clone(), 6, 2 * 6 * 9_000 / 1_300),
+        (format!("(variant {cases})"), text("n8999"), 100, 2 * 100 * 9_000 * 8 / 64 / 1_300),
+        (format!("(enum {names})"), text("n8999"), 100, 100 * 9_000 / 64 / 1_300),
+    ] {
+        let function = function(&node, &echo(&definition));
+        let all = slices(&function, Value::List(vec![Value::List(vec![value.clone(); count])]));
+        assert!(all > least, "{definition:.60}: {all} and not {least}");
+        // What is tried in one go and is too large for that costs no more than what is made.
+        assert!(all < 8 * least + 16, "{definition:.60}: {all} and not {least}");
+    }
+}
+
+#[test]
+fn very_many_spellings_of_a_parameter_are_told_apart_from_none_of_the_others_at_once() {
+    let node = Node::small();
+    let dashes = ["a"; 17].join("-");
+    let others: String = (0..900).map(|at| format!(r#"(param "b{at}" u32)"#)).collect();
+    let exports = format!(
+        r#"(func (export "count") (param "{dashes}" u32) {others} (result u32) (canon lift (core func $i "count") {OPTIONS}))"#
+    );
+    let core = r#"(func (export "count") (param i32) (result i32) (i32.const 7))"#;
+    let function = function(&node, &component(&format!("{ECHO} {core}"), &exports));
+    let spelling = |number: usize| -> Box<str> {
+        let letters = (0..17).map(|at| match (at, number >> at & 1) {
+            (16, _) => "a",
+            (_, 0) => "a-",
+            _ => "a_",
+        });
+        letters.collect::<String>().into()
+    };
+    let arguments = Value::Record((0..MANY).map(|number| (spelling(number), Value::Int(1))).collect());
+    assert_in_slices("names of parameters", || function.start(request("count", arguments.clone())).unwrap());
+    let outcome =
+        finish(function.start(request("count", arguments)).unwrap(), |_call| unreachable!("it asks for nothing"));
+    let Err(CallError::Arguments { message, .. }) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(message, format!("the argument `{dashes}` of `count` is there twice"));
+}
+
+#[test]
+fn what_a_result_and_an_answer_take_as_values_is_their_functions() {
+    let node = Node::small();
+    let numbers = r#"(func (export "numbers") (param i32) (result i32)
+      (drop (memory.grow (i32.const 16)))
+      (i32.store (i32.const 16) (i32.const 65536)) (i32.store (i32.const 20) (local.get 0)) (i32.const 16))"#;
+    let exports = format!(
+        r#"(func (export "numbers") (param "count" u32) (result (list u32)) (canon lift (core func $i "numbers") {OPTIONS}))"#
+    );
+    let wasm = component(&format!("{ECHO} {numbers}"), &exports);
+    let limits = Limits { total_memory_bytes: 4 << 20, ..limits() };
+    let function = node.function(&wasm, Instances::Fresh, limits.clone());
+    let numbers = |count| call(&function, "numbers", vec![Value::Int(count)]);
+    assert!(matches!(numbers(10_000), Ok(Value::List(values)) if values.len() == 10_000));
+    let outcome = numbers(65_536);
+    assert!(over(&outcome, Limit::TotalMemory, 4 << 20), "{:?}", outcome.map(|value| value.count()));
+    let wasm = asks_for_bytes();
+    let function = node.function(&wasm, Instances::Fresh, limits);
+    let answered = |bytes: usize| {
+        let task = function.start(request("count", Value::List(Vec::new()))).unwrap();
+        finish(task, |_call| Ok(Value::Bytes(vec![7; bytes].into())))
+    };
+    assert!(answered(60_000).is_ok());
+    let outcome = answered(200_000);
+    assert!(matches!(outcome, Err(CallError::Limit { limit: Limit::TotalMemory, .. })), "{outcome:?}");
 }
 
 #[test]
@@ -190,18 +279,7 @@ fn what_a_handler_answers_is_counted_as_arguments_are() {
 #[test]
 fn bytes_within_a_handlers_answer_are_counted_by_themselves() {
     let node = Node::small();
-    let wasm = crate::support::wat(&format!(
-        r#"(component {}
-             (import "ask" (func $bytes (result (option (list u8)))))
-             (core func $bytes (canon lower (func $bytes) {OPTIONS}))
-             (core module $m (import "host" "bytes" (func $bytes (param i32))) (import "libc" "memory" (memory 1))
-               (func (export "count") (result i32) (call $bytes (i32.const 32)) (i32.load (i32.const 40))))
-             (core instance $i (instantiate $m (with "libc" (instance $libc))
-               (with "host" (instance (export "bytes" (func $bytes))))))
-             (func (export "count") (result u32) (canon lift (core func $i "count"))))"#,
-        super::LIBC
-    ));
-    let function = function(&node, &wasm);
+    let function = function(&node, &asks_for_bytes());
     let answered = |bytes: usize| {
         let task = function.start(request("count", Value::List(Vec::new()))).unwrap();
         finish(task, |_call| Ok(Value::Bytes(vec![7; bytes].into())))

@@ -82,19 +82,21 @@ fn with_both<P: Params, R: Returns>(linker: &mut LinkerInstance<'_, State>, aske
             if let Some(made) = R::quick(&value, returned, &mut share) {
                 return Ok(made);
             }
-            let made = slow::<R>(&value, result.as_ref(), &mut share).await;
+            let (made, made_bytes) = slow(&value, result.as_ref()).await;
+            store.data_mut().hold_on_host(&mut share, made_bytes)?;
+            let none = || Unfit::new("it is none of its type".into());
+            let made = made.and_then(|made| R::slow(made, &mut share).ok_or_else(none));
             made.map_err(|error| asking::unfit(&mut store, &told, &error))
         })
     })
 }
 
-/// The result of a value that is told in another way, such as a list of numbers.
-async fn slow<R: Returns>(value: &Value, ty: Option<&Type>, share: &mut Option<HostShare>) -> Result<R, Unfit> {
-    let made = match ty {
-        Some(ty) => Pieces::new(&mut Nothing).given(value, ty).await?,
-        None => Val::Bool(false),
-    };
-    R::slow(made, share).ok_or_else(|| Unfit::new("it is none of its type".into()))
+/// The result of a value that is told in another way, such as a list of numbers, and what it takes in the host.
+async fn slow(value: &Value, ty: Option<&Type>) -> (Result<Val, Unfit>, usize) {
+    let Some(ty) = ty else { return (Ok(Val::Bool(false)), 0) };
+    let mut nothing = Nothing;
+    let mut pieces = Pieces::new(&mut nothing);
+    (pieces.given(value, ty).await, pieces.tally.made_bytes())
 }
 
 /// What a guest gives.

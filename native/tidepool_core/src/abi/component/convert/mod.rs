@@ -9,7 +9,6 @@ use bytes::Bytes;
 use wasmtime::component::types::{Field, Record, Variant};
 use wasmtime::component::{ResourceType, Type, Val};
 
-use crate::abi::typed::arguments::is_named;
 use crate::base::error::CallError;
 use crate::value::Value;
 pub(super) use pieces::{Pieces, has_more};
@@ -258,31 +257,50 @@ fn record(value: &Value, record: &Record, work: &mut Conversion<'_>) -> Result<V
 }
 
 /// The values of a record's fields, in the order of its type, and what else is wrong with it.
-fn placed<'v>(
-    value: &'v Value,
-    record: &Record,
-    work: &mut Conversion<'_>,
-) -> Result<(Vec<Option<&'v Value>>, Option<Unfit>), Unfit> {
+fn placed<'v>(value: &'v Value, record: &Record, work: &mut Conversion<'_>) -> Result<Placed<'v>, Unfit> {
     let Value::Record(fields) = value else { return unfit("a record", value) };
     let names: Vec<&str> = record.fields().map(|field| field.name).collect();
-    let mut found: Vec<Option<&Value>> = vec![None; names.len()];
-    let (mut unknown, mut twice) = (None, false);
+    let mut placing = Placing::of(names.len());
     for (at, (name, value)) in fields.iter().enumerate() {
         // Most are given in the order that they have.
         let place = match names.get(at) {
-            Some(there) if is_named(name, there) => Some(at),
+            Some(there) if work.tally.is_name(name, there)? => Some(at),
             _ => work.tally.find(name, names.iter().copied())?.map(|(place, _name)| place),
         };
-        match place.and_then(|place| found.get_mut(place)) {
-            Some(place) => twice |= place.replace(value).is_some(),
-            None => unknown = unknown.or(Some(name)),
+        placing.put(place, name, value);
+    }
+    Ok(placing.end())
+}
+
+/// What [`placed`] returns.
+type Placed<'v> = (Vec<Option<&'v Value>>, Option<Unfit>);
+
+/// Values of a record's fields, as far as they are found.
+struct Placing<'v> {
+    found: Vec<Option<&'v Value>>,
+    unknown: Option<&'v str>,
+    twice: bool,
+}
+
+impl<'v> Placing<'v> {
+    fn of(fields: usize) -> Self {
+        Placing { found: vec![None; fields], unknown: None, twice: false }
+    }
+
+    fn put(&mut self, place: Option<usize>, name: &'v str, value: &'v Value) {
+        match place.and_then(|place| self.found.get_mut(place)) {
+            Some(place) => self.twice |= place.replace(value).is_some(),
+            None => self.unknown = self.unknown.or(Some(name)),
         }
     }
-    let fault = match unknown {
-        Some(name) => Some(format!("there is no field `{name}`")),
-        None => twice.then(|| "a field is there twice".to_owned()),
-    };
-    Ok((found, fault.map(Unfit::new)))
+
+    fn end(self) -> Placed<'v> {
+        let fault = match self.unknown {
+            Some(name) => Some(format!("there is no field `{name}`")),
+            None => self.twice.then(|| "a field is there twice".to_owned()),
+        };
+        (self.found, fault.map(Unfit::new))
+    }
 }
 
 fn field(value: Option<&Value>, field: &Field<'_>, work: &mut Conversion<'_>) -> Result<Val, Unfit> {

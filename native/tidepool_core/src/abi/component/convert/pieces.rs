@@ -2,14 +2,16 @@
 
 use std::pin::Pin;
 
+use wasmtime::component::types::{Case, Variant};
 use wasmtime::component::{Type, Val};
 
-use super::work::{Conversion, Resources, Tally};
-use super::{Unfit, case, field, given, placed, shown};
+use super::work::{Conversion, Resources, Tally, TooMuch};
+use super::{Placed, Placing, Unfit, case, field, given, no_case, payload, shown, text, unfit};
 use crate::slice::yielding::yielded;
 use crate::value::Value;
 
-/// Values of up to so many are converted in one go.
+/// Values of up to so many are converted in one go, if that spends no more than a slice: they may leave out very many, or have types
+/// with very many names.
 const PIECE: usize = 256;
 /// After so many the slice ends.
 const SLICE: usize = 1_024;
@@ -29,13 +31,15 @@ pub(in crate::abi::component) struct Pieces<'r> {
     began: usize,
     /// Bytes that were shown since a slice ended for those.
     shown_bytes: usize,
+    /// What was spent on what was too large for one go.
+    wasted: usize,
 }
 
 type Converted<'p, T> = Pin<Box<dyn Future<Output = T> + Send + 'p>>;
 
 impl<'r> Pieces<'r> {
     pub(in crate::abi::component) fn new(resources: &'r mut dyn Resources) -> Self {
-        Pieces { resources, tally: Tally::default(), began: 0, shown_bytes: 0 }
+        Pieces { resources, tally: Tally::default(), began: 0, shown_bytes: 0, wasted: 0 }
     }
 
     /// As [`given`].
@@ -43,13 +47,14 @@ impl<'r> Pieces<'r> {
     /// # Errors
     /// As of that.
     pub(in crate::abi::component) async fn given(&mut self, value: &Value, ty: &Type) -> Result<Val, Unfit> {
-        if value.count() <= PIECE {
-            let piece = self.piece(|work| given(value, ty, work));
-            self.slice().await;
-            piece
-        } else {
-            self.large(value, ty).await
+        // What was given to a guest is not given once more.
+        if !is_more(value, &mut { PIECE })
+            && !value.has_handle()
+            && let Some(made) = self.whole_if_small(|work| given(value, ty, work)).await
+        {
+            return made;
         }
+        self.large(value, ty).await
     }
 
     fn large<'p>(&'p mut self, value: &'p Value, ty: &'p Type) -> Converted<'p, Result<Val, Unfit>> {
@@ -94,16 +99,18 @@ impl<'r> Pieces<'r> {
                 }
                 (_, Type::Record(record)) => {
                     self.tally.count(1)?;
-                    let (placed, fault) = self.piece(|work| placed(value, record, work))?;
-                    let (types, mut fields) = (record.fields().collect::<Vec<_>>(), Vec::with_capacity(placed.len()));
+                    let types: Vec<_> = record.fields().collect();
+                    let names: Vec<&str> = types.iter().map(|field| field.name).collect();
+                    let (placed, fault) = self.placed(value, &names).await?;
+                    let mut fields = Vec::with_capacity(placed.len());
                     for (ty, value) in types.iter().zip(placed) {
-                        let made = match value.filter(|value| value.count() > PIECE) {
+                        let made = match value {
                             Some(value) => {
                                 self.tally.name(ty.name)?;
                                 self.given(value, &ty.ty).await.map_err(|error| error.at(&ty.name))
                             }
                             None => {
-                                let piece = self.piece(|work| field(value, ty, work));
+                                let piece = self.piece(|work| field(None, ty, work));
                                 self.slice().await;
                                 piece
                             }
@@ -122,16 +129,28 @@ impl<'r> Pieces<'r> {
                     Ok(Val::Option(Some(Box::new(self.given(within.unwrap_or(value), &option.ty()).await?))))
                 }
                 (_, Type::Variant(variant)) => {
-                    let Some((name, Some(within))) = case(value) else { return self.whole(value, ty) };
+                    let Some((name, within)) = case(value) else { return self.whole(value, ty) };
                     self.tally.count(1)?;
-                    let found = self.tally.case(&name, variant.cases())?;
-                    let Some((name, within_ty)) = found.and_then(|found| Some((found.name, found.ty?))) else {
-                        // It says what is wrong.
-                        return self.whole(value, ty);
+                    let Some(found) = self.case(&name, variant).await? else {
+                        return Err(no_case(&name, variant.cases().map(|case| case.name)));
                     };
-                    self.tally.name(name)?;
-                    let made = self.given(within, &within_ty).await.map_err(|error| error.at(&name))?;
-                    Ok(Val::Variant(name.to_owned(), Some(Box::new(made))))
+                    self.tally.name(found.name)?;
+                    let made = match (within, &found.ty) {
+                        (Some(within), Some(ty)) => {
+                            let made = self.given(within, ty).await.map_err(|error| error.at(&found.name))?;
+                            Some(Box::new(made))
+                        }
+                        (within, ty) => self.piece(|work| payload(within, ty.as_ref(), found.name, work))?,
+                    };
+                    Ok(Val::Variant(found.name.to_owned(), made))
+                }
+                (_, Type::Enum(cases)) => {
+                    self.tally.count(1)?;
+                    let (name, names) = (text(value)?, cases.names().collect::<Vec<_>>());
+                    let found = self.find(&name, &names).await?;
+                    let (_place, found) = found.ok_or_else(|| no_case(&name, names.iter().copied()))?;
+                    self.tally.name(found)?;
+                    Ok(Val::Enum(found.to_owned()))
                 }
                 (_, Type::Result(result)) => {
                     let ty_of = |name: &str| match name {
@@ -150,24 +169,71 @@ impl<'r> Pieces<'r> {
                         None => self.whole(value, ty),
                     }
                 }
-                _ => self.whole(value, ty),
+                _ => {
+                    let made = self.whole(value, ty);
+                    self.slice().await;
+                    made
+                }
             }
         })
     }
 
+    /// As [`placed`](super::placed) of a record with fields of these names.
+    async fn placed<'v>(&mut self, value: &'v Value, names: &[&str]) -> Result<Placed<'v>, Unfit> {
+        let Value::Record(fields) = value else { return unfit("a record", value) };
+        let mut placing = Placing::of(names.len());
+        for (at, (name, value)) in fields.iter().enumerate() {
+            let place = match names.get(at) {
+                Some(there) if self.tally.is_name(name, there)? => Some(at),
+                _ => self.find(name, names).await?.map(|(place, _name)| place),
+            };
+            placing.put(place, name, value);
+            self.slice().await;
+        }
+        Ok(placing.end())
+    }
+
+    /// As [`Tally::find`].
+    async fn find<'n>(&mut self, meant: &str, names: &[&'n str]) -> Result<Option<(usize, &'n str)>, TooMuch> {
+        for (place, name) in names.iter().enumerate() {
+            if self.tally.is_name(meant, name)? {
+                return Ok(Some((place, name)));
+            }
+            self.slice().await;
+        }
+        Ok(None)
+    }
+
+    /// As [`Tally::case`].
+    async fn case<'n>(&mut self, meant: &str, variant: &'n Variant) -> Result<Option<Case<'n>>, TooMuch> {
+        for case in variant.cases() {
+            if self.tally.is_case(meant, &case)? {
+                return Ok(Some(case));
+            }
+            self.slice().await;
+        }
+        Ok(None)
+    }
+
     /// As [`shown`].
     pub(in crate::abi::component) async fn shown(&mut self, val: &Val, ty: &Type) -> Value {
-        if has_more(val, &mut { PIECE }) {
-            self.large_shown(val, ty).await
-        } else {
-            let piece = self.piece(|work| shown(val, ty, work));
-            self.slice().await;
-            piece
+        // A handle is made once.
+        if !has_more(val, &mut { PIECE })
+            && !has_resource(val)
+            && let Some(shown) = self.whole_if_small(|work| shown(val, ty, work)).await
+        {
+            return shown;
         }
+        self.large_shown(val, ty).await
     }
 
     fn large_shown<'p>(&'p mut self, val: &'p Val, ty: &'p Type) -> Converted<'p, Value> {
         Box::pin(async move {
+            if !has_parts(val) {
+                let piece = self.piece(|work| shown(val, ty, work));
+                self.slice().await;
+                return piece;
+            }
             // Counted, and cut there, as the rest is.
             if self.tally.count(1).is_err() {
                 return Value::Null;
@@ -210,7 +276,7 @@ impl<'r> Pieces<'r> {
                     Value::Option(Some(Box::new(self.shown(val, &option.ty()).await)))
                 }
                 (Val::Variant(name, Some(val)), Type::Variant(variant)) => {
-                    let Ok(case) = self.tally.case(name, variant.cases()) else { return Value::Null };
+                    let Ok(case) = self.case(name, variant).await else { return Value::Null };
                     match case.and_then(|case| case.ty) {
                         Some(ty) => Value::Case(name.as_str().into(), Box::new(self.shown(val, &ty).await)),
                         None => Value::Name(name.as_str().into()),
@@ -231,6 +297,25 @@ impl<'r> Pieces<'r> {
         })
     }
 
+    /// Converts in one go what spends no more than a slice; `None` when it would spend more, or so many others did that this is not
+    /// tried.
+    async fn whole_if_small<T>(&mut self, convert: impl FnOnce(&mut Conversion<'_>) -> T) -> Option<T> {
+        if self.wasted > self.tally.spent() {
+            return None;
+        }
+        let before = self.tally.clone();
+        self.tally.begin_piece(SLICE);
+        let made = self.piece(convert);
+        if self.tally.end_piece() {
+            self.tally = before;
+            self.wasted += SLICE;
+            yielded().await;
+            return None;
+        }
+        self.slice().await;
+        Some(made)
+    }
+
     fn whole(&mut self, value: &Value, ty: &Type) -> Result<Val, Unfit> {
         self.piece(|work| given(value, ty, work))
     }
@@ -249,6 +334,50 @@ impl<'r> Pieces<'r> {
             self.began = spent;
             yielded().await;
         }
+    }
+}
+
+/// Has it more values within it than are left, each byte of a list counted?
+fn is_more(value: &Value, left: &mut usize) -> bool {
+    let Some(less) = left.checked_sub(1) else { return true };
+    *left = less;
+    match value {
+        Value::Bytes(bytes) | Value::ByteList(bytes) => {
+            let less = left.checked_sub(bytes.len());
+            *left = less.unwrap_or_default();
+            less.is_none()
+        }
+        Value::Case(_, value) | Value::Option(Some(value)) => is_more(value, left),
+        Value::List(values) | Value::Tuple(values) => values.iter().any(|value| is_more(value, left)),
+        Value::Record(fields) => fields.iter().any(|(_name, value)| is_more(value, left)),
+        _ => false,
+    }
+}
+
+/// Is it shown by its parts?
+fn has_parts(val: &Val) -> bool {
+    matches!(
+        val,
+        Val::List(_)
+            | Val::Record(_)
+            | Val::Tuple(_)
+            | Val::Variant(_, Some(_))
+            | Val::Option(Some(_))
+            | Val::Result(Ok(Some(_)) | Err(Some(_)))
+    )
+}
+
+/// Is there a resource in it?
+fn has_resource(val: &Val) -> bool {
+    match val {
+        Val::Resource(_) => true,
+        Val::List(values) | Val::FixedLengthList(values) | Val::Tuple(values) => values.iter().any(has_resource),
+        Val::Record(fields) => fields.iter().any(|(_name, val)| has_resource(val)),
+        Val::Map(pairs) => pairs.iter().any(|(key, val)| has_resource(key) || has_resource(val)),
+        Val::Variant(_, Some(val)) | Val::Option(Some(val)) | Val::Result(Ok(Some(val)) | Err(Some(val))) => {
+            has_resource(val)
+        }
+        _ => false,
     }
 }
 

@@ -18,6 +18,8 @@ const MAX_NAMES: usize = 16 << 20;
 const MAX_COMPARED: usize = 1 << 25;
 /// What a case of a variant takes, in names: the engine makes its type each time.
 const CASE: usize = 8;
+/// Bytes of a name that take as long as one more name does.
+const NAME_BYTES: usize = 8;
 
 /// What a value takes in the host: as it came, and as the engine has it.
 const VALUE_BYTES: usize = size_of::<Value>() + size_of::<Val>();
@@ -58,6 +60,9 @@ pub(in crate::abi::component) enum TooMuch {
     Names,
     #[error("its types have so many names that {MAX_COMPARED} were compared, and no more are")]
     Compared,
+    /// Than one piece may, which is converted by its parts then.
+    #[error("it is converted in pieces")]
+    Piece,
 }
 
 /// One of them: the arguments of a call, or a result.
@@ -68,6 +73,7 @@ pub(in crate::abi::component) struct Conversion<'a> {
 }
 
 /// What a conversion may still do.
+#[derive(Clone)]
 pub(in crate::abi::component) struct Tally {
     values: usize,
     bytes: usize,
@@ -75,6 +81,9 @@ pub(in crate::abi::component) struct Tally {
     compared: usize,
     /// Bytes of texts.
     texts: usize,
+    /// What may have been spent when a piece ends, and whether it was more.
+    piece_end: usize,
+    is_cut: bool,
     /// Is it more than this may do? What is shown is cut there.
     over: Option<TooMuch>,
 }
@@ -82,18 +91,34 @@ pub(in crate::abi::component) struct Tally {
 impl Default for Tally {
     fn default() -> Self {
         let (values, bytes, names, compared) = (MAX_MADE, MAX_BYTES, MAX_NAMES, MAX_COMPARED);
-        Tally { values, bytes, names, compared, texts: 0, over: None }
+        Tally { values, bytes, names, compared, texts: 0, piece_end: usize::MAX, is_cut: false, over: None }
     }
 }
 
 impl Tally {
+    /// Begins a piece that may spend so much.
+    pub(super) fn begin_piece(&mut self, most: usize) {
+        self.piece_end = self.spent().saturating_add(most);
+    }
+
+    /// Ends it; `true` when it was cut: it would have spent more.
+    pub(super) fn end_piece(&mut self) -> bool {
+        self.piece_end = usize::MAX;
+        std::mem::take(&mut self.is_cut)
+    }
+
+    fn within_piece(&mut self) -> Result<(), TooMuch> {
+        self.is_cut |= self.spent() > self.piece_end;
+        if self.is_cut { Err(TooMuch::Piece) } else { Ok(()) }
+    }
+
     /// Counts so many values.
     ///
     /// # Errors
-    /// [`TooMuch`] once there are too many, now and from then on.
+    /// [`TooMuch`] once there are too many, now and from then on, or more than the piece may have.
     pub(in crate::abi::component) fn count(&mut self, values: usize) -> Result<(), TooMuch> {
         self.values = self.values.checked_sub(values).ok_or_else(|| self.end(TooMuch::Values))?;
-        Ok(())
+        self.within_piece()
     }
 
     /// Counts bytes of a list.
@@ -133,7 +158,7 @@ impl Tally {
     pub(in crate::abi::component) fn name(&mut self, name: &str) -> Result<(), TooMuch> {
         let bytes = name.len() + size_of::<String>();
         self.names = self.names.checked_sub(bytes).ok_or_else(|| self.end(TooMuch::Names))?;
-        Ok(())
+        self.within_piece()
     }
 
     /// The name that is meant among those of a type, and its place there.
@@ -146,12 +171,29 @@ impl Tally {
         names: impl IntoIterator<Item = &'n str>,
     ) -> Result<Option<(usize, &'n str)>, TooMuch> {
         for (place, name) in names.into_iter().enumerate() {
-            self.compare(1)?;
-            if is_named(meant, name) {
+            if self.is_name(meant, name)? {
                 return Ok(Some((place, name)));
             }
         }
         Ok(None)
+    }
+
+    /// Is this the name that is meant?
+    ///
+    /// # Errors
+    /// As of [`Tally::count`].
+    pub(super) fn is_name(&mut self, meant: &str, name: &str) -> Result<bool, TooMuch> {
+        self.compare(1, meant, name)?;
+        Ok(is_named(meant, name))
+    }
+
+    /// Is this the case that is meant?
+    ///
+    /// # Errors
+    /// As of [`Tally::count`].
+    pub(super) fn is_case(&mut self, meant: &str, case: &Case<'_>) -> Result<bool, TooMuch> {
+        self.compare(CASE, meant, case.name)?;
+        Ok(is_named(meant, case.name))
     }
 
     /// The case of a variant that is meant.
@@ -164,17 +206,18 @@ impl Tally {
         cases: impl Iterator<Item = Case<'n>>,
     ) -> Result<Option<Case<'n>>, TooMuch> {
         for case in cases {
-            self.compare(CASE)?;
-            if is_named(meant, case.name) {
+            if self.is_case(meant, &case)? {
                 return Ok(Some(case));
             }
         }
         Ok(None)
     }
 
-    fn compare(&mut self, names: usize) -> Result<(), TooMuch> {
-        self.compared = self.compared.checked_sub(names).ok_or_else(|| self.end(TooMuch::Compared))?;
-        Ok(())
+    /// Counts a name that is compared, and its bytes where they have to be looked at.
+    fn compare(&mut self, names: usize, meant: &str, name: &str) -> Result<(), TooMuch> {
+        let bytes = if meant.len() == name.len() { name.len() / NAME_BYTES } else { 0 };
+        self.compared = self.compared.checked_sub(names + bytes).ok_or_else(|| self.end(TooMuch::Compared))?;
+        self.within_piece()
     }
 
     /// What it was more than, if it was.
