@@ -39,7 +39,7 @@ defmodule TidepoolWeb.Mcp.MessagesTest do
     assert {:refused, 400, :invalid_request, ^told} = read([], @first)
     assert {:refused, 400, :invalid_request, "a batch is of JSON objects"} = read([ping(1), 1], @first)
     assert {:refused, 400, :invalid_request, "a message is a JSON object"} = read("ping")
-    assert {:refused, 400, :parse_error, "the body is no JSON: " <> _why} = Messages.read("{", @newest)
+    assert {:refused, 400, :parse_error, "the body can't be read: " <> _why} = Messages.read("{", @newest)
   end
 
   test "a request has an id and an object of parameters, and what is wrong with one that has an id is told under it" do
