@@ -15,14 +15,7 @@ defmodule Tidepool.Docs.ArchitectureTest do
     invariants = Regex.scan(~r/^- (.*?)$((?:\n  .*)*)/m, File.read!(@invariants), capture: :all_but_first)
     assert length(invariants) > 100
 
-    for [always, guards] <- invariants do
-      assert [_one | _more] = tests = Markdown.named(guards), always
-
-      for [title, file] <- tests do
-        assert Markdown.test?(Path.join("docs", file) |> Path.expand() |> Path.relative_to_cwd(), title),
-               "#{file}: #{title}"
-      end
-    end
+    for [always, guards] <- invariants, do: assert_named(guards, always)
   end
 
   test "every row of what namespaces share names tests, and they exist" do
@@ -30,13 +23,16 @@ defmodule Tidepool.Docs.ArchitectureTest do
     [_head, _rule | rows] = Regex.scan(~r/^\|.*$/m, shared) |> List.flatten()
     assert length(rows) > 10
 
-    for row <- rows do
-      assert [_one | _more] = tests = row |> String.split(" | ") |> List.last() |> Markdown.named(), row
+    for row <- rows, do: row |> String.split(" | ") |> List.last() |> assert_named(row)
+  end
 
-      for [title, file] <- tests do
-        assert Markdown.test?(Path.join("docs", file) |> Path.expand() |> Path.relative_to_cwd(), title),
-               "#{file}: #{title}"
-      end
+  # A text of docs/ names tests, and they exist.
+  defp assert_named(text, of) do
+    assert [_one | _more] = tests = Markdown.named(text), of
+
+    for [title, file] <- tests do
+      assert Markdown.test?(Path.join("docs", file) |> Path.expand() |> Path.relative_to_cwd(), title),
+             "#{file}: #{title}"
     end
   end
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 pub use handle::Handle;
 pub(crate) use handle::Home;
-pub use read::{JsonError, read};
+pub use read::{JsonError, read, shown};
 pub use write::write;
 
 /// Deepest nesting of a value; no type of a guest's is as deep.

@@ -163,7 +163,8 @@ fn is_whole(number: &str) -> bool {
 }
 
 /// As much of a text as belongs into a message.
-fn shown(text: &str) -> String {
+#[must_use]
+pub fn shown(text: &str) -> String {
     let mut characters = text.chars();
     let mut shown: String = characters.by_ref().take(SHOWN).collect();
     if characters.next().is_some() {

@@ -6,15 +6,13 @@ use rustler::types::map::MapIterator;
 use rustler::{Atom, Encoder, Env, NifResult, Term, TermType};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+use tidepool_core::value::shown;
 
 use crate::terms::atoms;
 use crate::terms::decode::List;
 
 /// Deepest nesting that is encoded.
 const MAX_DEPTH: u32 = 64;
-
-/// Characters of a name that a message has, at most.
-const SHOWN: usize = 200;
 
 /// `term` as JSON text: maps (keys atoms or binaries), lists, binaries (made UTF-8), numbers, atoms.
 #[rustler::nif]
@@ -159,5 +157,5 @@ fn twice(names: &[String]) -> Option<String> {
     let mut sorted: Vec<&str> = names.iter().map(String::as_str).collect();
     sorted.sort_unstable();
     let [name, _same] = sorted.array_windows().find(|[one, next]| one == next)?;
-    Some(name.chars().take(SHOWN).collect())
+    Some(shown(name))
 }

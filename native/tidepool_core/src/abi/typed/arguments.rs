@@ -11,9 +11,6 @@ use crate::base::request::{Payload, Reply};
 use crate::slice::yielding::yielded;
 use crate::value::{self, Value};
 
-/// Characters of a name that a message has, at most.
-const SHOWN: usize = 200;
-
 /// The arguments that a payload has. Those of JSON are owned, and so is their result JSON.
 ///
 /// # Errors
@@ -89,7 +86,7 @@ pub(crate) fn by_name<'a>(
     for (name, value) in fields.iter().take(named.len().saturating_add(1)) {
         let place = places.find(name);
         let Some((slot, param)) = place.and_then(|place| Some((found.get_mut(place)?, named.get(place)?))) else {
-            let name: String = name.chars().take(SHOWN).collect();
+            let name = value::shown(name);
             return Err(wrong(&name, format!("`{function}` has no parameter `{name}`")));
         };
         if slot.replace(value).is_some() {
