@@ -64,12 +64,21 @@ defmodule Tidepool.Execution do
     |> logged(operation)
   end
 
+  @doc """
+  Calls a function without options, from outside of all calls. What its guest prints last can be seen by others meanwhile, with
+  `Tidepool.Native.last_line/1`.
+  """
+  @spec call_watched(String.t(), String.t() | nil, Native.payload(), Native.last_line()) ::
+          {:ok, term} | {:error, Error.t()}
+  def call_watched(name, operation, payload, last_line),
+    do: name |> observed(operation, payload, @outside, :infinity, last_line) |> logged(operation)
+
   defp context(:inherited, outer), do: outer
   defp context({:given, context}, _outer), do: context
 
   defp start(name, operation, payload, {depth, _context, _timed?} = origin, timeout) do
     if Telemetry.listening?() do
-      observed(name, operation, payload, origin, timeout)
+      observed(name, operation, payload, origin, timeout, nil)
     else
       case Native.call(Engine.runtime(), name, operation, payload, depth, timeout) do
         # Most calls are over in their first slice.
@@ -109,17 +118,18 @@ defmodule Tidepool.Execution do
   end
 
   # The same, with an account of the call.
-  defp observed(name, operation, payload, {depth, _context, _timed?} = origin, timeout) do
+  defp observed(name, operation, payload, {depth, _context, _timed?} = origin, timeout, last_line) do
     metadata = %{function: name, operation: operation, depth: depth}
+    call = &Native.call_observed(Engine.runtime(), name, operation, payload, depth, &1, last_line)
 
     Telemetry.span(:call, %{payload_bytes: size(payload)}, metadata, fn metadata ->
       if is_reference(payload), do: pass_on(payload)
 
       {result, used} =
-        case Native.call_observed(Engine.runtime(), name, operation, payload, depth, timeout) do
+        case call.(timeout) do
           {nil, {:error, :not_deployed, _message, _details}} ->
             with {:ok, left} <- await(name, timeout) do
-              Engine.runtime() |> Native.call_observed(name, operation, payload, depth, left) |> account(name, origin)
+              account(call.(left), name, origin)
             else
               refused -> {refused, used(nil)}
             end

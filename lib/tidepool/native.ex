@@ -16,6 +16,8 @@ defmodule Tidepool.Native do
   @opaque function_ref :: reference
   @typedoc "A call that is not over."
   @opaque task :: reference
+  @typedoc "Where the driver of a call leaves the line that its guest printed last."
+  @opaque last_line :: reference
   @typedoc "A process of a program, for whoever does not drive it."
   @opaque process_ref :: reference
   @typedoc "What finds the source lines of a module, as an error's details have it."
@@ -423,10 +425,29 @@ defmodule Tidepool.Native do
   @spec call(runtime, name :: binary, operation :: binary | nil, payload, pos_integer, timeout) :: step
   def call(_runtime, _name, _operation, _payload, _depth, _timeout_ms), do: :erlang.nif_error(:not_loaded)
 
-  @doc "Like `call/6`, and keeps account: `usage/1` of the task has it when the call is over. There is no task when there is no call."
-  @spec call_observed(runtime, name :: binary, operation :: binary | nil, payload, pos_integer, timeout) ::
-          {task | nil, step}
-  def call_observed(_runtime, _name, _operation, _payload, _depth, _timeout_ms), do: :erlang.nif_error(:not_loaded)
+  @doc """
+  Like `call/6`, and keeps account: `usage/1` of the task has it when the call is over, and `last_line/1` what its guest printed last.
+  There is no task when there is no call.
+  """
+  @spec call_observed(
+          runtime,
+          name :: binary,
+          operation :: binary | nil,
+          payload,
+          pos_integer,
+          timeout,
+          last_line | nil
+        ) :: {task | nil, step}
+  def call_observed(_runtime, _name, _operation, _payload, _depth, _timeout_ms, _last_line),
+    do: :erlang.nif_error(:not_loaded)
+
+  @doc "A place for the last line of one call."
+  @spec new_last_line :: last_line
+  def new_last_line, do: :erlang.nif_error(:not_loaded)
+
+  @doc "The last line that the call's guest had printed when its last slice ended, at most 1 KiB of it; `nil` before."
+  @spec last_line(last_line) :: binary | nil
+  def last_line(_last_line), do: :erlang.nif_error(:not_loaded)
 
   @doc "What an observed call has used."
   @spec usage(task) ::

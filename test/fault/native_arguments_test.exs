@@ -51,7 +51,9 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     set_routes: [:runtime, :list],
     unpublish: [:runtime, :text],
     call: [:runtime, :binary, :optional_binary, :payload, :number, :timeout],
-    call_observed: [:runtime, :binary, :optional_binary, :payload, :number, :timeout],
+    call_observed: [:runtime, :binary, :optional_binary, :payload, :number, :timeout, :optional_last_line],
+    new_last_line: [],
+    last_line: [:last_line],
     usage: [:task],
     observe: [:runtime, :boolean],
     start_trial: [:function],
@@ -178,6 +180,8 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
       compile_config: FaultNative.compile_config(),
       function: function,
       task: task,
+      last_line: Native.new_last_line(),
+      optional_last_line: nil,
       reply: {:ok, "right"},
       value_reply: {:ok, 1},
       compiled: {:ok, function},
@@ -453,6 +457,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     Enum.reject(handles ++ others, &right?(kind, &1))
   end
 
+  defp right?(:optional_last_line, value), do: value == nil
   defp right?(:refusal, value), do: value == :missing or is_binary(value)
   defp right?(kind, value) when kind in [:binary, :text], do: is_binary(value)
   # Values of any kind, and what is none is told as an error of the call.

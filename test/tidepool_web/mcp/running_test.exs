@@ -16,10 +16,12 @@ defmodule TidepoolWeb.Mcp.RunningTest do
   defp session, do: [{"mcp-session-id", Envelope.new_session()}]
 
   # One whose export `spin` goes on until it is stopped.
-  defp spinning(peer, options \\ []) do
-    name = unique_name("calc")
+  defp spinning(peer, options \\ []), do: deployed(peer, "calc", options)
+
+  defp deployed(peer, guest, options) do
+    name = unique_name(guest)
     limits = Keyword.merge([time: 600_000, cpu_time: 600_000], options)
-    Peer.deploy!(peer, "component", "calc", name: name, tools: ["*"], limits: limits)
+    Peer.deploy!(peer, "component", guest, name: name, tools: ["*"], limits: limits)
     name
   end
 
@@ -133,6 +135,35 @@ defmodule TidepoolWeb.Mcp.RunningTest do
       {%{"method" => "notifications/progress", "params" => params}, client} -> progress(client, [params | told])
       {result, client} -> {Enum.reverse(told), result, client}
     end
+  end
+
+  test "a client is told the line that its call's guest has printed last, and of no other call's", %{
+    peer: peer,
+    port: port
+  } do
+    name = deployed(peer, "steps", [])
+    # Its guest prints nothing.
+    silent = spinning(peer)
+
+    [client, other] =
+      for {tool, token} <- [{"#{name}__work", 1}, {"#{silent}__spin", 2}] do
+        {body, headers} = newest("tools/call", %{name: tool, arguments: %{}, _meta: %{progressToken: token}})
+        stream(port, body, headers)
+      end
+
+    {messages, client} = messages_until(client, &(&1 == "2 of 2"))
+    steps = Enum.drop_while(messages, &(&1 =~ "running for "))
+    assert steps -- ["1 of 2", "2 of 2"] == [] and List.last(steps) == "2 of 2"
+    {messages, other} = messages_until(other, &(&1 != "running for 1 s"))
+    for message <- messages, do: assert(message =~ "running for ")
+    for client <- [client, other], do: EventClient.close(client)
+  end
+
+  # What a client is told, each once, up to a message.
+  defp messages_until(client, last?, told \\ []) do
+    {%{"method" => "notifications/progress", "params" => %{"message" => message}}, client} = message(client)
+    told = [message | told]
+    if last?.(message), do: {told |> Enum.reverse() |> Enum.dedup(), client}, else: messages_until(client, last?, told)
   end
 
   test "a client that closes the stream of a call's progress ends the call", %{peer: peer, port: port} do

@@ -73,7 +73,7 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
 
   defp asked("tools/call", params, id, client) do
     with {:ok, call} <- begin(params, client) do
-      case Running.run(owner(client), id, call) do
+      case Running.run(owner(client), id, fn -> call.(nil) end) do
         {:done, outcome} -> outcome
         :cancelled -> :unanswered
       end
@@ -106,24 +106,23 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
   end
 
   defp told(stream, id, progress, call, client) do
-    tell = fn elapsed_ms ->
-      params = %{
-        progressToken: progress,
-        progress: elapsed_ms / 1_000,
-        message: "running for #{div(elapsed_ms, 1_000)} s"
-      }
+    last_line = Native.new_last_line()
 
+    tell = fn elapsed_ms ->
+      message = Native.last_line(last_line) || "running for #{div(elapsed_ms, 1_000)} s"
+      params = %{progressToken: progress, progress: elapsed_ms / 1_000, message: message}
       Stream.write(stream, Messages.event(Messages.notification("notifications/progress", params)))
     end
 
     beat = %{stream: stream, every_ms: @progress_ms, tell: tell}
 
     # Of one that was cancelled nothing more is said.
-    with {:done, outcome} <- Running.run(owner(client), id, call, beat),
+    with {:done, outcome} <- Running.run(owner(client), id, fn -> call.(last_line) end, beat),
          do: Stream.write(stream, Messages.event(Messages.reply(id, outcome, client.version)))
   end
 
-  # The call that is asked for, to be made by whichever process: it takes no more along than it has to.
+  # The call that is asked for, to be made by whichever process, with a place for the guest's last line if it is watched: it takes no
+  # more along than it has to.
   defp begin(params, client) do
     begun = begun(params, client)
     if client.large?, do: Reading.finish(client.origin)
@@ -134,13 +133,14 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
     with {:ok, {function, export, _name}} <- find(client.origin, name),
          {:ok, arguments} <- arguments(params["arguments"] || %{}) do
       tool = %{function: function.name, abi: function.abi, export: export}
+      structured? = Messages.structured?(client.version)
 
       case Exports.payload(tool.abi, export, arguments) do
         {:ok, payload} ->
-          {:ok, fn -> call(tool, payload, Messages.structured?(client.version)) end}
+          {:ok, &call(tool, payload, structured?, &1)}
 
         {:error, %Error{} = error} ->
-          {:ok, fn -> failed(%{error | function: tool.function}) end}
+          {:ok, fn _last_line -> failed(%{error | function: tool.function}) end}
 
         {:error, message} ->
           {:error, :invalid_params, message}
@@ -161,8 +161,8 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
   defp arguments(_other),
     do: {:error, :invalid_params, "`arguments` are a JSON object, by the names of the parameters"}
 
-  defp call(%{function: function, abi: abi, export: export}, payload, structured?) do
-    case Execution.call(function, export["name"], payload) do
+  defp call(%{function: function, abi: abi, export: export}, payload, structured?, last_line) do
+    case made(function, export["name"], payload, last_line) do
       {:ok, reply} ->
         {content, object} = Exports.content(abi, export, function, reply)
         object = if object && structured?, do: [{"structuredContent", object}], else: []
@@ -172,6 +172,11 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
         failed(error)
     end
   end
+
+  defp made(function, operation, payload, nil), do: Execution.call(function, operation, payload)
+
+  defp made(function, operation, payload, last_line),
+    do: Execution.call_watched(function, operation, payload, last_line)
 
   defp failed(error),
     do:

@@ -238,6 +238,13 @@ impl Task {
         }
     }
 
+    /// The last line that the guest printed in this call, at most 1 KiB of it, and its number among those of the call, from 1 on; `None`
+    /// when that is no greater than `after`.
+    #[must_use]
+    pub fn last_line(&self, after: u64) -> Option<(u64, String)> {
+        self.call.channel.last_line(after)
+    }
+
     /// How long the last slice took.
     #[must_use]
     pub fn last_slice(&self) -> Duration {

@@ -1,5 +1,6 @@
 //! What is counted as OpenMetrics text, which Prometheus reads.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -195,6 +196,7 @@ impl Snapshot {
 
     /// What there is none of is left out: most functions have few of these.
     fn held(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut of_namespaces = BTreeMap::new();
         let help = "What a function holds now: a number of each resource, and bytes of memory";
         let mut family = encoder.encode_descriptor("tidepool_held", help, None, MetricType::Gauge)?;
         for (name, totals, stats) in &self.functions {
@@ -204,8 +206,17 @@ impl Snapshot {
                 if value > 0 {
                     let labels = [("function", name.as_str()), ("resource", resource)];
                     family.encode_family(&labels)?.encode_gauge(&value)?;
+                    if let Some((namespace, _)) = name.split_once('/') {
+                        let sum = of_namespaces.entry((namespace, resource)).or_insert(0_i64);
+                        *sum = sum.saturating_add(value);
+                    }
                 }
             }
+        }
+        let help = "What the functions of a namespace hold together now";
+        let mut family = encoder.encode_descriptor("tidepool_namespace_held", help, None, MetricType::Gauge)?;
+        for ((namespace, resource), value) in of_namespaces {
+            family.encode_family(&[("namespace", namespace), ("resource", resource)])?.encode_gauge(&value)?;
         }
         Ok(())
     }

@@ -370,6 +370,11 @@ impl HostChannel {
         self.tail.get().map_or_else(Vec::new, |tail| tail.lines())
     }
 
+    /// The last of them and its number, unless this is no greater than `after`.
+    pub(crate) fn last_line(&self, after: u64) -> Option<(u64, String)> {
+        self.tail.get()?.last(after)
+    }
+
     /// Notes the size of the guest's memory when the call gives up its instance. Memories only grow.
     pub(crate) fn note_memory(&self, bytes: usize) {
         self.memory_bytes.store(bytes, Ordering::Relaxed);

@@ -21,6 +21,8 @@ pub(crate) struct Tail {
 struct Kept {
     lines: VecDeque<Vec<u8>>,
     bytes: usize,
+    /// How many were kept so far.
+    number: u64,
 }
 
 impl Tail {
@@ -41,7 +43,15 @@ impl Tail {
         room.clear();
         room.extend_from_slice(line);
         kept.bytes += line.len();
+        kept.number = kept.number.saturating_add(1);
         kept.lines.push_back(room);
+    }
+
+    /// The last line and its number, unless this is no greater than `after`.
+    pub(crate) fn last(&self, after: u64) -> Option<(u64, String)> {
+        let kept = self.kept();
+        let line = kept.lines.back().filter(|_| kept.number > after)?;
+        Some((kept.number, text_within(line, TAIL_LINE_BYTES)))
     }
 
     /// What was kept, as text.
@@ -81,4 +91,29 @@ fn text_within(text: &[u8], bytes: usize) -> String {
     let text = String::from_utf8_lossy(text);
     let kept = text.get(..text.floor_char_boundary(bytes)).unwrap_or_default();
     kept.trim_end_matches(['\n', '\r']).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_is_told_once_by_its_number_until_there_is_another_and_those_of_the_call_before_are_not() {
+        let tail = Tail::default();
+        assert_eq!(tail.last(0), None);
+        tail.push(b"one\n");
+        tail.push(b"  ");
+        assert_eq!(tail.last(0), Some((1, "one".into())));
+        assert_eq!(tail.last(1), None);
+        for _ in 0..TAIL_LINES {
+            tail.push(&[b'x'; TAIL_LINE_BYTES * 2]);
+        }
+        let number = 1 + TAIL_LINES as u64;
+        assert_eq!(tail.last(1), Some((number, "x".repeat(TAIL_LINE_BYTES))));
+        assert_eq!(tail.last(number), None);
+        tail.clear();
+        assert_eq!(tail.last(0), None);
+        tail.push(b"two");
+        assert_eq!(tail.last(0), Some((1, "two".into())));
+    }
 }

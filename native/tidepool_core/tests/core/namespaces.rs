@@ -201,6 +201,11 @@ fn functions_of_a_namespace_with_quotas_have_half_of_the_stacks_for_caught_traps
     for ((name, _processes), stacks) in programs.iter().zip([32.0, 0.0, 16.0]) {
         assert_eq!((held(name, "stacks"), held(name, "processes")), (stacks, stacks + 1.0), "{name}");
     }
+    let text = node.runtime.metrics(Vec::new(), Vec::new()).unwrap();
+    for (namespace, processes) in [("shop", 34.0), ("blog", 17.0)] {
+        let name = format!("tidepool_namespace_held{{namespace=\"{namespace}\",resource=\"processes\"}}");
+        assert_eq!(sample(&text, &name), Some(processes), "{namespace}");
+    }
     drop(programs);
     eventually("they are free", || held("shop/cart", "stacks") == 0.0);
 }

@@ -16,6 +16,7 @@ use crate::function::deploy::FunctionHandle;
 use crate::function::request;
 use crate::function::turn::{Call, Seat, drive};
 use crate::node::handle::Node;
+use crate::node::recent::LastLineHandle;
 use crate::terms::message::message;
 use crate::terms::{atoms, decode, encode, values};
 
@@ -34,8 +35,16 @@ impl Resource for ExchangeHandle {}
 pub(crate) struct TaskHandle {
     owner: LocalPid,
     call: Place,
-    /// Where an observed call's account is kept once it is over.
-    account: Option<Box<OnceLock<Usage>>>,
+    /// An observed call's.
+    account: Option<Box<Account>>,
+}
+
+/// What others want to know of a call.
+struct Account {
+    /// What it has used, once it is over.
+    usage: OnceLock<Usage>,
+    /// Where its guest's last line goes after each slice.
+    last_line: Option<ResourceArc<LastLineHandle>>,
 }
 
 /// Where a call lies: with its driver alone, which costs no memory of its own, or where others find it.
@@ -68,7 +77,13 @@ impl TaskHandle {
     fn over(&self, task: &Task) {
         if let Some(account) = &self.account {
             // It is over once.
-            let _ = account.set(task.usage());
+            let _ = account.usage.set(task.usage());
+        }
+    }
+
+    fn note_line(&self, task: &Task) {
+        if let Some(last_line) = self.account.as_ref().and_then(|account| account.last_line.as_ref()) {
+            last_line.note(task);
         }
     }
 
@@ -105,9 +120,10 @@ fn call<'a>(
     })
 }
 
-/// Like `call`, with an account: `{task, step}`, where `usage` of the task has the account when the call is over. Without
-/// a call there is no task.
+/// Like `call`, with an account: `{task, step}`, where `usage` of the task has the account when the call is over, and `last_line`, unless
+/// it is `nil`, what the guest printed last. Without a call there is no task.
 #[rustler::nif]
+#[expect(clippy::too_many_arguments, reason = "they are those of `call`, and one")]
 fn call_observed<'a>(
     env: Env<'a>,
     node: &'a Node,
@@ -116,12 +132,14 @@ fn call_observed<'a>(
     payload: Term<'a>,
     depth: u32,
     timeout_ms: Term<'a>,
+    last_line: Option<ResourceArc<LastLineHandle>>,
 ) -> NifResult<(Option<Term<'a>>, Term<'a>)> {
     let timeout = decode::timeout(timeout_ms)?;
     Ok(match start(node, name, operation, payload, depth, timeout) {
         Some(Ok(task)) => {
             let handle = TaskHandle::new(env.pid(), Call::new(task));
-            let handle = ResourceArc::new(TaskHandle { account: Some(Box::default()), ..handle });
+            let account = Some(Box::new(Account { usage: OnceLock::new(), last_line }));
+            let handle = ResourceArc::new(TaskHandle { account, ..handle });
             let term = handle.encode(env);
             (Some(term), next_slice(env, term, &handle, None))
         }
@@ -134,7 +152,7 @@ fn call_observed<'a>(
 #[rustler::nif]
 fn usage(task: &TaskHandle) -> (u64, u64, usize) {
     let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-    match task.account.as_ref().and_then(|account| account.get()) {
+    match task.account.as_ref().and_then(|account| account.usage.get()) {
         Some(used) => (nanoseconds(used.cpu_time), nanoseconds(used.queue_time), used.memory_bytes),
         None => (0, 0, 0),
     }
@@ -321,6 +339,7 @@ pub(crate) fn next_slice<'a>(env: Env<'a>, term: Term<'a>, handle: &TaskHandle, 
         *slot = None;
         return encode::outcome(env, outcome);
     }
+    handle.note_line(&call.task);
     let (id, remaining) = call.stop(env, &step);
     let (version, child) = (call.task.version(), child(&call.task, &step));
     drop(slot);

@@ -1,8 +1,10 @@
 //! What guests printed and what failed last, for whoever looks.
 
-use rustler::{Binary, Encoder, Env, ResourceArc, Term};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustler::{Binary, Encoder, Env, Resource, ResourceArc, Term};
 use tidepool_core::console::KeptLine;
-use tidepool_core::{Failure, Found, Recorded};
+use tidepool_core::{Failure, Found, Recorded, Task};
 
 use crate::node::handle::Node;
 use crate::terms::{atoms, encode};
@@ -87,4 +89,38 @@ fn failure<'a>(env: Env<'a>, entry: &Recorded<Failure>, position: u64) -> Term<'
         encode::call_error(env, &failure.error)
     };
     (position, entry.at_ms, &*entry.function, failure.version, &failure.operation, payload, error).encode(env)
+}
+
+/// The line that the guest of a call printed last. The call's driver leaves it here after each slice, for others who wait for the call: the
+/// task never leaves its driver, with which it ends.
+#[derive(Default)]
+pub(crate) struct LastLineHandle(Mutex<(u64, Option<String>)>);
+
+#[rustler::resource_impl]
+impl Resource for LastLineHandle {}
+
+impl LastLineHandle {
+    /// Notes the last line that the task's guest has printed, if it has printed since.
+    pub(crate) fn note(&self, task: &Task) {
+        let mut noted = self.noted();
+        if let Some((number, text)) = task.last_line(noted.0) {
+            *noted = (number, Some(text));
+        }
+    }
+
+    fn noted(&self) -> MutexGuard<'_, (u64, Option<String>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place for the last line of one call, for `call_observed`.
+#[rustler::nif]
+fn new_last_line() -> ResourceArc<LastLineHandle> {
+    ResourceArc::new(LastLineHandle::default())
+}
+
+/// The last line that the call's guest had printed when its last slice ended; `nil` before.
+#[rustler::nif]
+fn last_line(handle: &LastLineHandle) -> Option<String> {
+    handle.noted().1.clone()
 }

@@ -81,7 +81,7 @@ fn logging(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
         |mut store: StoreContextMut<'_, State>, (level, context, message): (Level, String, String)| {
             Box::new(async move {
                 let line = if context.is_empty() { message } else { format!("{context}: {message}") };
-                store.data().function.print(level.stream(), line.as_bytes());
+                store.data_mut().print(level.stream(), line.as_bytes());
                 copied_of(&mut store, line.len()).await;
                 Ok(())
             })

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use tidepool_core::FunctionConfig;
 use tidepool_core::console::Stream;
 use tidepool_core::value::Value;
+use tidepool_core::{CallError, FunctionConfig};
 
 use super::{LIBC, OPTIONS, call, int, text};
 use crate::support::{Node, limits, wat};
@@ -36,13 +36,17 @@ fn asking(config: &str) -> Vec<u8> {
                  (call $get (local.get 0) (local.get 1) (i32.const 16)) (i32.const 20))
                (func (export "all") (result i32) (call $all (i32.const 16)) (i32.const 20))
                (func (export "say") (param i32 i32 i32 i32 i32)
-                 (call $say (local.get 0) (local.get 1) (local.get 2) (local.get 3) (local.get 4))))
+                 (call $say (local.get 0) (local.get 1) (local.get 2) (local.get 3) (local.get 4)))
+               (func (export "fail") (param i32 i32)
+                 (call $say (i32.const 2) (i32.const 0) (i32.const 0) (local.get 0) (local.get 1))
+                 unreachable))
              (core instance $i (instantiate $m (with "libc" (instance $libc)) (with "host" (instance
                (export "get" (func $get)) (export "all" (func $all)) (export "say" (func $say))))))
              (func (export "get") (param "key" string) (result (option string)) (canon lift (core func $i "get") {OPTIONS}))
              (func (export "all") (result (list (tuple string string))) (canon lift (core func $i "all") {OPTIONS}))
              (func (export "say") (param "level" u8) (param "context" string) (param "message" string)
-               (canon lift (core func $i "say") {OPTIONS})))"#
+               (canon lift (core func $i "say") {OPTIONS}))
+             (func (export "fail") (param "message" string) (canon lift (core func $i "fail") {OPTIONS})))"#
     ))
 }
 
@@ -72,5 +76,10 @@ fn a_component_has_what_its_deploy_configures_by_one_name_or_whole_and_logs_by_l
         let err = |text: &str| (Stream::Stderr, text.to_owned());
         let of = "harbour: a line";
         assert_eq!(lines, [out("a line"), out(of), out(of), err(of), err(of), err(of)]);
+
+        let Err(CallError::Trap { console, .. }) = call(&function, "fail", vec![text("the last line")]) else {
+            panic!("it traps")
+        };
+        assert_eq!(console, ["the last line"]);
     }
 }
