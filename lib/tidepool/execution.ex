@@ -102,7 +102,7 @@ defmodule Tidepool.Execution do
 
     case Arrivals.await(name, timeout) do
       :overloaded ->
-        {:error, Error.new(:overloaded, "too many calls wait for modules that are on their way here", name)}
+        {:error, Arrivals.overloaded(name)}
 
       :timeout ->
         with {:error, %Error{reason: :not_deployed}} <- Catalog.not_callable(name) do

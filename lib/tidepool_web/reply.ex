@@ -23,24 +23,36 @@ defmodule TidepoolWeb.Reply do
   # Elements of a list that are written at a time: more would hold a scheduler.
   @elements 32
 
-  @doc "A term as JSON. Long lists that a map has are written in pieces."
+  @doc "A term as JSON. Of a map, long lists are written in pieces, and what is `{:json, text}` is that text, as it is."
   @spec json(200..599, term) :: t
   def json(status, term), do: {status, :json, [], written(term)}
 
   defp written(%{} = term) when not is_struct(term) do
-    case Enum.split_with(term, fn {_name, value} -> match?([_one | _more], value) and length(value) > @elements end) do
-      {[], _short} -> Native.json_encode(term)
-      {long, short} -> with_lists(Native.json_encode(Map.new(short)), long)
+    {apart, others} = Enum.split_with(term, fn {_name, value} -> text?(value) or long?(value) end)
+
+    if apart == [] do
+      Native.json_encode(term)
+    else
+      {texts, lists} = Enum.split_with(apart, fn {_name, value} -> text?(value) end)
+      lists = for {name, list} <- lists, do: [Native.json_encode(name), ?:, ?[, elements(list), ?]]
+      IO.iodata_to_binary([?{, Enum.intersperse(in_order(texts, others) ++ lists, ?,), ?}])
     end
   end
 
   defp written(term), do: Native.json_encode(term)
 
-  # Behind the members that there are.
-  defp with_lists(object, long) do
-    members = for {name, list} <- long, do: [Native.json_encode(name), ?:, ?[, elements(list), ?]]
-    head = binary_part(object, 0, byte_size(object) - 1)
-    IO.iodata_to_binary([head, if(head == "{", do: [], else: ?,), Enum.intersperse(members, ?,), ?}])
+  defp text?(value), do: match?({:json, _text}, value)
+  defp long?(value), do: match?([_one | _more], value) and length(value) > @elements
+
+  # Texts are where their names are among the others, and long lists behind.
+  defp in_order(texts, others) do
+    (texts ++ others)
+    |> Enum.sort_by(fn {name, _value} -> to_string(name) end)
+    |> Enum.chunk_by(fn {name, value} -> if text?(value), do: name end)
+    |> Enum.map(fn
+      [{name, {:json, text}}] -> [Native.json_encode(name), ?:, text]
+      members -> within(Native.json_encode(Map.new(members)))
+    end)
   end
 
   defp elements(list) do
@@ -48,7 +60,7 @@ defmodule TidepoolWeb.Reply do
   end
 
   # Without the brackets.
-  defp within(array), do: binary_part(array, 1, byte_size(array) - 2)
+  defp within(json), do: binary_part(json, 1, byte_size(json) - 2)
 
   @doc "A function's module, as a file to keep. Names of functions need no quoting; a namespace is no folder."
   @spec wasm(Function.t(), binary) :: t
@@ -69,7 +81,7 @@ defmodule TidepoolWeb.Reply do
 
   @doc """
   A function as JSON shows it, with 1,000 of its imports at most: `imports_omitted` says how many more there are, and `unanswered` of
-  which nobody answers them.
+  which nobody answers them. The interface is for `json/2` to write.
   """
   @spec function(Function.t()) :: map
   def function(%Function{} = function) do
@@ -84,12 +96,9 @@ defmodule TidepoolWeb.Reply do
   def brief(%Function{} = function),
     do: function |> function(@imports_in_lists) |> Map.merge(%{interface: nil, unanswered: nil})
 
+  # It may have 1 MiB.
   defp interface(%Function{interface: nil}), do: nil
-
-  defp interface(%Function{interface: json}) do
-    {:ok, interface} = Native.json_decode(json)
-    interface
-  end
+  defp interface(%Function{interface: text}), do: {:json, text}
 
   defp function(function, most) do
     {shown, omitted} = Enum.split(function.imports, most)

@@ -1,7 +1,7 @@
 defmodule TidepoolWeb.Supervisor do
   @moduledoc """
   The HTTP edge: the ring of events, figures of functions, shares of streams and deploys, calls of models
-  that may be cancelled, whoever looks at the certificate, dispatchers, which run each request in a process of its own, and the listener in front of them.
+  that may be cancelled, what was made of large interfaces, whoever looks at the certificate, dispatchers, which run each request in a process of its own, and the listener in front of them.
 
   The listener starts last and stops first: it drains before its dispatchers go. When a dispatcher dies the listener is
   restarted with it, because it holds the dispatchers' pids.
@@ -11,7 +11,7 @@ defmodule TidepoolWeb.Supervisor do
 
   alias TidepoolWeb.{Dispatcher, EventRing, Figures, Listener, Renewal, Router}
   alias TidepoolWeb.Resource.Shares
-  alias TidepoolWeb.Resources.Mcp.Running
+  alias TidepoolWeb.Resources.Mcp.{Kept, Running}
   alias TidepoolWeb.Resources.OpenApi.Document
 
   @doc false
@@ -21,6 +21,7 @@ defmodule TidepoolWeb.Supervisor do
   def init(config) do
     endpoints = Router.endpoints()
     Document.publish(endpoints)
+    Kept.new()
     listener = {Listener, {config, Dispatcher.names(), endpoints}}
     # Before the listener, so that no change of the files is missed between the two.
     Supervisor.init([EventRing, Figures, Shares, Running, {Renewal, config} | Dispatcher.children()] ++ [listener],

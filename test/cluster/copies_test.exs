@@ -350,6 +350,33 @@ defmodule Tidepool.CopiesClusterTest do
              for(name <- ~w(ahead heard young), do: {"ledger", name})
   end
 
+  test "a namespace makes no more actors when those that it has and those deleted within a week are as many as it may" do
+    [one] = start!(1, @available, namespaces: "shop/actors=3")
+    for class <- ["shop/room", "blog/room"], do: Peer.deploy!(one, "rust", "ledger", name: class, actor: @available)
+    add = fn class, name -> Peer.call(one, Actor, :call, [class, name, "add", "1"]) end
+    vector = %{"a@host#1" => System.os_time(:microsecond)}
+
+    for class <- ["shop/room", "blog/room"],
+        do: :ok = Peer.call(one, ActorLoad, :put_tombstones, [class, 9_998, vector])
+
+    for name <- ["alice", "bob"], do: assert({:ok, "1"} = add.("shop/room", name))
+    assert {:error, %{reason: {:quota, :actors}} = error} = add.("shop/room", "carol")
+    assert %{message: message, details: %{namespace: "shop", allowed: 10_000}} = error
+    assert message =~ "deleted within a week"
+    # Those that there are go on, and one that is deleted makes no room: it has left a mark.
+    :ok = Peer.call(one, Actor, :delete, ["shop/room", "bob"])
+    assert {:error, %{reason: {:quota, :actors}}} = add.("shop/room", "carol")
+    assert {:ok, "2"} = add.("shop/room", "alice")
+    for name <- ["a", "b", "c", "d"], do: assert({:ok, "1"} = add.("blog/room", name))
+
+    # A mark that is older does.
+    old = %{"a@host#1" => System.os_time(:microsecond) - 8 * 86_400_000_000}
+    :ok = Peer.call(one, ActorLoad, :put_tombstone, ["shop/room", "1", old])
+    _purged = Peer.call(one, ActorLoad, :tombstones, [])
+    assert {:ok, "1"} = add.("shop/room", "carol")
+    assert {:error, %{reason: {:quota, :actors}}} = add.("shop/room", "dave")
+  end
+
   test "no call makes an actor that is called as what a conflict leaves" do
     [one] = start!(1)
     assert {:error, %{reason: :invalid_option, message: message}} = call(one, "bob@conflict", "add", "7")

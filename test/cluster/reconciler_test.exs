@@ -94,6 +94,32 @@ defmodule Tidepool.Cluster.ReconcilerTest do
     eventually(fn -> match?({:error, %Error{reason: :not_ready}}, call(peer, "coming", 20)) end)
   end
 
+  test "no more than 10,000 calls wait for what a node that joins is to learn, and changes wait beside them",
+       %{peer: peer} do
+    eventually(fn -> not Peer.call(peer, Arrivals, :joining?, []) end, 60_000)
+    :ok = Peer.call(peer, Arrivals, :joining, [600_000])
+
+    flood = """
+    wait = fn -> Tidepool.Catalog.Arrivals.await("unheard_of", 8_000) end
+    1..10_200 |> Enum.map(fn _caller -> Task.async(wait) end) |> Task.await_many(120_000) |> Enum.frequencies()
+    """
+
+    flood = Peer.async(peer, Code, :eval_string, [flood])
+    waiting = fn -> map_size(Peer.call(peer, :sys, :get_state, [Arrivals]).waiters) end
+    eventually(fn -> waiting.() == 10_000 end, 20_000)
+    assert {:error, %Error{reason: :overloaded}} = call(peer, "unheard_of", 1_000)
+    removal = Peer.async(peer, Tidepool, :remove, ["unheard_of"])
+    eventually(fn -> waiting.() == 10_001 end, 5_000)
+
+    assert {%{unknown: waited, overloaded: refused}, _binding} = Task.await(flood, 120_000)
+    assert waited >= 10_000 and waited + refused == 10_200
+    # Those whose time is over make room, long before the end of joining.
+    eventually(fn -> match?({:error, %Error{reason: :not_deployed}}, call(peer, "unheard_of", 20)) end)
+    assert Task.yield(removal, 0) == nil
+    :ok = Peer.call(peer, Arrivals, :joined, [])
+    assert {:error, %Error{reason: :not_deployed}} = Task.await(removal, 60_000)
+  end
+
   test "while a new version is on its way the one before is called, after a restart too", %{peer: peer} = context do
     old = Peer.deploy!(peer, "wat", "returns_1_twice", name: "coming")
     wasm = guest("rust", "hello_world")

@@ -5,10 +5,10 @@ defmodule Tidepool.Docs.ArchitectureTest do
   use ExUnit.Case, async: true
 
   alias Tidepool.Docs.Markdown
+  alias Tidepool.GrowthTable
 
   @document "ARCHITECTURE.md"
   @invariants "docs/invariants.md"
-  @growth "docs/growth.md"
 
   test "every invariant names tests, and they exist" do
     # Each is a point of a list, and its tests are points below it.
@@ -18,12 +18,52 @@ defmodule Tidepool.Docs.ArchitectureTest do
     for [always, guards] <- invariants, do: assert_named(guards, always)
   end
 
-  test "every row of what namespaces share names tests, and they exist" do
-    [_before, shared] = @growth |> File.read!() |> String.split("\n## What namespaces share\n")
-    [_head, _rule | rows] = Regex.scan(~r/^\|.*$/m, shared) |> List.flatten()
-    assert length(rows) > 10
+  test "every row of what namespaces share, and of what is kept, names tests, and they exist" do
+    for heading <- ["What namespaces share", "What is kept"] do
+      rows = GrowthTable.rows(heading)
+      assert length(rows) > 10
+      for row <- rows, do: row |> List.last() |> assert_named("#{heading}: #{hd(row)}")
+    end
+  end
 
-    for row <- rows, do: row |> String.split(" | ") |> List.last() |> assert_named(row)
+  # What the tables of handles have, by which guests name it, and the rows of it.
+  @tables %{
+    "Config" => "configurations of processes",
+    "Module" => "modules that are compiled",
+    "Timer" => "timers",
+    "Vec<u64>" => "queries of nodes",
+    "String" => "texts of errors",
+    "VecDeque<SocketAddr>" => "addresses of hosts",
+    "Arc<TcpListener>" => "handles of a socket",
+    "Arc<TcpStream>" => "handles of a socket",
+    "Arc<TlsListener>" => "handles of a socket",
+    "Arc<TlsStream>" => "handles of a socket",
+    "Arc<UdpSocket>" => "handles of a socket",
+    "ResourceTable" => "handles of components",
+    "ResourceAny" => "resources of an instance that its callers have",
+    "Handle" => "resources of the host's that a guest has",
+    "Descriptor" => "open files and folders",
+    "Vec<usize>" => "blocks of a plug-in's memory"
+  }
+
+  test "every table of handles that a guest can fill has a row of what grows" do
+    headings = ["What programs take", "What calls take", "What is kept"]
+    rows = for heading <- headings, [what | _cells] <- GrowthTable.rows(heading), do: what
+    # Fields of the library's own type, of Wasmtime's, and maps by numbers.
+    field =
+      ~r/^    (?:pub(?:\([^)]*\))? )?\w+: (?:Handles<(.+?)(?:, [\d_]+)?>|(ResourceTable)|(?:Hash|BTree)Map<u\d+, (.+?)(?:, RandomState)?>),$/m
+
+    found =
+      for file <- Path.wildcard("native/tidepool_core/src/abi/**/*.rs"),
+          [_field | of] <- Regex.scan(field, File.read!(file)),
+          of = Enum.find(of, &(&1 != "")),
+          # What `Handles` itself is made of.
+          of != "T",
+          uniq: true,
+          do: of
+
+    assert Enum.sort(found) == @tables |> Map.keys() |> Enum.sort()
+    for {of, row} <- @tables, do: assert(row in rows, "#{of}: #{row}")
   end
 
   # A text of docs/ names tests, and they exist.

@@ -47,6 +47,35 @@ defmodule TidepoolWeb.ReplyTest do
     assert {200, :json, [], "[1,2]"} = Reply.json(200, [1, 2])
   end
 
+  test "a function's interface is in an answer as the module's own text, byte for byte" do
+    text = ~s({ "wit" : "\\u0041", "functions":[ {"name":"f", "at":1.50} ]})
+
+    function = %Tidepool.Function{
+      name: "f",
+      version: 1,
+      sha256: "",
+      size: 1,
+      abi: :exports,
+      imports: for(number <- 1..100, do: "env.f#{number}"),
+      operation: "f",
+      instances: :fresh,
+      limits: %{},
+      interface: text
+    }
+
+    {200, :json, [], body} = Reply.json(200, Reply.function(function))
+    assert [_before, _behind] = String.split(body, ~s("interface":) <> text)
+    {:ok, interface} = Native.json_decode(text)
+    assert {:ok, %{"name" => "f", "interface" => ^interface, "imports" => imports}} = Native.json_decode(body)
+    assert imports == function.imports
+
+    for {term, written} <- [
+          {%{a: {:json, "[1 ]"}}, ~s({"a":[1 ]})},
+          {%{a: 0, b: {:json, "1"}, c: 2}, ~s({"a":0,"b":1,"c":2})}
+        ],
+        do: assert({200, :json, [], ^written} = Reply.json(200, term))
+  end
+
   test "numbers of a form have few digits" do
     digits = String.duplicate("9", 300_000)
     warm = "warm:" <> String.slice(digits, 0, 4_000)

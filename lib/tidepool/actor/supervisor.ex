@@ -21,7 +21,7 @@ defmodule Tidepool.Actor.Supervisor do
 
   use Supervisor
 
-  alias Tidepool.Actor.Activation.DispatchServer
+  alias Tidepool.Actor.Activation.{DispatchServer, WaitingBytes}
   alias Tidepool.Actor.Ownership.{ActorLock, LeaseHolder, OtherStores, Waiters}
   alias Tidepool.Actor.Replication
   alias Tidepool.Actor.Replication.Ring
@@ -38,6 +38,7 @@ defmodule Tidepool.Actor.Supervisor do
     Replication.new()
     Waiters.new()
     ActorLock.new()
+    WaitingBytes.new()
 
     children = [
       {Tidepool.Actor.Journal, config},

@@ -9,11 +9,13 @@ defmodule Tidepool.Catalog.Arrivals do
 
   use GenServer
 
+  alias Tidepool.Error
+
   @max_waiting 10_000
   # How often those whose time is over are looked for, at most.
   @filter_ms 100
 
-  # {name, time limit of a call in ms} for each that is coming; {:joining, until} while that is so.
+  # {name, time limit of a call in ms} for each that is coming; {:joining, until} while that is so, which is waited for as names are.
   @table __MODULE__
 
   @doc false
@@ -28,24 +30,23 @@ defmodule Tidepool.Catalog.Arrivals do
 
   @doc "Whatever others had deployed is known now."
   @spec joined :: :ok
-  def joined do
-    :ets.delete(@table, :joining)
-    GenServer.cast(__MODULE__, :joined)
-  end
+  def joined, do: over(:joining)
 
   @doc "Is this node still to learn what others have deployed?"
   @spec joining? :: boolean
   def joining?, do: joining_ms() > 0
 
-  @doc "Waits until it is not, `timeout` ms at most."
-  @spec await_joined(timeout) :: :ok
-  def await_joined(timeout \\ :infinity) do
+  @doc "Waits until it is not. However many calls wait, who changes what is deployed does, too."
+  @spec await_joined :: :ok
+  def await_joined do
+    _over_or_not = wait_joined(:infinity, :change)
+    :ok
+  end
+
+  defp wait_joined(timeout, who) do
     left = joining_ms()
     # An atom is greater than any number.
-    if left > 0, do: GenServer.call(__MODULE__, :await_joined, min(left, timeout))
-    :ok
-  catch
-    :exit, _timeout_or_gone -> :ok
+    if left > 0, do: wait(:joining, min(left, timeout), who), else: :over
   end
 
   @doc "These names, with the time limits of their calls in ms, are coming, and nothing else is."
@@ -64,7 +65,7 @@ defmodule Tidepool.Catalog.Arrivals do
   end
 
   @doc "A name is here, or will not come."
-  @spec over(String.t()) :: :ok
+  @spec over(String.t() | :joining) :: :ok
   def over(name) do
     # First, so that nobody begins to wait when those who do are told.
     :ets.delete(@table, name)
@@ -90,21 +91,27 @@ defmodule Tidepool.Catalog.Arrivals do
 
   defp await_joined(name, timeout) do
     begun = now()
-    await_joined(timeout)
 
-    case :ets.lookup(@table, name) do
-      # An atom is greater than any number, so `:infinity` is the largest of times.
-      [{_name, time}] -> wait(name, max(min(timeout, time) - (now() - begun), 0))
-      [] -> :unknown
+    with joined when joined != :overloaded <- wait_joined(timeout, :call) do
+      case :ets.lookup(@table, name) do
+        # An atom is greater than any number, so `:infinity` is the largest of times.
+        [{_name, time}] -> wait(name, max(min(timeout, time) - (now() - begun), 0))
+        [] -> :unknown
+      end
     end
   end
 
-  defp wait(name, timeout) do
-    GenServer.call(__MODULE__, {:await, name, now() + timeout}, timeout)
+  defp wait(name, timeout, who \\ :call) do
+    GenServer.call(__MODULE__, {:await, name, now() + timeout, who}, timeout)
   catch
     :exit, {:timeout, _call} -> :timeout
     :exit, _gone -> :unknown
   end
+
+  @doc "What a call is told that can't wait here, for so many do."
+  @spec overloaded(String.t()) :: Error.t()
+  def overloaded(name),
+    do: Error.new(:overloaded, "too many calls wait for modules that are on their way here", name)
 
   defp joining_ms do
     case :ets.lookup(@table, :joining) do
@@ -118,23 +125,17 @@ defmodule Tidepool.Catalog.Arrivals do
   @impl true
   def init(nil) do
     :ets.new(@table, [:named_table, :public, read_concurrency: true])
-    # Whoever waits: for the end of joining, and for a name, until when.
-    {:ok, %{joining: [], waiters: %{}, filtered_at: now() - @filter_ms}}
+    # Whoever waits: for a name, or the end of joining, and until when.
+    {:ok, %{waiters: %{}, filtered_at: now() - @filter_ms}}
   end
 
   @impl true
-  def handle_call(:await_joined, from, state) do
-    if joining?() and length(state.joining) < @max_waiting,
-      do: {:noreply, %{state | joining: [from | state.joining]}},
-      else: {:reply, :ok, state}
-  end
-
-  def handle_call({:await, name, deadline}, from, state) do
+  def handle_call({:await, name, deadline, who}, from, state) do
     cond do
       not :ets.member(@table, name) ->
         {:reply, :over, state}
 
-      map_size(state.waiters) < @max_waiting ->
+      map_size(state.waiters) < @max_waiting or who == :change ->
         {:noreply, put_in(state.waiters[from], {name, deadline})}
 
       # Looking through them takes time, which those who are refused must not take from everybody else.
@@ -144,16 +145,11 @@ defmodule Tidepool.Catalog.Arrivals do
       true ->
         now = now()
         waiters = Map.filter(state.waiters, fn {_from, {_name, until}} -> until > now end)
-        handle_call({:await, name, deadline}, from, %{state | waiters: waiters, filtered_at: now})
+        handle_call({:await, name, deadline, who}, from, %{state | waiters: waiters, filtered_at: now})
     end
   end
 
   @impl true
-  def handle_cast(:joined, state) do
-    Enum.each(state.joining, &GenServer.reply(&1, :ok))
-    {:noreply, %{state | joining: []}}
-  end
-
   def handle_cast({:over, name}, state) do
     {answered, waiters} = Enum.split_with(state.waiters, fn {_from, {waits_for, _until}} -> waits_for == name end)
     for {from, _waiter} <- answered, do: GenServer.reply(from, :over)

@@ -11,6 +11,8 @@ defmodule Tidepool.Function.Tools do
 
   @most 64
   @bytes 256
+  # An interface of more is read beside the schedulers.
+  @large_bytes 65_536
   # Whose exports are told of in `:interface`.
   @abis [:typed, :exports, :extism]
 
@@ -100,8 +102,19 @@ defmodule Tidepool.Function.Tools do
     end
   end
 
+  @doc "Is an interface, or an export of it, so large as JSON that it is read beside the schedulers?"
+  @spec large?(String.t() | nil) :: boolean
+  def large?(json), do: is_binary(json) and byte_size(json) >= @large_bytes
+
+  @doc "An export, or all of them, of their JSON."
+  @spec decode(String.t()) :: map
+  def decode(json) do
+    {:ok, decoded} = if large?(json), do: Native.json_decode_large(json), else: Native.json_decode(json)
+    decoded
+  end
+
   defp exports(interface) do
-    {:ok, %{"functions" => functions}} = Native.json_decode(interface)
+    %{"functions" => functions} = decode(interface)
     # A module's functions are in no interface.
     for function <- functions, do: Map.merge(%{"interface" => nil, "function" => function["name"]}, function)
   end

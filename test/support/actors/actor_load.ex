@@ -123,6 +123,13 @@ defmodule Tidepool.ActorLoad do
     Actor.Replication.Replica.put_tombstone(records, class, name, vector)
   end
 
+  @doc "Has this node note deletions of so many actors, called by their numbers, with a version vector."
+  def put_tombstones(class, count, vector) do
+    1..count
+    |> Task.async_stream(&put_tombstone(class, "#{&1}", vector), max_concurrency: 500, timeout: :infinity)
+    |> Enum.each(fn {:ok, :ok} -> :ok end)
+  end
+
   @doc "The tombstones that this node has, once old ones were looked for."
   def tombstones do
     {:ok, records} = Actor.Journal.records()

@@ -34,6 +34,19 @@ defmodule Tidepool.TestModule do
     ])
   end
 
+  @doc "A plain module of as many exports, `f1` and on, each of as many parameters (`i32`), and with the last of them for its result."
+  def wide(exports, params) do
+    given = for _param <- 1..params, do: 0x7F
+    names = for export <- 1..exports, do: [vector("f#{export}"), 0, leb(0)]
+
+    module([
+      section(1, [1, 0x60, leb(params), given, 1, 0x7F]),
+      section(3, [1, 0]),
+      section(7, [leb(exports), names]),
+      section(10, [1, sized([0, 0x20, leb(params - 1), 0x0B])])
+    ])
+  end
+
   @doc "A guest that does nothing and starts with a table of `elements`."
   def table(elements) do
     module([

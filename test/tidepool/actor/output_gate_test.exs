@@ -59,4 +59,35 @@ defmodule Tidepool.Actor.OutputGateTest do
       end
     end
   end
+
+  # A write is under way, and so many answers of so many bytes have come since.
+  defp held(count, bytes) do
+    reply = String.duplicate("x", bytes)
+    gate = OutputGate.began(OutputGate.new(), 1)
+
+    for number <- 1..count, reduce: gate do
+      gate -> gate |> OutputGate.put(:gated, {:answer, number, {:ok, reply}}) |> elem(1)
+    end
+  end
+
+  test "a gate is full with a thousand answers or with 4 MiB, and has room again when they have left" do
+    for {count, bytes, full?} <- [{999, 1, false}, {1_000, 1, true}, {3, 1_048_576, false}, {4, 1_048_576, true}] do
+      gate = held(count, bytes)
+      assert {count, OutputGate.full?(gate)} == {count, full?}
+      {released, gate} = OutputGate.committed(gate, 1)
+      assert length(released) == count
+      refute OutputGate.full?(gate)
+      assert {gate.count, gate.bytes} == {0, 0}
+    end
+
+    # What waits for a write that failed is an error instead.
+    {[], gate} = 4 |> held(1_048_576) |> OutputGate.began(2) |> OutputGate.put(:gated, {:answer, 5, {:ok, "12345"}})
+
+    assert {0, gate} =
+             gate |> OutputGate.failed(2, {:error, %{message: "123"}}) |> then(&{length(elem(&1, 0)), elem(&1, 1)})
+
+    assert {gate.count, gate.bytes} == {5, 4 * 1_048_576 + 3}
+    {_released, gate} = OutputGate.committed(gate, 1)
+    assert {gate.count, gate.bytes, OutputGate.idle?(gate)} == {0, 0, true}
+  end
 end

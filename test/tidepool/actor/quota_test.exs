@@ -135,6 +135,52 @@ defmodule Tidepool.Actor.QuotaTest do
     end
   end
 
+  test "payloads that wait at all actors of a namespace are within its memory, and leave nothing when an actor is killed" do
+    node = Peer.start!(namespaces: "shop/memory=16777216")
+
+    for class <- ["shop/room", "shop/desk", "shopx/room"],
+        do: class!(node, class, queue_bytes: 1_073_741_824, idle: 60_000)
+
+    cast = fn class, name, payload -> Peer.call(node, Actor, :cast, [class, name, "write", payload]) end
+    part = String.duplicate("a", 4_194_304)
+
+    pids =
+      for class <- ["shop/room", "shop/desk", "shopx/room"], name <- ["alice", "bob"] do
+        {:ok, "1"} = call(node, class, name)
+        pid = Peer.call(node, Actor, :where, [class, name])
+        :ok = Peer.call(node, :sys, :suspend, [pid])
+        {{class, name}, pid}
+      end
+
+    full? = fn class, name, payload ->
+      case cast.(class, name, payload) do
+        {:error, %Error{reason: {:quota, :memory}, function: ^class, details: details}} ->
+          details == %{namespace: "shop", allowed: 16_777_216}
+
+        _taken ->
+          false
+      end
+    end
+
+    for class <- ["shop/room", "shop/desk"], name <- ["alice", "bob"], do: assert(:ok = cast.(class, name, part))
+    for class <- ["shop/room", "shop/desk"], do: assert(full?.(class, "alice", "1"))
+    for _payload <- 1..5, do: assert(:ok = cast.("shopx/room", "alice", part))
+
+    # What was refused is not counted, and what is served makes room.
+    pid = Map.new(pids)
+    :ok = Peer.call(node, :sys, :resume, [pid[{"shop/room", "alice"}]])
+    {:ok, _sum} = call(node, "shop/room", "alice", "sum", "")
+    :ok = Peer.call(node, :sys, :suspend, [pid[{"shop/room", "alice"}]])
+    assert :ok = cast.("shop/room", "bob", part)
+    assert full?.("shop/room", "bob", "1")
+
+    # What waited at one that is killed is gone with it: eight megabytes, and no more.
+    true = Peer.call(node, Process, :exit, [pid[{"shop/room", "bob"}], :kill])
+    eventually(fn -> cast.("shop/room", "alice", part) == :ok end, 20_000)
+    eventually(fn -> cast.("shop/desk", "alice", part) == :ok end, 20_000)
+    assert full?.("shop/room", "alice", "1")
+  end
+
   test "nodes that share a store count what all of them have written" do
     {_postgres, url} = Postgres.start!()
     [one, two] = nodes = TestCluster.start!(2, actors: {:postgres, url}, namespaces: "shop/actors=6")

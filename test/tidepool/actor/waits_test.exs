@@ -73,6 +73,34 @@ defmodule Tidepool.ActorWaitsTest do
     assert_received {^two, {:error, %Error{reason: :overloaded}}}
   end
 
+  test "an actor runs no further call while a thousand answers wait for a write, and goes on when that is on disk" do
+    class = class!(actor: [queue: 2_000])
+    {:ok, "1"} = Actor.call(class, "alice", "add", "1")
+    # From the second one on it writes nothing.
+    for _call <- 1..2, do: {:ok, "1"} = Actor.call(class, "alice", "sum")
+    pid = Actor.where(class, "alice")
+    # Of a write that takes as long as it likes nothing is heard.
+    late = 1_000_000_000_000
+    :sys.replace_state(pid, fn state -> %{state | gate: OutputGate.began(state.gate, late)} end)
+    callers = for _call <- 1..1_100, do: Task.async(fn -> Actor.call(class, "alice", "sum", "", timeout: 60_000) end)
+
+    # One is in its hands, and waits with those behind it. On a busy machine that may be an earlier one, which has taken long.
+    waiting = fn -> Process.info(pid, [:current_function, :message_queue_len]) end
+
+    eventually(
+      fn ->
+        assert [current_function: {State, :await_writes, 1}, message_queue_len: behind] = waiting.()
+        assert behind >= 99
+      end,
+      20_000
+    )
+
+    for caller <- callers, do: assert(Task.yield(caller, 0) == nil)
+    send(pid, {:tidepool_committed, late, :ok})
+    assert callers |> Task.await_many(60_000) |> Enum.uniq() == [{:ok, "1"}]
+    assert {:ok, "2"} = Actor.call(class, "alice", "add", "1")
+  end
+
   test "an actor that is awake has the limits and the options of the newest deploy, and what it has not written yet" do
     class = class!(actor: [durability: :idle, flush: 60_000])
     {:ok, "1"} = Actor.call(class, "alice", "add", "1")

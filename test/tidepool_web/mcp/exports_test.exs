@@ -4,6 +4,10 @@ defmodule TidepoolWeb.Mcp.ExportsTest do
 
   import Tidepool.McpClient
 
+  alias Tidepool.{Native, TestModule}
+  alias Tidepool.Function.Tools
+  alias TidepoolWeb.Resources.Mcp.Tools, as: McpTools
+
   defp told(name), do: for(tool <- list(), tool["title"] =~ ~r/\A#{name} /, into: %{}, do: {tool["name"], tool})
   defp text(text), do: %{"content" => [%{"type" => "text", "text" => text}], "isError" => false}
 
@@ -34,6 +38,61 @@ defmodule TidepoolWeb.Mcp.ExportsTest do
     assert call("#{name}__nothing", %{}) == text("null")
     wide = 18_446_744_073_709_551_615
     assert %{"isError" => false} = call("#{name}__wide", %{arg1: wide})
+  end
+
+  test "tools of a large interface are listed and called as those of others are, and are those of the newest version" do
+    wasm = TestModule.wide(60, 100)
+    name = deploy_bytes!(wasm, tools: ["*"], description: "Wide.")
+    {:ok, function} = Tidepool.fetch(name)
+    assert Tools.large?(function.interface)
+    {:ok, interface} = Native.json_decode(function.interface)
+    # As it is told when it is deployed, too.
+    assert {200, _headers, %{"interface" => ^interface}} = curl("/functions/#{name}")
+
+    assert {200, _headers, %{"interface" => ^interface}} =
+             curl_deploy(wasm, name: name, tool: "*", description: "Wide.")
+
+    places = for place <- 1..100, do: "arg#{place}"
+    arguments = Map.new(places, &{&1, if(&1 == "arg100", do: 7, else: 0)})
+    signature = "(#{Enum.map_join(places, ", ", fn _place -> "i32" end)}) -> i32`, of the function #{name}."
+
+    # The second time they are there.
+    for _time <- 1..2 do
+      assert tools = %{} = told(name)
+      assert Enum.sort(Map.keys(tools)) == Enum.sort(for number <- 1..60, do: "#{name}__f#{number}")
+
+      for {tool, %{"inputSchema" => schema, "description" => description}} <- tools do
+        assert schema["required"] == places and Enum.sort(Map.keys(schema["properties"])) == Enum.sort(places)
+        assert description == "Wide.\n\n`#{String.replace(tool, name <> "__", "")}" <> signature
+      end
+
+      assert call("#{name}__f60", arguments) == text("7")
+      assert {:error, -32_602, _message} = call("#{name}__f61", arguments)
+    end
+
+    # The first version of the protocol is told other members, and pages go on where they ended.
+    first = for tool <- list([{"mcp-protocol-version", nil}]), tool["name"] =~ name <> "__", do: tool
+    assert length(first) == 60 and Enum.all?(first, &(map_size(&1) == 3))
+    {behind, nil} = McpTools.page(:elixir, {name, 57}, true)
+    {whole, _more} = McpTools.page(:elixir, {name, -1}, true)
+    assert Enum.take(behind, 2) == Enum.slice(whole, 58, 2)
+    refute Enum.any?(Enum.drop(behind, 2), &(&1 =~ name <> "__"))
+
+    deploy = fn wasm, options -> {:ok, _function} = Tidepool.deploy(wasm, [name: name] ++ options) end
+    deploy.(wasm, tools: ["f2", "f3"], description: "Narrow.")
+    assert %{"description" => "Narrow." <> _signature} = told(name)["#{name}__f2"]
+    assert map_size(told(name)) == 2
+    assert call("#{name}__f2", arguments) == text("7")
+    assert {:error, -32_602, _message} = call("#{name}__f60", arguments)
+    deploy.(TestModule.wide(2, 3), tools: ["*"])
+    assert %{"required" => ["arg1", "arg2", "arg3"]} = told(name)["#{name}__f2"]["inputSchema"]
+    assert call("#{name}__f2", %{arg1: 1, arg2: 2, arg3: 3}) == text("3")
+    deploy.(TestModule.wide(70, 99), tools: ["*"])
+    assert map_size(told(name)) == 70
+    assert %{"isError" => true} = call("#{name}__f2", arguments)
+    remove!(name)
+    assert told(name) == %{}
+    assert {:error, -32_602, _message} = call("#{name}__f2", arguments)
   end
 
   test "wrong arguments of a plain module are the tool's error, which names them" do

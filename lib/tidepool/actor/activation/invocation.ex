@@ -34,7 +34,7 @@ defmodule Tidepool.Actor.Activation.Invocation do
   @doc "The outcome of a call, for whom that has to wait for the last write when `gated`."
   @spec serve(call, State.t()) :: {State.answer(), State.t()}
   def serve(call, state) do
-    with {:ok, state} <- in_time(call, state), {:ok, state} <- ready(call.create, state) do
+    with {:ok, state} <- in_time(call, State.room(state)), {:ok, state} <- ready(call.create, state) do
       case answered(call, state) do
         :new -> run(call, state)
         {:again, reply} -> {{:gated, {:ok, reply}}, state}

@@ -4,7 +4,7 @@ defmodule Tidepool.Actor.Activation.LocalDispatch do
   has, or is about to have, is `:elsewhere`.
   """
 
-  alias Tidepool.Error
+  alias Tidepool.{Error, Namespaces}
   alias Tidepool.Actor.Activation.{AdmissionQueue, Invocation, Modules, Server}
   alias Tidepool.Actor.{Journal, Name, Replication}
   alias Tidepool.Actor.Journal.{Frozen, Quota, Record}
@@ -132,11 +132,23 @@ defmodule Tidepool.Actor.Activation.LocalDispatch do
           message = "#{class}/#{name} has all the calls waiting that it may have (queue, queue_bytes)"
           {:error, Error.new(:overloaded, message, class)}
 
+        :quota ->
+          {:error, over_memory(class)}
+
         :closed ->
           gone(pid)
           enter(class, name, call)
       end
     end
+  end
+
+  defp over_memory(class) do
+    {namespace, %{memory: most}} = {Namespaces.Name.of(class), Namespaces.settings(class)}
+
+    message =
+      "payloads of the namespace #{namespace} may have #{most} bytes while they wait for its actors, and this would be more"
+
+    Error.new({:quota, :memory}, message, class, %{namespace: namespace, allowed: most})
   end
 
   # Waits for the end of a process that has said that it ends.

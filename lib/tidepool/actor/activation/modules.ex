@@ -50,8 +50,10 @@ defmodule Tidepool.Actor.Activation.Modules do
   @spec arrived(String.t(), timeout) :: {:ok, Function.t()} | {:error, Error.t()}
   def arrived(name, timeout) do
     with {:error, %Error{reason: :not_deployed}} <- class(name) do
-      _over_or_not = Arrivals.await(name, timeout)
-      class(name)
+      case Arrivals.await(name, timeout) do
+        :overloaded -> {:error, Arrivals.overloaded(name)}
+        _over_or_not -> class(name)
+      end
     end
   end
 

@@ -4,8 +4,13 @@ defmodule Tidepool.Actor.Activation.OutputGate do
   goes on before its state is stable. A value: who holds it sends what is released.
   """
 
-  # `last` is the id of the write that began last, and `pending` how many have not ended. `held` has {id of a write | :now, output}.
-  defstruct last: 0, pending: 0, held: :queue.new()
+  # With so many outputs, or bytes of answers, that are held it is full.
+  @most 1_000
+  @most_bytes 4_194_304
+
+  # `last` is the id of the write that began last, and `pending` how many have not ended. `held` has {id of a write | :now, output}:
+  # `count` of them, with so many `bytes` of answers.
+  defstruct last: 0, pending: 0, held: :queue.new(), count: 0, bytes: 0
 
   @typedoc "What is released: an answer for a caller, or an alarm that is on disk by then."
   @type output :: {:answer, GenServer.from(), answer :: term} | {:alarm, due :: integer | nil}
@@ -19,6 +24,13 @@ defmodule Tidepool.Actor.Activation.OutputGate do
   @doc "Has every write ended?"
   @spec idle?(t) :: boolean
   def idle?(%__MODULE__{pending: pending}), do: pending == 0
+
+  @doc """
+  Are as many outputs held, or bytes of answers, as may be? Those who wait for them have left the actor's queue, and may have left
+  altogether: what is computed then should wait for writes before.
+  """
+  @spec full?(t) :: boolean
+  def full?(%__MODULE__{count: count, bytes: bytes}), do: count >= @most or bytes >= @most_bytes
 
   @doc "A write with this id has begun: ids grow."
   @spec began(t, id :: pos_integer) :: t
@@ -40,7 +52,12 @@ defmodule Tidepool.Actor.Activation.OutputGate do
   def put(gate, :now, output), do: {[], hold(gate, :now, output)}
   def put(gate, :gated, output), do: {[], hold(gate, gate.last, output)}
 
-  defp hold(gate, id, output), do: %{gate | held: :queue.in({id, output}, gate.held)}
+  defp hold(gate, id, output),
+    do: %{gate | held: :queue.in({id, output}, gate.held), count: gate.count + 1, bytes: gate.bytes + bytes(output)}
+
+  defp bytes({:answer, _from, {:ok, reply}}) when is_binary(reply), do: byte_size(reply)
+  defp bytes({:answer, _from, {:error, %{message: message}}}), do: byte_size(message)
+  defp bytes(_other), do: 0
 
   @doc "A write is on disk: it releases what waits for it or one before it, and those `:now` outputs that come next."
   @spec committed(t, id :: pos_integer) :: {released :: [output], t}
@@ -67,13 +84,16 @@ defmodule Tidepool.Actor.Activation.OutputGate do
         gate.held
       )
 
-    release(%{gate | pending: gate.pending - 1, held: held}, 0, [])
+    count = :queue.len(held)
+    bytes = :queue.fold(fn {_id, output}, bytes -> bytes + bytes(output) end, 0, held)
+    release(%{gate | pending: gate.pending - 1, held: held, count: count, bytes: bytes}, 0, [])
   end
 
   defp release(gate, id, released) do
     case :queue.peek(gate.held) do
       {:value, {waits, output}} when waits == :now or waits <= id ->
-        release(%{gate | held: :queue.drop(gate.held)}, id, [output | released])
+        gate = %{gate | held: :queue.drop(gate.held), count: gate.count - 1, bytes: gate.bytes - bytes(output)}
+        release(gate, id, [output | released])
 
       _later_or_none ->
         {Enum.reverse(released), gate}

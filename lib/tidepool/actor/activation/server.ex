@@ -25,7 +25,7 @@ defmodule Tidepool.Actor.Activation.Server do
 
   @doc false
   def start_link({class, name, options, title}) do
-    queue = AdmissionQueue.new(options)
+    queue = AdmissionQueue.new(class, options)
     via = {:via, Registry, {Tidepool.Actor.Registry, {class, name}, queue}}
     GenServer.start_link(__MODULE__, {class, name, queue, options, title}, name: via)
   end

@@ -238,6 +238,10 @@ defmodule Tidepool.Actor.Activation.State do
     end
   end
 
+  @doc "With room for one answer more: waits for all writes when too many answers do."
+  @spec room(t) :: t
+  def room(state), do: if(OutputGate.full?(state.gate), do: await_writes(state), else: state)
+
   @doc "Waits until all is written that there is."
   @spec written(t) :: {:ok, t} | {:error, Error.t(), t}
   def written(state) do

@@ -8,6 +8,9 @@ defmodule Tidepool.Actor.Journal.Quota do
   tenth of the time at most; who comes in between waits. Where nodes share a store each of them counts anew once in a minute in which it
   has written something, so that together they may go over by what they write in that.
 
+  Where nodes have copies a mark is left of an actor that is deleted, for a week: `Tidepool.Actor.Journal.Marks`. A namespace that has many of
+  them makes no more actors. They are counted once, for they are listed for that, and from then on those that come and go.
+
   A namespace for which neither is set is never counted.
   """
 
@@ -15,11 +18,15 @@ defmodule Tidepool.Actor.Journal.Quota do
 
   alias Tidepool.{Error, Namespaces, Native}
   alias Tidepool.Actor.Journal
+  alias Tidepool.Actor.Journal.Marks
   alias Tidepool.Namespaces.Name
 
   @again_ms 60_000
   # Counting takes one part in so many of the time.
   @part 10
+  # Actors and marks together: so many times the quota, or so many if that is more.
+  @times 10
+  @least 10_000
   # The slot of a namespace's counter.
   @bytes 1
   # Of what was not counted yet: a process that wants more has to ask.
@@ -43,6 +50,13 @@ defmodule Tidepool.Actor.Journal.Quota do
   @spec deleted(class :: String.t()) :: :ok
   def deleted(class) do
     if namespace = quota(class, :actors) || quota(class, :disk), do: tell({:deleted, namespace}), else: :ok
+  end
+
+  @doc "So many marks of deleted actors more are on disk, or fewer."
+  @spec marked(class :: String.t(), -1 | 1) :: :ok
+  def marked(class, more) do
+    if namespace = quota(class, :actors), do: GenServer.cast(__MODULE__, {:marked, namespace, more})
+    :ok
   end
 
   @doc "May so many bytes more be kept, which can be fewer than none?"
@@ -92,7 +106,16 @@ defmodule Tidepool.Actor.Journal.Quota do
         :ets.insert(__MODULE__, {namespace, counter, disk})
 
         {namespace,
-         %{most: %{actors: actors, disk: disk}, counter: counter, actors: 0, begun: %{}, counted: nil, waiting: []}}
+         %{
+           most: %{actors: actors, disk: disk},
+           counter: counter,
+           actors: 0,
+           # `nil` until they were counted.
+           marks: nil,
+           begun: %{},
+           counted: nil,
+           waiting: []
+         }}
       end
 
     if kept != %{}, do: Process.send_after(self(), :again, @again_ms)
@@ -124,6 +147,12 @@ defmodule Tidepool.Actor.Journal.Quota do
     {:reply, :ok, %{state | namespace => %{it | actors: max(it.actors - 1, 0), counted: stale(it.counted)}}}
   end
 
+  @impl true
+  def handle_cast({:marked, namespace, more}, state) do
+    it = state[namespace]
+    {:noreply, %{state | namespace => %{it | marks: it.marks && max(it.marks + more, 0)}}}
+  end
+
   defp stale(nil), do: nil
   defp stale(counted), do: %{counted | free_at: now()}
 
@@ -149,12 +178,18 @@ defmodule Tidepool.Actor.Journal.Quota do
 
   # Answers who asks for more, now or when it may be counted again.
   defp decide(state, namespace, {from, class, quota, more} = question) do
+    state = if quota == :actors and state[namespace].marks == nil, do: marks(state), else: state
     it = state[namespace]
 
     case room(it, namespace, quota, more) do
       {:room, it} ->
-        GenServer.reply(from, :ok)
-        %{state | namespace => take(it, quota, more, from)}
+        if quota == :actors and it.actors + (it.marks || 0) >= most_marked(it) do
+          GenServer.reply(from, refused(:marks, class, namespace, most_marked(it)))
+          %{state | namespace => it}
+        else
+          GenServer.reply(from, :ok)
+          %{state | namespace => take(it, quota, more, from)}
+        end
 
       {:full, it} ->
         GenServer.reply(from, refused(quota, class, namespace, it.most[quota]))
@@ -186,6 +221,18 @@ defmodule Tidepool.Actor.Journal.Quota do
 
       true ->
         :later
+    end
+  end
+
+  defp most_marked(it), do: max(@times * it.most.actors, @least)
+
+  # Of all namespaces at once. When they can't be listed, no actor is begun without the count for long: the next one lists them.
+  defp marks(state) do
+    with {:ok, records} <- Journal.existing(),
+         {:ok, counts} <- Marks.count(records) do
+      Map.new(state, fn {namespace, it} -> {namespace, %{it | marks: Map.get(counts, namespace, 0)}} end)
+    else
+      _none_or_failure -> state
     end
   end
 
@@ -224,6 +271,15 @@ defmodule Tidepool.Actor.Journal.Quota do
       :none -> {:ok, 0, 0}
       {:error, error} -> {:error, :failed, error.message}
     end
+  end
+
+  defp refused(:marks, class, namespace, most) do
+    {:error, error} = refused(:actors, class, namespace, most)
+
+    message =
+      "the namespace #{namespace} has made #{most} actors, with those deleted within a week: delete none, or wait"
+
+    {:error, %{error | message: message}}
   end
 
   defp refused(quota, class, namespace, most) do

@@ -6,14 +6,13 @@ defmodule Tidepool.Actor.Replication.Replica do
 
   alias Tidepool.{Error, Native}
   alias Tidepool.Actor.{Alarm, Journal}
-  alias Tidepool.Actor.Journal.{Frozen, Record, VersionVector}
+  alias Tidepool.Actor.Journal.{Frozen, Marks, Quota, Record, VersionVector}
   alias Tidepool.Actor.Replication.WriteCounts
 
   # Changes of a store of a node's own have one epoch.
   @epoch 1
-  # Tombstones are called after what they are of.
+  # Where tombstones are, which are called as `Marks` says, and modules.
   @common ""
-  @gone "gone/"
   @gone_ms 7 * 86_400_000
   # Reading is begun anew when the actor was written meanwhile.
   @tries 20
@@ -88,13 +87,11 @@ defmodule Tidepool.Actor.Replication.Replica do
 
   defp tombstone(records, class, name) do
     with {:ok, {_epoch, _seq, _alarm_at, head, _image}} <-
-           Journal.read(records, @common, tombstone_name(class, name), class) do
+           Journal.read(records, @common, Marks.name(class, name), class) do
       {vector, _at} = :erlang.binary_to_term(head, [:safe])
       {:ok, %{kind: :gone, vector: vector, module: nil, seq: 0, head: nil, image: nil}}
     end
   end
-
-  defp tombstone_name(class, name), do: @gone <> class <> "\n" <> name
 
   @doc "All of what there is of an actor, of one moment, with its vector; `nil` when that is nothing."
   @spec whole(Native.records(), String.t(), String.t()) :: {:ok, {VersionVector.t(), whole} | nil} | {:error, Error.t()}
@@ -157,10 +154,14 @@ defmodule Tidepool.Actor.Replication.Replica do
   @doc "Notes that an actor was deleted."
   @spec put_tombstone(Native.records(), String.t(), String.t(), VersionVector.t()) :: :ok | {:error, Error.t()}
   def put_tombstone(records, class, name, vector) do
-    with {:ok, before} <- Journal.read(records, @common, tombstone_name(class, name), class) do
+    with {:ok, before} <- Journal.read(records, @common, Marks.name(class, name), class) do
       head = :erlang.term_to_binary({vector, deleted_at(vector)})
       seq = if before, do: elem(before, 1), else: 0
-      commit(records, @common, tombstone_name(class, name), {:put, @epoch, seq + 1, nil, head, nil, []})
+
+      with :ok <- commit(records, @common, Marks.name(class, name), {:put, @epoch, seq + 1, nil, head, nil, []}) do
+        if before == nil, do: Quota.marked(class, 1)
+        :ok
+      end
     end
   end
 
@@ -185,13 +186,13 @@ defmodule Tidepool.Actor.Replication.Replica do
     end
   end
 
-  defp tombstone_of(records, @gone <> of = key) do
-    with [class, name] <- :binary.split(of, "\n"),
+  defp tombstone_of(records, key) do
+    with {class, name} <- Marks.of(key),
          {:ok, {_epoch, seq, _alarm_at, head, _image}} <- Journal.read(records, @common, key, class) do
       {vector, at} = :erlang.binary_to_term(head, [:safe])
 
       if Alarm.now() - at > @gone_ms do
-        Journal.commit(records, @common, key, {:delete, @epoch, seq})
+        if Journal.commit(records, @common, key, {:delete, @epoch, seq}) == :ok, do: Quota.marked(class, -1)
         []
       else
         [{class, name, vector}]
@@ -200,8 +201,6 @@ defmodule Tidepool.Actor.Replication.Replica do
       _none -> []
     end
   end
-
-  defp tombstone_of(_records, _module), do: []
 
   defp erase(_records, _class, _name, none) when none == nil or none.seq == 0, do: :ok
   defp erase(records, class, name, %{seq: seq}), do: commit(records, class, name, {:delete, @epoch, seq})

@@ -12,7 +12,7 @@ defmodule TidepoolWeb.Resources.Mcp.Tools do
   alias Tidepool.Catalog.Origin
   alias Tidepool.Function.{Spec, Tools}
   alias Tidepool.Tokens.Access
-  alias TidepoolWeb.Resources.Mcp.Exports
+  alias TidepoolWeb.Resources.Mcp.{Exports, Kept}
 
   # Of a page; a single tool may have more bytes.
   @tools 100
@@ -28,19 +28,15 @@ defmodule TidepoolWeb.Resources.Mcp.Tools do
   @doc "The tools behind a position that a client may call, as JSON, and where more of them follow."
   @spec page(Origin.t(), position | nil, structured? :: boolean) :: {[binary], position | nil}
   def page(origin, position, structured?) do
-    behind =
-      Catalog.list()
-      |> Stream.filter(&(may?(&1, origin) and (position == nil or &1.name >= elem(position, 0))))
-      |> Stream.flat_map(fn function -> for {tool, index} <- Enum.with_index(of(function)), do: {tool, index} end)
-      |> Stream.reject(fn {{function, _export, _name}, index} -> position && {function.name, index} <= position end)
-
-    Enum.reduce_while(behind, {[], nil, 0}, fn {{function, _export, _name} = tool, index}, {shown, last, bytes} ->
-      json = Native.json_encode(shown(tool, structured?))
+    Catalog.list()
+    |> Stream.filter(&(may?(&1, origin) and (position == nil or &1.name >= elem(position, 0))))
+    |> Stream.flat_map(&told(&1, first(&1, position), structured?, origin))
+    |> Enum.reduce_while({[], nil, 0}, fn {json, at}, {shown, last, bytes} ->
       bytes = bytes + byte_size(json)
 
       if shown != [] and (length(shown) == @tools or bytes > @bytes),
         do: {:halt, {:more, shown, last}},
-        else: {:cont, {[json | shown], {function.name, index}, bytes}}
+        else: {:cont, {[json | shown], at, bytes}}
     end)
     |> case do
       {:more, shown, last} -> {Enum.reverse(shown), last}
@@ -48,14 +44,72 @@ defmodule TidepoolWeb.Resources.Mcp.Tools do
     end
   end
 
+  defp first(%{name: name}, {name, index}), do: index + 1
+  defp first(_function, _position), do: 0
+
+  # The tools of a function from one on, as JSON, and their positions.
+  defp told(%{name: function} = of, first, structured?, origin) do
+    if Tools.large?(of.interface) do
+      key = key(of)
+
+      Stream.unfold(first, fn index ->
+        case Kept.text({key, structured?, index}, origin, fn -> keep(of, key, structured?, index) end) do
+          "" -> nil
+          json -> {{json, {function, index}}, index + 1}
+        end
+      end)
+    else
+      of
+      |> named(of |> Tools.of() |> Enum.drop(first))
+      |> Stream.with_index(first)
+      |> Stream.map(fn {tool, index} -> {Native.json_encode(shown(tool, structured?)), {function, index}} end)
+    end
+  end
+
+  # Tools from one on, a page of them at most; behind the last is an empty text. The first is returned.
+  defp keep(function, key, structured?, first) do
+    exports = Tools.of(function)
+    tools = named(function, Enum.slice(exports, first, @tools))
+    texts = Enum.map(tools, &Native.json_encode_large(shown(&1, structured?)))
+    for {json, index} <- Enum.with_index(texts, first), do: Kept.put({key, structured?, index}, json)
+    Kept.put({key, structured?, length(exports)}, "")
+    List.first(texts, "")
+  end
+
+  # What the tools of a function depend on.
+  defp key(%{name: name, abi: abi, sha256: sha256, tools: tools, description: description}),
+    do: :crypto.hash(:sha256, :erlang.term_to_binary({name, abi, sha256, tools, description}))
+
   @doc "The tool of a name, if there is one that a client may call."
   @spec find(Origin.t(), String.t()) :: {:ok, tool} | :error
   def find(origin, name) do
     name
     |> functions()
     |> Stream.filter(&may?(&1, origin))
-    |> Stream.flat_map(&of/1)
-    |> Enum.find_value(:error, fn {_function, _export, of} = tool -> of == name && {:ok, tool} end)
+    |> Enum.find_value(:error, fn function ->
+      if export = export(function, name, origin), do: {:ok, {function, export, name}}
+    end)
+  end
+
+  defp export(%{interface: interface} = function, name, origin) do
+    if Tools.large?(interface) do
+      key = {key(function), name}
+      text = Kept.text(key, origin, fn -> keep(function, key) end)
+      text && Tools.decode(text)
+    else
+      search(function, name)
+    end
+  end
+
+  defp search(function, name),
+    do: Enum.find_value(named(function, Tools.of(function)), fn {_function, export, of} -> of == name && export end)
+
+  defp keep(function, {_function, name} = key) do
+    if export = search(function, name) do
+      json = Native.json_encode_large(export)
+      Kept.put(key, json)
+      json
+    end
   end
 
   # Those that may have a tool of this name.
@@ -68,8 +122,8 @@ defmodule TidepoolWeb.Resources.Mcp.Tools do
 
   defp may?(function, origin), do: function.tools != [] and Access.sees?(origin, function.name)
 
-  defp of(function),
-    do: for({export, alone?} <- Tools.of(function), do: {function, export, name(function, export, alone?)})
+  defp named(function, exports),
+    do: Stream.map(exports, fn {export, alone?} -> {function, export, name(function, export, alone?)} end)
 
   @doc """
   What a tool is called. `alone?` says whether no other export of the function has the name that this one has within

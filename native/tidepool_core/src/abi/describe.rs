@@ -4,9 +4,10 @@
 //! [`crate::value`] reads and writes them.
 
 use serde_json::{Map, Value as Json, json};
+use wasmtime::FuncType;
 use wasmtime::component::Type;
 
-use super::exports::Functions;
+use super::exports::{Callable, Functions};
 use super::interface::{Export, Interface};
 use super::written::docs::Docs;
 use super::written::writer::Writer;
@@ -30,19 +31,41 @@ pub(crate) fn component(interface: &Interface, Comments(docs): &Comments) -> Jso
     json!({"functions": functions, "wit": writer.wit()})
 }
 
-/// Those of a plain module, whose parameters have no names.
-pub(crate) fn module(functions: &Functions) -> Json {
-    let number = |ty: &wasmtime::ValType| json!({"type": ty.to_string()});
-    let functions = functions.all().into_iter().map(|(name, function)| {
-        let results: Vec<Json> = function.results.iter().map(number).collect();
-        json!({"name": name, "params": function.params.iter().map(number).collect::<Vec<_>>(), "results": results})
-    });
-    json!({"functions": functions.collect::<Vec<_>>()})
+/// Longest text of what a module exports; there is none of one that has more to say.
+const MAX_BYTES: usize = 1 << 20;
+/// Least bytes of it that each export of a module has, and each of its parameters and results.
+const EXPORT_BYTES: usize = 12;
+const NUMBER_BYTES: usize = 15;
+
+/// Its text, unless that is too long.
+pub(crate) fn text(interface: &Json) -> Option<String> {
+    Some(interface.to_string()).filter(|text| text.len() <= MAX_BYTES)
 }
 
-/// Those of a module whose calls have bytes.
-pub(crate) fn bytes(functions: &Functions) -> Json {
-    json!({"functions": functions.all().into_iter().map(|(name, _function)| json!({"name": name})).collect::<Vec<_>>()})
+/// Those of a plain module, whose parameters have no names. `None` where their text would be too long, which is seen before any of it is
+/// made: each takes a hundred times the bytes that the module has for it.
+pub(crate) fn module(functions: &Functions) -> Option<Json> {
+    let numbers = |ty: &FuncType| ty.params().len() + ty.results().len();
+    fits(functions, |function| numbers(&function.ty) * NUMBER_BYTES)?;
+    let number = |ty: wasmtime::ValType| json!({"type": ty.to_string()});
+    let functions = functions.all().into_iter().map(|(name, Callable { ty, .. })| {
+        let results: Vec<Json> = ty.results().map(number).collect();
+        json!({"name": name, "params": ty.params().map(number).collect::<Vec<_>>(), "results": results})
+    });
+    Some(json!({"functions": functions.collect::<Vec<_>>()}))
+}
+
+/// Those of a module whose calls have bytes; `None` in the same way.
+pub(crate) fn bytes(functions: &Functions) -> Option<Json> {
+    fits(functions, |_function| 0)?;
+    let functions = functions.all().into_iter().map(|(name, _function)| json!({"name": name}));
+    Some(json!({"functions": functions.collect::<Vec<_>>()}))
+}
+
+/// Whether their text may fit, where each has so many bytes beside its name.
+fn fits(functions: &Functions, bytes: impl Fn(&Callable) -> usize) -> Option<()> {
+    let all = functions.each().map(|(name, function)| name.len() + EXPORT_BYTES + bytes(function));
+    (all.fold(0, usize::saturating_add) <= MAX_BYTES).then_some(())
 }
 
 /// An export of a component, with types as WIT has them in its interface.

@@ -132,20 +132,21 @@ pub(crate) struct Functions(HashMap<Box<str>, Callable, RandomState>);
 /// One of them.
 pub(crate) struct Callable {
     pub(crate) index: ModuleExport,
-    pub(crate) params: Vec<ValType>,
-    pub(crate) results: Vec<ValType>,
+    /// A reference to the engine's own: very many exports may be of one type, with a thousand parameters.
+    pub(crate) ty: FuncType,
 }
 
 impl Functions {
     fn of(module: &wasmtime::Module, start: &[&str], fit: fn(&FuncType) -> bool) -> Self {
         let functions = module.exports().filter_map(|export| {
             let (name, ty) = (export.name(), export.ty());
-            let ty = ty.func().filter(|ty| fit(ty) && ty.params().chain(ty.results()).all(|ty| is_number(&ty)))?;
+            let ty =
+                ty.func().filter(|ty| fit(ty) && ty.params().chain(ty.results()).all(|ty| is_number(&ty)))?.clone();
             if start.contains(&name) || name.starts_with(RESERVED) {
                 return None;
             }
             let index = module.get_export_index(name)?;
-            Some((name.into(), Callable { index, params: ty.params().collect(), results: ty.results().collect() }))
+            Some((name.into(), Callable { index, ty }))
         });
         Functions(functions.collect())
     }
@@ -160,9 +161,14 @@ impl Functions {
         self.0.is_empty()
     }
 
+    /// All of them.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (&str, &Callable)> {
+        self.0.iter().map(|(name, callable)| (&**name, callable))
+    }
+
     /// All of them, in the order of their names.
     pub(crate) fn all(&self) -> Vec<(&str, &Callable)> {
-        let mut all: Vec<_> = self.0.iter().map(|(name, callable)| (&**name, callable)).collect();
+        let mut all: Vec<_> = self.each().collect();
         all.sort_unstable_by_key(|(name, _callable)| *name);
         all
     }

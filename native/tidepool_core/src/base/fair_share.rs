@@ -23,6 +23,14 @@ pub(crate) struct HeldByEngine {
     dense: Arc<Held>,
 }
 
+/// The same of what there is of the network.
+#[derive(Debug, Default)]
+pub(crate) struct NetworkHeld {
+    pub(crate) sockets: Arc<Held>,
+    /// Names that are looked up.
+    pub(crate) lookups: Arc<Held>,
+}
+
 /// Who takes some of them.
 #[derive(Debug, Clone)]
 pub(crate) struct Takers {

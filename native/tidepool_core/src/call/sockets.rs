@@ -10,8 +10,8 @@ use crate::store::context::FunctionContext;
 
 /// What a program of a function may do with the network.
 pub(super) fn access(node: &Node, function: &FunctionContext) -> Access {
-    let namespace = node.namespace(&function.name).map(|namespace| &namespace.sockets);
-    Access::new(&node.network, &function.grants, &function.stats.function.sockets, namespace)
+    let namespace = node.namespace(&function.name).map(|namespace| &namespace.network);
+    Access::new(&node.network, &function.grants, &function.stats.function.network, namespace)
 }
 
 /// That of a version's calls, if anything is granted.

@@ -26,6 +26,7 @@ use crate::recording::taped::Whence;
 use crate::slice::inline_estimate::InlineEstimate;
 use crate::store::context::FunctionContext;
 use crate::store::host_channel::{CallRef, HostChannel};
+use crate::store::host_share::HostShare;
 
 /// A call of a function.
 pub(crate) type Call = CallRef<Arc<Target>>;
@@ -238,7 +239,11 @@ impl Target {
 
     /// The tape of a new instance, if calls of the function are recorded.
     pub(super) fn tape(&self, whence: impl FnOnce() -> Whence) -> Option<Arc<Tape>> {
-        self.function.record.as_ref().filter(|policy| policy.is_on()).map(|_policy| Arc::new(Tape::recording(whence())))
+        self.function
+            .record
+            .as_ref()
+            .filter(|policy| policy.is_on())
+            .map(|_policy| Arc::new(Tape::recording(whence(), Some(Box::new(HostShare::new(&self.function))))))
     }
 
     /// A new instance for a trial. It counts in no quota of its namespace, and is one of those set aside where the node has no other, of

@@ -24,6 +24,7 @@ use crate::store::context::FunctionContext;
 use crate::store::failure::{call_error, exit_code, stack};
 use crate::store::frames::{Frames, Stack};
 use crate::store::host_channel::GuestCall;
+use crate::store::host_share::HostShare;
 
 /// Largest memory of which an image is made for a tape, on the thread of a call: a quarter of a millisecond.
 const TAPED_IMAGE_BYTES: usize = 1 << 20;
@@ -270,7 +271,9 @@ impl Instance {
         }
         let image = wake::image(&mut parts.store, &parts.module, &mut Last::default(), TAPED_IMAGE_BYTES);
         if let Ok(Imaged::New(image)) = image {
-            self.set_tape(Some(Arc::new(Tape::recording(Whence::Image(image.into())))));
+            let share = HostShare::new(&parts.store.data().function);
+            let tape = Tape::recording(Whence::Image(image.into()), Some(Box::new(share)));
+            self.set_tape(Some(Arc::new(tape)));
         }
     }
 

@@ -8,7 +8,7 @@ use super::call_rate::CallRate;
 use super::warm_pool::Pools;
 use crate::base::config::NamespaceConfig;
 use crate::base::error::CallError;
-use crate::base::fair_share::{Held, HeldByEngine};
+use crate::base::fair_share::{HeldByEngine, NetworkHeld};
 use crate::base::limits::{Quota, TRIALS};
 use crate::store::host_channel::{HostChannel, Wait};
 use crate::store::memory_budget::MemoryBudget;
@@ -25,9 +25,9 @@ pub(crate) struct Namespace {
     pub(crate) pools: Pools,
     pub(crate) memory: Option<Arc<MemoryBudget>>,
     calls: Option<CallRate>,
-    /// Stacks that instances have beside their own, and sockets.
+    /// Stacks that instances have beside their own, and what these have of the network.
     pub(crate) stacks: HeldByEngine,
-    pub(crate) sockets: Arc<Held>,
+    pub(crate) network: NetworkHeld,
 }
 
 impl Namespace {
@@ -41,7 +41,7 @@ impl Namespace {
             memory: config.memory_bytes.map(|bytes| Arc::new(MemoryBudget::new(bytes))),
             calls: config.calls_per_s.map(|calls| CallRate::new(calls, Instant::now())),
             stacks: HeldByEngine::default(),
-            sockets: Arc::default(),
+            network: NetworkHeld::default(),
         }
     }
 

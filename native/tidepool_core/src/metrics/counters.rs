@@ -14,7 +14,7 @@ use super::latency::{self, Latencies};
 use super::recent::Recent;
 use crate::base::console::{KeptLine, LINES};
 use crate::base::error::CallError;
-use crate::base::fair_share::{Held, HeldByEngine, Sums};
+use crate::base::fair_share::{HeldByEngine, NetworkHeld, Sums};
 use crate::os::per_thread::Sharded;
 
 /// How a call ended, as the metrics' `reason` label says it.
@@ -92,8 +92,8 @@ pub(crate) struct FunctionStats {
     queued_at_cap: AtomicUsize,
     /// Stacks that its instances have beside their own.
     pub(crate) stacks: HeldByEngine,
-    /// Sockets of its programs and components.
-    pub(crate) sockets: Arc<Held>,
+    /// What its programs and components have of the network.
+    pub(crate) network: NetworkHeld,
     /// What else its programs have that is told by its number.
     pub(crate) numbers: Sums,
     /// Processes that live of its programs.

@@ -290,7 +290,7 @@ const HELD: [Resource; 9] = [
     ("host_memory", |totals, _| totals.host_bytes),
     ("processes", |_, stats| count(stats.processes().load(Ordering::Relaxed))),
     ("stacks", |_, stats| count(stats.stacks.count())),
-    ("sockets", |_, stats| count(stats.sockets.count())),
+    ("sockets", |_, stats| count(stats.network.sockets.count())),
     ("links", |_, stats| count(stats.numbers.links.load(Ordering::Relaxed))),
     ("monitors", |_, stats| count(stats.numbers.monitors.load(Ordering::Relaxed))),
     ("handles", |_, stats| count(stats.numbers.handles.load(Ordering::Relaxed))),

@@ -63,6 +63,8 @@ pub struct CompiledModule {
 
 /// What a module takes beside its code and all that it names: its place in the engine, what its imports were linked to.
 const MODULE_BYTES: usize = 64 << 10;
+/// What an import or an export takes beside its name.
+const NAME_BYTES: usize = 192;
 
 /// What instances are made of.
 pub(crate) enum Linked {
@@ -88,6 +90,14 @@ impl Linked {
             Linked::Component { pre, .. } => pre.component().image_range(),
         };
         image.end.addr().saturating_sub(image.start.addr())
+    }
+
+    /// How many exports it has.
+    fn exports(&self) -> usize {
+        match self {
+            Linked::Module { pre, .. } => pre.module().exports().len(),
+            Linked::Component { interface, .. } => interface.functions().count(),
+        }
     }
 
     /// The comments that a component has of its exports.
@@ -150,23 +160,22 @@ impl CompiledModule {
         self.imports.iter().map(|(module, name)| import_name(module, name)).collect()
     }
 
-    /// What can be called of it by name, as JSON with schemas, and as WIT; of a plug-in the names alone. `None` of an ABI whose calls
-    /// name no export.
+    /// What can be called of it by name, as the text of JSON with schemas, and as WIT; of a plug-in the names alone. `None` of an ABI whose
+    /// calls name no export, and where it would be more than 1 MiB.
     #[must_use]
-    pub fn interface(&self) -> Option<serde_json::Value> {
-        match &self.linked {
-            Linked::Module { exports, .. } if self.abi.takes == Takes::Values => {
-                Some(describe::module(&exports.functions))
-            }
+    pub fn interface(&self) -> Option<String> {
+        let interface = match &self.linked {
+            Linked::Module { exports, .. } if self.abi.takes == Takes::Values => describe::module(&exports.functions),
             // Of other ABIs with bytes there is none that is called by its name.
             Linked::Module { exports, .. } if self.abi.takes == Takes::Bytes && !exports.functions.is_empty() => {
-                Some(describe::bytes(&exports.functions))
+                describe::bytes(&exports.functions)
             }
             Linked::Component { interface, .. } if self.abi.takes == Takes::Values => {
                 Some(describe::component(interface, &self.comments))
             }
             _ => None,
-        }
+        };
+        describe::text(&interface?)
     }
 
     /// What happens before an instance serves its first call.
@@ -204,11 +213,13 @@ impl CompiledModule {
     }
 
     /// What it takes of the node's memory: its code and data, the image that its memories begin with, symbols, and as much as the module
-    /// itself for its types, imports and exports.
+    /// itself for its types, and beside that for each import and each export, however short its name.
     pub(crate) fn bytes(&self) -> usize {
         let unoptimised = self.unoptimised.as_ref().map_or(0, Vec::len);
-        let parts = [self.linked.image_bytes(), unoptimised, self.symbols.bytes(), 2 * self.module_bytes, MODULE_BYTES];
-        parts.into_iter().fold(0, usize::saturating_add)
+        let names = (self.imports.len() + self.linked.exports()).saturating_mul(NAME_BYTES);
+        let code = [self.linked.image_bytes(), unoptimised, self.symbols.bytes()];
+        let parts = code.into_iter().chain([2 * self.module_bytes, names, MODULE_BYTES]);
+        parts.fold(0, usize::saturating_add)
     }
 
     /// By what it was compiled, and for what.

@@ -1,19 +1,21 @@
 //! What a node lets guests have of the network, and what a program has of that.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::error::NetError;
 use super::quota::{Place, Quotas};
 use super::reactor::Reactor;
 use crate::base::config::{IoBackend, NetworkConfig};
-use crate::base::fair_share::{Common, Held, Takers};
+use crate::base::fair_share::{Common, NetworkHeld, Takers};
 use crate::base::grants::{Direction, Grants, Protocol, Wanted};
 
-/// Names that are looked up at a time: each takes a thread until the system has answered, asked for or not.
+/// Names that are looked up at a time: each takes a thread until the system has answered, asked for or not. A namespace with quotas, or a
+/// function of none, has no more than it leaves to others: who answers for a name may be slow on purpose.
 const LOOKUPS: usize = 32;
 /// Of those, as many as one program has at most.
 const LOOKUPS_OF_PROGRAM: usize = 8;
@@ -24,7 +26,9 @@ pub(crate) struct Network {
     grants: Grants,
     max_program_sockets: usize,
     sockets: Arc<Common>,
-    lookups: Arc<Semaphore>,
+    lookups: Arc<Common>,
+    /// Is told when a lookup ends.
+    looked_up: Notify,
     io: Handle,
     reactor: Reactor,
     /// Why the reactor is not the one that was wanted.
@@ -38,7 +42,8 @@ impl Network {
             grants: config.grants.clone(),
             max_program_sockets: config.max_program_sockets,
             sockets: Common::new(config.max_sockets),
-            lookups: Arc::new(Semaphore::new(LOOKUPS)),
+            lookups: Common::new(LOOKUPS),
+            looked_up: Notify::new(),
             io,
             reactor,
             refused: refused.map(|error| error.to_string()),
@@ -61,26 +66,43 @@ pub(crate) struct Access {
     network: Arc<Network>,
     grants: Arc<Grants>,
     quotas: Quotas,
-    lookups: Arc<Semaphore>,
+    /// Its own, and those of the node.
+    own_lookups: Arc<Semaphore>,
+    lookups: Takers,
 }
 
 /// The right to look a name up.
-pub(super) type Lookup = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+pub(super) struct Lookup {
+    network: Arc<Network>,
+    takers: Takers,
+    _own: OwnedSemaphorePermit,
+}
+
+impl Drop for Lookup {
+    fn drop(&mut self) {
+        self.takers.give_back();
+        // Each of those who wait looks whether it is left for it.
+        self.network.looked_up.notify_waiters();
+    }
+}
 
 impl Access {
-    /// That of a program of a function, which counts its sockets; its namespace does, too, where that has quotas.
+    /// That of a program of a function, which counts what it has; its namespace does, too, where that has quotas.
     pub(crate) fn new(
         network: &Arc<Network>,
         grants: &Arc<Grants>,
-        function: &Arc<Held>,
-        namespace: Option<&Arc<Held>>,
+        function: &NetworkHeld,
+        namespace: Option<&NetworkHeld>,
     ) -> Self {
-        let takers = Takers::new(&network.sockets, namespace.into_iter().cloned().collect(), function);
+        let sockets = namespace.map(|namespace| Arc::clone(&namespace.sockets));
+        let takers = Takers::new(&network.sockets, sockets.into_iter().collect(), &function.sockets);
+        let lookups = Arc::clone(&namespace.unwrap_or(function).lookups);
         Access {
             network: Arc::clone(network),
             grants: Arc::clone(grants),
             quotas: Quotas::new(network.max_program_sockets, takers),
-            lookups: Arc::new(Semaphore::new(LOOKUPS_OF_PROGRAM)),
+            own_lookups: Arc::new(Semaphore::new(LOOKUPS_OF_PROGRAM)),
+            lookups: Takers::new(&network.lookups, vec![lookups], &Arc::default()),
         }
     }
 
@@ -90,7 +112,8 @@ impl Access {
             network: Arc::clone(&self.network),
             grants: Arc::clone(grants),
             quotas: self.quotas.clone(),
-            lookups: Arc::clone(&self.lookups),
+            own_lookups: Arc::clone(&self.own_lookups),
+            lookups: self.lookups.clone(),
         }
     }
 
@@ -127,8 +150,17 @@ impl Access {
 
     /// Waits for the right to look a name up.
     pub(super) async fn lookup(&self) -> Result<Lookup, AcquireError> {
-        let own = Arc::clone(&self.lookups).acquire_owned().await?;
-        Ok((own, Arc::clone(&self.network.lookups).acquire_owned().await?))
+        let own = Arc::clone(&self.own_lookups).acquire_owned().await?;
+        loop {
+            // One that ends between a look and the wait is seen.
+            let mut ended = pin!(self.network.looked_up.notified());
+            ended.as_mut().enable();
+            if self.lookups.take() {
+                let (network, takers) = (Arc::clone(&self.network), self.lookups.clone());
+                return Ok(Lookup { network, takers, _own: own });
+            }
+            ended.await;
+        }
     }
 
     pub(super) fn io(&self) -> &Handle {
@@ -142,5 +174,48 @@ impl Access {
 
     pub(super) fn reactor(&self) -> &Reactor {
         &self.network.reactor
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+mod tests {
+    use std::future::Future;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+    use crate::settings;
+
+    #[test]
+    fn a_namespace_has_no_more_lookups_than_it_leaves_to_others_and_waits_for_one_to_end() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let network = Arc::new(Network::new(&settings::network(), runtime.handle().clone()));
+        let (function, shop, blog) = (NetworkHeld::default(), NetworkHeld::default(), NetworkHeld::default());
+        let program = |namespace| Access::new(&network, &Arc::default(), &function, Some(namespace));
+        let mut context = Context::from_waker(Waker::noop());
+        // Those that programs of a namespace get at once, each as many as it may have.
+        let taken = |namespace, programs: usize| {
+            let programs: Vec<_> = (0..programs).map(|_each| program(namespace)).collect();
+            let rights = programs.iter().flat_map(|program| (0..LOOKUPS_OF_PROGRAM).map(move |_each| program));
+            rights
+                .filter_map(|program| match pin!(program.lookup()).poll(&mut Context::from_waker(Waker::noop())) {
+                    Poll::Ready(right) => right.ok(),
+                    Poll::Pending => None,
+                })
+                .collect::<Vec<_>>()
+        };
+        let mut shops = taken(&shop, 4);
+        assert_eq!(shops.len(), LOOKUPS / 2);
+        assert_eq!(taken(&shop, 1).len(), 0);
+        assert_eq!(taken(&blog, 4).len(), LOOKUPS / 4);
+
+        let waiting = program(&shop);
+        let mut waits = pin!(waiting.lookup());
+        assert!(waits.as_mut().poll(&mut context).is_pending());
+        shops.pop();
+        assert!(waits.as_mut().poll(&mut context).is_ready());
+        // A program has few, however many are left.
+        drop(shops);
+        assert_eq!(taken(&blog, 1).len(), LOOKUPS_OF_PROGRAM);
     }
 }

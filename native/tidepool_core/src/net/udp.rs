@@ -208,7 +208,7 @@ mod tests {
             let grants = Arc::new(Grants::all());
             let config = crate::base::config::NetworkConfig { grants: Grants::all(), io, ..settings::network() };
             let network = Arc::new(Network::new(&config, runtime.handle().clone()));
-            let access = Access::new(&network, &grants, &Arc::default(), None);
+            let access = Access::new(&network, &grants, &crate::base::fair_share::NetworkHeld::default(), None);
             let local = || SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
             let peer = std::net::UdpSocket::bind(local()).unwrap();
             let (address, socket) = (peer.local_addr().unwrap(), Arc::new(UdpSocket::bind(&access, local()).unwrap()));

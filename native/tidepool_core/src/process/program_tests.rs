@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::*;
+use crate::base::fair_share::NetworkHeld;
 use crate::base::limits::Limit;
 use crate::net::access::Network;
 use crate::process::delivery::sending::SendingPlace;
@@ -41,7 +42,7 @@ fn with(bounds: Bounds) -> Program {
 fn at(bounds: Bounds, place: Place) -> Program {
     let io = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let network = Arc::new(Network::new(&settings::network(), io.handle().clone()));
-    let access = Access::new(&network, &Arc::default(), &Arc::default(), None);
+    let access = Access::new(&network, &Arc::default(), &NetworkHeld::default(), None);
     Program::new(&"p".into(), 1, bounds, access, place, None)
 }
 

@@ -390,7 +390,7 @@ mod tests {
 
     #[test]
     fn a_call_that_is_kept_after_one_that_is_later_on_its_tape_has_its_payload() {
-        let tape = Arc::new(Tape::recording(Whence::Call));
+        let tape = Arc::new(Tape::recording(Whence::Call, None));
         let begin =
             |payload: &'static [u8]| tape.begin(&ShortName::from_slice(b"echo"), &Bytes::from_static(payload).into());
         let [first, _later] = [begin(b"first"), begin(b"and another")];

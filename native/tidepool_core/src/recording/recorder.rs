@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::entry::Entry;
 use super::exchange::request::Head;
-use super::taped::{Given, Taped, TapedCall, Whence};
+use super::taped::{Given, Share, Taped, TapedCall, Whence};
 use crate::base::request::{Payload, ShortName};
 use packed::{Mark, Packed};
 
@@ -76,12 +76,14 @@ pub(super) struct Recorder {
     pub(super) is_muted: bool,
     /// What of the node's bound it has.
     charged: usize,
+    /// The same as its function's, unless it is nobody's.
+    share: Option<Box<dyn Share>>,
     /// Why there is no recording of it.
     lost: Option<&'static str>,
 }
 
 impl Recorder {
-    pub(super) fn new(whence: Whence) -> Self {
+    pub(super) fn new(whence: Whence, share: Option<Box<dyn Share>>) -> Self {
         let Memory { calls, texts, entries } = SPARE.take().unwrap_or_default();
         let mut recorder = Recorder {
             whence,
@@ -93,6 +95,7 @@ impl Recorder {
             growths: 0,
             is_muted: false,
             charged: 0,
+            share,
             lost: None,
         };
         if recorder.image_bytes() > MAX_BYTES {
@@ -174,7 +177,7 @@ impl Recorder {
         self.charge(self.bytes.saturating_add(self.image_bytes()));
     }
 
-    /// Takes as much of the node's bound as so many bytes, some at a time: all threads count there.
+    /// Takes as much of the node's bound as so many bytes, some at a time, for all threads count there; and of its function's memory.
     fn charge(&mut self, bytes: usize) {
         if bytes <= self.charged || self.is_lost() {
             return;
@@ -185,6 +188,8 @@ impl Recorder {
         self.charged = self.charged.saturating_add(more);
         if ALL.fetch_add(more, Ordering::Relaxed).saturating_add(more) > ALL_BYTES {
             self.lose("the tapes of the node have what they may have together");
+        } else if self.share.as_mut().is_some_and(|share| !share.raise_to(self.charged)) {
+            self.lose("there is no room for its tape in its function's memory on the host");
         }
     }
 
@@ -194,6 +199,7 @@ impl Recorder {
         self.whence = Whence::default();
         (self.calls, self.texts, self.entries) = Default::default();
         ALL.fetch_sub(std::mem::take(&mut self.charged), Ordering::Relaxed);
+        self.share = None;
     }
 
     /// What this call takes, in bytes; of one that was lost nothing.

@@ -14,7 +14,7 @@ use super::entry::{Answer, Asked, Clock, Entry, Waited};
 use super::outcome::Answered;
 use super::player::{Player, Unlike};
 use super::recorder::Recorder;
-use super::taped::{Taped, TapedCall, Whence};
+use super::taped::{Share, Taped, TapedCall, Whence};
 use crate::base::request::exchange::Body;
 use crate::base::request::{HostRequest, Payload, ShortName};
 
@@ -104,9 +104,9 @@ pub(crate) struct Place {
 }
 
 impl Tape {
-    /// One that is taped.
-    pub(crate) fn recording(whence: Whence) -> Self {
-        Tape::of(State::Recording(Recorder::new(whence)))
+    /// One that is taped, and counted in that share.
+    pub(crate) fn recording(whence: Whence, share: Option<Box<dyn Share>>) -> Self {
+        Tape::of(State::Recording(Recorder::new(whence, share)))
     }
 
     /// One that is played.

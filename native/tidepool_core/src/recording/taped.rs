@@ -7,6 +7,12 @@ use super::exchange::request::Head;
 use super::exchange::streams::{Said, Stream};
 use crate::base::request::{Payload, ShortName};
 
+/// An account that a tape is counted in, until it is dropped.
+pub(crate) trait Share: Send {
+    /// Makes it one of so many bytes, if it is less; `false` when there is no room for them.
+    fn raise_to(&mut self, bytes: usize) -> bool;
+}
+
 /// Where a tape begins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum Whence {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::context::FunctionContext;
 use super::data::State;
 use crate::base::limits::Limit;
+use crate::recording::taped::Share;
 
 /// Bytes that are counted as nobody's: calls have no use for an account of less.
 const FREE_BYTES: usize = 64 << 10;
@@ -41,6 +42,12 @@ impl HostShare {
     /// Gives it back.
     pub(crate) fn release(&mut self) {
         self.function.release_on_host(std::mem::take(&mut self.held));
+    }
+}
+
+impl Share for HostShare {
+    fn raise_to(&mut self, bytes: usize) -> bool {
+        HostShare::raise_to(self, bytes)
     }
 }
 

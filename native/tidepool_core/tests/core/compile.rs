@@ -354,3 +354,17 @@ fn one_module_serves_functions_of_different_limits() {
         assert_eq!(support::call(&function, "any", b""), Ok(pages.to_string().into_bytes()));
     }
 }
+
+#[test]
+fn a_module_that_exports_more_than_can_be_told_has_no_interface_and_what_is_called_is_found() {
+    let exports: String = (0..80_000).map(|at| format!(r#"(export "{at}" (func $f))"#)).collect();
+    let module = compile(&wat(&format!(
+        r#"(module {exports} (export "add" (func $add)) (func $f)
+             (func $add (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1))))"#
+    )));
+    let module = module.unwrap();
+    assert_eq!(module.interface(), None);
+    let config = FunctionConfig { limits: limits(), ..settings::function_config() };
+    let function = Arc::new(module.function(config).unwrap());
+    assert_eq!(support::call(&function, "add", b"[19,23]").unwrap(), b"42");
+}

@@ -152,9 +152,6 @@ impl Drop for Answer {
     }
 }
 
-/// Longest text of what a module exports; there is none of one that has more to say.
-const MAX_INTERFACE_BYTES: usize = 1 << 20;
-
 /// A target, as handlers are registered for it.
 fn asked([binding, namespace, operation]: &[String; 3]) -> (&str, &str, &str) {
     (binding, namespace, operation)
@@ -162,9 +159,7 @@ fn asked([binding, namespace, operation]: &[String; 3]) -> (&str, &str, &str) {
 
 /// `{:ok, module, facts}`.
 fn compiled(env: Env<'_>, module: Arc<Module>) -> Term<'_> {
-    let interface = module.interface().map(|interface| interface.to_string());
-    let interface =
-        interface.filter(|json| json.len() <= MAX_INTERFACE_BYTES).map(|json| encode::copy(env, json.as_bytes()));
+    let interface = module.interface().map(|json| encode::copy(env, json.as_bytes()));
     // Names of ABIs are the host's own, and few.
     let abi = Atom::from_str(env, module.abi()).map_or_else(|_| module.abi().encode(env), |abi| abi.encode(env));
     let (start, reason) = match module.start() {

@@ -1,7 +1,9 @@
 //! Which parts of a plug-in's second memory are blocks.
 //!
 //! Offsets that a plug-in gives are looked up here, and nothing else is believed of a block: the memory holds no records that a
-//! plug-in could write to. A block keeps its size for the length of a call; a freed one goes to whoever asks for about as much.
+//! plug-in could write to. A block keeps its size for the length of a call. A freed one goes to whoever asks for about as much when
+//! there is no room behind the last one but in a larger memory, which is how Extism's kernel does it: plug-ins free the key of what they
+//! ask for once they have that.
 
 use std::collections::BTreeMap;
 
@@ -47,23 +49,26 @@ impl Blocks {
         self.free.clear();
     }
 
-    /// Where the last of them ends; 0 when there was none.
+    /// Where the last of them ends, or the first one would begin.
     pub(super) fn end(&self) -> u32 {
-        self.all.last().map_or(0, |last| last.end())
+        self.all.last().map_or(FIRST, |last| last.end())
     }
 
-    /// Takes a block of so many bytes, which may be more than the memory has. `None` when no memory could have as much, or for a
-    /// block of nothing.
-    pub(super) fn take(&mut self, length: u64) -> Option<Block> {
+    /// Takes a block of so many bytes, which may be more than the memory has: that has `there`. `None` when no memory could have as much,
+    /// or for a block of nothing.
+    pub(super) fn take(&mut self, length: u64, there: usize) -> Option<Block> {
         let length = u32::try_from(length).ok().filter(|length| *length > 0)?;
         let size = size(length)?;
-        let fits = self.free.range(size..=size.saturating_mul(2)).next().map(|(size, _places)| *size);
-        if let Some(block) = fits.and_then(|size| self.reuse(size)) {
-            block.length = length;
-            return Some(*block);
+        let offset = self.end();
+        let end = offset.checked_add(size);
+        if end.is_none_or(|end| end as usize > there) {
+            let fits = self.free.range(size..=size.saturating_mul(2)).next().map(|(size, _places)| *size);
+            if let Some(block) = fits.and_then(|size| self.reuse(size)) {
+                block.length = length;
+                return Some(*block);
+            }
         }
-        let offset = self.all.last().map_or(FIRST, |last| last.end());
-        offset.checked_add(size)?;
+        end?;
         let block = Block { offset, size, length };
         self.all.push(block);
         Some(block)
@@ -128,6 +133,9 @@ mod tests {
         Release(usize),
     }
 
+    /// Of a memory that has room for some.
+    const THERE: usize = 1 << 20;
+
     fn acts() -> impl Strategy<Value = Vec<Act>> {
         let act = prop_oneof![
             prop_oneof![1_u64..200, 1_u64..(1 << 20)].prop_map(Act::Take),
@@ -143,7 +151,7 @@ mod tests {
             for act in acts {
                 match act {
                     Act::Take(length) => {
-                        let block = blocks.take(length).unwrap();
+                        let block = blocks.take(length, THERE).unwrap();
                         prop_assert!(u64::from(block.length) == length && block.size >= block.length);
                         prop_assert!(block.offset >= FIRST && block.offset % 8 == 0);
                         prop_assert!(u64::from(block.size) <= 2 * (length + length / 8 + u64::from(STEP)));
@@ -170,11 +178,23 @@ mod tests {
     fn a_block_that_no_memory_could_have_is_not_taken() {
         let mut blocks = Blocks::default();
         for length in [0, u64::from(u32::MAX), 1 << 32, u64::MAX] {
-            assert_eq!(blocks.take(length), None);
+            assert_eq!(blocks.take(length, THERE), None);
         }
-        let large = blocks.take(4_000_000_000).unwrap();
-        assert_eq!(blocks.take(1 << 30), None);
+        let large = blocks.take(4_000_000_000, THERE).unwrap();
+        assert_eq!(blocks.take(1 << 30, THERE), None);
         blocks.untake(large);
-        assert!(blocks.take(1 << 30).is_some());
+        assert!(blocks.take(1 << 30, THERE).is_some());
+    }
+
+    #[test]
+    fn a_freed_block_is_taken_again_when_the_memory_would_have_to_grow_and_not_before() {
+        let mut blocks = Blocks::default();
+        let there = (FIRST + 3 * STEP) as usize;
+        let first = blocks.take(1, there).unwrap();
+        assert!(blocks.release(first.offset.into()));
+        let others = [1, 2].map(|length| blocks.take(length, there).unwrap().offset);
+        assert_eq!(others, [first.end(), first.end() + STEP]);
+        assert_eq!(blocks.take(3, there).unwrap().offset, first.offset);
+        assert_eq!(blocks.take(4, there).unwrap().offset, there as u32);
     }
 }

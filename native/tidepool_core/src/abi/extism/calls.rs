@@ -138,7 +138,7 @@ async fn call_export(
         return Err(call_error(store, &error));
     }
     store.data_mut().ended = name == PROGRAM;
-    let code = match run(store, &function, export.results.is_empty()).await {
+    let code = match run(store, &function, export.ty.results().len() == 0).await {
         Ok(code) => code,
         Err(error) => match exit_code(&error) {
             Some(code) => {

@@ -50,8 +50,9 @@ pub(super) async fn clear(store: &mut StoreContextMut<'_, State>) -> wasmtime::R
     let end = kernel.blocks.end();
     kernel.blocks.clear();
     (kernel.freed, kernel.output, kernel.error) = (NONE, Span::default(), 0);
+    let first = kernel.blocks.end();
     set_input(store, Span::default())?;
-    set_end(store, 0)?;
+    set_end(store, first)?;
     // With what the last instruction may have written beyond it.
     zero(store, 0, (end as usize).saturating_add(BEYOND as usize)).await
 }
@@ -93,15 +94,14 @@ pub(super) fn set_input(store: &mut StoreContextMut<'_, State>, input: Span) -> 
 
 /// A new block. What is in it is for who takes it to say.
 fn take(store: &mut StoreContextMut<'_, State>, length: u64) -> wasmtime::Result<Result<Block, Full>> {
-    let kernel = here(store.data_mut())?;
-    let memory = kernel.memory;
-    let Some(block) = kernel.blocks.take(length) else {
+    let memory = here(store.data_mut())?.memory;
+    let there = memory.data_size(&*store);
+    let Some(block) = here(store.data_mut())?.blocks.take(length, there) else {
         // More than any memory has, whatever the limit is.
         store.data_mut().meter.denied = Some(Limit::Memory);
         return Ok(Err(Full));
     };
-    let (end, there) = (block.end() as usize, memory.data_size(&*store));
-    let pages = end.saturating_sub(there).div_ceil(PAGE_BYTES) as u64;
+    let pages = (block.end() as usize).saturating_sub(there).div_ceil(PAGE_BYTES) as u64;
     if pages > 0 && memory.grow(&mut *store, pages).is_err() {
         here(store.data_mut())?.blocks.untake(block);
         return Ok(Err(Full));

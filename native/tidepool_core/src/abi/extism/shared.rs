@@ -31,8 +31,9 @@ pub(super) const PLAN: Plan = Plan {
 /// Where no block was freed.
 pub(super) const NONE: Range<usize> = Range { start: usize::MAX, end: 0 };
 
-/// The memory, and what is where in it. Outside of blocks that are there, or were there in this call, it is zeros: nothing is
-/// written elsewhere, but for seven bytes behind the last of them.
+/// The memory, and what is where in it. Outside of blocks that are there, or were there in this call, it is zeros when a call begins:
+/// nothing is written elsewhere, but before the first of them, where kits write what a block of nothing has, and for seven bytes behind
+/// the last.
 pub(crate) struct Kernel {
     pub(super) memory: Memory,
     /// The input, as the instructions know it: [`Plan::part`].

@@ -14,14 +14,14 @@ pub(super) type Numbers = SmallVec<[Val; 4]>;
 ///
 /// # Errors
 /// [`CallError::Arguments`] that names the first one that is none.
-pub(super) fn numbers(values: &[Value], types: &[ValType]) -> Result<Numbers, CallError> {
-    let mut numbers = Numbers::with_capacity(types.len());
+pub(super) fn numbers(values: &[Value], types: impl IntoIterator<Item = ValType>) -> Result<Numbers, CallError> {
+    let mut numbers = Numbers::with_capacity(values.len());
     for (index, (value, ty)) in values.iter().zip(types).enumerate() {
         let fault = |fault| {
             let path = place(index);
             CallError::Arguments { message: format!("argument {path} {fault}"), path }
         };
-        numbers.push(number(value, ty).map_err(fault)?);
+        numbers.push(number(value, &ty).map_err(fault)?);
     }
     Ok(numbers)
 }

@@ -94,12 +94,12 @@ async fn call_export(
     };
     let arguments = arguments::read(&request.payload).await?;
     let is_json = matches!(arguments, Cow::Owned(_));
-    let params = numbers(arguments::of(arguments.as_ref(), export.params.len(), name)?, &export.params)?;
+    let params = numbers(arguments::of(arguments.as_ref(), export.ty.params().len(), name)?, export.ty.params())?;
     let function = instance.get_module_export(&mut *store, &export.index).and_then(Extern::into_func);
     let Some(function) = function else {
         return Err(CallError::Internal { message: "the instance lacks an export of its module".into() });
     };
-    let mut results: Numbers = smallvec![Val::I32(0); export.results.len()];
+    let mut results: Numbers = smallvec![Val::I32(0); export.ty.results().len()];
     if let Err(error) = function.call_async(&mut *store, &params, &mut results).await {
         return Err(call_error(store, &error));
     }

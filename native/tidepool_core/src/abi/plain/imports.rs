@@ -59,7 +59,7 @@ async fn answer(
             ));
         }
     };
-    match numbers(values, types) {
+    match numbers(values, types.iter().cloned()) {
         Ok(numbers) => {
             returned.iter_mut().zip(numbers).for_each(|(returned, number)| *returned = number);
             Ok(())

@@ -20,6 +20,7 @@ use super::client::{Patience, Received, send};
 use super::connect::Server;
 use super::failure::Failure;
 use crate::base::config::IoBackend;
+use crate::base::fair_share::NetworkHeld;
 use crate::base::grants::Grants;
 use crate::net::access::{Access, Network};
 use crate::net::error::NetError;
@@ -40,7 +41,7 @@ fn each(test: impl Fn(&Runtime, &Arc<Access>)) {
         let mut config = settings::network();
         (config.io, config.max_program_sockets) = (io, 4);
         let network = Arc::new(Network::new(&config, runtime.handle().clone()));
-        test(&runtime, &Arc::new(Access::new(&network, &Arc::new(Grants::all()), &Arc::default(), None)));
+        test(&runtime, &Arc::new(Access::new(&network, &Arc::new(Grants::all()), &NetworkHeld::default(), None)));
     }
 }
 

@@ -76,7 +76,7 @@ fn with_section(component: &[u8], data: &[u8]) -> Vec<u8> {
 /// The comments that are told, by the whole names of exports.
 fn told(wasm: &[u8]) -> Vec<(String, String)> {
     let module = Node::small().runtime.compile(wasm, &CompileConfig::default()).unwrap();
-    let interface = module.interface().unwrap();
+    let interface: serde_json::Value = serde_json::from_str(&module.interface().unwrap()).unwrap();
     let functions = interface["functions"].as_array().unwrap().iter();
     let documented =
         functions.filter_map(|it| Some((it["name"].as_str()?.to_owned(), it.get("docs")?.as_str()?.to_owned())));

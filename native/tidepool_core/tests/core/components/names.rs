@@ -102,7 +102,7 @@ fn a_name_that_is_a_word_of_wit_is_shown_so_that_tools_read_it() {
         .collect();
     let wasm = component(core, &format!(r#"(type $of (enum {words})) (export $e "type" (type $of)) {exports}"#));
     let module = Node::small().runtime.compile(&wasm, &CompileConfig::default()).unwrap();
-    let interface = module.interface().unwrap();
+    let interface: serde_json::Value = serde_json::from_str(&module.interface().unwrap()).unwrap();
     let wit = interface["wit"].as_str().unwrap();
     let parsed = UnresolvedPackageGroup::parse("shown.wit", wit);
     assert!(parsed.is_ok(), "{wit}\n{parsed:?}");

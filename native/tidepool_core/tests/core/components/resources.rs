@@ -299,7 +299,7 @@ fn one_more_than_a_guest_may_have_is_refused_before_anything_is_taken() {
 fn resources_are_shown_as_wit_has_them() {
     let node = Node::small();
     let module = node.runtime.compile(&counters(), &tidepool_core::CompileConfig::default()).unwrap();
-    let interface = module.interface().unwrap();
+    let interface: serde_json::Value = serde_json::from_str(&module.interface().unwrap()).unwrap();
     let wit = interface["wit"].as_str().unwrap();
     let parsed = UnresolvedPackageGroup::parse("shown.wit", wit);
     assert!(parsed.is_ok(), "{wit}\n{parsed:?}");

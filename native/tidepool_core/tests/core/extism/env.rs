@@ -34,6 +34,14 @@ const USES: &str = r#"
     (local.set $value (call $block (i32.const 1) (i32.const 3)))
     (call $var_set (local.get $key) (local.get $value))
     (call $say_number (i64.add (call $length (local.get $key)) (call $length (local.get $value)))))
+  ;; As kits do that free the key once they have what they asked for by it.
+  (func $then_free (param $key i64) (param $value i64) (result i32) (call $free (local.get $key)) (call $say (local.get $value)))
+  (func (export "config_and_free") (result i32) (local $key i64)
+    (local.set $key (call $block (i32.const 0) (i32.const 4)))
+    (call $then_free (local.get $key) (call $config (local.get $key))))
+  (func (export "get_and_free") (result i32) (local $key i64)
+    (local.set $key (call $name))
+    (call $then_free (local.get $key) (call $var_get (local.get $key))))
   (func (export "no_text") (result i32) (call $say (call $var_get (call $block (i32.const 3) (i32.const 2)))))
   (func (export "log") (result i32)
     (call $trace (call $name)) (call $debug (call $name)) (call $info (call $name)) (call $warn (call $name))
@@ -68,6 +76,16 @@ fn variables_live_as_long_as_their_instance() {
     let function = node.warm(&wasm);
     assert_eq!(number(call(&function, "frees", b"")), 0);
     assert_eq!(call(&function, "get", b"").unwrap(), b"ide");
+}
+
+#[test]
+fn what_was_asked_for_by_a_key_stays_when_the_plug_in_frees_the_key() {
+    let node = Node::small();
+    let function = configured(&node, &plugin(ENV, USES), &[("tide", "ebb")]);
+    assert_eq!(call(&function, "config_and_free", b"").unwrap(), b"ebb");
+    let function = node.warm(&plugin(ENV, USES));
+    call(&function, "set", b"high").unwrap();
+    assert_eq!(call(&function, "get_and_free", b"").unwrap(), b"high");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidepool_core::{
-    CompileConfig, Counts, EngineKind, Function, FunctionConfig, How, ProcessOptions, RecordConfig, Recording,
+    CompileConfig, Counts, EngineKind, Function, FunctionConfig, How, Limits, ProcessOptions, RecordConfig, Recording,
 };
 
 use super::damage::{MONOTONIC, Parts, RANDOM, WAITED};
@@ -12,7 +12,7 @@ use super::traps::places;
 use crate::settings;
 use crate::support::processes::Processes;
 use crate::support::program::program;
-use crate::support::{Node, limits};
+use crate::support::{Node, eventually, limits, sample};
 
 /// What is told beside what processes tell each other.
 const WASI: &str = r#"
@@ -53,9 +53,14 @@ const FIFTY: &str = r#"
 
 /// A function of a program whose processes are recorded.
 pub(crate) fn recorded(studio: &Studio, wasm: &[u8], record: RecordConfig) -> Arc<Function> {
+    recorded_within(studio, wasm, record, limits())
+}
+
+/// The same with limits of its own.
+fn recorded_within(studio: &Studio, wasm: &[u8], record: RecordConfig, limits: Limits) -> Arc<Function> {
     let config = CompileConfig { engine: EngineKind::Dense, ..CompileConfig::default() };
     let module = Arc::new(studio.node.runtime.compile(wasm, &config).unwrap());
-    let config = FunctionConfig { limits: limits(), record: Some(record), ..settings::function_config() };
+    let config = FunctionConfig { limits, record: Some(record), ..settings::function_config() };
     Arc::new(module.function(config).unwrap())
 }
 
@@ -228,6 +233,36 @@ fn a_process_that_outgrows_its_tape_goes_on_and_is_counted() {
     let function = recorded(&studio, &program(code), all());
     assert_eq!(run(&function).run(), Ok(Vec::new()));
     assert_eq!(studio.counts(), Counts { kept: 0, dropped: 1 });
+}
+
+#[test]
+fn what_a_tape_takes_is_its_functions_memory_on_the_host_and_without_room_for_it_the_process_goes_on() {
+    // Draws 3 MiB, and sleeps or ends.
+    let code = |last: &str| {
+        format!(
+            r#"{WASI} (func (export "_start") (local $turn i32)
+                 (loop $more
+                   (drop (call $random (i32.const 4096) (i32.const 61440)))
+                   (br_if $more (i32.lt_u (local.tee $turn (i32.add (local.get $turn) (i32.const 1))) (i32.const 50))))
+                 {last})"#
+        )
+    };
+    let sleeps = program(&code("(drop (call $next (i64.const 1) (call $forever)))"));
+    let studio = studio();
+    let held = || {
+        let text = studio.node.runtime.metrics(Vec::new(), Vec::new()).unwrap();
+        sample(&text, "tidepool_held{function=\"guest\",resource=\"host_memory\"}").unwrap_or_default()
+    };
+    let mut processes = Processes::start(&recorded(&studio, &sleeps, all()), ProcessOptions::default());
+    processes.run_until(|| held() > 3e6);
+    drop(processes);
+    eventually("it is given back", || held() == 0.0);
+
+    let before = studio.counts();
+    let room = Limits { total_memory_bytes: 1 << 20, ..limits() };
+    let function = recorded_within(&studio, &program(&code("")), all(), room);
+    assert_eq!(run(&function).run(), Ok(Vec::new()));
+    assert_eq!(studio.counts(), Counts { dropped: before.dropped + 1, ..before });
 }
 
 #[test]

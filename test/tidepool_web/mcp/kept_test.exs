@@ -1,0 +1,56 @@
+defmodule TidepoolWeb.Mcp.KeptTest do
+  # What is made of large interfaces: that it is made once, by a few at a time, and takes no more than it may.
+  use Tidepool.Case, async: false
+
+  alias TidepoolWeb.Resource.Shares
+  alias TidepoolWeb.Resources.Mcp.Kept
+
+  defp key, do: {make_ref(), 1}
+  defp fail, do: flunk("it is made again")
+
+  test "a text is made once, and what is none is not kept" do
+    {kept, other} = {key(), key()}
+
+    make = fn ->
+      Kept.put(kept, "kept")
+      "kept"
+    end
+
+    assert Kept.text(kept, :elixir, make) == "kept"
+    assert Kept.text(kept, :elixir, &fail/0) == "kept"
+    assert Kept.text(other, :elixir, fn -> nil end) == nil
+    assert Kept.text(other, :elixir, fn -> "then" end) == "then"
+  end
+
+  test "when there is no room for more all is dropped" do
+    {kept, large} = {key(), String.duplicate("x", 4_000_000)}
+    Kept.put(kept, "kept")
+    for _text <- 1..9, do: Kept.put(key(), large)
+    assert Kept.text(kept, :elixir, fn -> nil end) == nil
+    Kept.put(kept, "again")
+    assert Kept.text(kept, :elixir, &fail/0) == "again"
+  end
+
+  test "who has the share of places waits, and gets what was made meanwhile" do
+    test = self()
+
+    hold = fn ->
+      send(test, {:making, self()})
+      receive(do: (:end -> nil))
+    end
+
+    holding = for _place <- 1..2, do: Task.async(fn -> Kept.text(key(), :elixir, hold) end)
+    makers = for _place <- 1..2, do: assert_receive({:making, pid} when is_pid(pid), 5_000) |> elem(1)
+    assert Shares.count(:interfaces) == 2
+    # Others have a place, and what is there needs none.
+    waited = key()
+    waiting = Task.async(fn -> Kept.text(waited, :elixir, &fail/0) end)
+    assert Task.yield(waiting, 100) == nil
+    Kept.put(waited, "made")
+    assert Kept.text(waited, :elixir, &fail/0) == "made"
+    for maker <- makers, do: send(maker, :end)
+    assert Task.await(waiting) == "made"
+    assert Task.await_many(holding) == [nil, nil]
+    eventually(fn -> Shares.count(:interfaces) == 0 end)
+  end
+end
