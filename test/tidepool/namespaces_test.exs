@@ -101,7 +101,9 @@ defmodule Tidepool.NamespacesTest do
       send_there.({:collect, System.os_time(:millisecond) + 60_000})
       eventually(fn -> Peer.call(node, Tidepool.Catalog, :entry, ["shop/3"]) == nil end)
       assert %{removed: false} = Peer.call(node, Tidepool.Catalog, :entry, ["shop/2"])
-      # What is known of those that are gone: one that comes back from elsewhere is no news.
+
+      # What is known of those that are gone: one that comes back from elsewhere is no news. It is on disk before what is deployed next.
+      assert {:ok, _function} = deploy(node, "blog/next")
       Peer.halt(node)
       node = Peer.start!(data: node.data)
       assert %{horizon: {_wall_ms, _counter, ^replica}} = elem(Peer.call(node, Tidepool.Catalog, :known, []), 0)

@@ -163,7 +163,7 @@ defmodule Tidepool.Cluster.Processes do
 
     cond do
       left <= 0 -> not_deployed(request)
-      Arrivals.await(name, left) == :unknown -> hear_of(request, deadline, min(left, @unheard_ms))
+      Arrivals.await(name, left) in [:unknown, :overloaded] -> hear_of(request, deadline, min(left, @unheard_ms))
       # It is here, or will not come.
       true -> module(request, now())
     end

@@ -65,8 +65,10 @@ defmodule Tidepool.Actor.Activation.AdmissionQueue do
   # What waits at the actors of a namespace that are awake. Nothing is between a slash and a zero.
   defp waiting_bytes(namespace) do
     within = [{:>=, :"$1", namespace <> "/"}, {:<, :"$1", namespace <> "0"}]
+    # Those that leave have their queues until they have served them.
+    keys = [{:"$1", :_}, {:leaving, :"$1", :_, :_}]
 
-    for {counts, _shared} <- Registry.select(@registry, [{{{:"$1", :_}, :_, :"$2"}, within, [:"$2"]}]),
+    for {counts, _shared} <- Registry.select(@registry, for(key <- keys, do: {{key, :_, :"$2"}, within, [:"$2"]})),
         reduce: 0,
         do: (bytes -> bytes + max(:atomics.get(counts, 2), 0))
   rescue

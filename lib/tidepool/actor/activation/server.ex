@@ -139,7 +139,7 @@ defmodule Tidepool.Actor.Activation.Server do
 
   def handle_info(:leave, state) do
     # It is found by those who end it all the time.
-    Drain.leaving(state.class, state.name)
+    Drain.leaving(state.class, state.name, state.queue)
     Registry.unregister(Tidepool.Actor.Registry, {state.class, state.name})
     go_on(%{state | activity: Activity.leaves(state.activity)})
   end

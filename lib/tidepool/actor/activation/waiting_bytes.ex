@@ -11,13 +11,13 @@ defmodule Tidepool.Actor.Activation.WaitingBytes do
   alias Tidepool.Namespaces
   alias Tidepool.Namespaces.Name
 
-  # The slots: bytes that came, bytes that left, and when they may be added up again, in ms of the VM's monotonic time.
+  # The slots: bytes that came, bytes that left, and when they may be added up again, in the VM's monotonic time.
   @came 1
   @left 2
   @free_at 3
   @part 10
   # When who adds up may have been killed.
-  @lost_ms 10_000
+  @lost_ms 1_000
 
   @typedoc "A namespace's counts, and its quota; `nil` without one."
   @type t :: {:atomics.atomics_ref(), most :: pos_integer, namespace :: String.t()} | nil
@@ -70,7 +70,7 @@ defmodule Tidepool.Actor.Activation.WaitingBytes do
   defp found_room?({counts, most, namespace}, waiting) do
     {begun_at, free_at} = {now(), :atomics.get(counts, @free_at)}
 
-    if begun_at >= free_at and :atomics.compare_exchange(counts, @free_at, free_at, begun_at + @lost_ms) == :ok do
+    if begun_at >= free_at and :atomics.compare_exchange(counts, @free_at, free_at, begun_at + lost()) == :ok do
       came = :atomics.get(counts, @came)
       bytes = waiting.(namespace)
       :atomics.add(counts, @left, came - :atomics.get(counts, @left) - bytes)
@@ -80,5 +80,6 @@ defmodule Tidepool.Actor.Activation.WaitingBytes do
     not over?(counts, most)
   end
 
-  defp now, do: System.monotonic_time(:millisecond)
+  defp now, do: System.monotonic_time()
+  defp lost, do: System.convert_time_unit(@lost_ms, :millisecond, :native)
 end

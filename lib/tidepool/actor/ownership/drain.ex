@@ -19,11 +19,11 @@ defmodule Tidepool.Actor.Ownership.Drain do
     map_size(rest)
   end
 
-  @doc "Notes that the calling actor leaves: it has its name no more, and is to be found when its shard is lost."
-  @spec leaving(class :: String.t(), name :: String.t()) :: :ok
-  def leaving(class, name) do
+  @doc "Notes that the calling actor leaves: it has its name no more, and is to be found, with its queue, when its shard is lost."
+  @spec leaving(class :: String.t(), name :: String.t(), queue :: term) :: :ok
+  def leaving(class, name, queue) do
     # There may be another that leaves, of the same name.
-    {:ok, _registry} = Registry.register(@registry, {:leaving, class, name, self()}, nil)
+    {:ok, _registry} = Registry.register(@registry, {:leaving, class, name, self()}, queue)
     ActorLock.leaving(class, name)
   end
 

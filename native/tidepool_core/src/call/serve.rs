@@ -41,7 +41,7 @@ async fn lent<A: Abi>(call: Call) -> Result<Reply, CallError> {
     let mut instance = match warm {
         Some(instance) => instance,
         // Boxed, so that the future of a warm call has no room for making an instance.
-        None => Box::pin(target.instance(nested, &call.channel, begun(&call))).await?,
+        None => Box::pin(target.instance(nested, &call.channel, || begun(&call))).await?,
     };
     instance.begin::<A>(call.for_guest());
     let outcome = instance.serve::<A>().await;
@@ -111,7 +111,7 @@ async fn first(
     let place = target.place(nested, &call.channel).await?;
     let mut instance = match image {
         Some(image) => Box::pin(target.woken(image, nested, &call.channel)).await?,
-        None => Box::pin(target.instance(nested, &call.channel, tape(call))).await?,
+        None => Box::pin(target.instance(nested, &call.channel, || tape(call))).await?,
     };
     instance.keep();
     Ok((instance, place))

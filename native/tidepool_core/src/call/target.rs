@@ -227,9 +227,11 @@ impl Target {
         &self,
         nested: bool,
         channel: &HostChannel,
-        tape: Option<Arc<Tape>>,
+        tape: impl FnOnce() -> Option<Arc<Tape>>,
     ) -> Result<Instance, CallError> {
         let permits = self.admit(nested, channel).await?;
+        // What it takes is nobody's while the call waits.
+        let tape = tape();
         let prepare = |state: &mut State| {
             state.set_tape(tape);
             self.sockets.give(state);

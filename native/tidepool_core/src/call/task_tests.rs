@@ -83,7 +83,7 @@ fn an_instance_that_has_many_things_is_dropped_on_the_drop_thread_however_small_
     let own = thread::current().name().map(str::to_owned);
     for (fills, thread) in [(false, own), (true, Some("tidepool-drop".into()))] {
         let (told, dropped) = channel();
-        let mut instance = io.block_on(task.call.target.instance(true, &task.call.channel, None)).unwrap();
+        let mut instance = io.block_on(task.call.target.instance(true, &task.call.channel, || None)).unwrap();
         instance.prepare(|store| {
             let abi = &mut store.data_mut().abi;
             if fills {

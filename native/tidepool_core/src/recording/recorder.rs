@@ -193,6 +193,15 @@ impl Recorder {
         }
     }
 
+    /// Gives up on it for the memory that it has, if it has any: somebody else wants that.
+    pub(super) fn gives_way(&mut self) -> bool {
+        let has = self.share.as_ref().is_some_and(|share| share.has_some());
+        if has {
+            self.lose("its memory was wanted for its call");
+        }
+        has
+    }
+
     /// Gives up on it.
     pub(super) fn lose(&mut self, why: &'static str) {
         self.lost.get_or_insert(why);

@@ -241,10 +241,12 @@ impl Tape {
     }
 
     /// Whether memory is refused that the instance's own limit allows; `is_refused` says so of one that is recorded.
-    pub(crate) fn refuses(&self, is_refused: impl FnOnce() -> bool) -> bool {
+    pub(crate) fn refuses(&self, mut is_refused: impl FnMut() -> bool) -> bool {
         match &mut *self.state() {
             State::Recording(recorder) => {
-                let (refused, growth) = (is_refused(), recorder.growths);
+                // The tape goes before its guest does.
+                let refused = is_refused() && (!recorder.gives_way() || is_refused());
+                let growth = recorder.growths;
                 recorder.growths += 1;
                 if refused {
                     recorder.note(|| Entry::Refused { growth });
@@ -281,7 +283,11 @@ impl Tape {
 
     /// Is it so long that its instance had better be let go?
     pub(crate) fn is_long(&self) -> bool {
-        self.is_long.load(Ordering::Relaxed) || self.is_lost()
+        let is_so = |state: &State| match state {
+            State::Recording(recorder) => recorder.is_long(LONG_BYTES, MAX_SHORT_CALLS),
+            State::Playing(_) => false,
+        };
+        self.is_long.load(Ordering::Relaxed) || self.is_lost() || is_so(&self.state())
     }
 
     /// Is it so long that it had better begin anew, with an image of its instance?

@@ -9,8 +9,11 @@ use crate::base::request::{Payload, ShortName};
 
 /// An account that a tape is counted in, until it is dropped.
 pub(crate) trait Share: Send {
-    /// Makes it one of so many bytes, if it is less; `false` when there is no room for them.
+    /// Makes it one of so many bytes, if it is less; `false` when there is no room for them, or none to spare.
     fn raise_to(&mut self, bytes: usize) -> bool;
+
+    /// Is anything counted in it? A few bytes are nobody's.
+    fn has_some(&self) -> bool;
 }
 
 /// Where a tape begins.

@@ -101,6 +101,18 @@ impl FunctionContext {
         held
     }
 
+    /// The same for what can be done without, as more of what has `held` bytes: no idle instance goes for it, and as much has to be left.
+    pub(crate) fn hold_spare_on_host(&self, bytes: usize, held: usize) -> bool {
+        let (bytes, held) = (in_64_bits(bytes), in_64_bits(held));
+        let wanted = bytes.saturating_mul(2).saturating_add(held);
+        let is_spare = self.host_budgets().into_iter().flatten().all(|budget| budget.has(wanted));
+        let taken = is_spare && reserve(self.host_budgets(), bytes);
+        if taken {
+            self.stats.hold_on_host(bytes);
+        }
+        taken
+    }
+
     /// The same for what is there already.
     pub(crate) fn keep_on_host(&self, bytes: usize) {
         let bytes = in_64_bits(bytes);

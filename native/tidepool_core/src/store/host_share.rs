@@ -47,7 +47,18 @@ impl HostShare {
 
 impl Share for HostShare {
     fn raise_to(&mut self, bytes: usize) -> bool {
-        HostShare::raise_to(self, bytes)
+        if bytes <= self.held.max(FREE_BYTES) {
+            return true;
+        }
+        let taken = self.function.hold_spare_on_host(bytes - self.held, self.held);
+        if taken {
+            self.held = bytes;
+        }
+        taken
+    }
+
+    fn has_some(&self) -> bool {
+        self.held > 0
     }
 }
 

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 /// Where the first block begins. Offset 0 is none.
-const FIRST: u32 = 16;
+pub(super) const FIRST: u32 = 16;
 /// Least bytes that a block takes, and the step of small sizes: more than what is kept of a block here.
 const STEP: u32 = 32;
 /// Larger sizes than this have eight steps between two powers of two.

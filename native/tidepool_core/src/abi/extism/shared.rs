@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use wasmtime::{Extern, Global, Memory};
 
-use super::blocks::Blocks;
+use super::blocks::{Blocks, FIRST};
 use crate::rewrite::inline::{Access, Plan};
 
 /// Import module of what plug-ins ask of their host.
@@ -25,7 +25,7 @@ pub(super) const PLAN: Plan = Plan {
     // Short calls don't have it grow, which is what they would take longest for.
     pages: 1,
     part: ["tidepool:extism_input", "tidepool:extism_input_length", "tidepool:extism_input_places"],
-    end: "tidepool:extism_blocks_end",
+    end: ("tidepool:extism_blocks_end", FIRST as i64),
 };
 
 /// Where no block was freed.
@@ -62,7 +62,7 @@ impl Kernel {
         let memory = export(PLAN.memory)?.into_memory()?;
         let [start, length, places] = PLAN.part.map(|name| export(name).and_then(Extern::into_global));
         let part = [start?, length?, places?];
-        let end = export(PLAN.end)?.into_global()?;
+        let end = export(PLAN.end.0)?.into_global()?;
         let (blocks, input, output) = (Blocks::default(), Span::default(), Span::default());
         Some(Kernel { memory, part, end, blocks, freed: NONE, input, output, error: 0 })
     }

@@ -31,8 +31,8 @@ pub(crate) struct Plan {
     pub(crate) pages: u64,
     /// Mutable globals, all `i64`: where the part begins, how long it is, and at how many places in it eight bytes can be read.
     pub(crate) part: [&'static str; 3],
-    /// A mutable global, an `i64`: what is written begins before this offset.
-    pub(crate) end: &'static str,
+    /// A mutable global, an `i64`: what is written begins before this offset. And the one that it begins with.
+    pub(crate) end: (&'static str, i64),
 }
 
 impl Access {

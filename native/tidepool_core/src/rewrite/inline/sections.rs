@@ -11,13 +11,13 @@ pub(super) fn added((memories, globals_there): (u32, u32), plan: &Plan) -> Vec<M
     MemoryType { minimum: plan.pages, maximum: None, memory64: false, shared: false, page_size_log2: None }
         .encode(&mut memory);
     let (mut count, mut globals, mut exports) = (0, Vec::new(), Vec::new());
-    let names = plan.part.into_iter().chain([plan.end]);
-    for _ in names.clone() {
+    let added = plan.part.into_iter().map(|name| (name, 0)).chain([plan.end]);
+    for (_name, first) in added.clone() {
         GlobalType { val_type: ValType::I64, mutable: true, shared: false }.encode(&mut globals);
-        ConstExpr::i64_const(0).encode(&mut globals);
+        ConstExpr::i64_const(first).encode(&mut globals);
         count += 1;
     }
-    let all = names.zip(globals_there..).map(|(name, index)| (name, ExportKind::Global, index));
+    let all = added.zip(globals_there..).map(|((name, _first), index)| (name, ExportKind::Global, index));
     for (name, kind, index) in [(plan.memory, ExportKind::Memory, memories)].into_iter().chain(all) {
         name.encode(&mut exports);
         kind.encode(&mut exports);

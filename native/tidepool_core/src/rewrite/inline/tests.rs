@@ -17,7 +17,7 @@ const PLAN: Plan = Plan {
     memory: "added",
     pages: 3,
     part: ["start", "length", "places"],
-    end: "end",
+    end: ("end", 0),
 };
 
 const IMPORTS: &str = r#"
