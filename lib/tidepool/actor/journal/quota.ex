@@ -273,18 +273,14 @@ defmodule Tidepool.Actor.Journal.Quota do
     end
   end
 
-  defp refused(:marks, class, namespace, most) do
-    {:error, error} = refused(:actors, class, namespace, most)
-
-    message =
-      "the namespace #{namespace} has made #{most} actors, with those deleted within a week: delete none, or wait"
-
-    {:error, %{error | message: message}}
+  # Marks are of the quota of actors.
+  defp refused(kind, class, namespace, most) do
+    quota = if kind == :marks, do: :actors, else: kind
+    {:error, Error.new({:quota, quota}, message(kind, namespace, most), class, %{namespace: namespace, allowed: most})}
   end
 
-  defp refused(quota, class, namespace, most) do
-    {:error, Error.new({:quota, quota}, message(quota, namespace, most), class, %{namespace: namespace, allowed: most})}
-  end
+  defp message(:marks, namespace, most),
+    do: "the namespace #{namespace} has made #{most} actors, with those deleted within a week: delete none, or wait"
 
   defp message(:actors, namespace, most),
     do: "the namespace #{namespace} may have #{most} actors, and has them: delete one first"

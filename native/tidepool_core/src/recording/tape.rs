@@ -283,11 +283,9 @@ impl Tape {
 
     /// Is it so long that its instance had better be let go?
     pub(crate) fn is_long(&self) -> bool {
-        let is_so = |state: &State| match state {
-            State::Recording(recorder) => recorder.is_long(LONG_BYTES, MAX_SHORT_CALLS),
-            State::Playing(_) => false,
-        };
-        self.is_long.load(Ordering::Relaxed) || self.is_lost() || is_so(&self.state())
+        self.is_long.load(Ordering::Relaxed)
+            || self.is_lost()
+            || matches!(&*self.state(), State::Recording(recorder) if recorder.is_long(LONG_BYTES, MAX_SHORT_CALLS))
     }
 
     /// Is it so long that it had better begin anew, with an image of its instance?

@@ -23,10 +23,15 @@ impl HostShare {
 
     /// Makes it one of so many bytes, if it is less; `false` when there is no room for them.
     pub(crate) fn raise_to(&mut self, bytes: usize) -> bool {
+        self.raise(bytes, |function, more, _held| function.hold_on_host(more))
+    }
+
+    /// The same where `hold` takes what it has too few.
+    fn raise(&mut self, bytes: usize, hold: impl FnOnce(&FunctionContext, usize, usize) -> bool) -> bool {
         if bytes <= self.held.max(FREE_BYTES) {
             return true;
         }
-        let held = self.function.hold_on_host(bytes - self.held);
+        let held = hold(&self.function, bytes - self.held, self.held);
         if held {
             self.held = bytes;
         }
@@ -47,14 +52,7 @@ impl HostShare {
 
 impl Share for HostShare {
     fn raise_to(&mut self, bytes: usize) -> bool {
-        if bytes <= self.held.max(FREE_BYTES) {
-            return true;
-        }
-        let taken = self.function.hold_spare_on_host(bytes - self.held, self.held);
-        if taken {
-            self.held = bytes;
-        }
-        taken
+        self.raise(bytes, FunctionContext::hold_spare_on_host)
     }
 
     fn has_some(&self) -> bool {
