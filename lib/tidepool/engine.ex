@@ -90,6 +90,7 @@ defmodule Tidepool.Engine do
       compile_memory_bytes: config.compile_memory || compile_memory(memory),
       baseline_bytes: config.baseline,
       max_total_memory_bytes: config.max_memory || div(memory * 3, 4),
+      max_code_bytes: config.max_code || div(memory, 4),
       max_computing: cores,
       namespaces: Tidepool.Namespaces.native(config.namespaces),
       net: Tidepool.Config.words(config.net),

@@ -56,6 +56,7 @@ defmodule Tidepool.Docs.Settings do
   defp default(:compile_threads, _cores), do: "one for every two cores"
   defp default(:max_dense_instances, nil), do: "what there is room for"
   defp default(:max_memory, _bytes), do: "three quarters of the machine's memory"
+  defp default(:max_code, _bytes), do: "a quarter of the machine's memory"
   defp default(:compile_memory, _bytes), do: "an eighth of the machine's memory"
   defp default(_key, nil), do: "none"
   defp default(_key, value) when is_integer(value), do: "`#{number(value)}`"

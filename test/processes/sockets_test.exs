@@ -167,7 +167,8 @@ defmodule Tidepool.Processes.SocketsTest do
   test "a server of TLS answers, large answers too, and a client that speaks something else holds up nobody" do
     {:ok, _started} = Application.ensure_all_started(:ssl)
     {server, client} = certificates()
-    program!(["tls"], ["tls:listen:127.0.0.1:*"], env: server_env(server))
+    name = deploy!("lunatic", "sockets", net: ["tls:listen:127.0.0.1:*"])
+    start!(name, args: [name, "tls"], env: server_env(server))
     port = port!()
     # One says nothing, another nonsense, before any other comes.
     _silent = connect!(port)
@@ -178,6 +179,8 @@ defmodule Tidepool.Processes.SocketsTest do
     [first, second] = for _client <- 1..2, do: tls_connect!(port, client)
     assert tls_ask!(first, "one") == "ONE"
     assert tls_ask!(second, "two") == "TWO"
+    # Of what there is for a connection its program has the account.
+    assert Tidepool.Growth.held(name)["host_memory"] >= 2 * 40 * 1_024
     long = String.duplicate("x", 300_000)
     assert tls_ask!(first, long) == String.upcase(long)
     # A process that dies says that it ends.

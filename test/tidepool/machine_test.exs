@@ -93,6 +93,7 @@ defmodule Tidepool.MachineTest do
 
     settings = within(Enum.uniq([inner, inner_cpu]), started)
     assert settings.max_total_memory_bytes == 768 * @mib
+    assert settings.max_code_bytes == 256 * @mib
     assert settings.compile_memory_bytes == 256 * @mib
     assert %{io_threads: 1, compile_threads: 1, max_computing: 1} = settings
     assert %{"tidepool-io" => 1, "tidepool-edge" => 1} = settings.threads
@@ -108,11 +109,12 @@ defmodule Tidepool.MachineTest do
   end
 
   test "what a setting says counts, whatever the machine has" do
-    settings = [io_threads: 7, compile_threads: 5, max_memory: 3 * @gib, compile_memory: @gib]
+    settings = [io_threads: 7, compile_threads: 5, max_memory: 3 * @gib, max_code: 2 * @gib, compile_memory: @gib]
     {:ok, config} = Config.Schema.check([data: :temporary] ++ settings)
     native = Engine.native(config, {@gib, 1})
     assert %{io_threads: 7, compile_threads: 5} = native
     assert native.max_total_memory_bytes == 3 * @gib
+    assert native.max_code_bytes == 2 * @gib
     assert native.compile_memory_bytes == @gib
   end
 

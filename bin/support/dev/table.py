@@ -6,7 +6,7 @@ import re
 # stand on has no list: all tests are its own.
 ROOMS = {
     "abi": ["components", "extism", "files", "host_calls", "lunatic", "names", "pointers", "sockets", "upgrades", "waits", "wasi", "wasi_stderr", "wasi_wait"],
-    "call": ["drive", "host_calls", "inline", "last_words", "panics", "processes", "programs", "threads", "time", "upgrades"],
+    "call": ["code", "drive", "host_calls", "inline", "last_words", "panics", "processes", "programs", "threads", "time", "upgrades"],
     "compiler": ["compile", "compiler", "deterministic", "tiers"],
     "debugger": ["debugger"],
     "dense": ["dense"],
@@ -15,7 +15,7 @@ ROOMS = {
     "image": ["image_changes", "images"],
     "instance": ["admission", "caps", "images", "namespaces", "owned", "trials", "wanted", "warm"],
     "metrics": ["metrics", "recent"],
-    "module": ["cache", "compile", "compile_fuzz", "tiers"],
+    "module": ["cache", "compile", "compile_fuzz", "limits", "tiers"],
     "net": ["sockets", "waits"],
     "process": ["files", "names", "processes", "program_bounds", "program_tables", "programs", "upgrades", "waits"],
     "recording": ["recording"],

@@ -191,6 +191,13 @@ defmodule Tidepool.Config.Schema do
         "cap on the linear memory of all live instances together and what programs have on the host, in bytes; `nil` is three quarters of the machine's, or of " <>
           "what a control group (a container) around the node gives."
     ],
+    max_code: [
+      type: {:integer, 65_536, 17_592_186_044_416},
+      default: nil,
+      doc:
+        "cap on what the code of all functions takes of the memory, in bytes: a deploy that would go over it is refused, and a rollback is not; `nil` is a quarter of the " <>
+          "machine's memory, or of the container's."
+    ],
     max_frozen: [
       type: {:integer, 0, 17_592_186_044_416},
       default: 268_435_456,

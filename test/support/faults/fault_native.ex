@@ -23,6 +23,7 @@ defmodule Tidepool.FaultNative do
     compile_memory_bytes: 1_073_741_824,
     baseline_bytes: 0,
     max_total_memory_bytes: 1_073_741_824,
+    max_code_bytes: 1_073_741_824,
     max_computing: 2,
     namespaces: [],
     net: ["*"],

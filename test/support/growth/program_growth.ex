@@ -184,11 +184,12 @@ defmodule Tidepool.Growth do
     end
   end
 
-  @doc "What a function has, by the metrics."
+  @doc "What a function has, by the metrics, beside its code."
   @spec held(String.t()) :: %{String.t() => integer}
   def held(name) do
     for [_all, resource, value] <-
           Regex.scan(~r/^tidepool_held\{function="#{Regex.escape(name)}",resource="(\w+)"\} (\d+)/m, metrics()),
+        resource != "code",
         into: %{},
         do: {resource, String.to_integer(value)}
   end

@@ -42,6 +42,8 @@ pub struct RuntimeConfig {
     pub dense: DenseConfig,
     /// Most linear memory of all live instances together, in bytes.
     pub max_total_memory_bytes: u64,
+    /// Most bytes that the code of all functions takes together, before a version is refused.
+    pub max_code_bytes: usize,
     /// Guests that compute at a time, of those that go on for longer than a slice.
     pub max_computing: usize,
     /// Sockets of guests.

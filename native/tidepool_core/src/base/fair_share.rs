@@ -1,15 +1,15 @@
-//! Things that are counted by their number. Of those that a node has some of, who holds some gets no more than are left for others.
+//! Things that are counted by their number, or by their bytes. Of those that a node has some of, who holds some gets no more than are left for others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::config::EngineKind;
 
-/// How many there are, and are left.
+/// How many there may be, and are.
 #[derive(Debug)]
 pub(crate) struct Common {
     most: usize,
-    left: AtomicUsize,
+    used: AtomicUsize,
 }
 
 /// How many a function holds, or a namespace.
@@ -43,7 +43,7 @@ pub(crate) struct Takers {
 
 impl Common {
     pub(crate) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Common { most, left: AtomicUsize::new(most) })
+        Arc::new(Common { most, used: AtomicUsize::new(0) })
     }
 
     pub(crate) fn most(&self) -> usize {
@@ -51,13 +51,23 @@ impl Common {
     }
 
     pub(crate) fn used(&self) -> usize {
-        self.most.saturating_sub(self.left.load(Ordering::Relaxed))
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// How many are left when so many are used.
+    fn left(&self, used: usize) -> usize {
+        self.most.saturating_sub(used)
     }
 }
 
 impl Held {
     pub(crate) fn count(&self) -> usize {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// Fewer, where it is the negative of a number.
+    fn add(&self, count: usize) {
+        self.0.fetch_add(count, Ordering::Relaxed);
     }
 }
 
@@ -85,23 +95,41 @@ impl Takers {
 
     /// Takes one; `false` when there is none for them. Threads that take at once may have one more each than were left for others.
     pub(crate) fn take(&self) -> bool {
-        let held = self.bounded.iter().map(|held| held.count()).max().unwrap_or(0);
-        let left = |left: usize| left.checked_sub(1).filter(|rest| *rest >= held);
-        let taken = self.common.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok();
+        let held = self.held();
+        let one_more = |used: usize| (self.common.left(used) > held).then_some(used.saturating_add(1));
+        let taken = self.common.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok();
         if taken {
-            for held in self.holders() {
-                held.0.fetch_add(1, Ordering::Relaxed);
-            }
+            self.holders().for_each(|held| held.add(1));
         }
         taken
     }
 
+    /// Takes so many that are there already, whether there are as many for them or not.
+    pub(crate) fn force(&self, count: usize) {
+        self.common.used.fetch_add(count, Ordering::Relaxed);
+        self.holders().for_each(|held| held.add(count));
+    }
+
+    /// Had they no more than there may be, and than are left for others, if so many of theirs were given back?
+    pub(crate) fn is_within_without(&self, count: usize) -> bool {
+        let [used, held] = [self.common.used(), self.held()].map(|all| all.saturating_sub(count));
+        used <= self.common.most && held <= self.common.left(used)
+    }
+
     /// Gives one back that was taken.
     pub(crate) fn give_back(&self) {
-        self.common.left.fetch_add(1, Ordering::Relaxed);
-        for held in self.holders() {
-            held.0.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.give_back_all(1);
+    }
+
+    /// Gives so many back.
+    pub(crate) fn give_back_all(&self, count: usize) {
+        self.common.used.fetch_sub(count, Ordering::Relaxed);
+        self.holders().for_each(|held| held.add(count.wrapping_neg()));
+    }
+
+    /// How many have to be left for others: as many as the one of them has that has the most.
+    pub(crate) fn held(&self) -> usize {
+        self.bounded.iter().map(|held| held.count()).max().unwrap_or(0)
     }
 
     fn holders(&self) -> impl Iterator<Item = &Held> {
@@ -171,5 +199,24 @@ mod tests {
         assert_eq!((all(&alone), common.used(), common.most()), (32, 64, 64));
         (0..32).for_each(|_each| one.give_back());
         assert_eq!((namespace.count(), counted.count(), all(&alone)), (0, 0, 32));
+    }
+
+    #[test]
+    fn what_is_taken_beyond_what_there_is_for_one_is_seen_until_enough_came_back() {
+        let common = Common::new(100);
+        let held = Arc::default();
+        let (one, other) =
+            (Takers::new(&common, vec![held], &Arc::default()), Takers::new(&common, Vec::new(), &Arc::default()));
+        one.force(50);
+        assert!(one.is_within_without(0) && other.is_within_without(0));
+        one.force(1);
+        assert!(!one.is_within_without(0) && other.is_within_without(0), "others have less than it has");
+        assert!(one.is_within_without(1));
+        other.force(60);
+        assert!(!other.is_within_without(0) && !other.take() && !one.take());
+        other.give_back_all(60);
+        one.give_back_all(11);
+        assert!(one.is_within_without(0) && one.take());
+        assert_eq!((one.held(), common.used()), (41, 41));
     }
 }

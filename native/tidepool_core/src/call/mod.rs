@@ -1,6 +1,7 @@
 //! A call: its target, how it is served, and the task by which its caller drives it.
 
 pub(crate) mod arrival;
+pub(crate) mod code_share;
 pub(crate) mod drive;
 pub(crate) mod held;
 pub(crate) mod member;

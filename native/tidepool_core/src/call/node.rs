@@ -53,6 +53,8 @@ pub(crate) struct Node {
     pub(crate) memory: Arc<MemoryBudget>,
     /// That of trials which find no room in the other.
     pub(crate) trial_memory: Arc<MemoryBudget>,
+    /// Bytes that the code of functions takes.
+    pub(crate) code: Arc<Common>,
     /// Calls that wait at the caps of functions.
     pub(crate) queued_at_caps: Arc<AtomicUsize>,
     /// Those that have quotas, by name.
@@ -107,6 +109,7 @@ impl Node {
             io,
             memory: Arc::new(MemoryBudget::new(config.max_total_memory_bytes)),
             trial_memory: Arc::new(MemoryBudget::new(config.max_total_memory_bytes / TRIAL_SHARE)),
+            code: Common::new(config.max_code_bytes),
             queued_at_caps: Arc::default(),
             namespaces: config
                 .namespaces

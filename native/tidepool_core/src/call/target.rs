@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::code_share::CodeShare;
 use super::held::Held;
 use super::node::{Node, Places};
 use super::sockets::Sockets;
@@ -61,6 +62,7 @@ pub(crate) struct Target {
     /// What the functions of its namespace share, where they may have so much together.
     pub(crate) namespace: Option<Arc<Namespace>>,
     pub(crate) sockets: Sockets,
+    pub(crate) code: Arc<CodeShare>,
     pub(crate) inline_estimate: InlineEstimate,
 }
 
@@ -95,6 +97,7 @@ impl Target {
             cap: self.cap.clone(),
             namespace: self.namespace.clone(),
             sockets: self.sockets.apart(),
+            code: Arc::clone(&self.code),
             inline_estimate: InlineEstimate::default(),
         })
     }
@@ -259,7 +262,7 @@ impl Target {
         let mut function = FunctionContext::clone(&self.function);
         function.namespace_memory = None;
         // All that its start functions may use.
-        let needed = self.limits().memory_bytes;
+        let needed = self.limits().memory_bytes.saturating_add(self.module.record_bytes);
         let spare = if memory.has(needed) { places.admission.try_admit(self.module.places) } else { None };
         let engine = match spare {
             Some(permit) => permit,

@@ -10,6 +10,7 @@ use crate::base::error::{CallError, CompileError};
 use crate::base::fair_share::Takers;
 use crate::base::request::{Address, Away, Request, Takes};
 use crate::call::arrival::{self, Part};
+use crate::call::code_share::{CodeShare, LastShare};
 use crate::call::member::ProcessRef;
 use crate::call::node::Node;
 use crate::call::process::{self, ProcessOptions};
@@ -38,7 +39,13 @@ pub struct Function {
 }
 
 impl Function {
-    pub(super) fn new(node: &Arc<Node>, module: &Arc<CompiledModule>, entry: Entry, config: FunctionConfig) -> Self {
+    pub(super) fn new(
+        node: &Arc<Node>,
+        module: &Arc<CompiledModule>,
+        entry: Entry,
+        config: FunctionConfig,
+        last: &LastShare,
+    ) -> Self {
         let instances = config.instances;
         let stats = Arc::new(node.stats.version(&config.name, config.version));
         if module.abi.takes == Takes::Requests {
@@ -86,7 +93,9 @@ impl Function {
             Arc::new(FunctionCap::new(&function.limits, instances, stats, waiting))
         });
         let sockets = Sockets::new(node, &function);
-        Self::with(node, module, entry, instances, &function, (cap.as_ref(), &sockets))
+        let code = || CodeShare::new(node, &function.name, &function.stats.function, module);
+        let code = CodeShare::again(last, &function.name, code);
+        Self::with(node, module, entry, instances, &function, (cap.as_ref(), &sockets, code))
     }
 
     fn with(
@@ -95,7 +104,7 @@ impl Function {
         entry: Entry,
         instances: Instances,
         function: &FunctionContext,
-        (cap, sockets): (Option<&Arc<FunctionCap>>, &Sockets),
+        (cap, sockets, code): (Option<&Arc<FunctionCap>>, &Sockets, Arc<CodeShare>),
     ) -> Self {
         let namespace = node.namespace(&function.name).cloned();
         let pool = match instances {
@@ -121,6 +130,7 @@ impl Function {
                 cap: cap.clone(),
                 namespace: namespace.clone(),
                 sockets: sockets.apart(),
+                code: Arc::clone(&code),
                 inline_estimate: InlineEstimate::default(),
             })
         };
@@ -137,13 +147,14 @@ impl Function {
             record: target.function.record.as_ref().map(|policy| Arc::new(policy.with_head(recorded))),
             ..FunctionContext::clone(&target.function)
         };
+        let code = CodeShare::new(&target.node, &function.name, &function.stats.function, module);
         Self::with(
             &target.node,
             module,
             target.entry,
             self.instances,
             &function,
-            (target.cap.as_ref(), &target.sockets),
+            (target.cap.as_ref(), &target.sockets, code),
         )
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::handle::Function;
 use crate::base::config::FunctionConfig;
 use crate::base::error::CompileError;
+use crate::call::code_share::LastShare;
 use crate::call::node::Node;
 use crate::call::target::Entry;
 use crate::module::compiled::CompiledModule;
@@ -15,11 +16,12 @@ pub struct Module {
     compiled: Arc<CompiledModule>,
     node: Arc<Node>,
     entry: Entry,
+    code: LastShare,
 }
 
 impl Module {
     pub(crate) fn new(compiled: CompiledModule, node: &Arc<Node>, entry: Entry) -> Self {
-        Module { compiled: Arc::new(compiled), node: Arc::clone(node), entry }
+        Module { compiled: Arc::new(compiled), node: Arc::clone(node), entry, code: LastShare::default() }
     }
 
     /// A function of this module: the module with a name, limits and a way of making instances.
@@ -37,7 +39,7 @@ impl Module {
             let message = "calls of a function that may use the network can't be recorded: leave out `record` or `net`";
             return Err(CompileError::Config { message: message.into() });
         }
-        Ok(Function::new(&self.node, &self.compiled, self.entry, config))
+        Ok(Function::new(&self.node, &self.compiled, self.entry, config, &self.code))
     }
 }
 

@@ -63,19 +63,27 @@ impl Last {
         self.digest == Some(contents.digest())
     }
 
-    /// The next image, or change, of an instance of `module` with this memory and these contents.
-    pub(crate) fn next(&mut self, contents: Contents, memory: &[u8], module: ModuleHash, clock_ns: u64) -> Made {
+    /// The next image, or change, of an instance of `module` with this memory and these contents. `remember` makes room for so many bytes
+    /// in place of what was remembered, or says that there is none: then the next one is whole.
+    pub(crate) fn next(
+        &mut self,
+        contents: Contents,
+        (memory, module, clock_ns): (&[u8], ModuleHash, u64),
+        remember: impl FnOnce(usize) -> bool,
+    ) -> Made {
         self.digest = Some(contents.digest());
         if let Some(mut open) = self.open.take().filter(|open| open.changes < MOST_CHANGES) {
             let change = change(&contents, &open, memory, clock_ns);
             if let Some(left) = open.left.checked_sub(change.bytes.len()) {
                 open = Open { contents, name: change.name, changes: open.changes + 1, left };
-                self.open = Some(open);
+                self.open = remember(open.contents.len()).then_some(open);
                 return Made::Change(change.bytes);
             }
         }
         let (whole, name) = contents.packed(module, clock_ns);
-        if whole.len() >= WORTH_BYTES && contents.len() <= REMEMBERED_BYTES {
+        let is_worth_it = whole.len() >= WORTH_BYTES && contents.len() <= REMEMBERED_BYTES;
+        let bytes = if is_worth_it { contents.len() } else { 0 };
+        if remember(bytes) && is_worth_it {
             self.open = Some(Open { contents, name, changes: 0, left: whole.len() });
         }
         Made::Whole(whole)

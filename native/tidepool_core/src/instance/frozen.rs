@@ -9,7 +9,6 @@ use super::wake::{self, Imaged};
 use crate::abi::begun::begun;
 use crate::abi::slots::{Slots, State};
 use crate::base::error::CallError;
-use crate::image::chain::Last;
 use crate::image::reader::Image;
 use crate::module::compiled::CompiledModule;
 use crate::os::drop_thread::{DropThread, is_large};
@@ -54,7 +53,7 @@ impl Frozen {
         };
         // Not later than the image's clock: by that no wait may be shorter than was asked for.
         let left_at = Instant::now();
-        let Imaged::New(image) = wake::image(store, module, &mut Last::default(), usize::MAX)? else {
+        let Imaged::New(image) = wake::whole(store, module, usize::MAX)? else {
             return Err(internal("there is no image of the guest"));
         };
         let image = Image::of(image.into(), &imaged.shape.module)?;

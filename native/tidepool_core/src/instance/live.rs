@@ -6,7 +6,7 @@ use wasmtime::{Func, Store, UpdateDeadline, Val, component};
 
 use super::admission::Permits;
 use super::frozen::{Frozen, Unpacked};
-use super::wake::{self, Imaged};
+use super::wake::{self, Imaged, Remembered};
 use crate::abi::clock::Clock;
 use crate::abi::contract::Abi;
 use crate::abi::process::{self, Ran};
@@ -14,7 +14,6 @@ use crate::abi::slots::State;
 use crate::base::error::CallError;
 use crate::base::limits::Limit;
 use crate::base::request::Reply;
-use crate::image::chain::Last;
 use crate::image::reader::Image;
 use crate::module::compiled::{CompiledModule, Linked};
 use crate::recording::tape::{Tape, fill};
@@ -63,8 +62,7 @@ const MAX_TOUCHED_BYTES: u64 = 64 << 20;
 struct Parts {
     store: Store<State>,
     module: Arc<CompiledModule>,
-    /// What was made of it last, or what it was made with.
-    last: Last,
+    remembered: Remembered,
     /// Whether it can't be called again.
     spent: bool,
     _permits: Permits,
@@ -108,7 +106,7 @@ impl Instance {
                 run_start(&mut store, &start).await?;
             }
         }
-        Self::of(module, store, &guest, permits, Last::default())
+        Self::of(module, store, &guest, permits, Remembered::default())
     }
 
     /// Makes an instance with an image. Its start functions have run when the one was made that the image is of.
@@ -127,7 +125,7 @@ impl Instance {
         };
         let (mut store, guest) = instantiate(module, function, clock).await?;
         wake::apply(&mut store, module, image).await?;
-        Self::of(module, store, &guest, permits, Last::read(image.digest()))
+        Self::of(module, store, &guest, permits, Remembered::read(image))
     }
 
     /// The guest, which has left its stack, without its instance, whose place is free; and the right to another one.
@@ -164,7 +162,7 @@ impl Instance {
         match made.await {
             Ok((mut store, guest)) => {
                 let stack = frozen.put(&mut store);
-                let instance = Self::of(module, store, &guest, permits, Last::default())?;
+                let instance = Self::of(module, store, &guest, permits, Remembered::default())?;
                 Ok(Thawed::Whole(instance, stack))
             }
             Err(error) if lacks_room(&error) => Ok(Thawed::NoRoom(Box::new((frozen, permits)))),
@@ -196,7 +194,7 @@ impl Instance {
         if !store.data_mut().abi.restore(kept) {
             return Ok(None);
         }
-        Ok(Some((Self::of(module, store, &guest, permits, Last::default())?, stack)))
+        Ok(Some((Self::of(module, store, &guest, permits, Remembered::default())?, stack)))
     }
 
     /// An instance that is ready for its first call.
@@ -205,7 +203,7 @@ impl Instance {
         mut store: Store<State>,
         guest: &Guest,
         permits: Permits,
-        last: Last,
+        remembered: Remembered,
     ) -> Result<Self, CallError> {
         match (guest, &module.linked) {
             (Guest::Module(instance), Linked::Module { abi, exports, .. }) => {
@@ -226,7 +224,7 @@ impl Instance {
             _ => return Err(wake::lacks_export()),
         }
         let module = Arc::clone(module);
-        Ok(Instance { parts: Some(Box::new(Parts { store, module, last, spent: false, _permits: permits })) })
+        Ok(Instance { parts: Some(Box::new(Parts { store, module, remembered, spent: false, _permits: permits })) })
     }
 
     /// The image of the instance, which serves no call, if its memory has `max_bytes` at most.
@@ -237,7 +235,7 @@ impl Instance {
         let Some(parts) = self.parts.as_deref_mut().filter(|parts| !parts.spent) else {
             return Err(CallError::InstanceSpent);
         };
-        wake::image(&mut parts.store, &parts.module, &mut parts.last, max_bytes)
+        wake::next(&mut parts.store, &parts.module, &mut parts.remembered, max_bytes)
     }
 
     /// Its image, whatever the last one held.
@@ -248,7 +246,7 @@ impl Instance {
         let Some(parts) = self.parts.as_deref_mut().filter(|parts| !parts.spent) else {
             return Err(CallError::InstanceSpent);
         };
-        wake::image(&mut parts.store, &parts.module, &mut Last::default(), usize::MAX)
+        wake::whole(&mut parts.store, &parts.module, usize::MAX)
     }
 
     /// Its tape, if it has one.
@@ -269,7 +267,7 @@ impl Instance {
         if parts.store.data().has_closed_streams() {
             return;
         }
-        let image = wake::image(&mut parts.store, &parts.module, &mut Last::default(), TAPED_IMAGE_BYTES);
+        let image = wake::whole(&mut parts.store, &parts.module, TAPED_IMAGE_BYTES);
         if let Ok(Imaged::New(image)) = image {
             let share = HostShare::new(&parts.store.data().function);
             let tape = Tape::recording(Whence::Image(image.into()), Some(Box::new(share)));
@@ -397,6 +395,9 @@ async fn instantiate(
     prepare: impl FnOnce(&mut Store<State>),
 ) -> Result<(Store<State>, Guest), CallError> {
     let mut store = Store::new(module.linked.engine(), State::new(Arc::clone(function)));
+    if !store.data_mut().meter.reserve(module.record_bytes) {
+        return Err(CallError::limit(Limit::TotalMemory, function.total_memory_bytes()));
+    }
     prepare(&mut store);
     let limits = &function.limits;
     // Bytes that one WASI import may touch: a whole payload or reply, and not millions of empty buffers.

@@ -8,7 +8,7 @@ use super::call_rate::CallRate;
 use super::warm_pool::Pools;
 use crate::base::config::NamespaceConfig;
 use crate::base::error::CallError;
-use crate::base::fair_share::{HeldByEngine, NetworkHeld};
+use crate::base::fair_share::{Held, HeldByEngine, NetworkHeld};
 use crate::base::limits::{Quota, TRIALS};
 use crate::store::host_channel::{HostChannel, Wait};
 use crate::store::memory_budget::MemoryBudget;
@@ -25,6 +25,8 @@ pub(crate) struct Namespace {
     pub(crate) pools: Pools,
     pub(crate) memory: Option<Arc<MemoryBudget>>,
     calls: Option<CallRate>,
+    /// Bytes that the code of its functions takes.
+    pub(crate) code: Arc<Held>,
     /// Stacks that instances have beside their own, and what these have of the network.
     pub(crate) stacks: HeldByEngine,
     pub(crate) network: NetworkHeld,
@@ -40,6 +42,7 @@ impl Namespace {
             pools: Pools::default(),
             memory: config.memory_bytes.map(|bytes| Arc::new(MemoryBudget::new(bytes))),
             calls: config.calls_per_s.map(|calls| CallRate::new(calls, Instant::now())),
+            code: Arc::default(),
             stacks: HeldByEngine::default(),
             network: NetworkHeld::default(),
         }

@@ -1,5 +1,7 @@
 //! From an instance to its image, and back.
 
+use std::sync::Arc;
+
 use wasmtime::{Extern, Global, Memory, Store};
 
 use crate::abi::slots::State;
@@ -11,7 +13,10 @@ use crate::image::reader::Image;
 use crate::image::writer::Contents;
 use crate::module::actor::Actor;
 use crate::module::compiled::CompiledModule;
+use crate::recording::taped::Share;
 use crate::slice::yielding::yielded;
+use crate::store::context::FunctionContext;
+use crate::store::host_share::HostShare;
 
 /// Bytes that are written into a memory before who waits for it yields: 20 to 100 µs.
 const SLICE_BYTES: usize = 256 << 10;
@@ -35,15 +40,52 @@ impl From<ImageError> for CallError {
     }
 }
 
-/// The image of an instance, if its memory has `max_bytes` at most; `last` is what was made of it before.
+/// What was made of an instance last, or what it was made with, and the account of what it remembers of that.
+#[derive(Default)]
+pub(super) struct Remembered {
+    last: Last,
+    share: Option<HostShare>,
+}
+
+impl Remembered {
+    /// Of an instance that was made with an image.
+    pub(super) fn read(image: &Image) -> Self {
+        Remembered { last: Last::read(image.digest()), ..Self::default() }
+    }
+}
+
+/// The image of an instance, if its memory has `max_bytes` at most, whatever was made of it before.
 ///
 /// # Errors
 /// [`CallError::Image`] when its module was not compiled as that of actors.
-pub(super) fn image(
+pub(super) fn whole(store: &mut Store<State>, module: &CompiledModule, max_bytes: usize) -> Result<Imaged, CallError> {
+    made(store, module, &mut Last::default(), max_bytes, |_function, _bytes| false)
+}
+
+/// The same, or what has changed since the last one.
+///
+/// # Errors
+/// As of [`whole`].
+pub(super) fn next(
+    store: &mut Store<State>,
+    module: &CompiledModule,
+    Remembered { last, share }: &mut Remembered,
+    max_bytes: usize,
+) -> Result<Imaged, CallError> {
+    made(store, module, last, max_bytes, |function, bytes| {
+        let share = share.get_or_insert_with(|| HostShare::new(function));
+        share.release();
+        // Of what its function can do without.
+        Share::raise_to(share, bytes)
+    })
+}
+
+fn made(
     store: &mut Store<State>,
     module: &CompiledModule,
     last: &mut Last,
     max_bytes: usize,
+    remember: impl FnOnce(&Arc<FunctionContext>, usize) -> bool,
 ) -> Result<Imaged, CallError> {
     let actor = actor(module)?;
     let (memory, globals) = state(store, actor)?;
@@ -56,7 +98,8 @@ pub(super) fn image(
         return Ok(Imaged::Unchanged);
     }
     let clock_ns = store.data().abi.clock.map_or(0, |clock| clock.ns());
-    Ok(match last.next(contents, memory.data(&*store), actor.shape.module, clock_ns) {
+    let remember = |bytes| remember(&store.data().function, bytes);
+    Ok(match last.next(contents, (memory.data(&*store), actor.shape.module, clock_ns), remember) {
         Made::Whole(image) => Imaged::New(image),
         Made::Change(change) => Imaged::Next(change),
     })

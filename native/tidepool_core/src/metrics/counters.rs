@@ -14,7 +14,7 @@ use super::latency::{self, Latencies};
 use super::recent::Recent;
 use crate::base::console::{KeptLine, LINES};
 use crate::base::error::CallError;
-use crate::base::fair_share::{HeldByEngine, NetworkHeld, Sums};
+use crate::base::fair_share::{Held, HeldByEngine, NetworkHeld, Sums};
 use crate::os::per_thread::Sharded;
 
 /// How a call ended, as the metrics' `reason` label says it.
@@ -90,6 +90,8 @@ pub(crate) struct FunctionStats {
     pub(super) peak_memory_bytes: AtomicU64,
     pub(super) dropped_lines: AtomicU64,
     queued_at_cap: AtomicUsize,
+    /// Bytes that the code of its versions takes.
+    pub(crate) code: Arc<Held>,
     /// Stacks that its instances have beside their own.
     pub(crate) stacks: HeldByEngine,
     /// What its programs and components have of the network.

@@ -284,10 +284,11 @@ impl Snapshot {
 /// A resource that functions hold, and how much of it one does.
 type Resource = (&'static str, fn(&Totals, &FunctionStats) -> u64);
 
-const HELD: [Resource; 9] = [
+const HELD: [Resource; 10] = [
     ("instances", |totals, _| totals.live),
     ("memory", |totals, _| totals.memory_bytes),
     ("host_memory", |totals, _| totals.host_bytes),
+    ("code", |_, stats| count(stats.code.count())),
     ("processes", |_, stats| count(stats.processes().load(Ordering::Relaxed))),
     ("stacks", |_, stats| count(stats.stacks.count())),
     ("sockets", |_, stats| count(stats.network.sockets.count())),

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use wasmtime::component::Component;
@@ -40,6 +41,9 @@ use crate::snapshot::{self, Prepared};
 const DEPLOYED_PATIENCE: u32 = 4;
 const WASM_PAGE_BYTES: u64 = 64 << 10;
 
+/// Bytes of the engine's records that each instance has as part of its place.
+const FREE_RECORD_BYTES: u64 = 64 << 10;
+
 impl Toolchain {
     /// Checks `wasm`, compiles it for this machine, unless the cache has it, and links it, for as long as it is `wanted`. The CPU time
     /// of compilers that have processes of their own is added to `spent`.
@@ -56,6 +60,7 @@ impl Toolchain {
         let compiled = self.compile_upload(wasm, config, wanted, spent);
         let compiled = compiled.map(|compiled| CompiledModule {
             is_brought: config.brought,
+            record_bytes: counted_of_records(wasm),
             module_bytes: wasm.len(),
             comments: compiled.linked.comments(wasm),
             ..compiled
@@ -235,7 +240,14 @@ pub(crate) fn optimised(
     Some(build.and_then(|build| {
         let told = (symbols, shape);
         let linked = link(toolchain, &[module.abi], (module.engine, engine), module.key.clone(), build, told, began);
-        linked.map(|linked| CompiledModule { initial_memory_bytes: module.initial_memory_bytes, ..linked })
+        linked.map(|linked| CompiledModule {
+            initial_memory_bytes: module.initial_memory_bytes,
+            record_bytes: module.record_bytes,
+            is_brought: module.is_brought,
+            module_bytes: module.module_bytes,
+            interface_bytes: AtomicUsize::new(module.interface_bytes.load(Ordering::Relaxed)),
+            ..linked
+        })
     }))
 }
 
@@ -366,16 +378,24 @@ fn link(
         asks,
         initial_memory_bytes: initial_pages * WASM_PAGE_BYTES,
         initial_table_bytes: counted_of_table(needed.max_initial_table_size.unwrap_or(0)),
+        record_bytes: 0,
         places,
         compile_time,
         is_brought: false,
         module_bytes: 0,
+        interface_bytes: AtomicUsize::new(0),
     })
 }
 
 /// What a table of so many elements takes of the memory that is counted.
 fn counted_of_table(elements: u64) -> u64 {
     elements.saturating_mul(ELEMENT_BYTES as u64).saturating_sub(FREE_TABLE_BYTES as u64)
+}
+
+/// What the engine's records in an instance of a module as it was uploaded take of the memory that is counted. Of what can't be read the
+/// compiler has told.
+fn counted_of_records(wasm: &[u8]) -> u64 {
+    Needs::of(wasm).map_or(0, |needs| needs.record_bytes).saturating_sub(FREE_RECORD_BYTES)
 }
 
 /// What was linked, and what of that the host's handlers are asked for.

@@ -1,6 +1,7 @@
 //! A module that functions can be made of.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -52,13 +53,17 @@ pub struct CompiledModule {
     pub(crate) initial_memory_bytes: u64,
     /// What of the largest of its tables counts as memory.
     pub(crate) initial_table_bytes: u64,
+    /// What of the engine's records in an instance counts as memory.
+    pub(crate) record_bytes: u64,
     /// How many of its engine's places an instance takes: more than one where it has more than a module may have.
     pub(crate) places: u32,
     pub(super) compile_time: Duration,
     /// Has a guest brought it? Its code has no place in the cache, which is for what was deployed.
-    pub(super) is_brought: bool,
+    pub(crate) is_brought: bool,
     /// Bytes of the module itself.
     pub(super) module_bytes: usize,
+    /// Those of its interface, once that was asked for: who asks keeps it.
+    pub(super) interface_bytes: AtomicUsize,
 }
 
 /// What a module takes beside its code and all that it names: its place in the engine, what its imports were linked to.
@@ -175,7 +180,9 @@ impl CompiledModule {
             }
             _ => None,
         };
-        describe::text(&interface?)
+        let text = describe::text(&interface?)?;
+        self.interface_bytes.store(text.len(), Ordering::Relaxed);
+        Some(text)
     }
 
     /// What happens before an instance serves its first call.
@@ -212,12 +219,13 @@ impl CompiledModule {
         }
     }
 
-    /// What it takes of the node's memory: its code and data, the image that its memories begin with, symbols, and as much as the module
+    /// What it takes of the node's memory: its code and data, the image that its memories begin with, symbols, its interface, and as much as the module
     /// itself for its types, and beside that for each import and each export, however short its name.
     pub(crate) fn bytes(&self) -> usize {
         let unoptimised = self.unoptimised.as_ref().map_or(0, Vec::len);
         let names = (self.imports.len() + self.linked.exports()).saturating_mul(NAME_BYTES);
-        let code = [self.linked.image_bytes(), unoptimised, self.symbols.bytes()];
+        let interface = self.interface_bytes.load(Ordering::Relaxed);
+        let code = [self.linked.image_bytes(), unoptimised, self.symbols.bytes(), interface];
         let parts = code.into_iter().chain([2 * self.module_bytes, names, MODULE_BYTES]);
         parts.fold(0, usize::saturating_add)
     }
@@ -239,7 +247,7 @@ impl CompiledModule {
 
     /// What an instance begins with, of the budgets of memory.
     pub(crate) fn initial_bytes(&self) -> u64 {
-        self.initial_memory_bytes.saturating_add(self.initial_table_bytes)
+        self.initial_memory_bytes.saturating_add(self.initial_table_bytes).saturating_add(self.record_bytes)
     }
 
     /// How long checking, compiling and linking took.

@@ -1,4 +1,4 @@
-//! What an instance of a component has of modules, memories and tables, counted in its bytes, before anything is compiled.
+//! What an instance has of modules, memories, tables and records, counted in a module's or component's bytes, before anything is compiled.
 //!
 //! A component says which of the modules and components in it are instantiated, and how often; composed ones are within one another.
 //! What is handed to one as an import or by an instance is known to the compiler alone, and refused. What can't be read counts nothing
@@ -7,8 +7,8 @@
 use std::ops::AddAssign;
 
 use wasmparser::{
-    ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind, ComponentTypeRef, Encoding,
-    Instance, Parser, Payload,
+    ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind, ComponentTypeRef, ElementItems,
+    ElementKind, Encoding, Instance, Parser, Payload, TypeRef,
 };
 
 use crate::base::error::CompileError;
@@ -23,6 +23,8 @@ pub(super) struct Needs {
     tables: u64,
     /// Pages that its memories begin with.
     pub(super) pages: u64,
+    /// Bytes that the engine keeps in it of functions that it may refer to, of imports, globals and segments.
+    pub(super) record_bytes: u64,
     /// Is a module or a component instantiated that was handed to it?
     handed: bool,
 }
@@ -33,6 +35,15 @@ const MAX_DEPTH: usize = 100;
 const MAX_NAMES: usize = 1_000;
 /// Most instances of the components in one. Those of interfaces are among them, of which tools make one each.
 const MAX_COMPONENTS: u32 = 1_000;
+/// What wasmtime keeps in an instance (its `VMOffsets`, and `passive_elements`): of a function that is referred to, of an import, of a
+/// global, of a segment of data, and of an item of a passive segment of elements.
+const FUNCTION_BYTES: u64 = 32;
+const IMPORT_BYTES: u64 = 32;
+const GLOBAL_BYTES: u64 = 16;
+const SEGMENT_BYTES: u64 = 12;
+const ITEM_BYTES: u64 = 16;
+/// Of what a component lifts or lowers; between composed ones in modules that it makes for that.
+const CANONICAL_BYTES: u64 = 256;
 
 impl AddAssign for Needs {
     /// Components in one another may double it each time.
@@ -42,6 +53,7 @@ impl AddAssign for Needs {
         self.memories = self.memories.saturating_add(other.memories);
         self.tables = self.tables.saturating_add(other.tables);
         self.pages = self.pages.saturating_add(other.pages);
+        self.record_bytes = self.record_bytes.saturating_add(other.record_bytes);
         self.handed = self.handed || other.handed;
     }
 }
@@ -52,21 +64,25 @@ struct Open {
     is_module: bool,
     /// Of a module, what an instance of it has; of a component, all that it has instantiated so far.
     needs: Needs,
+    /// Of a module, its functions, and how often one is named outside of them: no others are referred to.
+    functions: u64,
+    named: u64,
     modules: Vec<Needs>,
     components: Vec<Needs>,
 }
 
 impl Needs {
     /// What nothing is known of.
-    const HANDED: Needs = Needs { modules: 0, components: 0, memories: 0, tables: 0, pages: 0, handed: true };
+    const HANDED: Needs =
+        Needs { modules: 0, components: 0, memories: 0, tables: 0, pages: 0, record_bytes: 0, handed: true };
 
-    /// What an instance of this component has.
+    /// What an instance of this module or component has.
     ///
     /// # Errors
     /// [`CompileError::TooDemanding`] when components are in one another deeper than they are read.
-    pub(super) fn of(component: &[u8]) -> Result<Self, CompileError> {
+    pub(super) fn of(wasm: &[u8]) -> Result<Self, CompileError> {
         let (mut open, mut whole) = (Vec::<Open>::new(), Needs::default());
-        for payload in Parser::new(0).parse_all(component).map_while(Result::ok) {
+        for payload in Parser::new(0).parse_all(wasm).map_while(Result::ok) {
             match payload {
                 Payload::Version { .. } if open.len() >= MAX_DEPTH => {
                     let message = format!("what is in it is nested more than {MAX_DEPTH} deep");
@@ -76,7 +92,9 @@ impl Needs {
                     open.push(Open { is_module: encoding == Encoding::Module, ..Open::default() });
                 }
                 Payload::End(_) => {
-                    let Some(closed) = open.pop() else { break };
+                    let Some(mut closed) = open.pop() else { break };
+                    let referred = closed.functions.min(closed.named);
+                    closed.needs += Needs::recorded(referred, FUNCTION_BYTES);
                     match open.last_mut() {
                         Some(outer) if closed.is_module => keep(&mut outer.modules, closed.needs),
                         Some(outer) => keep(&mut outer.components, closed.needs),
@@ -87,6 +105,11 @@ impl Needs {
             }
         }
         Ok(whole)
+    }
+
+    /// So many records.
+    fn recorded(count: u64, bytes: u64) -> Self {
+        Needs { record_bytes: count.saturating_mul(bytes), ..Needs::default() }
     }
 
     /// What the engine says of it.
@@ -135,6 +158,37 @@ fn read(open: &mut [Open], payload: Payload<'_>) {
         }
         Payload::TableSection(section) => {
             add(open, Needs { tables: section.count().into(), ..Needs::default() });
+        }
+        Payload::ImportSection(section) => {
+            let imports = section.into_imports().map_while(Result::ok);
+            let (all, functions) = imports.fold((0, 0), |(all, functions): (u64, u64), import| {
+                (all + 1, functions + u64::from(matches!(import.ty, TypeRef::Func(_) | TypeRef::FuncExact(_))))
+            });
+            add(open, Needs::recorded(all, IMPORT_BYTES));
+            name_functions(open, functions, functions);
+        }
+        Payload::FunctionSection(section) => name_functions(open, section.count().into(), 0),
+        Payload::ExportSection(section) => name_functions(open, 0, section.count().into()),
+        Payload::ElementSection(section) => {
+            for element in section.into_iter().map_while(Result::ok) {
+                let items = match element.items {
+                    ElementItems::Functions(items) => items.count(),
+                    ElementItems::Expressions(_, items) => items.count(),
+                };
+                name_functions(open, 0, items.into());
+                if matches!(element.kind, ElementKind::Passive) {
+                    add(open, Needs::recorded(u64::from(items) + 1, ITEM_BYTES));
+                }
+            }
+        }
+        Payload::DataSection(section) => add(open, Needs::recorded(section.count().into(), SEGMENT_BYTES)),
+        Payload::GlobalSection(section) => {
+            let count = section.count().into();
+            add(open, Needs::recorded(count, GLOBAL_BYTES));
+            name_functions(open, 0, count);
+        }
+        Payload::ComponentCanonicalSection(section) => {
+            add(open, Needs::recorded(section.count().into(), CANONICAL_BYTES));
         }
         Payload::InstanceSection(section) => {
             for instance in section.into_iter().map_while(Result::ok) {
@@ -204,6 +258,14 @@ impl Open {
 
 fn at(all: &[Needs], index: u32) -> Needs {
     usize::try_from(index).ok().and_then(|index| all.get(index)).copied().unwrap_or_default()
+}
+
+/// The innermost module has so many more functions, and names some so many times more.
+fn name_functions(open: &mut [Open], functions: u64, named: u64) {
+    if let Some(innermost) = open.last_mut() {
+        innermost.functions = innermost.functions.saturating_add(functions);
+        innermost.named = innermost.named.saturating_add(named);
+    }
 }
 
 fn add(open: &mut [Open], needs: Needs) {

@@ -5,7 +5,7 @@ use super::Needs;
 use crate::base::error::CompileError;
 
 fn of(text: &str) -> Needs {
-    Needs::of(&wat::parse_str(text).unwrap()).unwrap()
+    Needs { record_bytes: 0, ..Needs::of(&wat::parse_str(text).unwrap()).unwrap() }
 }
 
 /// A module with so many pages, and a table.
@@ -23,6 +23,7 @@ fn what_is_instantiated_counts_each_time_and_what_is_not_never() {
         memories: modules,
         tables: modules,
         pages: 3 * modules,
+        record_bytes: 0,
         handed: false,
     };
     for (text, modules, components) in [
@@ -144,4 +145,26 @@ fn leb128(to: &mut Vec<u8>, mut number: usize) {
         number >>= 7;
     }
     to.push(u8::try_from(number).unwrap());
+}
+
+#[test]
+fn records_are_counted_of_functions_that_are_named_outside_of_them_of_imports_globals_and_segments() {
+    let records = |text: &str| Needs::of(&wat::parse_str(text).unwrap()).unwrap().record_bytes;
+    let functions = "(func $f) (func) (func)";
+    assert_eq!(records(&format!("(module {functions})")), 0, "nothing refers to them");
+    let exported: String = (0..3).map(|n| format!(r#"(export "{n}" (func $f))"#)).collect();
+    assert_eq!(records(&format!("(module {functions} {exported})")), 3 * 32);
+    let many: String = (3..100).map(|n| format!(r#"(export "{n}" (func $f))"#)).collect();
+    assert_eq!(records(&format!("(module {functions} {exported} {many})")), 3 * 32, "there are three");
+    let table = "(table 100 funcref) (elem (i32.const 0) $f $f) (elem declare func 1)";
+    assert_eq!(records(&format!("(module {functions} {table})")), 3 * 32);
+    assert_eq!(records("(module (global i32 (i32.const 0)) (global i64 (i64.const 0)))"), 2 * 16);
+    for export in ["", r#"(export "c" (func $f))"#] {
+        assert_eq!(records(&format!(r#"(module (import "a" "b" (func $f)) {export})"#)), 32 + 32);
+    }
+    assert_eq!(records(&format!("(module {functions} (elem func $f $f $f $f))")), 3 * 32 + 5 * 16);
+    assert_eq!(records(r#"(module (memory 1) (data "a") (data (i32.const 0) "b"))"#), 2 * 12);
+    let module = format!("(core module $m {functions} {exported})");
+    let twice = "(core instance (instantiate $m)) (core instance (instantiate $m))";
+    assert_eq!(records(&format!("(component {module} {twice})")), 6 * 32);
 }

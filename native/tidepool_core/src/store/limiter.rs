@@ -82,8 +82,8 @@ impl Meter {
         }
     }
 
-    /// Reserves `bytes` more of the function's and the node's memory budget.
-    fn reserve(&mut self, bytes: u64) -> bool {
+    /// Reserves `bytes` more of the function's and the node's memory budget, for as long as the instance lives.
+    pub(crate) fn reserve(&mut self, bytes: u64) -> bool {
         let reserved = self.function.reserve_memory(bytes);
         if reserved {
             self.function.stats.take_memory(bytes);

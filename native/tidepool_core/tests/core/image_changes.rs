@@ -1,9 +1,9 @@
 //! Changes behind an image of an actor: what they apply to, and how much they are.
 
-use tidepool_core::{CallError, Imaged};
+use tidepool_core::{CallError, Imaged, Limits};
 
-use crate::support::puppet::{Kept, PUPPET, Step, actor, call, change, image, noisy, payload, wake};
-use crate::support::{Node, wat};
+use crate::support::puppet::{Kept, PUPPET, Step, actor, actors, call, change, image, noisy, payload, wake};
+use crate::support::{Node, PAGE, eventually, limits, sample, wat};
 
 #[test]
 fn a_change_is_applied_to_what_it_was_made_of_and_to_nothing_else() {
@@ -86,5 +86,35 @@ fn changes_of_an_image_are_few_and_together_no_longer_than_it() {
     for bits in 0..3 {
         call(&short, "", &payload(&Step::Globals(bits))).unwrap();
         image(&short);
+    }
+}
+
+#[test]
+fn an_instance_without_room_for_what_it_remembers_has_whole_images() {
+    let node = Node::small();
+    let on_host = || {
+        let text = node.runtime.metrics(Vec::new(), Vec::new()).unwrap();
+        sample(&text, "tidepool_held{function=\"guest\",resource=\"host_memory\"}").unwrap_or_default()
+    };
+    // As much as its memory, and as much again on the host, half of which is left to calls.
+    for (total_memory_bytes, is_remembered) in [(3 * PAGE, false), (16 * PAGE, true)] {
+        let function = actors(&node, &wat(PUPPET), Limits { total_memory_bytes, ..limits() }).unwrap();
+        let instance = function.instance().unwrap();
+        call(&instance, "", &payload(&Step::Noise { at: 70_000, byte: 1, count: 120_000 })).unwrap();
+        let whole = image(&instance);
+        assert_eq!(on_host() >= 120_000.0, is_remembered, "{} bytes", on_host());
+        call(&instance, "", &payload(&Step::Globals(5))).unwrap();
+        let next = instance.image(usize::MAX).unwrap();
+        assert_eq!(matches!(next, Imaged::Next(_)), is_remembered);
+        let kept = match next {
+            Imaged::Next(change) => [whole, change].concat(),
+            Imaged::New(image) => image,
+            other => panic!("{other:?}"),
+        };
+        let now = call(&instance, "", b"");
+        drop(instance);
+        node.assert_empty();
+        eventually("nothing is on the host", || on_host() == 0.0);
+        assert!(call(&wake(&function, &kept).unwrap(), "", b"") == now);
     }
 }

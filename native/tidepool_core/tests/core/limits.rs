@@ -115,6 +115,28 @@ fn tables_that_are_larger_than_those_of_most_modules_count_as_memory_of_the_func
 }
 
 #[test]
+fn records_of_an_instance_that_are_more_than_most_have_count_as_memory_of_the_function() {
+    for node in [Node::small(), Node::dense(8, 8)] {
+        let globals = "(global (mut i64) (i64.const 0))".repeat(10_000);
+        let many = wat(&format!(
+            r#"(module (memory (export "memory") 1) {globals}
+                 (func (export "__guest_call") (param i32 i32) (result i32) (i32.const 1)))"#
+        ));
+        let all = PAGE + 16 * 10_000 + 32 - PAGE;
+        let at = |total_memory_bytes| {
+            node.function(&many, Instances::Warm { max_idle: 1 }, Limits { total_memory_bytes, ..limits() })
+        };
+        let function = at(all);
+        assert_eq!(call(&function, "any", b""), Ok(Vec::new()));
+        assert_eq!((function.idle_instances(), node.runtime.memory_bytes()), (1, all));
+        drop(function);
+        let outcome = call(&at(all - 1), "any", b"");
+        assert!(matches!(outcome, Err(CallError::Overloaded { .. })), "{outcome:?}");
+        node.assert_empty();
+    }
+}
+
+#[test]
 fn a_table_that_its_own_maximum_keeps_from_growing_takes_nothing_of_the_function() {
     let node = Node::small();
     let tries = wat(r#"(module

@@ -10,6 +10,7 @@
 mod admission;
 mod cache;
 mod caps;
+mod code;
 mod compile;
 mod compile_fuzz;
 mod compiler;

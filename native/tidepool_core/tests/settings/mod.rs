@@ -58,6 +58,7 @@ pub(crate) fn runtime_config() -> RuntimeConfig {
         baseline_bytes: 0,
         dense: DENSE,
         max_total_memory_bytes: u64::MAX / 2,
+        max_code_bytes: usize::MAX / 2,
         max_computing: std::thread::available_parallelism().map_or(1, usize::from),
         network: network(),
         files: FilesConfig { max_program_files: 100, max_program_bytes: 1 << 20 },

@@ -102,6 +102,7 @@ rustler::atoms! {
     max_dense_memory_bytes,
     max_queue,
     max_total_memory_bytes,
+    max_code_bytes,
     max_computing,
     namespaces,
     max_sockets,

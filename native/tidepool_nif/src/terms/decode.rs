@@ -75,6 +75,7 @@ pub(crate) fn runtime_config(map: Term<'_>) -> NifResult<RuntimeConfig> {
             max_memory_bytes: field(map, atoms::max_dense_memory_bytes())?,
         },
         max_total_memory_bytes: field(map, atoms::max_total_memory_bytes())?,
+        max_code_bytes: field(map, atoms::max_code_bytes())?,
         max_computing: field(map, atoms::max_computing())?,
         network: NetworkConfig {
             grants: grants(field(map, atoms::net())?)?,

@@ -87,7 +87,7 @@ impl Database {
     /// As [`Records::commit`](crate::Records::commit).
     pub(crate) fn commit(&self, key: Key, change: Change, done: Done) -> Result<(), StoreError> {
         use mpsc::error::TrySendError::{Closed, Full};
-        let done = self.room.take(&change, done)?;
+        let done = self.room.take(&key, &change, done)?;
         let queue = if key.class.is_empty() { &self.common } else { &self.jobs };
         queue.try_send(Job { key, change, done }).map_err(|error| match error {
             Full(_) => StoreError::Overloaded,

@@ -1,13 +1,13 @@
 //! A change that waits for being written.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::change::Change;
 use super::error::StoreError;
 use super::key::Key;
 
-/// Changes that may wait, and the bytes that they hold together.
+/// Changes that may wait in a queue, and the bytes that all hold together.
 pub(crate) const QUEUE: usize = 16_384;
 const QUEUE_BYTES: usize = 512 << 20;
 /// How much is committed at once: at most so many changes, and no more when they hold so many bytes.
@@ -23,25 +23,44 @@ pub(crate) struct Job {
     pub(crate) done: Done,
 }
 
-/// How many bytes may wait.
+/// How much waits, or is being written: of a namespace no more than it leaves to others.
 #[derive(Default)]
-pub(crate) struct Room(Arc<AtomicUsize>);
+pub(crate) struct Room(Arc<Mutex<Waiting>>);
 
-/// Bytes of a change that waits, or is being written.
-struct Held(Arc<AtomicUsize>, usize);
+#[derive(Default)]
+struct Waiting {
+    all: Load,
+    /// Of those that have some.
+    namespaces: HashMap<String, Load>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Load {
+    changes: usize,
+    bytes: usize,
+}
+
+/// A change that waits, or is being written.
+struct Held {
+    waiting: Arc<Mutex<Waiting>>,
+    namespace: Option<String>,
+    load: Load,
+}
 
 impl Room {
-    /// Takes room for a change that waits from now on, until it is done. One that is larger than all may be waits alone.
+    /// Takes room for a change that waits from now on, until it is done. The only one that waits, of all or of its namespace, may be
+    /// larger than its share is; how many may wait of all is for the queue to say.
     ///
     /// # Errors
     /// [`StoreError::Overloaded`] when there is none.
-    pub(crate) fn take(&self, change: &Change, done: Done) -> Result<Done, StoreError> {
-        let bytes = change.bytes();
-        let before = self.0.fetch_add(bytes, Ordering::Relaxed);
-        let held = Held(Arc::clone(&self.0), bytes);
-        if before > 0 && before.saturating_add(bytes) > QUEUE_BYTES {
+    pub(crate) fn take(&self, key: &Key, change: &Change, done: Done) -> Result<Done, StoreError> {
+        // What has no class has a queue of its own.
+        let load = Load { changes: usize::from(!key.class.is_empty()), bytes: change.bytes() };
+        let namespace = key.namespace();
+        if !locked(&self.0).take(namespace, load) {
             return Err(StoreError::Overloaded);
         }
+        let held = Held { waiting: Arc::clone(&self.0), namespace: namespace.map(str::to_owned), load };
         Ok(Box::new(move |outcome| {
             drop(held);
             done(outcome);
@@ -49,10 +68,60 @@ impl Room {
     }
 }
 
+impl Waiting {
+    fn take(&mut self, namespace: Option<&str>, load: Load) -> bool {
+        let all = self.all.with(load);
+        if self.all.bytes > 0 && all.bytes > QUEUE_BYTES {
+            return false;
+        }
+        if let Some(name) = namespace {
+            let before = self.namespaces.get(name).copied().unwrap_or_default();
+            let own = before.with(load);
+            let leaves_others =
+                own.changes <= QUEUE.saturating_sub(all.changes) && own.bytes <= QUEUE_BYTES.saturating_sub(all.bytes);
+            if before.changes > 0 && !leaves_others {
+                return false;
+            }
+            match self.namespaces.get_mut(name) {
+                Some(known) => *known = own,
+                None => drop(self.namespaces.insert(name.to_owned(), own)),
+            }
+        }
+        self.all = all;
+        true
+    }
+
+    fn give_back(&mut self, namespace: Option<&str>, load: Load) {
+        self.all = self.all.without(load);
+        let Some(name) = namespace else { return };
+        if let Some(own) = self.namespaces.get_mut(name) {
+            *own = own.without(load);
+            if own.changes == 0 {
+                self.namespaces.remove(name);
+            }
+        }
+    }
+}
+
+impl Load {
+    fn with(self, other: Load) -> Load {
+        Load { changes: self.changes.saturating_add(other.changes), bytes: self.bytes.saturating_add(other.bytes) }
+    }
+
+    fn without(self, other: Load) -> Load {
+        Load { changes: self.changes.saturating_sub(other.changes), bytes: self.bytes.saturating_sub(other.bytes) }
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
-        self.0.fetch_sub(self.1, Ordering::Relaxed);
+        locked(&self.waiting).give_back(self.namespace.as_deref(), self.load);
     }
+}
+
+/// Nothing that is done under the lock leaves it half done.
+fn locked(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What has come by now, as far as it is to be written together.
@@ -65,4 +134,40 @@ pub(crate) fn piled_up(first: Job, mut next: impl FnMut() -> Option<Job>) -> Vec
         jobs.push(job);
     }
     jobs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many changes of so many bytes there is room for.
+    fn all(waiting: &mut Waiting, namespace: Option<&str>, bytes: usize) -> usize {
+        (0..QUEUE).take_while(|_each| waiting.take(namespace, Load { changes: 1, bytes })).count()
+    }
+
+    #[test]
+    fn changes_of_a_namespace_leave_others_as_many_and_as_many_bytes_as_they_have() {
+        for (bytes, half) in [(1, QUEUE / 2), (QUEUE_BYTES / 64, 32)] {
+            let mut waiting = Waiting::default();
+            assert_eq!(all(&mut waiting, Some("one"), bytes), half);
+            assert_eq!(all(&mut waiting, Some("other"), bytes), half / 2);
+            assert!(all(&mut waiting, None, bytes) >= half / 2, "without a namespace there is what is left");
+            for (namespace, count) in [(Some("one"), half), (Some("other"), half / 2)] {
+                (0..count).for_each(|_each| waiting.give_back(namespace, Load { changes: 1, bytes }));
+            }
+            assert_eq!(waiting.namespaces.len(), 0, "who has nothing that waits is not kept");
+        }
+    }
+
+    #[test]
+    fn a_change_that_is_larger_than_a_share_waits_when_nothing_else_of_its_namespace_does() {
+        let mut waiting = Waiting::default();
+        let large = Load { changes: 1, bytes: QUEUE_BYTES / 4 * 3 };
+        assert!(waiting.take(Some("one"), large));
+        assert!(!waiting.take(Some("one"), Load { changes: 1, bytes: 1 }));
+        assert!(waiting.take(Some("other"), Load { changes: 1, bytes: QUEUE_BYTES / 4 }));
+        assert!(!waiting.take(Some("third"), large), "there is no room for that");
+        waiting.give_back(Some("one"), large);
+        assert!(waiting.take(Some("one"), Load { changes: 1, bytes: 1 }));
+    }
 }

@@ -31,6 +31,11 @@ impl Key {
         u16::from_le_bytes(bytes) % SHARDS
     }
 
+    /// The namespace of the class; `None` where it has none.
+    pub(crate) fn namespace(&self) -> Option<&str> {
+        self.class.split_once('/').map(|(namespace, _)| namespace)
+    }
+
     /// Both parts, each with its length: no two keys are alike.
     pub(crate) fn hash(&self, hasher: &mut blake3::Hasher) {
         for part in [&self.class, &self.name] {

@@ -64,7 +64,7 @@ impl File {
     /// # Errors
     /// When too many changes wait, or nothing is written any more. Then `done` is not called.
     pub(crate) fn commit(&self, key: Key, change: Change, done: Done) -> Result<(), StoreError> {
-        let done = self.room.take(&change, done)?;
+        let done = self.room.take(&key, &change, done)?;
         self.jobs.try_send(Job { key, change, done }).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Overloaded,
             TrySendError::Disconnected(_) => StoreError::Stopped("its thread ended".into()),

@@ -29,7 +29,7 @@ impl Sockets {
         tcp && tls_listeners.is_empty() && tls_streams.is_empty() && udp.is_empty() && addresses.is_empty()
     }
 
-    /// What its tables take. The sockets themselves are few: their number is the function's to bound.
+    /// What its tables take, and sessions of TLS. The sockets themselves are few: their number is the function's to bound.
     pub(in crate::abi::lunatic) fn bytes(&self) -> usize {
         let Sockets { tcp_listeners, tcp_streams, tls_listeners, tls_streams, udp, addresses } = self;
         let tcp = tcp_listeners.bytes() + tcp_streams.bytes();
@@ -54,9 +54,12 @@ impl Sockets {
 /// A socket that is closed takes as long as so many texts that are dropped: 5 to 10 µs.
 pub(in crate::abi::lunatic) const CLOSED: usize = 50;
 
+/// What rustls keeps of a connection: secrets, and buffers for what goes and comes.
+const TLS_SESSION: usize = 40 << 10;
+
 impl<T: Socket> HeapSize for Arc<T> {
     fn heap_bytes(&self) -> usize {
-        0
+        T::HOST_BYTES
     }
 }
 
@@ -70,6 +73,8 @@ impl HeapSize for VecDeque<SocketAddr> {
 pub(super) trait Socket: Send + Sync + Sized + 'static {
     /// What guests call it.
     const NAME: &'static str;
+    /// What one takes on the host beside what its number bounds.
+    const HOST_BYTES: usize = 0;
 
     fn table(sockets: &mut Sockets) -> &mut Handles<Arc<Self>>;
 }
@@ -100,6 +105,7 @@ impl Socket for TlsListener {
 
 impl Socket for TlsStream {
     const NAME: &'static str = "TLS stream";
+    const HOST_BYTES: usize = TLS_SESSION;
 
     fn table(sockets: &mut Sockets) -> &mut Handles<Arc<Self>> {
         &mut sockets.tls_streams

@@ -1,0 +1,71 @@
+//! The code of functions, counted by its bytes for as long as calls can reach it.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use super::node::Node;
+use crate::base::error::CallError;
+use crate::base::fair_share::{Held, Takers};
+use crate::metrics::counters::FunctionStats;
+use crate::module::compiled::CompiledModule;
+
+/// What the code of a module takes as that of a function, until its last call is over.
+pub(crate) struct CodeShare {
+    name: String,
+    takers: Takers,
+    /// All that the function has.
+    of_function: Arc<Held>,
+    bytes: usize,
+}
+
+/// The one of a module that was made last: all versions of a function with the same code have one.
+pub(crate) type LastShare = Mutex<Weak<CodeShare>>;
+
+impl CodeShare {
+    /// Counts what is there already. So a version that other nodes serve is served here, too, however much there is.
+    pub(crate) fn new(node: &Node, name: &str, stats: &FunctionStats, module: &CompiledModule) -> Arc<Self> {
+        let bounded = node.namespace(name).iter().map(|namespace| Arc::clone(&namespace.code)).collect();
+        let takers = Takers::new(&node.code, bounded, &stats.code);
+        // What a program has brought is its own to count.
+        let bytes = if module.is_brought { 0 } else { module.bytes() };
+        takers.force(bytes);
+        Arc::new(CodeShare { name: name.into(), takers, of_function: Arc::clone(&stats.code), bytes })
+    }
+
+    /// The last one, if it is of a function of this name, or what `make` makes.
+    pub(crate) fn again(last: &LastShare, name: &str, make: impl FnOnce() -> Arc<Self>) -> Arc<Self> {
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        let share = last.upgrade().filter(|share| share.name == name).unwrap_or_else(make);
+        *last = Arc::downgrade(&share);
+        share
+    }
+
+    /// Is there room for it, beside that of all other functions? What it takes the place of is about to go.
+    ///
+    /// # Errors
+    /// [`CallError::Overloaded`] when functions have more than they may, or those of its namespace more than they leave to others.
+    pub(crate) fn fits(&self) -> Result<(), CallError> {
+        let replaced = self.of_function.count().saturating_sub(self.bytes);
+        if self.takers.is_within_without(replaced) {
+            return Ok(());
+        }
+        let (bytes, common) = (self.bytes, self.takers.common());
+        let (used, held, most) = (common.used(), self.takers.held(), common.most());
+        let whose = if used > most {
+            format!("this node's functions have {used}")
+        } else {
+            format!("the functions of its namespace have {held}, and leave less to others")
+        };
+        Err(CallError::Overloaded {
+            message: format!(
+                "its code takes {bytes} bytes, with which {whose}, of {most} that there may be (the setting max_code): \
+                 remove functions first"
+            ),
+        })
+    }
+}
+
+impl Drop for CodeShare {
+    fn drop(&mut self) {
+        self.takers.give_back_all(self.bytes);
+    }
+}
