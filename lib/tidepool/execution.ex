@@ -228,21 +228,27 @@ defmodule Tidepool.Execution do
   def call_off(step), do: with(_failure <- step |> elem(1) |> Native.cancel(:aborted), do: :ok)
 
   @doc """
-  Makes one instance of a function and drops it again: start functions have to come through. Trials have a few instances and some memory
+  Sees whether there is room for a function's code, makes one instance of it and drops that again: start functions have to come through. Trials have a few instances and some memory
   of their own, so that calls which have all others keep no version from being deployed.
   """
   @spec trial(Native.function_ref(), String.t()) :: :ok | {:error, Error.t()}
   def trial(function, name) do
-    with {:ok, _empty} <- function |> Native.start_trial() |> drive(name, @outside), do: :ok
+    case Native.code_fits(function) do
+      :ok -> tried(function, name)
+      refused -> result(refused, name)
+    end
   end
 
+  defp tried(function, name),
+    do: with({:ok, _empty} <- function |> Native.start_trial() |> drive(name, @outside), do: :ok)
+
   @doc """
-  The same of a version whose trial was passed before, here or on another node: when other trials have all room there is now, that is
+  The same of a version whose trial was passed before, here or on another node, whatever its code takes: when other trials have all room there is now, that is
   no reason not to have it.
   """
   @spec trial_again(Native.function_ref(), String.t()) :: :ok | {:error, Error.t()}
   def trial_again(function, name) do
-    with {:error, %Error{reason: reason}} = failed <- trial(function, name),
+    with {:error, %Error{reason: reason}} = failed <- tried(function, name),
          do: if(Reason.is?(reason, :no_room), do: :ok, else: failed)
   end
 

@@ -466,6 +466,10 @@ defmodule Tidepool.Native do
   @spec strip_module(binary) :: binary
   def strip_module(_wasm), do: :erlang.nif_error(:not_loaded)
 
+  @doc "Is there room for a function's code, beside that of all others?"
+  @spec code_fits(function_ref) :: :ok | failure
+  def code_fits(_function), do: :erlang.nif_error(:not_loaded)
+
   @doc "Makes an instance and drops it again, start functions included."
   @spec start_trial(function_ref) :: step
   def start_trial(_function), do: :erlang.nif_error(:not_loaded)

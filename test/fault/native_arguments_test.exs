@@ -56,6 +56,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     last_line: [:last_line],
     usage: [:task],
     observe: [:runtime, :boolean],
+    code_fits: [:function],
     start_trial: [:function],
     resume: [:task],
     answer: [:task, :reply],

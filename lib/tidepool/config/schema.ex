@@ -224,13 +224,14 @@ defmodule Tidepool.Config.Schema do
     compile_time: [
       type: {:integer, 100, 3_600_000},
       default: 10_000,
-      doc: "CPU time that a compiler may take for a module, in ms, and as much again for each MiB of it."
+      doc:
+        "CPU time that a compiler may take for a module, in ms, and as much again for each MiB of it, counted as for `compile_memory`."
     ],
     compile_memory: [
       type: {:integer, 67_108_864, 1_099_511_627_776},
       default: nil,
       doc:
-        "memory that a compiler may take for a module, in bytes, and an eighth of it again for each MiB of the module; " <>
+        "memory that a compiler may take for a module, in bytes, and an eighth of it again for each MiB of the module, custom sections and most of its data apart; " <>
           "`nil` is an eighth of the memory of the machine or the container, but 256 MiB at least and 1 GiB at most."
     ],
     baseline: [

@@ -23,12 +23,19 @@ impl Comments {
     }
 }
 
-/// The exports of a component: `{"functions": […], "wit": "…"}`.
-pub(crate) fn component(interface: &Interface, Comments(docs): &Comments) -> Json {
-    let mut writer = Writer::new(interface);
-    let functions: Vec<Json> =
-        interface.functions().map(|export| writer.function(export, docs.of(&export.name))).collect();
-    json!({"functions": functions, "wit": writer.wit()})
+/// The exports of a component: `{"functions": […], "wit": "…"}`. `None` where their text would be too long, which is seen before all of it
+/// is made.
+pub(crate) fn component(interface: &Interface, Comments(docs): &Comments) -> Option<Json> {
+    let (mut writer, mut functions) = (Writer::new(interface), Vec::new());
+    for export in interface.functions() {
+        let names = export.params.iter().map(|(name, _ty)| &**name).chain([&*export.name]);
+        if !writer.take_names(names) {
+            return None;
+        }
+        functions.push(writer.function(export, docs.of(&export.name)));
+    }
+    let wit = if writer.is_whole() { writer.wit() } else { return None };
+    writer.is_whole().then(|| json!({"functions": functions, "wit": wit}))
 }
 
 /// Longest text of what a module exports; there is none of one that has more to say.

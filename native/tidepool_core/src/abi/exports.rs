@@ -15,7 +15,7 @@ use crate::value::numbers::is_number;
 const MAX_IMPORTS: usize = 1_000_000;
 
 /// Exports that an error names, at most.
-const NAMED: usize = 100;
+pub(super) const NAMED: usize = 100;
 
 /// The names by which ABIs are detected.
 #[derive(Default)]
@@ -175,14 +175,18 @@ impl Functions {
 
     /// The first of the names, in order: a module may have a million.
     pub(crate) fn names(&self) -> Vec<String> {
-        let mut names: Vec<&str> = self.0.keys().map(|name| &**name).collect();
-        if names.len() > NAMED {
-            names.select_nth_unstable(NAMED);
-            names.truncate(NAMED);
-        }
-        names.sort_unstable();
-        names.into_iter().map(String::from).collect()
+        first(self.0.keys().map(|name| &**name).collect())
     }
+}
+
+/// The first of these names, in order.
+pub(super) fn first(mut names: Vec<&str>) -> Vec<String> {
+    if names.len() > NAMED {
+        names.select_nth_unstable(NAMED);
+        names.truncate(NAMED);
+    }
+    names.sort_unstable();
+    names.into_iter().map(String::from).collect()
 }
 
 /// The index of the function with this name and type.

@@ -8,12 +8,21 @@ use wasmparser::{Parser, Payload};
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, ComponentExportIndex, ResourceType, Type};
 
+use super::exports::{NAMED, first};
 use super::typed::arguments::Places;
 use super::typed::shape::Shape;
 use crate::base::error::CompileError;
 
 /// Types that are looked at in one component: they may be built of one another, and be very large.
 const MAX_TYPES: usize = 200_000;
+/// Most bytes that are kept of what a component exports, and of what it imports: a name that it has once may be that of very many. What an
+/// export takes beside its names, which it is found by in some spellings; a parameter, a type with a name, and an import.
+const MAX_BYTES: usize = 16 << 20;
+const EXPORT_BYTES: usize = 512;
+const SPELLINGS: usize = 7;
+const PARAMETER_BYTES: usize = 128;
+const TYPE_BYTES: usize = 128;
+const IMPORT_BYTES: usize = 1 << 10;
 /// Types of resources of one component that there are handles of: they are looked for one by one.
 const MAX_KINDS: usize = 256;
 /// Between an interface and a function of it: `docs:adder/add@0.1.0#add`.
@@ -37,6 +46,8 @@ pub(crate) struct Interface {
     types: Vec<(Option<Box<str>>, Box<str>, Type)>,
     /// Resources, each once.
     kinds: Vec<Kind>,
+    /// What all this takes, or more.
+    bytes: usize,
 }
 
 /// A type of resources.
@@ -67,13 +78,18 @@ pub(crate) struct Export {
 }
 
 impl Interface {
-    pub(crate) fn of(component: &Component) -> Self {
+    /// # Errors
+    /// [`CompileError::TooDemanding`] when more would be kept of it than may be.
+    pub(crate) fn of(component: &Component) -> Result<Self, CompileError> {
         let (engine, ty) = (component.engine(), component.component_type());
         let (mut functions, mut types, mut budget) = (Vec::new(), Vec::new(), MAX_TYPES);
+        let mut kept = Kept { of: "exports", bytes: 0 };
         let mut kinds = hosted(component);
+        kinds.iter().try_for_each(|kind| kept.add(TYPE_BYTES + kind.name.len()))?;
         for (name, export) in ty.exports(engine) {
             match export.ty {
                 ComponentItem::ComponentFunc(function) => {
+                    kept.function(name.len(), &function)?;
                     let at = component.get_export_index(None, name);
                     functions.extend(at.map(|at| Export::of(name, at, &function, &mut budget)));
                 }
@@ -83,22 +99,31 @@ impl Interface {
                         let function = match export.ty {
                             ComponentItem::ComponentFunc(function) => function,
                             ComponentItem::Type(ty) => {
+                                kept.add(TYPE_BYTES + name.len() + function_name.len())?;
                                 types.push((Some(name.into()), function_name.into(), ty));
                                 continue;
                             }
                             ComponentItem::Resource(ty) => {
+                                kept.add(TYPE_BYTES + name.len() + function_name.len())?;
                                 add_kind(&mut kinds, format!("{name}{WITHIN}{function_name}"), ty, None);
                                 continue;
                             }
                             _ => continue,
                         };
+                        kept.function(name.len() + function_name.len(), &function)?;
                         let at = component.get_export_index(Some(&within), function_name);
                         let whole = format!("{name}{WITHIN}{function_name}");
                         functions.extend(at.map(|at| Export::of(&whole, at, &function, &mut budget)));
                     }
                 }
-                ComponentItem::Type(ty) => types.push((None, name.into(), ty)),
-                ComponentItem::Resource(ty) => add_kind(&mut kinds, name.to_owned(), ty, None),
+                ComponentItem::Type(ty) => {
+                    kept.add(TYPE_BYTES + name.len())?;
+                    types.push((None, name.into(), ty));
+                }
+                ComponentItem::Resource(ty) => {
+                    kept.add(TYPE_BYTES + name.len())?;
+                    add_kind(&mut kinds, name.to_owned(), ty, None);
+                }
                 _ => {}
             }
         }
@@ -110,16 +135,21 @@ impl Interface {
         }
         // A whole name is never another's short one.
         by_name.extend(functions.iter().enumerate().map(|(index, function)| (function.name.clone(), Some(index))));
-        Interface { by_name, functions, types, kinds }
+        Ok(Interface { by_name, functions, types, kinds, bytes: kept.bytes })
+    }
+
+    /// What it takes of the node's memory, at most.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// All of them, in the component's order.
-    pub(crate) fn functions(&self) -> impl Iterator<Item = &Export> {
+    pub(crate) fn functions(&self) -> impl ExactSizeIterator<Item = &Export> {
         self.functions.iter()
     }
 
     /// Types with a name: the interface that it is in, the name, the type.
-    pub(crate) fn types(&self) -> impl Iterator<Item = (Option<&str>, &str, &Type)> {
+    pub(crate) fn types(&self) -> impl ExactSizeIterator<Item = (Option<&str>, &str, &Type)> {
         self.types.iter().map(|(scope, name, ty)| (scope.as_deref(), &**name, ty))
     }
 
@@ -137,7 +167,7 @@ impl Interface {
     /// Why none can be called.
     pub(crate) fn nothing_to_call(&self) -> CompileError {
         let exports = self.names();
-        let interfaces = exports.iter().filter_map(|name| name.split_once(WITHIN));
+        let interfaces = self.functions.iter().filter_map(|function| function.name.split_once(WITHIN));
         let mut of_wasi = interfaces.filter(|(interface, _name)| interface.starts_with(WASI));
         if let Some((interface, _name)) = of_wasi.find(|(interface, _name)| !is_served(interface)) {
             return CompileError::NotServed { interface: interface.to_owned(), exports };
@@ -159,20 +189,46 @@ impl Interface {
         self.functions.get((*self.by_name.get(name)?)?)
     }
 
-    /// The whole names of those that this name is a part of, in order, where it is one of several.
+    /// The whole names of those that this name is a part of, where it is one of several: of a hundred of them, in order.
     pub(crate) fn sharing(&self, name: &[u8]) -> Vec<String> {
         let Some(name) = std::str::from_utf8(name).ok().filter(|name| self.by_name.get(*name) == Some(&None)) else {
             return Vec::new();
         };
-        let goes_by = |whole: &str| short_names(whole).iter().any(|short| short == name);
-        self.names().into_iter().filter(|whole| goes_by(whole)).collect()
+        // Most are told by their ends, without a look at all that they go by.
+        let own = name.rsplit_once(WITHIN).map_or(name, |(_interface, own)| own);
+        let goes_by = |whole: &&str| whole.ends_with(own) && short_names(whole).iter().any(|short| short == name);
+        first(self.functions.iter().map(|function| &*function.name).filter(goes_by).take(NAMED).collect())
     }
 
-    /// The whole names, in order.
+    /// The first hundred of the whole names, in order.
     pub(crate) fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.functions.iter().map(|function| String::from(&*function.name)).collect();
-        names.sort_unstable();
-        names
+        first(self.functions.iter().map(|function| &*function.name).collect())
+    }
+}
+
+/// What is kept of a component, while it is read.
+struct Kept {
+    of: &'static str,
+    bytes: usize,
+}
+
+impl Kept {
+    fn add(&mut self, bytes: usize) -> Result<(), CompileError> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes <= MAX_BYTES {
+            return Ok(());
+        }
+        let (of, mib) = (self.of, MAX_BYTES >> 20);
+        let message = format!(
+            "what is known of its {of} would take more than {mib} MiB: they are too many, or their names too long"
+        );
+        Err(CompileError::TooDemanding { message })
+    }
+
+    /// A function whose whole name has so many bytes.
+    fn function(&mut self, name: usize, function: &ComponentFunc) -> Result<(), CompileError> {
+        self.add(EXPORT_BYTES + SPELLINGS * name)?;
+        function.params().try_for_each(|(name, _ty)| self.add(PARAMETER_BYTES + 2 * name.len()))
     }
 }
 
@@ -237,25 +293,39 @@ fn is_served(interface: &str) -> bool {
 pub(crate) fn not_served(wasm: &[u8]) -> Option<CompileError> {
     let exports = exported(wasm);
     let interface = (*exports.iter().filter(|name| name.starts_with(WASI)).find(|name| !is_served(name))?).to_owned();
-    Some(CompileError::NotServed { interface, exports: exports.into_iter().map(str::to_owned).collect() })
+    Some(CompileError::NotServed { interface, exports: first(exports) })
 }
 
 /// What a component imports, as pairs of interface and name; that of a function of its own has none before it.
-pub(crate) fn imports(component: &Component) -> Vec<(String, String)> {
+///
+/// # Errors
+/// [`CompileError::TooDemanding`] when more would be kept of them than may be.
+pub(crate) fn imports(component: &Component) -> Result<Vec<(String, String)>, CompileError> {
     let (engine, ty) = (component.engine(), component.component_type());
-    let mut imports = Vec::new();
+    let (mut imports, mut kept) = (Vec::new(), Kept { of: "imports", bytes: 0 });
     for (name, import) in ty.imports(engine) {
         match import.ty {
-            ComponentItem::ComponentFunc(_) => imports.push((String::new(), name.to_owned())),
+            ComponentItem::ComponentFunc(_) => {
+                kept.add(IMPORT_BYTES + name.len())?;
+                imports.push((String::new(), name.to_owned()));
+            }
             ComponentItem::ComponentInstance(instance) => {
-                let functions = instance.exports(engine);
-                let functions = functions.filter(|(_, export)| matches!(export.ty, ComponentItem::ComponentFunc(_)));
-                imports.extend(functions.map(|(function, _export)| (name.to_owned(), function.to_owned())));
+                for (function, export) in instance.exports(engine) {
+                    if let ComponentItem::ComponentFunc(_) = export.ty {
+                        kept.add(IMPORT_BYTES + name.len() + function.len())?;
+                        imports.push((name.to_owned(), function.to_owned()));
+                    }
+                }
             }
             _ => {}
         }
     }
-    imports
+    Ok(imports)
+}
+
+/// What so many imports take of the node's memory, at most.
+pub(crate) fn bytes_of(imports: &[(String, String)]) -> usize {
+    imports.iter().map(|(interface, name)| IMPORT_BYTES + interface.len() + name.len()).sum()
 }
 
 /// Resources that a component imports, each once.

@@ -58,6 +58,11 @@ impl Common {
     fn left(&self, used: usize) -> usize {
         self.most.saturating_sub(used)
     }
+
+    /// So many, but no more than half of all.
+    fn half(&self, count: usize) -> usize {
+        count.min(self.most / 2)
+    }
 }
 
 impl Held {
@@ -104,27 +109,46 @@ impl Takers {
         taken
     }
 
-    /// Takes so many that are there already, whether there are as many for them or not.
+    /// Takes so many that are there already, whether there are as many for them or not. What the one of them that is bounded has beyond
+    /// half of all is not there for others, who have less: they find the other half.
     pub(crate) fn force(&self, count: usize) {
-        self.common.used.fetch_add(count, Ordering::Relaxed);
-        self.holders().for_each(|held| held.add(count));
+        self.counted.add(count);
+        let more = match self.bounded.first() {
+            Some(held) => {
+                let before = held.0.fetch_add(count, Ordering::Relaxed);
+                self.common.half(before.saturating_add(count)) - self.common.half(before)
+            }
+            None => count,
+        };
+        self.common.used.fetch_add(more, Ordering::Relaxed);
     }
 
-    /// Had they no more than there may be, and than are left for others, if so many of theirs were given back?
+    /// Gives back what was [forced](Self::force).
+    pub(crate) fn give_back_all(&self, count: usize) {
+        self.counted.add(count.wrapping_neg());
+        let less = match self.bounded.first() {
+            Some(held) => {
+                let before = held.0.fetch_sub(count, Ordering::Relaxed);
+                self.common.half(before) - self.common.half(before.saturating_sub(count))
+            }
+            None => count,
+        };
+        self.common.used.fetch_sub(less, Ordering::Relaxed);
+    }
+
+    /// Would they have no more than there may be, and than are left for others, if so many of theirs were given back?
     pub(crate) fn is_within_without(&self, count: usize) -> bool {
-        let [used, held] = [self.common.used(), self.held()].map(|all| all.saturating_sub(count));
-        used <= self.common.most && held <= self.common.left(used)
+        let (common, held) = (&self.common, self.held());
+        let then = held.saturating_sub(count);
+        let less = if self.bounded.is_empty() { count } else { common.half(held) - common.half(then) };
+        let used = common.used().saturating_sub(less);
+        used <= common.most && then <= common.left(used)
     }
 
     /// Gives one back that was taken.
     pub(crate) fn give_back(&self) {
-        self.give_back_all(1);
-    }
-
-    /// Gives so many back.
-    pub(crate) fn give_back_all(&self, count: usize) {
-        self.common.used.fetch_sub(count, Ordering::Relaxed);
-        self.holders().for_each(|held| held.add(count.wrapping_neg()));
+        self.common.used.fetch_sub(1, Ordering::Relaxed);
+        self.holders().for_each(|held| held.add(1_usize.wrapping_neg()));
     }
 
     /// How many have to be left for others: as many as the one of them has that has the most.
@@ -212,6 +236,9 @@ mod tests {
         one.force(1);
         assert!(!one.is_within_without(0) && other.is_within_without(0), "others have less than it has");
         assert!(one.is_within_without(1));
+        one.force(100);
+        assert_eq!((one.held(), common.used()), (151, 50), "others have their half, whatever it has");
+        one.give_back_all(100);
         other.force(60);
         assert!(!other.is_within_without(0) && !other.take() && !one.take());
         other.give_back_all(60);

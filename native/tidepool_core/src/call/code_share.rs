@@ -1,5 +1,6 @@
 //! The code of functions, counted by its bytes for as long as calls can reach it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::node::Node;
@@ -7,6 +8,7 @@ use crate::base::error::CallError;
 use crate::base::fair_share::{Held, Takers};
 use crate::metrics::counters::FunctionStats;
 use crate::module::compiled::CompiledModule;
+use crate::os::trim::freed;
 
 /// What the code of a module takes as that of a function, until its last call is over.
 pub(crate) struct CodeShare {
@@ -14,7 +16,8 @@ pub(crate) struct CodeShare {
     takers: Takers,
     /// All that the function has.
     of_function: Arc<Held>,
-    bytes: usize,
+    /// Nothing, once it was refused.
+    bytes: AtomicUsize,
 }
 
 /// The one of a module that was made last: all versions of a function with the same code have one.
@@ -28,7 +31,7 @@ impl CodeShare {
         // What a program has brought is its own to count.
         let bytes = if module.is_brought { 0 } else { module.bytes() };
         takers.force(bytes);
-        Arc::new(CodeShare { name: name.into(), takers, of_function: Arc::clone(&stats.code), bytes })
+        Arc::new(CodeShare { name: name.into(), takers, of_function: Arc::clone(&stats.code), bytes: bytes.into() })
     }
 
     /// The last one, if it is of a function of this name, or what `make` makes.
@@ -39,22 +42,25 @@ impl CodeShare {
         share
     }
 
-    /// Is there room for it, beside that of all other functions? What it takes the place of is about to go.
+    /// Is there room for it, beside that of all other functions? If not it counts no more: it is about to go. As much as it has itself it may take the place of in its function: that
+    /// is about to go, but not what calls have of still older versions.
     ///
     /// # Errors
     /// [`CallError::Overloaded`] when functions have more than they may, or those of its namespace more than they leave to others.
     pub(crate) fn fits(&self) -> Result<(), CallError> {
-        let replaced = self.of_function.count().saturating_sub(self.bytes);
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        let replaced = self.of_function.count().saturating_sub(bytes).min(bytes);
         if self.takers.is_within_without(replaced) {
             return Ok(());
         }
-        let (bytes, common) = (self.bytes, self.takers.common());
+        let common = self.takers.common();
         let (used, held, most) = (common.used(), self.takers.held(), common.most());
         let whose = if used > most {
             format!("this node's functions have {used}")
         } else {
             format!("the functions of its namespace have {held}, and leave less to others")
         };
+        self.give_back();
         Err(CallError::Overloaded {
             message: format!(
                 "its code takes {bytes} bytes, with which {whose}, of {most} that there may be (the setting max_code): \
@@ -62,10 +68,16 @@ impl CodeShare {
             ),
         })
     }
+
+    fn give_back(&self) -> usize {
+        let bytes = self.bytes.swap(0, Ordering::Relaxed);
+        self.takers.give_back_all(bytes);
+        bytes
+    }
 }
 
 impl Drop for CodeShare {
     fn drop(&mut self) {
-        self.takers.give_back_all(self.bytes);
+        freed(self.give_back());
     }
 }

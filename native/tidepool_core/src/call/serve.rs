@@ -137,8 +137,8 @@ async fn program<A: Abi>(call: Call) -> Result<Reply, CallError> {
 /// How long an instance may take for a probe.
 const PROBE_TIME: Duration = Duration::from_secs(2);
 
-/// Makes an instance, has it serve a probe twice where a pool is to keep such ones, and drops it again; if there is room for the code,
-/// prints what its start functions printed when the snapshot was taken.
+/// Makes an instance, has it serve a probe twice where a pool is to keep such ones, and drops it again; prints what its start functions
+/// printed when the snapshot was taken.
 async fn trial<A: Abi>(call: Call) -> Result<Reply, CallError> {
     let target = &call.target;
     let mut instance = target.on_trial(&call.channel).await?;
@@ -158,8 +158,6 @@ async fn trial<A: Abi>(call: Call) -> Result<Reply, CallError> {
         }
     }
     drop(instance);
-    // Last: a version that was tried before is served without that.
-    target.code.fits()?;
     if let Form::Module(abi) = target.module.abi.form {
         (abi.print_kept)(&target.module.origin.printed, &target.function);
     }

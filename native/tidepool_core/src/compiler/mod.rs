@@ -13,6 +13,7 @@ mod failure;
 mod job;
 mod process;
 mod serve;
+mod weight;
 mod wire;
 
 pub(crate) use code::{Code, is_component};
@@ -20,3 +21,4 @@ pub(crate) use codegen::{Codegen, features, fingerprint};
 pub(crate) use failure::Failure;
 pub(crate) use job::{Compilers, Job};
 pub use serve::{Asked, serve};
+pub(crate) use weight::Weight;

@@ -13,6 +13,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::codegen::Codegen;
 use super::failure::Failure;
+use super::weight::Weight;
 use super::wire::{Outcome, REPLY_BYTES, Reply, Request};
 use crate::base::config::CompileBounds;
 use crate::os::compile_pool::{SMALL_BYTES, step_aside};
@@ -41,7 +42,9 @@ pub(super) fn compile(
     wanted: &dyn Fn() -> bool,
     taken: &Cell<Duration>,
 ) -> Result<(u64, Vec<u8>), Failure> {
-    let (cpu_time, memory_bytes) = bounds.of(wasm.len());
+    let (cpu_time, memory_bytes) = bounds.of(Weight::of(wasm).compiled(codegen));
+    // It has all of it, and what it reads of names.
+    let memory_bytes = memory_bytes.saturating_add(u64::try_from(wasm.len()).unwrap_or(u64::MAX).saturating_mul(2));
     let threads = rayon::current_thread_index().map_or(1, |_| rayon::current_num_threads());
     let request = Request {
         codegen: codegen as u8,

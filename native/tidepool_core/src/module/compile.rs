@@ -30,7 +30,7 @@ use crate::base::error::CompileError;
 use crate::base::limits::{ELEMENT_BYTES, FREE_TABLE_BYTES};
 use crate::base::origin::{Origin, Refusal, Start};
 use crate::base::trap::Symbols;
-use crate::compiler::{Code, Failure, Job, is_component};
+use crate::compiler::{Code, Failure, Job, Weight, is_component};
 use crate::engine::engines::{Compiler, Engine};
 use crate::rewrite::exports::Exposed;
 use crate::rewrite::inline::{Plan, inlined};
@@ -61,7 +61,7 @@ impl Toolchain {
         let compiled = compiled.map(|compiled| CompiledModule {
             is_brought: config.brought,
             record_bytes: counted_of_records(wasm),
-            module_bytes: wasm.len(),
+            weight: Weight::of(wasm),
             comments: compiled.linked.comments(wasm),
             ..compiled
         });
@@ -244,7 +244,7 @@ pub(crate) fn optimised(
             initial_memory_bytes: module.initial_memory_bytes,
             record_bytes: module.record_bytes,
             is_brought: module.is_brought,
-            module_bytes: module.module_bytes,
+            weight: module.weight,
             interface_bytes: AtomicUsize::new(module.interface_bytes.load(Ordering::Relaxed)),
             ..linked
         })
@@ -348,8 +348,9 @@ fn link(
             (abi, linked, images, imports.collect())
         }
         Code::Component(component) => {
+            let imports = interface::imports(&component)?;
             let (abi, linked) = link_component(abis, compiler, &component)?;
-            (abi, linked, (None, None), interface::imports(&component))
+            (abi, linked, (None, None), imports)
         }
     };
     let compile_time = began.elapsed();
@@ -382,7 +383,7 @@ fn link(
         places,
         compile_time,
         is_brought: false,
-        module_bytes: 0,
+        weight: Weight::default(),
         interface_bytes: AtomicUsize::new(0),
     })
 }
@@ -438,7 +439,7 @@ fn link_module(
 }
 
 fn link_component(abis: &[Spec], compiler: &Compiler, component: &Component) -> Result<(Spec, Asking), CompileError> {
-    let interface = Arc::new(Interface::of(component));
+    let interface = Arc::new(Interface::of(component)?);
     let (spec, linking) = Spec::detect_component(abis, &interface)?;
     let mut linker = compiler.components.clone().ok_or_else(no_linker)?;
     let asks = (linking.extend)(&mut linker, component).map_err(|error| too_demanding(&error))?;

@@ -14,7 +14,7 @@ use super::toolchain::Toolchain;
 use crate::abi::contract::{Ask, Linking, ModuleSpec, Spec};
 use crate::abi::describe::{self, Comments};
 use crate::abi::exports::Exports;
-use crate::abi::interface::Interface;
+use crate::abi::interface::{self, Interface};
 use crate::abi::slots::State;
 use crate::base::config::{EngineKind, Instances, Tier};
 use crate::base::error::{CompileError, import_name};
@@ -22,7 +22,7 @@ use crate::base::limits::Limits;
 use crate::base::origin::{Origin, Start};
 use crate::base::request::Takes;
 use crate::base::trap::Symbols;
-use crate::compiler::{Code, fingerprint};
+use crate::compiler::{Code, Weight, fingerprint};
 use crate::engine::engines::Engine;
 use crate::recording::Head;
 
@@ -60,8 +60,8 @@ pub struct CompiledModule {
     pub(super) compile_time: Duration,
     /// Has a guest brought it? Its code has no place in the cache, which is for what was deployed.
     pub(crate) is_brought: bool,
-    /// Bytes of the module itself.
-    pub(super) module_bytes: usize,
+    /// That of the module as it was uploaded.
+    pub(super) weight: Weight,
     /// Those of its interface, once that was asked for: who asks keeps it.
     pub(super) interface_bytes: AtomicUsize,
 }
@@ -95,14 +95,6 @@ impl Linked {
             Linked::Component { pre, .. } => pre.component().image_range(),
         };
         image.end.addr().saturating_sub(image.start.addr())
-    }
-
-    /// How many exports it has.
-    fn exports(&self) -> usize {
-        match self {
-            Linked::Module { pre, .. } => pre.module().exports().len(),
-            Linked::Component { interface, .. } => interface.functions().count(),
-        }
     }
 
     /// The comments that a component has of its exports.
@@ -176,7 +168,7 @@ impl CompiledModule {
                 describe::bytes(&exports.functions)
             }
             Linked::Component { interface, .. } if self.abi.takes == Takes::Values => {
-                Some(describe::component(interface, &self.comments))
+                describe::component(interface, &self.comments)
             }
             _ => None,
         };
@@ -219,15 +211,19 @@ impl CompiledModule {
         }
     }
 
-    /// What it takes of the node's memory: its code and data, the image that its memories begin with, symbols, its interface, and as much as the module
-    /// itself for its types, and beside that for each import and each export, however short its name.
+    /// What it takes of the node's memory: its code and data, the image that its memories begin with, symbols, its interface, what it
+    /// weighs, and beside that for each import and each export, however short its name.
     pub(crate) fn bytes(&self) -> usize {
         let unoptimised = self.unoptimised.as_ref().map_or(0, Vec::len);
-        let names = (self.imports.len() + self.linked.exports()).saturating_mul(NAME_BYTES);
-        let interface = self.interface_bytes.load(Ordering::Relaxed);
-        let code = [self.linked.image_bytes(), unoptimised, self.symbols.bytes(), interface];
-        let parts = code.into_iter().chain([2 * self.module_bytes, names, MODULE_BYTES]);
-        parts.fold(0, usize::saturating_add)
+        let names = match &self.linked {
+            Linked::Module { pre, .. } => {
+                (self.imports.len() + pre.module().exports().len()).saturating_mul(NAME_BYTES)
+            }
+            Linked::Component { interface: of, .. } => of.bytes().saturating_add(interface::bytes_of(&self.imports)),
+        };
+        let told = self.interface_bytes.load(Ordering::Relaxed);
+        let code = [self.linked.image_bytes(), unoptimised, self.symbols.bytes(), told];
+        code.into_iter().chain([self.weight.kept(), names, MODULE_BYTES]).fold(0, usize::saturating_add)
     }
 
     /// By what it was compiled, and for what.

@@ -2,9 +2,10 @@
 //!
 //! glibc keeps freed memory in the heaps of many threads: after a rush of calls with large payloads that is a GiB and more. A
 //! busy node is about to use it again. So it is given back when the process has been busy and becomes quiet, and when most of
-//! very many instances have gone. Buffers of messages that nobody has used for some seconds go at any time, and so do pages of
+//! very many instances have gone, or the code of functions. Buffers of messages that nobody has used for some seconds go at any time, and so do pages of
 //! instances.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -17,6 +18,19 @@ const LOOK: Duration = Duration::from_secs(1);
 /// CPU time of a quiet process between two looks, at most: a node without calls uses some ms.
 const QUIET: Duration = Duration::from_millis(200);
 
+/// So much code that has gone is worth giving back.
+const LARGE_BYTES: usize = 16 << 20;
+/// What has gone may be on its way still, when it is said: it is given back at so many looks.
+const LOOKS: u32 = 3;
+
+/// Bytes of code that have gone since the last look.
+static FREED: AtomicUsize = AtomicUsize::new(0);
+
+/// Notes that the code of a function is going, which took so many bytes: a quiet node would keep what was known of it.
+pub(crate) fn freed(bytes: usize) {
+    FREED.fetch_add(bytes, Ordering::Relaxed);
+}
+
 /// Handle to the thread that looks, which ends with it.
 pub(crate) struct Trimmer {
     _ends: Sender<()>,
@@ -27,11 +41,11 @@ impl Trimmer {
     pub(crate) fn spawn(look: impl Fn() -> bool + Send + 'static) -> std::io::Result<Self> {
         let (ends, ended) = bounded::<()>(0);
         thread::Builder::new().name("tidepool-trim".into()).spawn(move || {
-            let mut watch = Watch { computed: process_time(), busy: false };
+            let mut watch = Watch { computed: process_time(), busy: false, looks: 0 };
             while ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
                 buffers::look();
                 let (gone, quiet) = (look(), watch.ebbed(process_time()));
-                if gone || quiet {
+                if watch.sees_code_gone(&FREED) || gone || quiet {
                     trim();
                 }
             }
@@ -40,10 +54,11 @@ impl Trimmer {
     }
 }
 
-/// CPU time of the process at the last look, and whether it was busy then.
+/// CPU time of the process at the last look, and whether it was busy then; how many looks there are still for code that has gone.
 struct Watch {
     computed: Duration,
     busy: bool,
+    looks: u32,
 }
 
 impl Watch {
@@ -53,6 +68,17 @@ impl Watch {
         self.busy = computed.saturating_sub(self.computed) > QUIET;
         self.computed = computed;
         was_busy && !self.busy
+    }
+
+    /// Has much code gone, since the last look or shortly before?
+    fn sees_code_gone(&mut self, freed: &AtomicUsize) -> bool {
+        if freed.load(Ordering::Relaxed) >= LARGE_BYTES {
+            freed.store(0, Ordering::Relaxed);
+            self.looks = LOOKS;
+        }
+        let sees = self.looks > 0;
+        self.looks = self.looks.saturating_sub(1);
+        sees
     }
 }
 
@@ -91,12 +117,24 @@ mod tests {
 
     #[test]
     fn memory_is_given_back_once_when_a_busy_process_becomes_quiet() {
-        let mut watch = Watch { computed: Duration::ZERO, busy: false };
+        let mut watch = Watch { computed: Duration::ZERO, busy: false, looks: 0 };
         let mut computed = Duration::ZERO;
         let looks = [1, 0, 199, 201, 2_000, 900, 150, 10, 0, 201, 0].map(|ms| {
             computed += Duration::from_millis(ms);
             watch.ebbed(computed)
         });
         assert_eq!(looks, [false, false, false, false, false, false, true, false, false, false, true]);
+    }
+
+    #[test]
+    fn memory_is_given_back_a_few_times_when_much_code_has_gone_however_quiet_the_process_is() {
+        let mut watch = Watch { computed: Duration::ZERO, busy: false, looks: 0 };
+        let freed = AtomicUsize::new(0);
+        let mut after = |bytes: usize| {
+            freed.fetch_add(bytes, Ordering::Relaxed);
+            watch.sees_code_gone(&freed)
+        };
+        assert!(!after(0) && !after(LARGE_BYTES - 1), "it would be for little");
+        assert_eq!([1, 0, 0, 0, 1].map(after), [true, true, true, false, false]);
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use tidepool_core::{CallError, Function, Instances, NamespaceConfig, RuntimeConfig};
 
 use crate::support::{Node, config, eventually, finish, guest, sample, task};
-use crate::trials::tried;
 
 fn held(node: &Node, name: &str) -> f64 {
     let text = node.runtime.metrics(Vec::new(), Vec::new()).unwrap();
@@ -29,8 +28,12 @@ fn node_for(functions: usize) -> Node {
     Node::new(&RuntimeConfig { max_code_bytes, namespaces: vec![shop], ..config() })
 }
 
+fn fits(function: &Arc<Function>) -> bool {
+    function.fits().is_ok()
+}
+
 fn refusal(function: &Arc<Function>) -> String {
-    match tried(function) {
+    match function.fits() {
         Err(CallError::Overloaded { message }) => message,
         other => panic!("{other:?}"),
     }
@@ -40,8 +43,8 @@ fn refusal(function: &Arc<Function>) -> String {
 fn code_of_functions_is_counted_and_a_version_beyond_it_is_refused_and_one_that_goes_makes_room() {
     let node = node_for(2);
     let [first, second] = ["first", "second"].map(|name| hello(&node, name));
-    assert!(tried(&first).is_ok() && tried(&second).is_ok());
-    assert_eq!(tried(&hello(&node, "first")), Ok(Vec::new()), "it takes the place of the other one");
+    assert!(fits(&first) && fits(&second));
+    assert!(fits(&hello(&node, "first")), "it takes the place of the other one");
     let third = hello(&node, "third");
     let message = refusal(&third);
     assert!(message.contains("max_code") && message.contains("remove functions"), "{message}");
@@ -49,25 +52,38 @@ fn code_of_functions_is_counted_and_a_version_beyond_it_is_refused_and_one_that_
     assert!(served.is_ok(), "what other nodes serve is served: {served:?}");
     // A call that is under way has the code.
     let call = task(&first, "hello", b"");
-    drop(first);
+    drop((first, third));
     assert!(held(&node, "first") > 0.0);
-    assert!(tried(&third).is_err());
+    assert!(!fits(&hello(&node, "third")));
     drop(call);
-    assert_eq!(tried(&third), Ok(Vec::new()));
+    assert!(fits(&hello(&node, "third")));
 }
 
 #[test]
 fn a_namespace_has_no_more_code_than_it_leaves_to_others() {
     let node = node_for(4);
     let [cart, till] = ["shop/cart", "shop/till"].map(|name| hello(&node, name));
-    assert!(tried(&cart).is_ok() && tried(&till).is_ok());
+    assert!(fits(&cart) && fits(&till));
     let third = hello(&node, "shop/third");
-    assert!(refusal(&third).contains("of its namespace"), "{}", refusal(&third));
+    let message = refusal(&third);
+    assert!(message.contains("of its namespace"), "{message}");
+    assert_eq!(held(&node, "shop/third"), 0.0, "it counts no more, whoever still has it");
     let others = ["blog/post", "hello"].map(|name| hello(&node, name));
-    drop(third);
-    assert!(others.iter().all(|function| tried(function).is_ok()), "there is as much for others");
-    drop(cart);
-    drop(others);
-    assert!(tried(&hello(&node, "shop/third")).is_ok());
+    assert!(others.iter().all(fits), "there is as much for others, whatever it has");
+    drop((third, cart, others));
+    assert!(fits(&hello(&node, "shop/third")));
     drop(till);
+}
+
+#[test]
+fn versions_that_calls_hold_count_and_take_nothing_from_others() {
+    let node = node_for(4);
+    let held: Vec<_> = (0..2).map(|_version| task(&hello(&node, "shop/cart"), "hello", b"")).collect();
+    assert!(fits(&hello(&node, "shop/cart")), "it takes the place of one");
+    let more: Vec<_> = (0..2).map(|_version| task(&hello(&node, "shop/cart"), "hello", b"")).collect();
+    assert!(!fits(&hello(&node, "shop/cart")) && !fits(&hello(&node, "shop/till")));
+    assert!(fits(&hello(&node, "blog/post")));
+    drop(more);
+    assert!(fits(&hello(&node, "shop/cart")));
+    drop(held);
 }

@@ -12,7 +12,7 @@ use crate::support::{Node, Outcome, PAGE, config, drive, finish, guest, limits, 
 /// As many as an engine has at a time.
 const TRIALS: usize = 4;
 
-pub(crate) fn tried(function: &Arc<Function>) -> Outcome {
+fn tried(function: &Arc<Function>) -> Outcome {
     finish(function.start_trial(), |_| -> HostReply<Vec<u8>> { Err(Vec::new()) })
 }
 

@@ -197,6 +197,15 @@ pub(crate) fn payload(
     }
 }
 
+/// Is there room for a function's code?
+#[rustler::nif]
+fn code_fits<'a>(env: Env<'a>, function: &'a FunctionHandle) -> Term<'a> {
+    match function.0.fits() {
+        Ok(()) => atoms::ok().encode(env),
+        Err(error) => encode::call_error(env, &error),
+    }
+}
+
 /// Starts a trial: an instance is made and dropped again.
 #[rustler::nif]
 fn start_trial<'a>(env: Env<'a>, function: &'a FunctionHandle) -> Term<'a> {

@@ -7,7 +7,7 @@ use super::writer::Writer;
 
 impl Writer<'_> {
     pub(in crate::abi) fn schema(&mut self, ty: &Type, depth: usize) -> Json {
-        if !self.take(depth) {
+        if !self.take(depth) || !self.take_members(ty) {
             return json!(true);
         }
         let depth = depth + 1;

@@ -7,9 +7,13 @@ use super::writer::{CUT, Writer, id, parts};
 impl Writer<'_> {
     /// A type as WIT has it in an interface: by its name, if it has one there.
     pub(in crate::abi) fn text(&mut self, scope: Option<&str>, ty: &Type, depth: usize) -> String {
+        if !self.looks_at(self.interface.types().len()) {
+            return CUT.into();
+        }
         let named = self.interface.types().find(|(of, _name, named)| *of == scope && *named == ty);
         match named {
-            Some((_of, name, _ty)) => id(name).into_owned(),
+            Some((_of, name, _ty)) if self.take_names([name]) => id(name).into_owned(),
+            Some(_cut) => CUT.into(),
             None => self.structure(scope, ty, depth),
         }
     }
@@ -79,6 +83,9 @@ impl Writer<'_> {
 
     /// The lines of a type that is declared: `record {`, its fields, `}`.
     pub(super) fn body(&mut self, scope: Option<&str>, ty: &Type, depth: usize) -> Vec<String> {
+        if !self.take_members(ty) {
+            return vec![CUT.into()];
+        }
         let (keyword, members): (_, Vec<String>) = match ty {
             Type::Record(record) => {
                 let field = |(name, ty): (&str, Type)| format!("{}: {},", id(name), self.text(scope, &ty, depth));

@@ -50,6 +50,9 @@ impl Writer<'_> {
 
     fn declarations(&mut self, wit: &mut String, scope: Option<&str>, level: usize) {
         let interface = self.interface;
+        if !self.looks_at(interface.types().len() + interface.functions().len() + interface.kinds().len()) {
+            return;
+        }
         let (before, mut text) = (std::mem::take(&mut self.used), String::new());
         for (_of, name, ty) in interface.types().filter(|(of, _name, _ty)| *of == scope) {
             let body = self.body(scope, ty, 0);

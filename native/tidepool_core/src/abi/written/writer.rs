@@ -3,12 +3,18 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use wasmtime::component::Type;
+
 use crate::abi::interface::Interface;
 
 /// Types that are written out, all in all; a guest's may be built of one another, and be very large.
 const MAX_TYPES: usize = 20_000;
 /// Levels of them: each takes up to four of JSON, of which who reads it takes 64.
 const MAX_DEPTH: usize = 12;
+/// Bytes of names that are written, all in all: twice as many as a description has that is kept.
+const MAX_NAMES: usize = 2 << 20;
+/// Types, functions and resources that are looked at for what is in an interface, or has a name there.
+const MAX_LOOKS: usize = 20_000_000;
 /// What is written where more would be.
 pub(super) const CUT: &str = "_";
 
@@ -19,13 +25,46 @@ const KEYWORDS: &str = include_str!("keywords.txt");
 pub(in crate::abi) struct Writer<'a> {
     pub(super) interface: &'a Interface,
     left: usize,
+    names_left: usize,
+    looks_left: usize,
     /// Resources of other interfaces than the one that is written.
     pub(super) used: BTreeSet<&'a str>,
 }
 
 impl<'a> Writer<'a> {
     pub(in crate::abi) fn new(interface: &'a Interface) -> Self {
-        Writer { interface, left: MAX_TYPES, used: BTreeSet::new() }
+        Writer { interface, left: MAX_TYPES, names_left: MAX_NAMES, looks_left: MAX_LOOKS, used: BTreeSet::new() }
+    }
+
+    /// Is there room for these names?
+    pub(in crate::abi) fn take_names<'n>(&mut self, names: impl IntoIterator<Item = &'n str>) -> bool {
+        let bytes = names.into_iter().fold(0, |sum: usize, name| sum.saturating_add(name.len() + 1));
+        let room = bytes <= self.names_left;
+        self.names_left = self.names_left.saturating_sub(bytes);
+        room
+    }
+
+    /// May so many be looked at?
+    pub(super) fn looks_at(&mut self, count: usize) -> bool {
+        let may = self.is_whole() && count <= self.looks_left;
+        self.looks_left = self.looks_left.saturating_sub(count);
+        may
+    }
+
+    /// Was there room for all of it?
+    pub(in crate::abi) fn is_whole(&self) -> bool {
+        self.names_left > 0 && self.looks_left > 0
+    }
+
+    /// The same of the names of what a type has of its own: fields, cases, flags.
+    pub(super) fn take_members(&mut self, ty: &Type) -> bool {
+        match ty {
+            Type::Record(record) => self.take_names(record.fields().map(|field| field.name)),
+            Type::Variant(variant) => self.take_names(variant.cases().map(|case| case.name)),
+            Type::Enum(names) => self.take_names(names.names()),
+            Type::Flags(names) => self.take_names(names.names()),
+            _ => true,
+        }
     }
 
     /// Is there room for one more?

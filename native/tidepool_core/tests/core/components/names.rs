@@ -1,6 +1,6 @@
 //! An export goes by its whole name, and by any part of it that no other has.
 
-use tidepool_core::{CallError, CompileConfig};
+use tidepool_core::{CallError, CompileConfig, CompileError};
 use wit_parser::UnresolvedPackageGroup;
 
 use super::{component, json};
@@ -109,4 +109,49 @@ fn a_name_that_is_a_word_of_wit_is_shown_so_that_tools_read_it() {
     for text in ["    enum %type {", "export %list: func(%list: %type) -> %type;", "export price: func(price: %type)"] {
         assert!(wit.contains(text), "{wit}");
     }
+}
+
+/// A function with parameters of these names, and so many exports of it.
+fn often(exports: usize, params: &[String]) -> Vec<u8> {
+    let exports: String = (0..exports).map(|n| format!(r#"(export "f{n}" (func $f))"#)).collect();
+    let params: String = params.iter().map(|name| format!(r#"(param "{name}" u32)"#)).collect();
+    let core = format!(r#"(func (export "f") {})"#, "(param i32)".repeat(params.matches("param").count()));
+    component(&core, &format!(r#"(func $f {params} (canon lift (core func $i "f"))) {exports}"#))
+}
+
+fn long_names(count: usize, bytes: usize) -> Vec<String> {
+    (0..count).map(|n| format!("n{n}-{}", "a".repeat(bytes))).collect()
+}
+
+#[test]
+fn a_name_that_a_component_has_once_and_that_is_kept_very_often_is_bounded_before_it_is_kept() {
+    let node = Node::small();
+    let imports: String = (0..20_000).map(|n| format!(r#"(import "i{n}" (func))"#)).collect();
+    for (wasm, what) in [
+        (often(10_000, &long_names(1, 2_000)), "exports"),
+        (often(40_000, &[]), "exports"),
+        (wat::parse_str(format!("(component {imports})")).unwrap(), "imports"),
+    ] {
+        let refused = node.runtime.compile(&wasm, &CompileConfig::default()).map(drop);
+        let is_told = |message: &str| message.contains(what) && message.contains("16 MiB");
+        assert!(
+            matches!(&refused, Err(CompileError::TooDemanding { message }) if is_told(message)),
+            "{} bytes: {refused:?}",
+            wasm.len()
+        );
+    }
+}
+
+#[test]
+fn of_very_many_exports_a_caller_is_told_a_hundred_and_there_is_no_description_that_is_too_long() {
+    let node = Node::small();
+    let wasm = often(300, &long_names(16, 500));
+    let module = node.runtime.compile(&wasm, &CompileConfig::default()).unwrap();
+    assert_eq!(module.interface(), None);
+    let Err(CallError::NoExport { exports, .. }) = crate::support::call(&node.fresh(&wasm), "nope", b"[]") else {
+        panic!("there is no such export")
+    };
+    assert_eq!(exports.len(), 100);
+    let few = node.runtime.compile(&often(300, &long_names(1, 50)), &CompileConfig::default()).unwrap();
+    assert!(few.interface().is_some_and(|text| text.len() > 30_000));
 }
