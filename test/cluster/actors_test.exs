@@ -2,6 +2,8 @@ defmodule Tidepool.ActorsClusterTest do
   # Actors on real nodes that share a real database: who has them, and what becomes of calls when nodes end, stand still or leave.
   use Tidepool.Case, async: true
 
+  @moduletag :slow
+
   alias Tidepool.{Actor, ActorLoad, Collector, HeldLink, Native, Peer, Postgres, TestCluster}
   alias Tidepool.Actor.Activation.DispatchServer
   alias Tidepool.Actor.Ownership.{LeaseHolder, Rendezvous, Shards}

@@ -2,6 +2,8 @@ defmodule Tidepool.Cluster.AdmissionTest do
   # What the edge of a node would refuse, no other node brings to it.
   use Tidepool.Case, async: true
 
+  @moduletag :slow
+
   alias Tidepool.{Cluster, Error, Function, LogWatch, Peer}
 
   @token "s3cret"

@@ -2,6 +2,8 @@ defmodule Tidepool.ClusterTest do
   # Real nodes; each test has its own.
   use Tidepool.Case, async: true
 
+  @moduletag :slow
+
   alias Tidepool.{
     CallTrace,
     Catalog,

@@ -1,6 +1,8 @@
 defmodule Tidepool.Cluster.DiscoveryTest do
   use Tidepool.Case, async: true
 
+  @moduletag :slow
+
   alias Tidepool.{Dns, Peer}
   alias Tidepool.Cluster.Links.{Backoff, Discovery}
 

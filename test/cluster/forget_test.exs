@@ -2,6 +2,8 @@ defmodule Tidepool.Cluster.ForgetTest do
   # A node that is gone for good, and one that was thought to be.
   use Tidepool.Case, async: true
 
+  @moduletag :slow
+
   import Tidepool.TestCluster
 
   alias Tidepool.{Cluster, Error, LogWatch, Peer}

@@ -1,6 +1,8 @@
 defmodule Tidepool.Cluster.GuardTest do
   use Tidepool.Case, async: true
 
+  @moduletag :slow
+
   alias Tidepool.{Cluster, Peer, TestCluster}
 
   test "when the cluster's processes keep failing calls go on, and the cluster comes back" do

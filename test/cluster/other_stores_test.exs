@@ -2,6 +2,8 @@ defmodule Tidepool.OtherStoresTest do
   # Nodes of one cluster that are told of different stores of actors: who was there first has actors, and who comes then has none.
   use Tidepool.Case, async: true
 
+  @moduletag :slow
+
   alias Tidepool.{Actor, Peer, Postgres, TestCluster}
   alias Tidepool.Actor.Ownership.Shards
 

@@ -2,6 +2,8 @@ defmodule Tidepool.Cluster.ReconcilerTest do
   # A node that knows of deploys whose modules are still to come, as of a cluster that nobody else of is there.
   use Tidepool.Case, async: true
 
+  @moduletag :slow
+
   alias Tidepool.{Catalog, Error, Peer, TestModule}
   alias Tidepool.Catalog.{Arrivals, BlobStore, Entry}
   alias Tidepool.Cluster.{Reconciler, Server}

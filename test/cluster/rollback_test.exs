@@ -2,6 +2,8 @@ defmodule Tidepool.Cluster.RollbackTest do
   # Real nodes, and the way back to a version that was replaced.
   use Tidepool.Case, async: true
 
+  @moduletag :slow
+
   import Tidepool.TestCluster
 
   alias Tidepool.{Catalog, Cluster, ClusterClient, Error, FaultVersion, Function, Peer}

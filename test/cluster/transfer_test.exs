@@ -2,6 +2,8 @@ defmodule Tidepool.Cluster.TransferTest do
   # Modules between nodes, and nodes that send something else.
   use Tidepool.Case, async: true
 
+  @moduletag :slow
+
   alias Tidepool.{BlobTransfer, Catalog, FaultBlobs, LogWatch, Peer}
   alias Tidepool.Catalog.BlobStore
   alias Tidepool.Cluster.Transfer.{BlobClient, BlobServer}

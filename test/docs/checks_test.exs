@@ -2,6 +2,8 @@ defmodule Tidepool.Docs.ChecksTest do
   # What bin/test says of all checks together, in a tree of the test's own whose checks are scripts.
   use Tidepool.Case, async: true
 
+  @moduletag :slow
+
   @passes "#!/bin/sh\nexit 0\n"
 
   # Makes the table that it is asked for.
@@ -81,6 +83,9 @@ defmodule Tidepool.Docs.ChecksTest do
     for step <- ~w(elixir browser slow), do: assert(output =~ ~r/^#{step} +0:\d\d .*ok$/m)
     refute output =~ "ship"
     assert "test --seed 7 --only slow test/a_test.exs" in lines(File.read!(Path.join(folder, "tools/mix.asked")))
+    {output, 0} = checks(folder, ["--slow-since", "main", "--seed", "7"])
+    for step <- ~w(elixir slow), do: assert(output =~ ~r/^#{step} +0:\d\d .*ok$/m)
+    refute output =~ "browser"
   end
 
   test "what a check says is seen when it says it, with its name" do

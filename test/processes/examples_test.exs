@@ -2,6 +2,8 @@ defmodule Tidepool.Processes.ExamplesTest do
   # The examples of the crate `lunatic`, as whoever knows them expects them to run.
   use Tidepool.Case, async: true
 
+  @moduletag :slow
+
   import Tidepool.Certificates
   import Tidepool.ProgramClient
 

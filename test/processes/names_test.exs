@@ -2,6 +2,8 @@ defmodule Tidepool.Processes.NamesTest do
   # Names that hold on all nodes of a program; the nodes are real ones, and each test has its own.
   use Tidepool.Case, async: true
 
+  @moduletag :slow
+
   import Tidepool.PuppetCluster
 
   alias Tidepool.{LogWatch, Peer, Stage}

@@ -2,6 +2,8 @@ defmodule Tidepool.Processes.NodesTest do
   # Programs on several nodes, which are real ones; each test has its own.
   use Tidepool.Case, async: true
 
+  @moduletag :slow
+
   import Tidepool.PuppetCluster
 
   alias Tidepool.{Error, LogWatch, Peer, PuppetChaos, Puppets, Stage}

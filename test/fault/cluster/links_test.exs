@@ -2,6 +2,8 @@ defmodule Tidepool.Fault.Cluster.LinksTest do
   # Not async: the throughput of a slow link is that of an idle machine.
   use Tidepool.Case
 
+  @moduletag :slow
+
   import Tidepool.TestCluster
 
   alias Tidepool.{Cluster, FaultVersion, Peer, SlowLink}

@@ -2,6 +2,8 @@ defmodule Tidepool.Fault.Cluster.ReturnTest do
   # Not async: several nodes at once.
   use Tidepool.Case
 
+  @moduletag :slow
+
   import Tidepool.TestCluster
 
   alias Tidepool.{FaultVersion, Peer}

@@ -2,6 +2,8 @@ defmodule Tidepool.DamagedFolderTest do
   # Every file of the data folder, and everything that can happen to it.
   use Tidepool.Case, async: true
 
+  @moduletag :slow
+
   alias Tidepool.{Error, LogWatch, Peer}
 
   @guests ["trap_unreachable", "returns_1_twice", "start_exit_0"]

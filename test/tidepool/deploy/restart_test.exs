@@ -2,6 +2,8 @@ defmodule Tidepool.RestartTest do
   # Deployed functions outlive the application and the node; damage on disk stays where it is.
   use Tidepool.Case, async: true
 
+  @moduletag :slow
+
   alias Tidepool.{Engine, Error, Function, LogWatch, Peer, Tool}
 
   defp restart(peer) do

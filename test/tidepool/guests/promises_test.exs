@@ -5,6 +5,8 @@ defmodule Tidepool.PromisesTest do
   # each promise. Which ABIs there are is the runtime's to say.
   use Tidepool.Case
 
+  @moduletag :slow
+
   alias Tidepool.{Abis, Engine, FaultFootprint, LogWatch, Native, Peer, TestCluster}
 
   # What is tried is not how fast a busy machine is.
