@@ -233,7 +233,7 @@ defmodule Tidepool.Execution do
   """
   @spec trial(Native.function_ref(), String.t()) :: :ok | {:error, Error.t()}
   def trial(function, name) do
-    case Native.code_fits(function) do
+    case Native.code_fits(Engine.runtime(), function) do
       :ok -> tried(function, name)
       refused -> result(refused, name)
     end

@@ -466,9 +466,9 @@ defmodule Tidepool.Native do
   @spec strip_module(binary) :: binary
   def strip_module(_wasm), do: :erlang.nif_error(:not_loaded)
 
-  @doc "Is there room for a function's code, beside that of all others?"
-  @spec code_fits(function_ref) :: :ok | failure
-  def code_fits(_function), do: :erlang.nif_error(:not_loaded)
+  @doc "Is there room for the code of a function that is to be published, beside that of all others but the one of its name?"
+  @spec code_fits(runtime, function_ref) :: :ok | failure
+  def code_fits(_runtime, _function), do: :erlang.nif_error(:not_loaded)
 
   @doc "Makes an instance and drops it again, start functions included."
   @spec start_trial(function_ref) :: step

@@ -56,7 +56,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     last_line: [:last_line],
     usage: [:task],
     observe: [:runtime, :boolean],
-    code_fits: [:function],
+    code_fits: [:runtime, :function],
     start_trial: [:function],
     resume: [:task],
     answer: [:task, :reply],

@@ -42,15 +42,25 @@ impl CodeShare {
         share
     }
 
-    /// Is there room for it, beside that of all other functions? If not it counts no more: it is about to go. As much as it has itself it may take the place of in its function: that
-    /// is about to go, but not what calls have of still older versions.
+    /// The function.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Bytes that count.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Is there room for it, beside that of all other functions, when the version that it takes the place of is gone, which has so many bytes?
+    /// There always is for less than that, where calls have no older ones. If there is none it counts no more: it is about to go.
     ///
     /// # Errors
     /// [`CallError::Overloaded`] when functions have more than they may, or those of its namespace more than they leave to others.
-    pub(crate) fn fits(&self) -> Result<(), CallError> {
-        let bytes = self.bytes.load(Ordering::Relaxed);
-        let replaced = self.of_function.count().saturating_sub(bytes).min(bytes);
-        if self.takers.is_within_without(replaced) {
+    pub(crate) fn fits(&self, served: usize) -> Result<(), CallError> {
+        let bytes = self.bytes();
+        let is_less = bytes <= served && self.of_function.count() <= served.saturating_add(bytes);
+        if is_less || self.takers.is_within_without(served) {
             return Ok(());
         }
         let common = self.takers.common();

@@ -290,12 +290,9 @@ impl Function {
         task.give_module(Arc::clone(self.targets.mine()))
     }
 
-    /// Is there room for its code, beside that of all other functions? It is counted from its making on, and no more when it is refused.
-    ///
-    /// # Errors
-    /// [`CallError::Overloaded`], with what there is.
-    pub fn fits(&self) -> Result<(), CallError> {
-        self.targets.mine().code.fits()
+    /// What its code takes.
+    pub(crate) fn code(&self) -> &CodeShare {
+        &self.targets.mine().code
     }
 
     /// Prepares a trial: makes one instance, runs its start functions, drops it, and prints what start functions printed when

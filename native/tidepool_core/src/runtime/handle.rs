@@ -12,10 +12,11 @@ use crate::abi::exports::Surface;
 use crate::abi::imports::Import;
 use crate::base::config::{CompileConfig, EngineKind, IoBackend, RuntimeConfig, Tier};
 use crate::base::console::{Console, KeptLine, LINES};
-use crate::base::error::CompileError;
+use crate::base::error::{CallError, CompileError};
 use crate::call::node::{Node, Places};
 use crate::compiler::is_component;
 use crate::function::directory::Directory;
+use crate::function::handle::Function;
 use crate::function::module::Module;
 use crate::function::sites::Sites;
 use crate::metrics::counters::Stats;
@@ -189,6 +190,16 @@ impl Runtime {
     #[must_use]
     pub fn directory(&self) -> &Directory {
         &self.directory
+    }
+
+    /// Is there room for the code of a function that is to be published, beside that of all others but the one of its name? It counts from
+    /// its making on, and no more when it is refused.
+    ///
+    /// # Errors
+    /// [`CallError::Overloaded`], with what there is.
+    pub fn code_fits(&self, function: &Function) -> Result<(), CallError> {
+        let code = function.code();
+        code.fits(self.directory.with(code.name(), |published| published.function.code().bytes()).unwrap_or_default())
     }
 
     /// Routes of functions that handle HTTP.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::context::FunctionContext;
 use super::data::State;
+use crate::base::error::CallError;
 use crate::base::limits::Limit;
 use crate::recording::taped::Share;
 
@@ -42,6 +43,11 @@ impl HostShare {
     /// them.
     pub(crate) fn grow_to(&mut self, bytes: usize, most: usize) -> bool {
         bytes <= self.held.max(FREE_BYTES) || self.raise_to(bytes.saturating_mul(2).min(most.max(bytes)))
+    }
+
+    /// That there was no room.
+    pub(crate) fn exceeded(&self) -> CallError {
+        CallError::limit(Limit::TotalMemory, self.function.host_limit())
     }
 
     /// Gives it back.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tidepool_core::{CallError, Function, Instances, NamespaceConfig, RuntimeConfig};
 
+use crate::directory::publish;
 use crate::support::{Node, config, eventually, finish, guest, sample, task};
 
 fn held(node: &Node, name: &str) -> f64 {
@@ -28,12 +29,12 @@ fn node_for(functions: usize) -> Node {
     Node::new(&RuntimeConfig { max_code_bytes, namespaces: vec![shop], ..config() })
 }
 
-fn fits(function: &Arc<Function>) -> bool {
-    function.fits().is_ok()
+fn fits(node: &Node, function: &Arc<Function>) -> bool {
+    node.runtime.code_fits(function).is_ok()
 }
 
-fn refusal(function: &Arc<Function>) -> String {
-    match function.fits() {
+fn refusal(node: &Node, function: &Arc<Function>) -> String {
+    match node.runtime.code_fits(function) {
         Err(CallError::Overloaded { message }) => message,
         other => panic!("{other:?}"),
     }
@@ -43,10 +44,9 @@ fn refusal(function: &Arc<Function>) -> String {
 fn code_of_functions_is_counted_and_a_version_beyond_it_is_refused_and_one_that_goes_makes_room() {
     let node = node_for(2);
     let [first, second] = ["first", "second"].map(|name| hello(&node, name));
-    assert!(fits(&first) && fits(&second));
-    assert!(fits(&hello(&node, "first")), "it takes the place of the other one");
+    assert!(fits(&node, &first) && fits(&node, &second));
     let third = hello(&node, "third");
-    let message = refusal(&third);
+    let message = refusal(&node, &third);
     assert!(message.contains("max_code") && message.contains("remove functions"), "{message}");
     let served = finish(task(&third, "hello", b""), |_| Ok(Vec::new()));
     assert!(served.is_ok(), "what other nodes serve is served: {served:?}");
@@ -54,36 +54,54 @@ fn code_of_functions_is_counted_and_a_version_beyond_it_is_refused_and_one_that_
     let call = task(&first, "hello", b"");
     drop((first, third));
     assert!(held(&node, "first") > 0.0);
-    assert!(!fits(&hello(&node, "third")));
+    assert!(!fits(&node, &hello(&node, "third")));
     drop(call);
-    assert!(fits(&hello(&node, "third")));
+    assert!(fits(&node, &hello(&node, "third")));
+}
+
+#[test]
+fn a_version_takes_the_place_of_the_one_that_is_served_however_little_room_there_is() {
+    let node = node_for(1);
+    let first = hello(&node, "hello");
+    publish(&node, "hello", &first, "hello");
+    let other = hello(&node, "other");
+    assert!(fits(&node, &hello(&node, "hello")), "although there is more than there may be");
+    let call = task(&first, "hello", b"");
+    let second = hello(&node, "hello");
+    publish(&node, "hello", &second, "hello");
+    drop(first);
+    assert!(!fits(&node, &hello(&node, "hello")), "a call has one that is older yet");
+    drop(call);
+    assert!(fits(&node, &hello(&node, "hello")));
+    node.runtime.directory().unpublish("hello");
+    drop((second, other));
 }
 
 #[test]
 fn a_namespace_has_no_more_code_than_it_leaves_to_others() {
     let node = node_for(4);
     let [cart, till] = ["shop/cart", "shop/till"].map(|name| hello(&node, name));
-    assert!(fits(&cart) && fits(&till));
+    assert!(fits(&node, &cart) && fits(&node, &till));
     let third = hello(&node, "shop/third");
-    let message = refusal(&third);
+    let message = refusal(&node, &third);
     assert!(message.contains("of its namespace"), "{message}");
     assert_eq!(held(&node, "shop/third"), 0.0, "it counts no more, whoever still has it");
     let others = ["blog/post", "hello"].map(|name| hello(&node, name));
-    assert!(others.iter().all(fits), "there is as much for others, whatever it has");
+    assert!(others.iter().all(|function| fits(&node, function)), "there is as much for others, whatever it has");
     drop((third, cart, others));
-    assert!(fits(&hello(&node, "shop/third")));
+    assert!(fits(&node, &hello(&node, "shop/third")));
     drop(till);
 }
 
 #[test]
 fn versions_that_calls_hold_count_and_take_nothing_from_others() {
     let node = node_for(4);
-    let held: Vec<_> = (0..2).map(|_version| task(&hello(&node, "shop/cart"), "hello", b"")).collect();
-    assert!(fits(&hello(&node, "shop/cart")), "it takes the place of one");
-    let more: Vec<_> = (0..2).map(|_version| task(&hello(&node, "shop/cart"), "hello", b"")).collect();
-    assert!(!fits(&hello(&node, "shop/cart")) && !fits(&hello(&node, "shop/till")));
-    assert!(fits(&hello(&node, "blog/post")));
+    let cart = || hello(&node, "shop/cart");
+    let held: Vec<_> = (0..2).map(|_version| task(&cart(), "hello", b"")).collect();
+    assert!(!fits(&node, &cart()) && !fits(&node, &hello(&node, "shop/till")));
+    let more: Vec<_> = (0..3).map(|_version| task(&cart(), "hello", b"")).collect();
+    assert!(fits(&node, &hello(&node, "blog/post")), "although there is more than there may be");
     drop(more);
-    assert!(fits(&hello(&node, "shop/cart")));
     drop(held);
+    assert!(fits(&node, &cart()));
 }

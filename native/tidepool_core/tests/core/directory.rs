@@ -7,7 +7,7 @@ use tidepool_core::{Function, Published};
 
 use crate::support::{Node, call, guest};
 
-fn publish(node: &Node, name: &str, function: &Arc<Function>, operation: &str) {
+pub(crate) fn publish(node: &Node, name: &str, function: &Arc<Function>, operation: &str) {
     let published = Published { function: Arc::clone(function), operation: operation.as_bytes().into() };
     node.runtime.directory().publish(vec![(name.into(), published)]);
 }

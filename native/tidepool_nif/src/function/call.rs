@@ -199,8 +199,8 @@ pub(crate) fn payload(
 
 /// Is there room for a function's code?
 #[rustler::nif]
-fn code_fits<'a>(env: Env<'a>, function: &'a FunctionHandle) -> Term<'a> {
-    match function.0.fits() {
+fn code_fits<'a>(env: Env<'a>, node: &Node, function: &'a FunctionHandle) -> Term<'a> {
+    match node.runtime.code_fits(&function.0) {
         Ok(()) => atoms::ok().encode(env),
         Err(error) => encode::call_error(env, &error),
     }

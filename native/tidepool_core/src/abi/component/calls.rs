@@ -7,7 +7,7 @@ use wasmtime::component::{Func, Instance, Val};
 use wasmtime::{AsContextMut, Store, WasmBacktrace};
 
 use super::bytes;
-use super::convert::{Nothing, Pieces, Resources, has_more};
+use super::convert::{Nothing, Pieces, Resources, TooMuch, has_more, val_bytes};
 use super::resources::kept::MAX_HOSTED;
 use super::resources::{Checking, Giving, drop_one, drop_released, take_lent};
 use crate::abi::contract::{Abi, ComponentAbi};
@@ -103,7 +103,7 @@ async fn call_export(
     // Texts are copied as they are read, and for the engine. All of it is there until the guest returns.
     let mut share = HostShare::new(&store.data().function);
     if !share.raise_to(request.payload.size().saturating_mul(2)) {
-        return Err(no_room(store));
+        return Err(share.exceeded());
     }
     let arguments = arguments::read(&request.payload).await?;
     let is_json = matches!(arguments, Cow::Owned(_));
@@ -180,14 +180,11 @@ async fn dynamic(
         let (slot, kinds) = (&store.data().abi.component, interface.kinds());
         let room = slot.hosted.as_ref().map_or(MAX_HOSTED, |hosted| hosted.room());
         let mut checking = Checking { held: slot.held.as_deref(), kinds, room, seen: HashMap::new(), count: 0 };
-        let made_bytes = params(export, arguments, &mut checking).await?.1;
-        if !share.raise_to(made_bytes) {
-            return Err(no_room(store));
-        }
+        params(export, arguments, &mut checking, &mut share).await?;
         let mut within = store.as_context_mut();
         let mut giving = Giving::new(&mut within, kinds);
-        match params(export, arguments, &mut giving).await {
-            Ok((params, _made_bytes)) => {
+        match params(export, arguments, &mut giving, &mut share).await {
+            Ok(params) => {
                 lent = giving.lent;
                 params
             }
@@ -198,11 +195,7 @@ async fn dynamic(
             }
         }
     } else {
-        let (params, made_bytes) = params(export, arguments, &mut Nothing).await?;
-        if !share.raise_to(made_bytes) {
-            return Err(no_room(store));
-        }
-        params
+        params(export, arguments, &mut Nothing, &mut share).await?
     };
     if are_many {
         yielded().await;
@@ -221,30 +214,29 @@ async fn dynamic(
     if are_many {
         yielded().await;
     }
+    // All of it is there already.
+    if !share.raise_to(val_bytes(result)) {
+        return Err(share.exceeded());
+    }
     let mut within = store.as_context_mut();
     let mut giving = Giving::new(&mut within, interface.kinds());
-    let mut pieces = Pieces::new(&mut giving);
-    let (value, over, made_bytes) = (pieces.shown(result, ty).await, pieces.tally.over(), pieces.tally.made_bytes());
+    let mut pieces = Pieces::counted(&mut giving, &mut share);
+    let (value, over, has_room) = (pieces.shown(result, ty).await, pieces.tally.over(), pieces.has_room());
     let value = match giving.fault {
         Some(fault) => Err(wasmtime::Error::msg(format!("the result of `{}`: {fault}", export.name))),
         None => Ok(value),
     };
-    if over.is_some() {
+    if over.is_some_and(|over| over != TooMuch::Room) {
         return Err(CallError::limit(Limit::Reply, allowed));
     }
-    if !share.raise_to(made_bytes) {
-        return Err(no_room(store));
+    if !has_room {
+        return Err(share.exceeded());
     }
     if are_many {
         *result = Val::Bool(false);
         yielded().await;
     }
     Ok(value)
-}
-
-/// There is no room in the host for the arguments of a call, or for its result.
-fn no_room(store: &Store<State>) -> CallError {
-    CallError::limit(Limit::TotalMemory, store.data().function.host_limit())
 }
 
 /// Bytes of a result that may be lifted, of a call whose reply may have so many.
@@ -257,17 +249,29 @@ fn is_too_large(error: &wasmtime::Error) -> bool {
     !error.is::<WasmBacktrace>() && error.to_string().contains("fuel allocated for hostcalls has been exhausted")
 }
 
-/// The arguments of an export as it takes them, and what they take in the host.
+/// The arguments of an export as it takes them, which are counted in a share.
 async fn params(
     export: &Export,
     arguments: &[&Value],
     resources: &mut dyn Resources,
-) -> Result<(Vec<Val>, usize), CallError> {
-    let (mut pieces, mut params) = (Pieces::new(resources), Vec::with_capacity(arguments.len()));
+    share: &mut HostShare,
+) -> Result<Vec<Val>, CallError> {
+    let (mut pieces, mut params) = (Pieces::counted(resources, share), Vec::with_capacity(arguments.len()));
+    let mut wrong = None;
     for (value, (name, ty)) in arguments.iter().zip(&export.params) {
-        params.push(pieces.given(value, ty).await.map_err(|error| error.within(name))?);
+        match pieces.given(value, ty).await {
+            Ok(made) => params.push(made),
+            Err(error) => {
+                wrong = Some(error.within(name));
+                break;
+            }
+        }
     }
-    Ok((params, pieces.tally.made_bytes()))
+    match wrong {
+        Some(error) if pieces.tally.over() != Some(TooMuch::Room) => Err(error),
+        _ if pieces.has_room() => Ok(params),
+        _ => Err(share.exceeded()),
+    }
 }
 
 /// The arguments of an export in the order of its parameters, from a list of them or by their names.

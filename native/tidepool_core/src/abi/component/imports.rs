@@ -7,7 +7,7 @@ use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, Linker, LinkerInstance, ResourceType, Val};
 
 use super::bytes;
-use super::convert::Pieces;
+use super::convert::{Pieces, shown_bytes, val_bytes};
 use super::own;
 use super::resources::Giving;
 use super::target::{BINDING, Target, ask};
@@ -126,34 +126,38 @@ fn function(
     if let Some(defined) = bytes::define(linker, &target, ty) {
         return defined;
     }
-    let kinds = Arc::clone(kinds);
+    let (target, kinds) = (Arc::new(target), Arc::clone(kinds));
     let name = target.operation.clone();
     linker.func_new_async(&name, move |store, ty, params, results| {
-        let (target, kinds) = (target.clone(), Arc::clone(&kinds));
-        Box::new(async move { answer(store, target, &kinds, &ty, params, results).await })
+        let (target, kinds) = (Arc::clone(&target), Arc::clone(&kinds));
+        Box::new(async move { answer(store, &target, &kinds, &ty, params, results).await })
     })
 }
 
 /// Suspends the guest until the driver has answered.
 async fn answer(
     mut store: StoreContextMut<'_, State>,
-    target: Target,
+    target: &Target,
     kinds: &[Kind],
     ty: &ComponentFunc,
     params: &[Val],
     results: &mut [Val],
 ) -> wasmtime::Result<()> {
-    let told = target.text();
+    // As the engine has them, and as handlers get them.
+    let both = params.iter().map(|val| val_bytes(val).saturating_add(shown_bytes(val)));
+    let (mut share, bytes) = (None, both.fold(0, usize::saturating_add));
+    store.data_mut().hold_on_host(&mut share, bytes)?;
     let (arguments, fault) = all_shown(&mut store, kinds, ty, params).await;
     if let Some(fault) = fault {
-        return Err(asking::trap(&mut store, format!("the arguments of {told} can't be passed on: {fault}")));
+        let message = format!("the arguments of {} can't be passed on: {fault}", target.text());
+        return Err(asking::trap(&mut store, message));
     }
-    let (value, mut share) = ask(&mut store, target, arguments).await?;
+    let (value, mut share) = ask(&mut store, target, arguments, share).await?;
     if let (Some(ty), Some(result)) = (ty.results().next(), results.first_mut()) {
         let mut giving = Giving::new(&mut store, kinds);
         let mut pieces = Pieces::new(&mut giving);
         let (made, made_bytes) = (pieces.given(&value, &ty).await, pieces.tally.made_bytes());
-        *result = made.map_err(|error| asking::unfit(&mut store, &told, &error))?;
+        *result = made.map_err(|error| asking::unfit(&mut store, &target.text(), &error))?;
         store.data_mut().hold_on_host(&mut share, made_bytes)?;
     }
     Ok(())

@@ -7,6 +7,7 @@ use wasmtime::StoreContextMut;
 use crate::abi::slots::State;
 use crate::abi::typed::asking::{self, Told};
 use crate::base::request::ImportCall;
+use crate::store::host_share::HostShare;
 use crate::value::Value;
 
 /// First part of the targets of such imports.
@@ -27,13 +28,15 @@ impl Target {
     }
 }
 
-/// Asks the host's handlers, if they may be asked.
+/// Asks the host's handlers, if they may be asked. Something of it may be counted in `share` already.
 pub(super) async fn ask(
     store: &mut StoreContextMut<'_, State>,
-    Target { interface, operation }: Target,
+    Target { interface, operation }: &Target,
     arguments: Vec<Value>,
+    share: Option<HostShare>,
 ) -> wasmtime::Result<Told> {
-    let is_granted = store.data().function.host.allow_import([BINDING, &interface, &operation]);
-    let asked = ImportCall { binding: BINDING, namespace: interface.as_ref().to_owned(), operation, arguments };
-    asking::ask(store, asked, is_granted).await
+    let is_granted = store.data().function.host.allow_import([BINDING, interface, operation]);
+    let (namespace, operation) = (interface.as_ref().to_owned(), operation.clone());
+    let asked = ImportCall { binding: BINDING, namespace, operation, arguments };
+    asking::ask(store, asked, is_granted, share).await
 }

@@ -86,7 +86,7 @@ async fn answer(
         (Arc::new(bytes), share)
     } else {
         let asked = ImportCall { binding: BINDING, namespace, operation, arguments: given };
-        asking::ask(&mut store, asked, is_granted).await?
+        asking::ask(&mut store, asked, is_granted, None).await?
     };
     let (Some(ty), Some(returned)) = (result, returned.first_mut()) else { return Ok(()) };
     *returned = match (&*answer, ty) {

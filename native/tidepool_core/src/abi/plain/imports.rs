@@ -47,7 +47,7 @@ async fn answer(
     let mut store = caller.as_context_mut();
     let is_granted = store.data().function.host.allow_import([BINDING, &asked.namespace, &asked.operation]);
     let target = asking::target(&asked);
-    let (answer, _share) = asking::ask(&mut store, asked, is_granted).await?;
+    let (answer, _share) = asking::ask(&mut store, asked, is_granted, None).await?;
     let values = match (&*answer, types.len()) {
         (Value::List(values) | Value::Tuple(values), several) if several != 1 && values.len() == several => values,
         (value, 1) => std::slice::from_ref(value),

@@ -23,14 +23,16 @@ pub(in crate::abi) fn target(asked: &ImportCall) -> String {
 pub(in crate::abi) type Told = (Arc<Value>, Option<HostShare>);
 
 /// Suspends the guest until the driver has answered, if that may be asked. There is no way to tell such a guest of an error: it traps.
+/// Something of what it asks with may be counted in `share` already.
 pub(in crate::abi) async fn ask(
     store: &mut StoreContextMut<'_, State>,
     asked: ImportCall,
     is_granted: bool,
+    share: Option<HostShare>,
 ) -> wasmtime::Result<Told> {
     let target = target(&asked);
     let call = may_ask(store, &target, is_granted)?;
-    let Answered { reply, share } = asked::ask(store, &call, HostRequest::Import(asked), None).await?;
+    let Answered { reply, share } = asked::ask(store, &call, HostRequest::Import(asked), share).await?;
     begin_slice(&mut *store);
     match reply {
         Ok(empty) if empty.is_empty() => {

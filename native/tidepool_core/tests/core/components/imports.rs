@@ -104,6 +104,29 @@ fn an_import_of_bytes_and_texts_has_no_value_for_each_byte_and_is_answered_in_an
 }
 
 #[test]
+fn a_text_that_a_handler_answers_with_counts_its_bytes_and_no_value_for_each() {
+    const BYTES: usize = 2 << 20;
+    let wasm = wat(&format!(
+        r#"(component {LIBC}
+             (import "ask" (func $ask (result (option string))))
+             (core func $ask (canon lower (func $ask) {OPTIONS}))
+             (core module $m
+               (import "libc" "memory" (memory 1))
+               (import "host" "ask" (func $ask (param i32)))
+               (func (export "go") (result i32) (call $ask (i32.const 32)) (i32.const 32)))
+             (core instance $i (instantiate $m (with "libc" (instance $libc))
+               (with "host" (instance (export "ask" (func $ask))))))
+             (func (export "go") (result (option string)) (canon lift (core func $i "go") {OPTIONS})))"#
+    ));
+    let most = Limits { total_memory_bytes: 8 * BYTES as u64, ..limits() };
+    let function = Node::small().function(&wasm, Instances::Fresh, most);
+    let task = function.start(request("go", Value::List(Vec::new()))).unwrap();
+    // As it comes of a binary of Erlang's.
+    let reply = finish(task, |_call| Ok(Value::Bytes(vec![b'x'; BYTES].into()))).unwrap();
+    assert!(matches!(reply, Reply::Value(value) if value.size() > BYTES));
+}
+
+#[test]
 fn an_import_is_asked_of_the_host_with_values_and_answered_with_one() {
     let (node, wasm) = (Node::small(), asking(""));
     assert_eq!(ask(&node, &wasm, Ok(case("ok", int(7)))), Ok(Reply::Value(Box::new(int(7)))));

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use tidepool_core::value::Value;
-use tidepool_core::{CallError, Cancel, Function, Instances, Limits, Step};
+use tidepool_core::{CallError, Cancel, Function, HostReply, Instances, Limit, Limits, Step};
 
 use super::{ECHO, OPTIONS, component, int, request, text};
 use crate::preempt::{On, Spent, assert_in_slices};
-use crate::support::{Node, drive, limits, next, wat};
+use crate::support::{Node, drive, eventually, finish, limits, next, sample, wat};
 
 /// What guests may compute; many here would go on for much longer.
 const CPU_TIME_MS: u64 = 200;
@@ -152,6 +152,39 @@ fn a_list_that_is_returned_holds_no_thread_however_long_the_guest_says_it_is() {
         let spent = run(&format!("{count} of {ty}"), &function, "run", &[int(count.into())]);
         assert!(spent.outcome.is_err(), "{ty}");
     }
+}
+
+#[test]
+fn what_is_made_of_values_is_counted_slice_by_slice_and_ends_a_call_that_has_no_room() {
+    let node = Node::small();
+    let wasm = component(
+        ECHO,
+        &format!(
+            r#"(func (export "numbers") (param "v" (list u32)) (result (list u32)) (canon lift (core func $i "echo") {OPTIONS}))"#
+        ),
+    );
+    let json = format!("[[{}]]", vec!["1"; 50_000].join(","));
+    let numbers = || crate::support::request("numbers", json.as_bytes());
+    let on_host = || {
+        let text = node.runtime.metrics(Vec::new(), Vec::new()).unwrap();
+        sample(&text, "tidepool_held{function=\"guest\",resource=\"host_memory\"}").unwrap_or_default() as u64
+    };
+    let whole = function(&node, &wasm);
+    let (mut task, signal, mut seen) = (whole.start(numbers()).unwrap(), Arc::default(), Vec::new());
+    while let Step::Yield | Step::Wait = drive(&mut task, &signal) {
+        seen.push(on_host());
+    }
+    drop(task);
+    let most = seen.iter().copied().max().unwrap_or_default();
+    let mut rising: Vec<u64> = seen.into_iter().take_while(|bytes| *bytes < most).collect();
+    rising.dedup();
+    assert!(rising.is_sorted() && rising.len() > 20, "{rising:?}, and then {most}");
+    // With room for half of what is made of them it ends before the guest has them.
+    let limits = Limits { total_memory_bytes: most / 2, payload_bytes: 32 << 20, reply_bytes: 32 << 20, ..limits() };
+    let narrow = node.function(&wasm, Instances::Fresh, limits);
+    let refused = finish(narrow.start(numbers()).unwrap(), |_| -> HostReply<Vec<u8>> { Err(Vec::new()) });
+    assert!(matches!(refused, Err(CallError::Limit { limit: Limit::TotalMemory, .. })), "{refused:?}");
+    eventually("nothing is left on the host", || on_host() == 0);
 }
 
 #[test]

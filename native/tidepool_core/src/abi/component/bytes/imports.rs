@@ -1,5 +1,7 @@
 //! Imports whose parameters and result are bytes and texts, and which the host's handlers answer.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use wasmtime::component::types::ComponentFunc;
 use wasmtime::component::{ComponentNamedList, Lift, LinkerInstance, Lower, Type, Val};
@@ -57,7 +59,6 @@ pub(in crate::abi::component) fn define(
 }
 
 /// A function, and what it returns.
-#[derive(Clone)]
 struct Asked {
     target: Target,
     returned: Returned,
@@ -73,20 +74,22 @@ fn with_params<P: Params>(linker: &mut LinkerInstance<'_, State>, asked: Asked) 
 }
 
 fn with_both<P: Params, R: Returns>(linker: &mut LinkerInstance<'_, State>, asked: Asked) -> wasmtime::Result<()> {
-    let name = asked.target.operation.clone();
+    let (name, asked) = (asked.target.operation.clone(), Arc::new(asked));
     linker.func_wrap_async(&name, move |mut store, params: P| {
-        let Asked { target, returned, result } = asked.clone();
+        let asked = Arc::clone(&asked);
         Box::new(async move {
-            let told = target.text();
-            let (value, mut share) = ask(&mut store, target, params.values()).await?;
-            if let Some(made) = R::quick(&value, returned, &mut share) {
+            let Asked { target, returned, result } = &*asked;
+            let (value, mut share) = ask(&mut store, target, params.values(), None).await?;
+            if let Some(made) = R::quick(&value, *returned, &mut share) {
                 return Ok(made);
             }
             let (made, made_bytes) = slow(&value, result.as_ref()).await;
-            store.data_mut().hold_on_host(&mut share, made_bytes)?;
+            if made.is_ok() {
+                store.data_mut().hold_on_host(&mut share, made_bytes)?;
+            }
             let none = || Unfit::new("it is none of its type".into());
             let made = made.and_then(|made| R::slow(made, &mut share).ok_or_else(none));
-            made.map_err(|error| asking::unfit(&mut store, &told, &error))
+            made.map_err(|error| asking::unfit(&mut store, &target.text(), &error))
         })
     })
 }

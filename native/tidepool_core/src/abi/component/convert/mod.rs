@@ -11,9 +11,9 @@ use wasmtime::component::{ResourceType, Type, Val};
 
 use crate::base::error::CallError;
 use crate::value::Value;
-pub(super) use pieces::{Pieces, has_more};
-use work::{Conversion, TooMuch};
-pub(super) use work::{Nothing, Resources};
+pub(super) use pieces::{Pieces, has_more, shown_bytes, val_bytes};
+use work::Conversion;
+pub(super) use work::{Nothing, Resources, TooMuch};
 
 /// Why a value is none of a type: where in it, and what is wrong.
 #[derive(Debug, thiserror::Error)]

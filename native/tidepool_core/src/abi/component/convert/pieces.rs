@@ -8,6 +8,7 @@ use wasmtime::component::{Type, Val};
 use super::work::{Conversion, Resources, Tally, TooMuch};
 use super::{Placed, Placing, Unfit, case, field, given, no_case, payload, shown, text, unfit};
 use crate::slice::yielding::yielded;
+use crate::store::host_share::HostShare;
 use crate::value::Value;
 
 /// Values of up to so many are converted in one go, if that spends no more than a slice: they may leave out very many, or have types
@@ -25,6 +26,8 @@ const SHOWN_BYTES: usize = 64 << 10;
 /// A conversion: of the arguments of a call, or of a result.
 pub(in crate::abi::component) struct Pieces<'r> {
     resources: &'r mut dyn Resources,
+    /// What is made is counted in it at the end of each slice, where there is one.
+    share: Option<&'r mut HostShare>,
     /// What it has done.
     pub(in crate::abi::component) tally: Tally,
     /// What was spent when the slice began.
@@ -39,7 +42,21 @@ type Converted<'p, T> = Pin<Box<dyn Future<Output = T> + Send + 'p>>;
 
 impl<'r> Pieces<'r> {
     pub(in crate::abi::component) fn new(resources: &'r mut dyn Resources) -> Self {
-        Pieces { resources, tally: Tally::default(), began: 0, shown_bytes: 0, wasted: 0 }
+        Pieces { resources, share: None, tally: Tally::default(), began: 0, shown_bytes: 0, wasted: 0 }
+    }
+
+    /// One that ends when there is no room in a share for what it has made.
+    pub(in crate::abi::component) fn counted(resources: &'r mut dyn Resources, share: &'r mut HostShare) -> Self {
+        Pieces { share: Some(share), ..Self::new(resources) }
+    }
+
+    /// Counts all that was made; `false` when there was no room for it.
+    pub(in crate::abi::component) fn has_room(&mut self) -> bool {
+        let made = self.tally.made_bytes();
+        match self.tally.over() {
+            Some(over) => over != TooMuch::Room,
+            None => self.share.as_mut().is_none_or(|share| share.raise_to(made)),
+        }
     }
 
     /// As [`given`].
@@ -254,6 +271,9 @@ impl<'r> Pieces<'r> {
                 (Val::List(values), Type::List(list)) => {
                     let (ty, mut elements) = (list.ty(), Vec::with_capacity(values.len()));
                     for val in values {
+                        if self.tally.over().is_some() {
+                            break;
+                        }
                         elements.push(self.shown(val, &ty).await);
                     }
                     Value::List(elements)
@@ -261,6 +281,9 @@ impl<'r> Pieces<'r> {
                 (Val::Record(values), Type::Record(record)) => {
                     let (types, mut fields) = (record.fields().collect::<Vec<_>>(), Vec::with_capacity(values.len()));
                     for ((name, val), field) in values.iter().zip(&types) {
+                        if self.tally.over().is_some() {
+                            break;
+                        }
                         fields.push((name.as_str().into(), self.shown(val, &field.ty).await));
                     }
                     Value::Record(fields)
@@ -268,6 +291,9 @@ impl<'r> Pieces<'r> {
                 (Val::Tuple(values), Type::Tuple(tuple)) => {
                     let (types, mut elements) = (tuple.types().collect::<Vec<_>>(), Vec::with_capacity(values.len()));
                     for (val, ty) in values.iter().zip(&types) {
+                        if self.tally.over().is_some() {
+                            break;
+                        }
                         elements.push(self.shown(val, ty).await);
                     }
                     Value::Tuple(elements)
@@ -332,6 +358,9 @@ impl<'r> Pieces<'r> {
         let spent = self.tally.spent();
         if spent - self.began >= SLICE {
             self.began = spent;
+            if !self.has_room() {
+                self.tally.end(TooMuch::Room);
+            }
             yielded().await;
         }
     }
@@ -379,6 +408,36 @@ fn has_resource(val: &Val) -> bool {
         }
         _ => false,
     }
+}
+
+/// What it takes in the host, as the engine has it.
+pub(in crate::abi::component) fn val_bytes(val: &Val) -> usize {
+    weight(val, size_of::<Val>(), false)
+}
+
+/// What it takes there as it is shown, or some more.
+pub(in crate::abi::component) fn shown_bytes(val: &Val) -> usize {
+    weight(val, size_of::<Value>(), true)
+}
+
+/// What it takes with so many bytes for each value; lists of bytes may be `packed`.
+fn weight(val: &Val, each: usize, packed: bool) -> usize {
+    let of = |val: &Val| weight(val, each, packed);
+    let all = |values: &[Val]| values.iter().map(of).fold(0, usize::saturating_add);
+    let name = |name: &String| name.len() + size_of::<String>();
+    let within = match val {
+        Val::String(text) => text.len(),
+        Val::List(values) if packed && matches!(values.first(), Some(Val::U8(_))) => values.len(),
+        Val::List(values) | Val::FixedLengthList(values) | Val::Tuple(values) => all(values),
+        Val::Record(fields) => fields.iter().map(|(field, val)| name(field) + of(val)).fold(0, usize::saturating_add),
+        Val::Map(pairs) => pairs.iter().map(|(key, val)| of(key) + of(val)).fold(0, usize::saturating_add),
+        Val::Variant(case, Some(val)) => name(case) + of(val),
+        Val::Variant(case, None) | Val::Enum(case) => name(case),
+        Val::Flags(names) => names.iter().map(name).sum(),
+        Val::Option(Some(val)) | Val::Result(Ok(Some(val)) | Err(Some(val))) => of(val),
+        _ => 0,
+    };
+    within.saturating_add(each)
 }
 
 /// Has it more values within it than are left?

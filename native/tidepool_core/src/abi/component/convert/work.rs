@@ -60,6 +60,8 @@ pub(in crate::abi::component) enum TooMuch {
     Names,
     #[error("its types have so many names that {MAX_COMPARED} were compared, and no more are")]
     Compared,
+    #[error("there is no room for it on the host")]
+    Room,
     /// Than one piece may, which is converted by its parts then.
     #[error("it is converted in pieces")]
     Piece,
@@ -225,7 +227,8 @@ impl Tally {
         self.over
     }
 
-    fn end(&mut self, why: TooMuch) -> TooMuch {
+    /// Allows nothing more.
+    pub(super) fn end(&mut self, why: TooMuch) -> TooMuch {
         self.values = 0;
         self.bytes = 0;
         self.names = 0;
