@@ -124,7 +124,9 @@ defmodule Tidepool.Deploy do
     # It is served all the same, by an instance for each request.
     with {:error, %Error{reason: :not_reusable} = error} <- through(deploy, steps) do
       Log.kept_fresh(error)
-      deployed(%{deploy | given: Keyword.put(deploy.given, :instances, :fresh)})
+
+      with {:ok, deploy} <- deployed(%{deploy | given: Keyword.put(deploy.given, :instances, :fresh)}),
+           do: {:ok, put_in(deploy.function.instances_reason, error.message)}
     end
   end
 

@@ -13,6 +13,7 @@ defmodule Tidepool.Function do
   - `:start` is what happens before an instance serves its first call: `:nothing`; `:snapshot`, when start functions have
     run at the deploy and instances begin where they ended; or `:initialiser`, when each instance runs them, and
     `:start_reason` says why.
+  - `:instances_reason` says, of the answer to a deploy alone, why instances are fresh where it asked for warm ones.
   - `:tier` is `:optimised`, or `:baseline` while the optimised code of a large module is being compiled: see the setting
     `baseline` in `Tidepool.Config`.
   - `:compile_us` is how long this node took to compile the module until it could be called, or to read what it had
@@ -41,6 +42,7 @@ defmodule Tidepool.Function do
           interface: String.t() | nil,
           start: :nothing | :snapshot | :initialiser,
           start_reason: String.t() | nil,
+          instances_reason: String.t() | nil,
           tier: tier,
           compile_us: non_neg_integer,
           deployed_at: integer,
@@ -55,6 +57,7 @@ defmodule Tidepool.Function do
                 interface: nil,
                 start: :nothing,
                 start_reason: nil,
+                instances_reason: nil,
                 tier: :optimised,
                 compile_us: 0,
                 deployed_at: 0,

@@ -30,6 +30,15 @@ defmodule Tidepool.Docs.ConfigurationTest do
     end
   end
 
+  test "every setting that is no number has a variable in the table, but those of who starts the node" do
+    rows = for ["`" <> variable, what | _more] <- Markdown.rows(@document), variable =~ ~r/\A(TIDEPOOL|OTEL)_/, do: what
+
+    for {name, spec} <- Tidepool.Config.Schema.settings(),
+        name not in [:server, :standalone],
+        not match?({:integer, _least, _most}, spec[:type]),
+        do: assert(Enum.any?(rows, &(&1 =~ "`#{name}`")), "no variable for #{name}")
+  end
+
   test "every variable that the scripts take is documented" do
     scripts =
       ["bin/{guests,setup,start,test}", "bin/support/common.sh", "guests/builder/*.py"]

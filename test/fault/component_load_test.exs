@@ -5,44 +5,14 @@ defmodule Tidepool.Fault.ComponentLoadTest do
   # measured where that is one: `components` of the core's tests.
   use Tidepool.Case
 
-  alias Tidepool.{Abis, Error, FaultFootprint, Slowdown}
+  alias Tidepool.{Abis, Answered, Error, FaultFootprint}
 
   @patient [time: 600_000, cpu_time: 600_000]
   # As many at once as there are schedulers, and some more.
   @at_once System.schedulers_online() + 2
-  # On a machine of its own. Where others keep the cores busy as well, it is as many times longer as this node's threads are held up.
-  @answered_ms 100
-  # Of some turns one is in time for each request.
-  @turns 40
-  @requests 20
 
   setup do
     {:ok, before: FaultFootprint.settled()}
-  end
-
-  # Fails unless there is a turn in which each request is answered in time, while all of `asked` go on.
-  defp assert_answered_beside(asked) do
-    asked = for ask <- asked, do: begin(ask)
-    eventually(fn -> busy_instances() > 0 end, 60_000)
-    in_time? = Enum.any?(1..@turns, &in_time?/1)
-    assert in_time?, "in none of #{@turns} turns were all requests answered within #{@answered_ms} ms"
-    assert Enum.all?(asked, &Process.alive?/1), "what was asked is over"
-    Enum.each(asked, &kill/1)
-  end
-
-  defp in_time?(_turn) do
-    {longest_ms, slowdown} = Slowdown.of(fn -> Enum.max(for _request <- 1..@requests, do: health_ms()) end)
-    longest_ms <= @answered_ms * slowdown
-  end
-
-  # On a connection of its own, as whoever watches a node asks. Not by a program, whose start is slower than the answer.
-  defp health_ms do
-    began = System.monotonic_time(:microsecond)
-    {:ok, socket} = :gen_tcp.connect({127, 0, 0, 1}, TidepoolWeb.Listener.port(), [:binary, active: false])
-    :ok = :gen_tcp.send(socket, "GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
-    assert {:ok, "HTTP/1.1 200" <> _rest} = :gen_tcp.recv(socket, 0, 30_000)
-    :gen_tcp.close(socket)
-    div(System.monotonic_time(:microsecond) - began, 1_000)
   end
 
   defp again(fun), do: fn -> Enum.each(Stream.repeatedly(fun), fn _ -> :ok end) end
@@ -54,7 +24,7 @@ defmodule Tidepool.Fault.ComponentLoadTest do
       name = unique_name("straight")
       {:ok, _function} = Tidepool.deploy(Abis.guest(unquote(abi)), name: name, limits: @patient)
       on_exit(fn -> remove!(name) end)
-      assert_answered_beside(List.duplicate(again(fn -> Abis.run(unquote(abi), name, ?s) end), @at_once))
+      Answered.beside(List.duplicate(again(fn -> Abis.run(unquote(abi), name, ?s) end), @at_once))
       FaultFootprint.assert_instances_back(before)
     end
   end
@@ -63,7 +33,7 @@ defmodule Tidepool.Fault.ComponentLoadTest do
     name = busy!()
 
     for export <- [:bytes, :texts] do
-      assert_answered_beside(List.duplicate(fn -> Tidepool.call(name, export, []) end, @at_once))
+      Answered.beside(List.duplicate(fn -> Tidepool.call(name, export, []) end, @at_once))
       FaultFootprint.assert_instances_back(before)
     end
   end
@@ -85,7 +55,7 @@ defmodule Tidepool.Fault.ComponentLoadTest do
       end
     end
 
-    assert_answered_beside(List.duplicate(again(circle), @at_once))
+    Answered.beside(List.duplicate(again(circle), @at_once))
     FaultFootprint.assert_instances_back(before)
   end
 
@@ -93,7 +63,7 @@ defmodule Tidepool.Fault.ComponentLoadTest do
     name = busy!()
     assert {:ok, nil} = Tidepool.call(name, :handles, [60_000])
     assert {:error, %Error{reason: {:trap, _kind}}} = Tidepool.call(name, :handles, [1_000_000])
-    assert_answered_beside(List.duplicate(again(fn -> Tidepool.call(name, :handles, [1_000_000]) end), @at_once))
+    Answered.beside(List.duplicate(again(fn -> Tidepool.call(name, :handles, [1_000_000]) end), @at_once))
     FaultFootprint.assert_instances_back(before)
   end
 
@@ -108,7 +78,7 @@ defmodule Tidepool.Fault.ComponentLoadTest do
 
     assert message =~ "nested deeper than 64 levels"
 
-    assert_answered_beside(
+    Answered.beside(
       List.duplicate(again(fn -> post(name, "echo", json) end), @at_once) ++ [fn -> Tidepool.call(name, :bytes, []) end]
     )
 
@@ -140,7 +110,7 @@ defmodule Tidepool.Fault.ComponentLoadTest do
     assert :invalid_module in refused
     refute :internal in refused
     endless = busy!()
-    assert_answered_beside([again(damaged), again(damaged), fn -> Tidepool.call(endless, :bytes, []) end])
+    Answered.beside([again(damaged), again(damaged), fn -> Tidepool.call(endless, :bytes, []) end])
     Tidepool.remove(name)
     FaultFootprint.assert_instances_back(before)
   end
@@ -160,7 +130,7 @@ defmodule Tidepool.Fault.ComponentLoadTest do
       again(fn -> :ok = :socket.send(socket, ["10000\r\n", body, "\r\n"]) end).()
     end
 
-    assert_answered_beside(List.duplicate(asked, @at_once))
+    Answered.beside(List.duplicate(asked, @at_once))
     FaultFootprint.assert_instances_back(before)
   end
 

@@ -205,6 +205,41 @@ defmodule Tidepool.StartTest do
                [address: "::1", data: "/somewhere", drain: 5, port: 4321, token: "s3cret"]
     end
 
+    test "takes every number, the limits and where instances come from from the environment, and leaves slips to be refused" do
+      schema = Keyword.delete(Tidepool.Config.Schema.settings(), :port)
+
+      numbers =
+        for {name, spec} <- schema, match?({:integer, _least, _most}, spec[:type]), do: {name, elem(spec[:type], 1)}
+
+      variables = for {name, least} <- numbers, do: {"TIDEPOOL_" <> String.upcase("#{name}"), "#{least}"}
+      further = [{"TIDEPOOL_LIMITS", "time=60000, memory=65536"}, {"TIDEPOOL_INSTANCES", "warm:8"}]
+      {output, 0} = runtime(variables ++ further)
+      {settings, []} = Code.eval_string(output)
+      assert Enum.sort(numbers) == settings |> Keyword.take(Keyword.keys(numbers)) |> Enum.sort()
+
+      assert {:ok, %{limits: %{time: 60_000, memory: 65_536}, instances: {:warm, 8}}} =
+               Tidepool.Config.Schema.check(settings)
+
+      for {variable, text, said} <- [
+            {"TIDEPOOL_MAX_MEMORY", "4GB", "TIDEPOOL_MAX_MEMORY=4GB"},
+            {"TIDEPOOL_LIMITS", "time", "TIDEPOOL_LIMITS=time"},
+            {"TIDEPOOL_LIMITS", "times=5", "did you mean :time?"},
+            {"TIDEPOOL_INSTANCES", "warm:x", "warm:x"},
+            {"TIDEPOOL_PERF_MAP", "yes", "yes"}
+          ] do
+        {output, 0} = runtime([{variable, text}])
+        {settings, []} = Code.eval_string(output)
+        assert {:error, error} = Tidepool.Config.Schema.check(settings)
+        assert error.message =~ said
+      end
+    end
+
+    test "takes no service of Kubernetes for a setting" do
+      {output, 0} = runtime([{"TIDEPOOL_SITES_PORT", "tcp://10.0.0.1:8080"}])
+      {settings, []} = Code.eval_string(output)
+      refute Keyword.has_key?(settings, :sites_port)
+    end
+
     test "takes built-in host functions from the environment, and those that there are not as they are, to be refused" do
       for {text, builtins} <- [{"function, log", [:function, :log]}, {",", []}, {"functions", "functions"}] do
         {output, 0} = runtime([{"TIDEPOOL_BUILTINS", text}])

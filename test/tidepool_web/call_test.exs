@@ -101,8 +101,10 @@ defmodule TidepoolWeb.CallTest do
 
     test "of the method are 405, with those that are allowed", %{name: name} do
       for method <- ["PUT", "DELETE", "PATCH"] do
-        assert {405, headers, %{"error" => %{"reason" => "method_not_allowed"}}} = curl("/call/#{name}", ["-X", method])
-        assert headers["allow"] == "GET, POST"
+        assert {405, headers, %{"error" => error}} = curl("/call/#{name}", ["-X", method])
+        assert %{"reason" => "method_not_allowed", "method" => ^method, "message" => message} = error
+        assert message == "there is no #{method} of this path: use GET or POST"
+        assert headers["allow"] == "GET,POST"
       end
     end
 

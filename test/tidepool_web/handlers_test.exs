@@ -264,18 +264,33 @@ defmodule TidepoolWeb.HandlersTest do
     eventually(fn -> curl("/call/#{warm}/count") |> elem(2) == "2" end)
   end
 
-  test "a handler whose instances serve one request each is served by fresh ones, whatever its deploy asks for, and says why" do
-    name = unique_name("once")
-    LogWatch.watch(name)
+  for {guest, why} <- [{"once", "unreachable"}, {"stuck", "it took longer than 2 s"}] do
+    @tag guest: guest, why: why
+    test "a handler whose instances serve one request each (#{guest}) is served by fresh ones, and its deploy says why",
+         tags do
+      name = unique_name(tags.guest)
+      LogWatch.watch(name)
+      on_exit(fn -> remove!(name) end)
+      form = [{"name", name}, {"instances", "warm:2"}, {"limits", ~s({"time":60000,"cpu_time":60000})}]
+      assert {201, _headers, deployed} = curl_deploy(guest("abis", tags.guest), form)
+      assert %{"instances" => "fresh", "instances_reason" => reason} = deployed
+      assert reason =~ "the second of two requests"
+      assert reason =~ tags.why
+      assert_receive {:logged, ^name, :warning, text, _metadata}, 30_000
+      assert text =~ "each request has an instance of its own: #{reason}"
+      for _turn <- 1..3, do: assert({204, _headers, ""} = curl("/call/#{name}/"))
+      # It is asked no more than its deploy says, and nothing is kept of the reason.
+      assert {200, _headers, %{"instances" => "fresh", "instances_reason" => nil}} = curl("/functions/#{name}")
+    end
+  end
+
+  test "a deploy whose instances are as it asks for gives no reason" do
+    name = unique_name("as_asked")
     on_exit(fn -> remove!(name) end)
     form = [{"name", name}, {"instances", "warm:2"}]
-    assert {201, _headers, %{"instances" => "fresh"}} = curl_deploy(guest("abis", "once"), form)
-    assert_receive {:logged, ^name, :warning, text, _metadata}, 30_000
-    assert text =~ "each request has an instance of its own"
-    assert text =~ "second"
-    for _turn <- 1..3, do: assert({204, _headers, ""} = curl("/call/#{name}/"))
-    # It is asked no more than its deploy says.
-    assert {:ok, %{instances: :fresh}} = Tidepool.fetch(name)
+
+    assert {201, _headers, %{"instances" => "warm:2", "instances_reason" => nil}} =
+             curl_deploy(guest("rust", "http"), form)
   end
 
   describe "on the node's own origin" do

@@ -4,7 +4,7 @@ defmodule TidepoolWeb.OutgoingTest do
 
   import Tidepool.ProgramClient
 
-  alias Tidepool.{Origin, Peer}
+  alias Tidepool.{LogWatch, Origin, Peer}
 
   @local ["tcp:connect:127.0.0.0/8:*"]
 
@@ -95,6 +95,26 @@ defmodule TidepoolWeb.OutgoingTest do
             {["tls:connect:example.com:443"], "https://127.0.0.1:#{port}", denied}
           ] do
         assert ask(fetch!(net: net), "/get?#{url}/") == expected, inspect({net, url})
+      end
+    end
+
+    test "that is denied is told on the console with the grant that it takes" do
+      for {options, url, told} <- [
+            {[net: []], "127.0.0.1:1",
+             "the function is not granted tcp:connect:127.0.0.1:1: its deploy's option `net`"},
+            {[net: []], "https://me:secret@api.example/",
+             "the function is not granted tls:connect:api.example:443: its"},
+            {[net: []], "[::1]", "the function is not granted tcp:connect:[::1]:80: its"},
+            {[net: ["tcp:connect:127.0.0.1:2"]], "127.0.0.1:1", "the function is not granted tcp:connect:127.0.0.1:1"},
+            {[net: ["dns"]], "https://localhost:1", "the function is not granted tls:connect:localhost:1"},
+            {[host: ["none"]], "other.internal",
+             "the function is not granted tidepool/function/other: its deploy's option `host`"}
+          ] do
+        name = fetch!(options)
+        LogWatch.watch(name)
+        assert {502, "ErrorCode::HttpRequestDenied"} = ask(name, "/get?#{url}/")
+        assert_receive {:logged, ^name, _level, line, _metadata}, 30_000
+        assert line =~ told
       end
     end
 
@@ -288,7 +308,7 @@ defmodule TidepoolWeb.OutgoingTest do
       # Denied, and not found, as WASI has them.
       program = ask.(deploy!("rust", "fetch_command", host: ["none"]), "/hello")
       assert ended!(program) == :normal
-      assert "error " <> _denied = output()
+      assert output() =~ ~r/\Athe function is not granted tidepool\/function\/#{callee}: .*\nerror \d+\n\z/
       program = start!(name, args: [name, "no-such-function.internal", "/"])
       assert ended!(program) == :normal
       assert "error " <> _missing = output()

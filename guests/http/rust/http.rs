@@ -53,13 +53,20 @@ fn handle(request: IncomingRequest, out: ResponseOutparam) {
             trap()
         }
         (Method::Get, "/loop") => loop {},
+        (Method::Get, "/never") => monotonic_clock::subscribe_duration(u64::MAX / 4).block(),
+        (Method::Get, "/twice") => {
+            let handle = out.handle();
+            text(out, b"once");
+            text(unsafe { ResponseOutparam::from_handle(handle) }, b"again");
+        }
         (Method::Get, "/silent") => {
             let _body = begin(out, b"one");
             monotonic_clock::subscribe_duration(u64::MAX / 4).block();
         }
-        (method, path) => match path.strip_prefix("/status/").and_then(|code| code.parse().ok()) {
-            Some(code) => status(out, code, &method),
-            None => finish(respond(out, 404, Fields::new())),
+        (method, path) => match (number(path, "/status/"), number(path, "/fields/")) {
+            (Some(code), _) => status(out, code, &method),
+            (_, Some(count)) => finish(respond(out, 200, many(count))),
+            _ => finish(respond(out, 404, Fields::new())),
         },
     }
 }
@@ -80,6 +87,17 @@ fn fields(name: &str, value: &[u8]) -> Fields {
     let fields = Fields::new();
     fields.append(&name.to_string(), &value.to_vec()).unwrap();
     fields
+}
+
+/// So many fields, of one value each.
+fn many(count: u32) -> Fields {
+    let entries: Vec<_> = (0..count).map(|place| (format!("x-{place}"), b"1".to_vec())).collect();
+    Fields::from_list(&entries).unwrap()
+}
+
+/// The number in a path, behind its beginning.
+fn number<T: std::str::FromStr>(path: &str, begin: &str) -> Option<T> {
+    path.strip_prefix(begin)?.parse().ok()
 }
 
 fn finish(body: OutgoingBody) {

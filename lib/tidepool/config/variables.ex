@@ -4,15 +4,21 @@ defmodule Tidepool.Config.Variables do
   node would run without what its operator has set.
   """
 
+  alias Tidepool.Config.Schema
   alias Tidepool.{Error, Options}
 
-  # What a node reads: `config/runtime.exs`, a release's `env.sh` and what a container begins with.
-  @node ~w(TIDEPOOL_ACTORS TIDEPOOL_ADDRESS TIDEPOOL_BUILTINS TIDEPOOL_CALLS TIDEPOOL_CERTS TIDEPOOL_CLUSTER
-    TIDEPOOL_CLUSTER_ADDRESS TIDEPOOL_COOKIE TIDEPOOL_DATA TIDEPOOL_DATABASE_PASSWORD TIDEPOOL_DEPLOY_KEYS TIDEPOOL_DNS
-    TIDEPOOL_DNS_NODE TIDEPOOL_DRAIN TIDEPOOL_FILES TIDEPOOL_HOST TIDEPOOL_HOSTS TIDEPOOL_IO TIDEPOOL_KEYVALUE
-    TIDEPOOL_LAME_DUCK TIDEPOOL_NAMESPACES TIDEPOOL_NET TIDEPOOL_PROXIES TIDEPOOL_READS TIDEPOOL_REGISTRIES
-    TIDEPOOL_REGISTRY_LOGINS TIDEPOOL_REGISTRY_TIMEOUT TIDEPOOL_SEEDS TIDEPOOL_SITES_ADDRESS TIDEPOOL_SITES_PORT
-    TIDEPOOL_TLS_CERT TIDEPOOL_TLS_CERTS TIDEPOOL_TLS_CLIENTS TIDEPOOL_TLS_KEY TIDEPOOL_TOKEN)
+  # Of each number that a setting is.
+  @numbers for {name, spec} <- Schema.settings(),
+               match?({:integer, _least, _most}, spec[:type]) and name != :port,
+               do: "TIDEPOOL_" <> String.upcase(to_string(name))
+
+  # What else a node reads: `config/runtime.exs`, a release's `env.sh` and what a container begins with.
+  @node @numbers ++ ~w(TIDEPOOL_ACTORS TIDEPOOL_ADDRESS TIDEPOOL_BUILTINS TIDEPOOL_CALLS TIDEPOOL_CERTS
+    TIDEPOOL_CLUSTER TIDEPOOL_CLUSTER_ADDRESS TIDEPOOL_COOKIE TIDEPOOL_DATA TIDEPOOL_DATABASE_PASSWORD
+    TIDEPOOL_DEPLOY_KEYS TIDEPOOL_DNS TIDEPOOL_DNS_NODE TIDEPOOL_EPMD TIDEPOOL_FILES TIDEPOOL_HOST TIDEPOOL_HOSTS
+    TIDEPOOL_INSTANCES TIDEPOOL_IO TIDEPOOL_KEYVALUE TIDEPOOL_LIMITS TIDEPOOL_NAMESPACES TIDEPOOL_NET
+    TIDEPOOL_PERF_MAP TIDEPOOL_PROXIES TIDEPOOL_READS TIDEPOOL_REGISTRIES TIDEPOOL_REGISTRY_LOGINS TIDEPOOL_SEEDS
+    TIDEPOOL_SITES_ADDRESS TIDEPOOL_TLS_CERT TIDEPOOL_TLS_CERTS TIDEPOOL_TLS_CLIENTS TIDEPOOL_TLS_KEY TIDEPOOL_TOKEN)
 
   # What tools, builds and tests read: who has set one of these for them may start a node beside.
   @others ~w(TIDEPOOL_ALL_MINUTES TIDEPOOL_CA TIDEPOOL_CHAOS_S TIDEPOOL_COMPILER TIDEPOOL_DOWNLOADS TIDEPOOL_FUZZ_S
@@ -45,6 +51,10 @@ defmodule Tidepool.Config.Variables do
       {name, _value} -> {:error, Error.new(:invalid_option, "the variable #{name} is unknown: #{hint(name)}")}
     end
   end
+
+  @doc "Names of the variables of settings that are numbers: `config/runtime.exs` reads all of them."
+  @spec numbers :: [String.t()]
+  def numbers, do: @numbers
 
   @doc "All names that somebody reads."
   @spec known :: [String.t()]

@@ -115,7 +115,7 @@ defmodule Tidepool.Function.Spec do
       type: :boolean,
       default: false,
       doc:
-        "whether the module's debug data are left out of what is kept, run, and sent to other nodes. A signed module is " <>
+        "whether the node removes the module's debug data before it stores, runs and sends the module. A signed module is " <>
           "stripped before it is signed."
     ],
     signature: [
@@ -125,7 +125,7 @@ defmodule Tidepool.Function.Spec do
       kept_as: quote(do: Tidepool.Function.Signature.t()),
       default: nil,
       doc:
-        "signature of the module by one of the node's `deploy_keys`: a node that has any deploys no module without one."
+        "signature of the module by one of the node's `deploy_keys`. A node with such keys refuses modules without a signature."
     ],
     keep_payloads: [
       since: 8,

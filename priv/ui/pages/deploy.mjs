@@ -46,6 +46,7 @@ export function Deploy({ closed }) {
       <${Notice} refusal=${refusal} dismiss=${dismiss} />
       ${ended && ended !== "busy" && html`<${Steps} ended=${ended} fetched=${Boolean(reference)} waited=${Boolean(said["query-wait"])} />`}
       ${done && html`<p role="status" class="good">Deployed <a href=${`#/functions/${path(done.name)}`}>${done.name}</a>, version ${done.version}.</p>`}
+      ${done?.instances_reason && html`<p>Each request has an instance of its own: ${done.instances_reason}.</p>`}
       ${done?.unanswered?.length > 0 && html`<p>Nobody answers ${named(done.unanswered)}, or <code>host</code> does not grant it: calls end where they ask for it.</p>`}
       ${schema && html`<h2>Options</h2>
         <p class="faint">What is left empty is as the node has it, as each field shows.</p>

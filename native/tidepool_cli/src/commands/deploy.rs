@@ -180,7 +180,7 @@ pub(crate) fn send(
 /// Imports that nobody answers which are named, at most.
 const NAMED: usize = 8;
 
-/// What came of a deploy, in a line, and in another what of it nobody answers.
+/// What came of a deploy, in a line, and in others why its instances are fresh ones all the same, and what of it nobody answers.
 pub(crate) fn outcome(status: u16, answer: &Value, took: Duration) -> String {
     let (name, version) = (escape(&text(answer, "name")), escape(&text(answer, "version")));
     let ms = took.as_millis();
@@ -189,12 +189,12 @@ pub(crate) fn outcome(status: u16, answer: &Value, took: Duration) -> String {
     } else {
         format!("{name} is version {version} as before: nothing has changed")
     };
-    match unanswered(answer) {
-        Some(imports) => {
-            format!("{said}\nnobody answers {imports}, or `host` does not grant it: calls end where they ask for it")
-        }
-        None => said,
-    }
+    let fresh = answer.get("instances_reason").and_then(Value::as_str);
+    let fresh = fresh.map(|why| format!("\neach request has an instance of its own: {}", escape(why)));
+    let unanswered = unanswered(answer).map(|imports| {
+        format!("\nnobody answers {imports}, or `host` does not grant it: calls end where they ask for it")
+    });
+    [Some(said), fresh, unanswered].into_iter().flatten().collect()
 }
 
 fn unanswered(answer: &Value) -> Option<String> {
@@ -227,6 +227,15 @@ mod tests {
         assert!(
             said(json!(many))
                 .ends_with("import/env/f7 and 2 more, or `host` does not grant it: calls end where they ask for it")
+        );
+    }
+
+    #[test]
+    fn what_keeps_a_function_from_warm_instances_is_said_after_its_deploy() {
+        let answer = json!({"name": "shop", "version": 2, "instances_reason": "the second of two requests\nfailed"});
+        assert_eq!(
+            outcome(201, &answer, Duration::from_millis(7)),
+            "shop is version 2, after 7 ms\neach request has an instance of its own: the second of two requests\\nfailed"
         );
     }
 }

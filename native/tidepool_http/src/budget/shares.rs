@@ -58,6 +58,12 @@ pub(crate) fn take(held: &AtomicUsize, own: &AtomicUsize, limit: usize, more: us
     taken
 }
 
+/// Whether [`take`] would take `more` now. Nothing is taken meanwhile: nobody who comes beside finds less for it.
+pub(crate) fn has(held: &AtomicUsize, own: &AtomicUsize, limit: usize, more: usize) -> bool {
+    let left = limit.saturating_sub(held.load(Relaxed));
+    more <= left && own.load(Relaxed).saturating_add(more) <= left
+}
+
 /// Gives back what [`take`] took.
 pub(crate) fn give_back(held: &AtomicUsize, own: &AtomicUsize, units: usize) {
     own.fetch_sub(units, Relaxed);
@@ -82,8 +88,7 @@ impl BodyBudget {
 
     /// Whether there are `more` bytes for this client now.
     pub(crate) fn has(&self, account: &Account, more: usize) -> bool {
-        let left = self.limit.saturating_sub(self.held());
-        more <= left && account.bytes.load(Relaxed).saturating_add(more) <= left
+        has(&self.held, &account.bytes, self.limit, more)
     }
 
     /// A hold on nothing yet, of this client's.

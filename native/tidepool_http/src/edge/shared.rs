@@ -123,6 +123,16 @@ impl Edge {
         self.take(account, Kind::Upload, self.config.max_uploads)
     }
 
+    /// Finds out whether there is such a place now, and takes none.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::Overloaded`] when there is none for this client.
+    pub(crate) fn check_uploads(&self, account: &Account) -> Result<(), Refusal> {
+        let (held, own) = Kind::Upload.counters(self, account);
+        if shares::has(held, own, self.config.max_uploads, 1) { Ok(()) } else { Err(self.overloaded()) }
+    }
+
     /// A place among the requests of an endpoint that has a cap of its own, taken besides the one of [`Edge::admit`].
     ///
     /// # Errors

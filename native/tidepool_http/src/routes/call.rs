@@ -4,6 +4,7 @@ use crate::backend::contract::Route;
 use crate::budget::answer_window::{SizeSlot, WindowShare};
 use crate::connection::state::ConnectionState;
 use crate::edge::access;
+use crate::edge::endpoint::not_allowed;
 use crate::edge::shared::{Edge, Purpose, Slot};
 use crate::exchange::body::{self, Bounds, Held};
 use crate::exchange::handover::{Exchange, PendingExchange, hand_over};
@@ -42,7 +43,7 @@ where
     let caller = access::check_call(edge, connection, (request.method(), request.uri(), request.headers()), &function)?;
     let is_post = request.method() == Method::POST;
     if !is_post && request.method() != Method::GET {
-        return Err(Refusal::new(Reason::MethodNotAllowed, "call with GET or POST").header("allow", "GET, POST"));
+        return Err(not_allowed(request.method(), "GET,POST"));
     }
     let account = &connection.account;
     let _slot = edge.admit(account, Purpose::Work)?;

@@ -70,7 +70,7 @@ where
     let query = percent::parameters(head.uri.query().unwrap_or_default())?;
     let _slot = edge.admit(account, Purpose::Work)?;
     // A body that finds no place at its end need not come; but none is held while it comes, or slow ones had them all.
-    drop(edge.admit_upload(account)?);
+    edge.check_uploads(account)?;
     let bounds = bounds(edge);
     let held = body::read(edge, account, body, &bounds).await?;
     access::check_again(edge, &caller)?;

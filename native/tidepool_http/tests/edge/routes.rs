@@ -157,8 +157,8 @@ async fn an_unknown_path_is_404_in_json() {
 #[tokio::test]
 async fn another_method_is_405_and_names_those_allowed() {
     let cases = [
-        ("DELETE", "/call/f", "GET, POST"),
-        ("HEAD", "/call/f", "GET, POST"),
+        ("DELETE", "/call/f", "GET,POST"),
+        ("HEAD", "/call/f", "GET,POST"),
         ("GET", "/deploy", "POST"),
         ("POST", "/functions", "GET,HEAD"),
         ("PUT", "/functions/f", "GET,HEAD,DELETE"),

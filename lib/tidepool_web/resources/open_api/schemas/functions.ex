@@ -63,6 +63,8 @@ defmodule TidepoolWeb.Resources.OpenApi.Schemas.Functions do
           ),
         start: one_of([:nothing, :snapshot, :initialiser]),
         start_reason: nullable(text()),
+        instances_reason:
+          said(nullable(text()), "Why instances are fresh where the deploy that this answers asked for warm ones."),
         tier: one_of([:baseline, :optimised]),
         compile_us: integer()
       ]

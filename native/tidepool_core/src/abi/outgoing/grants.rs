@@ -5,11 +5,16 @@ use std::sync::Arc;
 use wasmtime::StoreContextMut;
 
 use crate::abi::slots::State;
+use crate::base::console::Stream;
 use crate::base::request::exchange::Refusal;
 use crate::base::request::{ExchangeCall, HostRequest, Payload};
 use crate::net::access::Access;
+use crate::net::error::NetError;
 use crate::store::resting::begin_slice;
 use crate::value::Value;
+
+/// Most characters of a name that a line tells of.
+const NAME_CHARS: usize = 253;
 
 /// The end of such a host's name.
 const END: &str = ".internal";
@@ -29,6 +34,33 @@ pub(in crate::abi) fn function(state: &State, host: &str) -> Option<String> {
 pub(in crate::abi) fn may_call(state: &State, function: &str) -> bool {
     let [binding, namespace] = ExchangeCall::TARGET;
     serves(state) && state.function.host.allow([binding, namespace, function].map(str::as_bytes))
+}
+
+/// Tells on the function's console why a request goes nowhere: to another function, or else to a server.
+pub(in crate::abi) fn print_denial(state: &State, function: Option<&str>, (server, is_plain): (&str, bool)) {
+    let cut = |name: &str| name.chars().take(NAME_CHARS).collect::<String>();
+    let told = match function {
+        _ if !serves(state) => "a request is not sent by start functions, nor in the deploy's own GET /".into(),
+        Some(function) => {
+            let [binding, namespace] = ExchangeCall::TARGET;
+            let function = cut(function);
+            format!(
+                "the function is not granted {binding}/{namespace}/{function}: its deploy's option `host` lists what is"
+            )
+        }
+        None => {
+            // Who asks, before an @, is none of what is asked for.
+            let server = server.rsplit('@').next().unwrap_or_default();
+            let (protocol, usual) = if is_plain { ("tcp", 80) } else { ("tls", 443) };
+            let port = if server.rsplit(']').next().is_some_and(|behind| behind.contains(':')) {
+                String::new()
+            } else {
+                format!(":{usual}")
+            };
+            NetError::NotGranted { wanted: format!("{protocol}:connect:{}{port}", cut(server)) }.to_string()
+        }
+    };
+    state.function.print(Stream::Console, told.as_bytes());
 }
 
 /// Has the host serve what was asked: it is refused where nobody does.

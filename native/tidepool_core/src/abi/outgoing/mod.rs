@@ -5,4 +5,5 @@
 //! time.
 
 pub(super) mod awaited;
+pub(super) mod denied;
 pub(super) mod grants;

@@ -16,7 +16,7 @@ use http_body_util::{BodyExt, Empty};
 /// gone, or the guest has ended without finishing it.
 pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 
-/// Passes a response on: its head at once, its body as it comes.
+/// Passes a response on: its head as soon as the guest that set it pauses, its body as it comes.
 pub type Respond = Box<dyn FnOnce(http::Response<Body>) + Send + Sync>;
 
 /// A request and where the response goes. The first guest that takes it serves it.

@@ -9,18 +9,17 @@ use std::task::Poll;
 use http_body_util::{BodyExt, Limited};
 use wasmtime::Store;
 use wasmtime::component::{Instance, Resource};
-use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
-use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::p2::types::{HostIncomingRequest, HostResponseOutparam};
 use wasmtime_wasi_http::{Error, WasiHttpView};
 
 use super::fate::{Fate, Running};
-use super::response::{Response, announced};
+use super::head::Head;
 use crate::abi::contract::{Abi, ComponentAbi};
 use crate::abi::interface::{self, Interface};
 use crate::abi::slots::State;
 use crate::base::error::CallError;
-use crate::base::request::exchange::{Body, Ends, Exchange, Respond};
+use crate::base::request::exchange::{Body, Ends, Exchange};
 use crate::base::request::{Payload, Reply, Takes};
 use crate::store::failure::call_error;
 
@@ -90,7 +89,8 @@ async fn handle(
     };
     let request = request.map(|body| body.map_err(told));
     let scheme = if is_secure { Scheme::Https } else { Scheme::Http };
-    let responding = responder((exchange, respond), &fate, allowed, store.data().tape.is_some());
+    let head = Head::new(exchange, respond, (&fate, allowed), store.data().tape.is_some());
+    let set = head.clone();
     let outcome = async {
         let index = interface.find(EXPORT).map(|export| export.index);
         let function = index.and_then(|index| instance.get_func(&mut *store, index));
@@ -98,12 +98,16 @@ async fn handle(
         let function = function.typed::<Handle, ()>(&*store)?;
         let mut http = store.data_mut().http();
         let request = http.new_incoming_request(scheme, request)?;
-        let response = http.new_response_outparam_from_callback(responding)?;
+        let response = http.new_response_outparam_from_callback(move |response| set.set(response))?;
         let mut handled = pin!(function.call_async(&mut *store, (request, response)));
-        poll_fn(|cx| match (fate.poll_end(cx), exchange.poll_left(cx)) {
-            (Poll::Ready(end), _) => Poll::Ready(Ok(Some(end))),
-            (Poll::Pending, Poll::Ready(())) => Poll::Ready(Ok(Some(CallError::ClientGone))),
-            (Poll::Pending, Poll::Pending) => handled.as_mut().poll(cx).map_ok(|()| None),
+        poll_fn(|cx| {
+            let polled = match (fate.poll_end(cx), exchange.poll_left(cx)) {
+                (Poll::Ready(end), _) => return Poll::Ready(Ok(Some(end))),
+                (Poll::Pending, Poll::Ready(())) => return Poll::Ready(Ok(Some(CallError::ClientGone))),
+                (Poll::Pending, Poll::Pending) => handled.as_mut().poll(cx).map_ok(|()| None),
+            };
+            head.pass_on();
+            polled
         })
         .await
     };
@@ -143,27 +147,5 @@ fn told(error: io::Error) -> Error {
         ErrorKind::FileTooLarge => Error::HttpRequestBodySize(None),
         ErrorKind::TimedOut => Error::ConnectionReadTimeout,
         _ => Error::ConnectionTerminated,
-    }
-}
-
-/// What the guest sets its response by: that goes on at once.
-fn responder(
-    (exchange, respond): (&Exchange, Respond),
-    fate: &Arc<Fate>,
-    allowed: u64,
-    is_taped: bool,
-) -> impl FnOnce(Result<http::Response<HyperOutgoingBody>, ErrorCode>) + Send + Sync + use<> {
-    let (exchange, fate) = (exchange.clone(), Arc::clone(fate));
-    move |set| match set {
-        Ok(response) if response.status().is_informational() => {
-            let status = response.status().as_u16();
-            fate.refuse(format!("the handler set the status {status}, which is none of a response: take 200 to 999"));
-        }
-        Ok(response) if announced(&response).is_some_and(|bytes| bytes > allowed) => fate.exceed(),
-        Ok(response) => {
-            exchange.respond(response.status().as_u16());
-            respond(Response::begin(response, fate, allowed, is_taped).map(BodyExt::boxed_unsync));
-        }
-        Err(code) => fate.refuse(format!("the handler failed: {code}")),
     }
 }

@@ -4,17 +4,15 @@ use std::io;
 
 use wasmtime_wasi::p2::bindings::sockets::network::ErrorCode;
 
+use crate::abi::outgoing::denied;
 use crate::abi::slots::State;
-use crate::base::console::Stream;
 use crate::net::error::NetError;
 
-/// The code of an error. What the function is not granted is told on its console as well: a code has no room for it.
+/// The code of an error. What the function is not granted is told on its console as well.
 pub(super) fn code(state: &State, error: &NetError) -> ErrorCode {
+    denied::print(&state.function, error);
     match error {
-        NetError::NotGranted { .. } | NetError::NotAllowed { .. } => {
-            state.function.print(Stream::Console, error.to_string().as_bytes());
-            ErrorCode::AccessDenied
-        }
+        NetError::NotGranted { .. } | NetError::NotAllowed { .. } => ErrorCode::AccessDenied,
         NetError::ProgramFull { .. } | NetError::NodeFull { .. } => ErrorCode::NewSocketLimit,
         NetError::Name { .. } | NetError::NoPem { .. } => ErrorCode::InvalidArgument,
         NetError::Unresolved { .. } | NetError::NoAddress { .. } => ErrorCode::NameUnresolvable,

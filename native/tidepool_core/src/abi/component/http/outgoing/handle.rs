@@ -1,5 +1,7 @@
 //! The function `handle`, which sends a request. It has the host asked where another function is to serve that.
 
+use std::sync::Arc;
+
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, LinkerInstance, Resource};
 use wasmtime_wasi_http::WasiHttpView;
@@ -106,13 +108,18 @@ async fn handle(mut store: StoreContextMut<'_, State>, (request, options): Param
 /// Where a request goes.
 fn way(state: &mut State, request: &Resource<HostOutgoingRequest>) -> wasmtime::Result<Way> {
     let HostOutgoingRequest { scheme, authority, .. } = state.http().table.get(request)?;
+    let (authority, is_plain) = (authority.clone(), matches!(scheme, Some(Scheme::Http)));
     // By another scheme, or at a port, it is a server of that name.
-    let host = authority.clone().filter(|_host| matches!(scheme, Some(Scheme::Http)));
-    let function = host.and_then(|host| grants::function(state, &host));
-    Ok(match function {
-        Some(function) if grants::may_call(state, &function) => Way::In(function),
-        Some(_function) => Way::Denied,
-        None => grants::access(state).map_or(Way::Denied, Way::Out),
+    let host = authority.as_deref().filter(|_host| is_plain);
+    let function = host.and_then(|host| grants::function(state, host));
+    Ok(match (function, grants::access(state)) {
+        (Some(function), _) if grants::may_call(state, &function) => Way::In(function),
+        (None, Some(access)) => Way::Out(access, Arc::clone(&state.function)),
+        (function, _) => {
+            let server = (authority.as_deref().unwrap_or_default(), is_plain);
+            grants::print_denial(state, function.as_deref(), server);
+            Way::Denied
+        }
     })
 }
 

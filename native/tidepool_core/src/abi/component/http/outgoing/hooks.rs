@@ -18,11 +18,14 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::errors;
 use crate::abi::outgoing::awaited::{self, Awaited, Leaving};
+use crate::abi::outgoing::denied;
 use crate::base::request::ExchangeCall;
 use crate::base::request::exchange::{Body as Passed, Left};
 use crate::net::access::Access;
 use crate::net::http::client::{self, Patience};
+use crate::net::http::failure::Failure;
 use crate::net::http::lull::Lull;
+use crate::store::context::FunctionContext;
 
 /// Most bytes of one write to a body.
 const CHUNK_BYTES: usize = 32 << 10;
@@ -46,8 +49,8 @@ pub(super) enum Way {
     /// Nowhere.
     #[default]
     Denied,
-    /// To a server.
-    Out(Arc<Access>),
+    /// To a server. The function is the guest's, and told on its console of what it is not granted.
+    Out(Arc<Access>, Arc<FunctionContext>),
     /// To the function of this name.
     In(String),
     /// The host is to be asked to have this served.
@@ -118,7 +121,7 @@ impl WasiHttpHooks for Hooks {
         }
         match std::mem::take(&mut self.next) {
             Way::Denied | Way::Ask(_) => failed(Error::HttpRequestDenied),
-            Way::Out(access) => {
+            Way::Out(access, function) => {
                 let patience = Patience {
                     connect: connect_timeout,
                     first_byte: first_byte_timeout,
@@ -127,7 +130,12 @@ impl WasiHttpHooks for Hooks {
                 let asked = client::send(access, request.map(|body| body.map_err(errors::Sent)), patience, Vec::new());
                 self.note(Ending::Socket(asked.ending()));
                 Box::new(async move {
-                    let response = asked.response().await.map_err(|failure| errors::told(&failure))?;
+                    let response = asked.response().await.map_err(|failure| {
+                        if let Failure::Net(error) = &failure {
+                            denied::print(&function, error);
+                        }
+                        errors::told(&failure)
+                    })?;
                     answered(response.map(|body| body.map_err(|failure| errors::told(&failure))))
                 })
             }
