@@ -120,10 +120,12 @@ defmodule Tidepool.Execution do
   # The same, with an account of the call.
   defp observed(name, operation, payload, {depth, _context, _timed?} = origin, timeout, last_line) do
     metadata = %{function: name, operation: operation, depth: depth}
-    call = &Native.call_observed(Engine.runtime(), name, operation, payload, depth, &1, last_line)
 
     Telemetry.span(:call, %{payload_bytes: size(payload)}, metadata, fn metadata ->
-      if is_reference(payload), do: pass_on(payload)
+      # What its guest's own requests are part of.
+      trace = Trace.traceparent()
+      if trace && is_reference(payload), do: Native.exchange_trace(payload, trace)
+      call = &Native.call_observed(Engine.runtime(), name, operation, payload, depth, &1, last_line, trace)
 
       {result, used} =
         case call.(timeout) do
@@ -141,11 +143,6 @@ defmodule Tidepool.Execution do
       if used.queue_time > 0, do: emit_queue(used.queue_time, result, metadata)
       {result, reply_bytes(used, result), %{}}
     end)
-  end
-
-  # A handler of HTTP finds in its request what its own requests are part of.
-  defp pass_on(exchange) do
-    with header when header != nil <- Trace.traceparent(), do: Native.exchange_trace(exchange, header)
   end
 
   defp account({task, step}, name, origin) do

@@ -427,6 +427,7 @@ defmodule Tidepool.Native do
 
   @doc """
   Like `call/6`, and keeps account: `usage/1` of the task has it when the call is over, and `last_line/1` what its guest printed last.
+  `traceparent` is what the guest's requests to servers say of their trace, where the guest says nothing.
   There is no task when there is no call.
   """
   @spec call_observed(
@@ -436,9 +437,10 @@ defmodule Tidepool.Native do
           payload,
           pos_integer,
           timeout,
-          last_line | nil
+          last_line | nil,
+          traceparent :: String.t() | nil
         ) :: {task | nil, step}
-  def call_observed(_runtime, _name, _operation, _payload, _depth, _timeout_ms, _last_line),
+  def call_observed(_runtime, _name, _operation, _payload, _depth, _timeout_ms, _last_line, _traceparent),
     do: :erlang.nif_error(:not_loaded)
 
   @doc "A place for the last line of one call."

@@ -134,22 +134,24 @@ defmodule Tidepool.Fault.ComponentLoadTest do
     FaultFootprint.assert_instances_back(before)
   end
 
-  test "deployed and removed again and again, a component leaves nothing" do
-    wasm = guest("component", "busy")
+  for abi <- [:typed, :http] do
+    test "deployed and removed again and again, a component of #{abi} leaves nothing" do
+      wasm = Abis.guest(unquote(abi))
 
-    deploy = fn number ->
-      name = unique_name("again")
-      # Another module each time, of which nothing is kept.
-      {:ok, _function} = Tidepool.deploy(Tidepool.TestModule.variant(wasm, "#{number}"), name: name)
-      {:ok, "a"} = Tidepool.call(name, :echo, ["a"])
-      :ok = Tidepool.remove(name)
+      deploy = fn number ->
+        name = unique_name("again")
+        # Another module each time, of which nothing is kept.
+        {:ok, _function} = Tidepool.deploy(Tidepool.TestModule.variant(wasm, "#{number}"), name: name)
+        {:ok, 1} = Abis.run(unquote(abi), name, ?a)
+        :ok = Tidepool.remove(name)
+      end
+
+      some = sample(50, 1_000)
+      Enum.each(1..some, deploy)
+      before = held()
+      Enum.each((some + 1)..(2 * some), deploy)
+      eventually(fn -> for {what, most} <- before, do: assert({what, held()[what]} <= {what, most * 1.05}) end, 60_000)
     end
-
-    some = sample(100, 1_000)
-    Enum.each(1..some, deploy)
-    before = held()
-    Enum.each((some + 1)..(2 * some), deploy)
-    eventually(fn -> for {what, most} <- before, do: assert({what, held()[what]} <= {what, most * 1.05}) end, 60_000)
   end
 
   defp held do

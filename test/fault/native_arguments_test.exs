@@ -51,7 +51,16 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     set_routes: [:runtime, :list],
     unpublish: [:runtime, :text],
     call: [:runtime, :binary, :optional_binary, :payload, :number, :timeout],
-    call_observed: [:runtime, :binary, :optional_binary, :payload, :number, :timeout, :optional_last_line],
+    call_observed: [
+      :runtime,
+      :binary,
+      :optional_binary,
+      :payload,
+      :number,
+      :timeout,
+      :optional_last_line,
+      :optional_binary
+    ],
     new_last_line: [],
     last_line: [:last_line],
     usage: [:task],

@@ -5,7 +5,7 @@ defmodule Tidepool.TraceTest do
   import Tidepool.Certificates
   import Tidepool.Collector, only: [attribute: 2]
 
-  alias Tidepool.{Actor, Collector, Error, Host, Peer, Telemetry, Trace}
+  alias Tidepool.{Actor, Collector, Error, Host, Origin, Peer, Telemetry, Trace}
   alias Tidepool.Trace.{Context, Exporter, Post, Span}
 
   doctest Tidepool.Trace.Context
@@ -156,6 +156,46 @@ defmodule Tidepool.TraceTest do
 
     # What is not recorded has no span.
     assert [[@not_recorded], ["a=1"]] = given(context.peer, ["traceparent: #{@not_recorded}", "tracestate: a=1"])
+    spans(context, 0)
+  end
+
+  test "a request to a server says what its call is part of, recorded or not, a component's and a plug-in's", context do
+    test = self()
+
+    port =
+      Origin.start!(fn socket, head ->
+        send(test, {:asked, for([_all, value] <- Regex.scan(~r/^traceparent: (.*)\r$/m, head), do: value)})
+        Origin.say(socket, "reached")
+      end)
+
+    url = "http://127.0.0.1:#{port}/"
+    local = [net: ["tcp:connect:127.0.0.0/8:*"]]
+    Peer.deploy!(context.peer, "rust", "fetch", local)
+    Peer.deploy!(context.peer, "rust", "vowels", local)
+    settled(context.peer)
+    Collector.take(context.collector)
+
+    ask = fn headers ->
+      curl_url(Peer.url(context.peer, "/call/fetch/get?#{url}"), Enum.flat_map(headers, &["-H", &1]))
+    end
+
+    plug_in = fn traceparent -> post(context.peer, "/call/vowels/fetches", url, traceparent) end
+
+    for {call, ask} <- [
+          {"call fetch", fn -> ask.(["traceparent: #{@recorded}"]) end},
+          {"call vowels", fn -> plug_in.(@recorded) end}
+        ] do
+      assert {200, _headers, "reached"} = ask.()
+      assert_receive {:asked, [header]}, 30_000
+      assert %{^call => [%{"spanId" => id}]} = spans(context, 1)
+      assert header == "00-#{@trace}-#{id}-01"
+    end
+
+    for ask <- [fn -> ask.(["traceparent: #{@not_recorded}"]) end, fn -> plug_in.(@not_recorded) end] do
+      assert {200, _headers, "reached"} = ask.()
+      assert_receive {:asked, [@not_recorded]}, 30_000
+    end
+
     spans(context, 0)
   end
 

@@ -303,7 +303,7 @@ defmodule TidepoolWeb.HandlersTest do
       assert "content-security-policy: sandbox" in lines
       assert "x-content-type-options: nosniff" in lines
 
-      for header <- ~w(set-cookie clear-site-data strict-transport-security alt-svc) do
+      for header <- ~w(set-cookie clear-site-data strict-transport-security alt-svc service-worker-allowed) do
         refute Enum.any?(lines, &String.starts_with?(&1, header <> ":")), header
       end
     end

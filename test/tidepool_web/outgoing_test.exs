@@ -98,6 +98,31 @@ defmodule TidepoolWeb.OutgoingTest do
       end
     end
 
+    test "reaches no address that is not granted by another spelling of it, nor one that a server leads to" do
+      port = Origin.start!(fn socket, _head -> Origin.say(socket, "reached") end)
+
+      spelled =
+        ~w(2130706433 0x7f000001 0177.0.0.1 127.1 [::ffff:127.0.0.1] [::ffff:7f00:1] 127.0.0.1. LOCALHOST localhost.)
+
+      for net <- [[], ["dns", "tcp:connect:10.0.0.0/8:*", "tcp:connect:[2001:db8::]/32:*", "tls:connect:*:*"]] do
+        name = fetch!(net: net)
+
+        for host <- spelled do
+          assert {502, error} = ask(name, "/get?#{host}:#{port}/"), host
+          refute error =~ "reached"
+        end
+      end
+
+      # A plug-in follows by itself: each step is a request that has to be granted.
+      leading = Origin.start!(fn socket, _head -> redirect(socket, "http://localhost:#{port}/") end)
+      plug_in = deploy!("rust", "vowels", net: ["tcp:connect:127.0.0.1:#{leading}", "dns"])
+      assert {_status, body} = ask(plug_in, "/fetches", ["--data-binary", "http://127.0.0.1:#{leading}/"])
+      assert body =~ "not allowed"
+    end
+
+    defp redirect(socket, to),
+      do: :gen_tcp.send(socket, "HTTP/1.1 302 Found\r\nlocation: #{to}\r\ncontent-length: 0\r\n\r\n")
+
     test "that is denied is told on the console with the grant that it takes" do
       for {options, url, told} <- [
             {[net: []], "127.0.0.1:1",

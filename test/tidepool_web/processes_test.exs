@@ -2,7 +2,7 @@ defmodule TidepoolWeb.ProcessesTest do
   # Programs over HTTP: started, listed, looked at, killed.
   use Tidepool.Case, async: true
 
-  alias Tidepool.Puppets
+  alias Tidepool.{LogWatch, Puppets}
 
   setup do
     {:ok, name: deploy!("lunatic", "puppet")}
@@ -23,6 +23,29 @@ defmodule TidepoolWeb.ProcessesTest do
     for {path, arguments} <- [{"/processes/#{id}", []}, {"/processes/#{id}", ["-X", "DELETE"]}] do
       assert {404, _headers, %{"error" => %{"reason" => "unknown_process"}}} = curl(path, arguments)
     end
+  end
+
+  test "a command is started with its arguments, its environment and limits of its own, listed, and killed" do
+    name = deploy!("rust", "surroundings_command")
+    LogWatch.watch(name)
+
+    assert {201, _headers, %{"function" => ^name}} =
+             post(name, ~s({"args": ["look", "around"], "env": {"TIDE": "low"}}))
+
+    for line <- ["arguments: look around", "environment: TIDE", "files: none"],
+        do: assert_receive({:logged, ^name, _level, ^line, _metadata}, 30_000)
+
+    name = deploy!("rust", "files_command")
+    LogWatch.watch(name)
+    loop = ~s({"args": ["files", "loop"], "cpu_time": 600000})
+    assert {201, _headers, %{"id" => id}} = post(name, loop)
+    assert {200, _headers, %{"processes" => [%{"id" => ^id}]}} = listed(name)
+    assert {200, _headers, %{"killed" => ^id}} = curl("/processes/#{id}", ["-X", "DELETE"])
+    assert {200, _headers, %{"processes" => []}} = listed(name)
+
+    assert {_status, _headers, _answer} = post(name, String.replace(loop, "600000", "50"))
+    assert_receive {:logged, ^name, :error, failed, _metadata}, 30_000
+    assert failed =~ "the cpu_time limit of 50 ms was exceeded"
   end
 
   test "GET tells in which function of its module a process is, whether it waits or computes", %{name: name} do

@@ -143,6 +143,7 @@ fn hostile(out: ResponseOutparam) {
         ("clear-site-data", "\"*\""),
         ("strict-transport-security", "max-age=31536000"),
         ("alt-svc", "h2=\":1\""),
+        ("service-worker-allowed", "/"),
     ];
     let headers: Vec<_> = headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
     let body = respond(out, 200, Fields::from_list(&headers).unwrap());

@@ -98,6 +98,23 @@ defmodule Tidepool.PromisesTest do
         end
       end
 
+      test "is redeployed beside its callers, of whom none fails or sees a version come back", %{abi: abi} do
+        if Abis.called?(abi) do
+          name = deploy_abi!(abi)
+          callers = for _caller <- 1..4, do: Task.async(fn -> turns(abi, name, 1) end)
+
+          for version <- 2..9 do
+            instances = Enum.at(Abis.instances(abi), -rem(version, 2))
+
+            {:ok, _function} =
+              Tidepool.deploy(Abis.guest(abi, version), name: name, instances: instances, limits: @patient)
+          end
+
+          for caller <- callers, do: send(caller.pid, :stop)
+          assert Task.await_many(callers, 120_000) == [9, 9, 9, 9]
+        end
+      end
+
       test "is counted by how it ended", %{abi: abi} do
         if Abis.called?(abi) do
           name = deploy_abi!(abi, limits: [cpu_time: 2_000, memory: 20 * 1_048_576])
@@ -126,6 +143,14 @@ defmodule Tidepool.PromisesTest do
         end
       end
     end
+  end
+
+  # Calls until it is told to stop: the version that answers then.
+  defp turns(abi, name, least) do
+    stop? = receive(do: (:stop -> true), after: (0 -> false))
+    assert {:ok, version} = Abis.run(abi, name, ?a)
+    assert version >= least
+    if stop?, do: version, else: turns(abi, name, version)
   end
 
   # Deploys another version while a call is under way, which computes for longer until that is so.

@@ -4,6 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
+
 use super::poll::{Kept, Polled, poll, poll_process};
 use super::task::{Slice, Task};
 use crate::base::error::CallError;
@@ -35,6 +37,14 @@ const INLINE_SLICE: Duration = Duration::from_micros(50);
 type NoWaker = fn(&tokio::runtime::Handle) -> Waker;
 
 impl Task {
+    /// Says what the call is part of: the header `traceparent` ([W3C Trace Context](https://www.w3.org/TR/trace-context/)) of requests that
+    /// its guest sends to servers. What is no header's value changes nothing, and neither does a second one.
+    pub fn set_trace(&self, traceparent: &str) {
+        if let Ok(header) = HeaderValue::try_from(traceparent) {
+            self.call.channel.set_trace(header);
+        }
+    }
+
     /// Runs the guest on this thread for one time slice at most, or until it needs something.
     ///
     /// The first slice is 1 ms. Guests that go on run in slices of 50 µs, no more of them at a time than there are cores (run

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
+
 use crate::base::request::{HostReply, HostRequest, Request};
 use crate::base::trap::Frame;
 use crate::os::thread_clock::ThreadClock;
@@ -84,6 +86,8 @@ pub(crate) struct HostChannel {
     tail: OnceLock<Arc<Tail>>,
     /// Its place on the tape of its instance, if that has one.
     taped: OnceLock<Place>,
+    /// What it is part of, as its requests to servers say.
+    trace: OnceLock<Box<HeaderValue>>,
     // Written and read by the driver's thread, in and around a poll: any ordering does.
     memory_bytes: AtomicUsize,
     long: AtomicBool,
@@ -353,6 +357,16 @@ impl HostChannel {
     /// Connects the lines that the guest prints in this call.
     pub(crate) fn set_tail(&self, tail: &Arc<Tail>) {
         self.tail.get_or_init(|| Arc::clone(tail));
+    }
+
+    /// Says what the call is part of: the header `traceparent` of the W3C's Trace Context.
+    pub(crate) fn set_trace(&self, traceparent: HeaderValue) {
+        let _already = self.trace.set(Box::new(traceparent));
+    }
+
+    /// What was said of that.
+    pub(crate) fn trace(&self) -> Option<&HeaderValue> {
+        self.trace.get().map(|header| &**header)
     }
 
     /// Notes where the call is on the tape of its instance.

@@ -129,7 +129,13 @@ impl Dispatchers {
 
     /// Drives a call for its first slice. `None` when the function is not deployed, when its first slice is likely to be too
     /// long, or when calls are observed, which only a process does: the payload is there still.
-    fn begin(&self, name: &str, operation: Option<&str>, payload: &mut Bytes) -> Option<Result<Response, Begun>> {
+    fn begin(
+        &self,
+        name: &str,
+        operation: Option<&str>,
+        payload: &mut Bytes,
+        trace: Option<String>,
+    ) -> Option<Result<Response, Begun>> {
         if self.runtime.is_observed() {
             return None;
         }
@@ -148,6 +154,9 @@ impl Dispatchers {
             Ok(begun) => begun,
             Err(error) => return Some(Err(Begun::Failed(error))),
         };
+        if let Some(trace) = trace {
+            task.set_trace(&trace);
+        }
         Some(match task.drive_inline() {
             Step::Done(Ok(reply)) => Ok(response(reply, is_typed)),
             Step::Done(Err(error)) => Err(Begun::Failed(error)),
@@ -197,7 +206,8 @@ impl Dispatchers {
         let function = request.function.clone();
         let (operation, exchange) = exchange::of(request, &responder);
         let is_seen = self.runtime.is_observed() || traced.is_some_and(|traced| traced.sampled);
-        let begun = if is_seen { None } else { self.begin_exchange(&function, &operation, &exchange) };
+        let trace = traced.and_then(|traced| traced.header());
+        let begun = if is_seen { None } else { self.begin_exchange(&function, &operation, &exchange, trace) };
         let kind = match begun {
             Some(None) => return answer,
             Some(Some(begun)) => {
@@ -211,7 +221,13 @@ impl Dispatchers {
     }
 
     /// Drives a handler for its first slice: `Some(None)` when it has returned, `None` when that is for a process to do.
-    fn begin_exchange(&self, name: &str, operation: &[u8], exchange: &Exchange) -> Option<Option<Begun>> {
+    fn begin_exchange(
+        &self,
+        name: &str,
+        operation: &[u8],
+        exchange: &Exchange,
+        trace: Option<String>,
+    ) -> Option<Option<Begun>> {
         let start = |published: &tidepool_core::Published| {
             let (operation, payload) = (operation.into(), Payload::Exchange(exchange.clone()));
             let request = Request { operation, payload, depth: 1, timeout: Duration::MAX };
@@ -221,6 +237,9 @@ impl Dispatchers {
             Ok(task) => task,
             Err(error) => return Some(Some(Begun::Failed(error))),
         };
+        if let Some(trace) = trace {
+            task.set_trace(&trace);
+        }
         Some(match task.drive_inline() {
             Step::Done(Ok(_)) => None,
             Step::Done(Err(error)) => Some(Begun::Failed(error)),
@@ -302,7 +321,10 @@ impl Backend for Dispatchers {
         let begun = match &mut route {
             // What is recorded is so by a process.
             Route::Call { .. } if traced.is_some_and(|traced| traced.sampled) => None,
-            Route::Call { function, operation, payload, .. } => self.begin(function, operation.as_deref(), payload),
+            Route::Call { function, operation, payload, .. } => {
+                let trace = traced.and_then(|traced| traced.header());
+                self.begin(function, operation.as_deref(), payload, trace)
+            }
             Route::Oversized { function } => self.oversized(function),
             _ => None,
         };

@@ -51,6 +51,13 @@ impl Traced {
     }
 }
 
+impl Traced {
+    /// What a call that is not recorded is part of, for the servers that its guest asks: the header `traceparent`.
+    pub(crate) fn header(self) -> Option<String> {
+        self.parent.filter(|_parent| !self.sampled).map(|parent| parent.to_string())
+    }
+}
+
 /// `{nil | {trace_id, span_id}, sampled?}`.
 pub(crate) fn term<'a>(env: Env<'a>, traced: Option<&Traced>) -> Term<'a> {
     let Some(traced) = traced else { return atoms::nil().encode(env) };

@@ -123,7 +123,7 @@ fn call<'a>(
 /// Like `call`, with an account: `{task, step}`, where `usage` of the task has the account when the call is over, and `last_line`, unless
 /// it is `nil`, what the guest printed last. Without a call there is no task.
 #[rustler::nif]
-#[expect(clippy::too_many_arguments, reason = "they are those of `call`, and one")]
+#[expect(clippy::too_many_arguments, reason = "they are those of `call`, and two")]
 fn call_observed<'a>(
     env: Env<'a>,
     node: &'a Node,
@@ -133,10 +133,14 @@ fn call_observed<'a>(
     depth: u32,
     timeout_ms: Term<'a>,
     last_line: Option<ResourceArc<LastLineHandle>>,
+    traceparent: Option<&str>,
 ) -> NifResult<(Option<Term<'a>>, Term<'a>)> {
     let timeout = decode::timeout(timeout_ms)?;
     Ok(match start(node, name, operation, payload, depth, timeout) {
         Some(Ok(task)) => {
+            if let Some(traceparent) = traceparent {
+                task.set_trace(traceparent);
+            }
             let handle = TaskHandle::new(env.pid(), Call::new(task));
             let account = Some(Box::new(Account { usage: OnceLock::new(), last_line }));
             let handle = ResourceArc::new(TaskHandle { account, ..handle });

@@ -277,6 +277,7 @@ async fn outside(
     if let Some(host) = authority.and_then(|authority| HeaderValue::try_from(authority).ok()) {
         request.headers_mut().insert(HOST, host);
     }
+    trace::put(request.headers_mut(), store.data().call.as_ref().and_then(|call| call.channel.trace()));
     let asked = client::send(access, request, Patience::default(), Vec::new());
     let response = asked.response().await.map_err(|failure| match failure {
         Failure::Net(NetError::NotGranted { .. } | NetError::NotAllowed { .. }) => Fault::Denied,

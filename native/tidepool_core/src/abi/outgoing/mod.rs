@@ -7,3 +7,4 @@
 pub(super) mod awaited;
 pub(super) mod denied;
 pub(super) mod grants;
+pub(super) mod trace;

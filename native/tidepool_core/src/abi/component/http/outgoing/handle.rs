@@ -12,7 +12,7 @@ use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequ
 use wasmtime_wasi_http::{RequestOptions, WasiHttp};
 
 use super::errors;
-use super::hooks::Way;
+use super::hooks::{Outward, Way};
 use crate::abi::component::define::shadowing;
 use crate::abi::component::http::fields;
 use crate::abi::outgoing::grants;
@@ -114,7 +114,10 @@ fn way(state: &mut State, request: &Resource<HostOutgoingRequest>) -> wasmtime::
     let function = host.and_then(|host| grants::function(state, host));
     Ok(match (function, grants::access(state)) {
         (Some(function), _) if grants::may_call(state, &function) => Way::In(function),
-        (None, Some(access)) => Way::Out(access, Arc::clone(&state.function)),
+        (None, Some(access)) => {
+            let trace = state.call.as_ref().and_then(|call| call.channel.trace().cloned());
+            Way::Out(Outward { access, function: Arc::clone(&state.function), trace })
+        }
         (function, _) => {
             let server = (authority.as_deref().unwrap_or_default(), is_plain);
             grants::print_denial(state, function.as_deref(), server);

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::HOST;
+use http::header::{HOST, HeaderValue};
 use http::uri::Scheme;
 use http::{Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
@@ -18,7 +18,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::errors;
 use crate::abi::outgoing::awaited::{self, Awaited, Leaving};
-use crate::abi::outgoing::denied;
+use crate::abi::outgoing::{denied, trace};
 use crate::base::request::ExchangeCall;
 use crate::base::request::exchange::{Body as Passed, Left};
 use crate::net::access::Access;
@@ -49,12 +49,21 @@ pub(super) enum Way {
     /// Nowhere.
     #[default]
     Denied,
-    /// To a server. The function is the guest's, and told on its console of what it is not granted.
-    Out(Arc<Access>, Arc<FunctionContext>),
+    /// To a server.
+    Out(Outward),
     /// To the function of this name.
     In(String),
     /// The host is to be asked to have this served.
     Ask(ExchangeCall),
+}
+
+/// What a request to a server takes.
+pub(super) struct Outward {
+    pub(super) access: Arc<Access>,
+    /// The guest's, which is told on its console of what it is not granted.
+    pub(super) function: Arc<FunctionContext>,
+    /// What the call is part of.
+    pub(super) trace: Option<HeaderValue>,
 }
 
 /// What ends a request.
@@ -121,7 +130,8 @@ impl WasiHttpHooks for Hooks {
         }
         match std::mem::take(&mut self.next) {
             Way::Denied | Way::Ask(_) => failed(Error::HttpRequestDenied),
-            Way::Out(access, function) => {
+            Way::Out(Outward { access, function, trace }) => {
+                trace::put(request.headers_mut(), trace.as_ref());
                 let patience = Patience {
                     connect: connect_timeout,
                     first_byte: first_byte_timeout,
