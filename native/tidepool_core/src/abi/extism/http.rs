@@ -22,7 +22,7 @@ use super::data::Last;
 use super::env::{block, bytes, release, unsigned};
 use super::kernel::{self, kernel};
 use super::shared::MODULE;
-use crate::abi::outgoing::{awaited, grants};
+use crate::abi::outgoing::{awaited, grants, trace};
 use crate::abi::slots::State;
 use crate::abi::typed::asking;
 use crate::base::limits::Limit;

@@ -1,5 +1,6 @@
 //! What of that a guest may, and how its host is asked.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use wasmtime::StoreContextMut;
@@ -51,16 +52,26 @@ pub(in crate::abi) fn print_denial(state: &State, function: Option<&str>, (serve
         None => {
             // Who asks, before an @, is none of what is asked for.
             let server = server.rsplit('@').next().unwrap_or_default();
-            let (protocol, usual) = if is_plain { ("tcp", 80) } else { ("tls", 443) };
-            let port = if server.rsplit(']').next().is_some_and(|behind| behind.contains(':')) {
-                String::new()
-            } else {
-                format!(":{usual}")
-            };
-            NetError::NotGranted { wanted: format!("{protocol}:connect:{}{port}", cut(server)) }.to_string()
+            NetError::NotGranted { wanted: wanted(&cut(server), is_plain) }.to_string()
         }
     };
     state.function.print(Stream::Console, told.as_bytes());
+}
+
+/// What a request to this server takes, by TLS or in the clear.
+fn wanted(server: &str, is_plain: bool) -> String {
+    let has_port = server.rsplit(']').next().is_some_and(|behind| behind.contains(':'));
+    let (host, port) = match server.rsplit_once(':') {
+        Some((host, port)) if has_port => (host, port),
+        _ => (server, if is_plain { "80" } else { "443" }),
+    };
+    let is_address = host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok();
+    match (is_plain, is_address) {
+        (false, _) => format!("tls:connect:{host}:{port}"),
+        (true, true) => format!("tcp:connect:{host}:{port}"),
+        // In the clear nothing proves a name: what is granted are addresses.
+        (true, false) => format!("dns and tcp:connect:ADDRESS:{port}, an address of {host}"),
+    }
 }
 
 /// Has the host serve what was asked: it is refused where nobody does.
