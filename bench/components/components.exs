@@ -1,6 +1,6 @@
 # Measures: components, plain modules and plug-ins beside other hosts of them: wasmtime's own server, a bare loop, Extism's runtime
 # Needs: wrk, curl
-# Builds: -p tidepool_core -p tidepool_http -p tidepool_nif --example bare --example bare_component
+# Builds: -p tidepool_core -p tidepool_http -p tidepool_nif --example bare --example bare_client --example bare_component
 # bench/all runs it with: --brief
 #
 # With TIDEPOOL_LONG set it builds what it is held against and is not there, in some minutes, once: wasmtime's command line and
@@ -39,12 +39,13 @@ defmodule Bench.Components do
     Bench.deploy!("calc", "component/calc", instances: {:warm, 100})
     Bench.deploy!("calc_fresh", "component/calc")
     Bench.deploy!("plain", "rust/calc", instances: {:warm, 100})
-    Bench.deploy!("plugin", "rust/vowels", instances: {:warm, 100})
+    Bench.deploy!("plugin", "rust/vowels", instances: {:warm, 100}, net: ["tcp:connect:127.0.0.1:*"])
 
     rows =
       serve(scale.serve) ++
         loop(scale.calls) ++
-        kinds(scale.calls) ++ plugin(scale.calls) ++ echo(scale.echo, scale.bytes) ++ uploads(scale.uploads)
+        kinds(scale.calls) ++
+        plugin(scale.calls) ++ outgoing(scale.calls) ++ echo(scale.echo, scale.bytes) ++ uploads(scale.uploads)
 
     Bench.report("components", rows)
   end
@@ -172,6 +173,18 @@ defmodule Bench.Components do
     subjects = [{ours, fn -> Tidepool.call("plugin", "echo", payload) end}, {theirs, {peer, "#{bytes}"}}]
     figures = Peers.side_by_side(subjects, 10 * scale, 100)
     Peers.figures(subjects, figures) ++ Peers.ratios(figures, [{theirs, ours, aim}])
+  end
+
+  # A guest's request to a server of this machine, beside that of a client which does nothing else.
+  defp outgoing(scale) do
+    {bare, port} = Peers.bare()
+    client = Peers.program("examples/bare_client", ["#{port}"])
+    url = "http://127.0.0.1:#{port}/"
+    ours = "plug-in's request to a server"
+    subjects = [{ours, fn -> Tidepool.call("plugin", "fetches", url) end}, {"bare hyper client", {client, "get"}}]
+    figures = Peers.side_by_side(subjects, 10 * scale, 50)
+    for program <- [client, bare], do: Port.close(program)
+    Peers.figures(subjects, figures) ++ Peers.ratios(figures, [{ours, "bare hyper client", {:at_most, 1.5}}])
   end
 
   # A body there and back, through a guest and through none.

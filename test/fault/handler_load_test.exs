@@ -4,6 +4,8 @@ defmodule Tidepool.Fault.HandlerLoadTest do
   # Clients and guests that misuse HTTP: the node answers others meanwhile, and has all places back afterwards.
   use Tidepool.Case
 
+  import Tidepool.RawClient
+
   alias Tidepool.{Answered, FaultFootprint}
 
   @patient [time: 600_000, cpu_time: 600_000]
@@ -12,29 +14,6 @@ defmodule Tidepool.Fault.HandlerLoadTest do
 
   setup do
     {:ok, before: FaultFootprint.settled()}
-  end
-
-  defp connect(port \\ TidepoolWeb.Listener.port()) do
-    {:ok, socket} = :gen_tcp.connect({127, 0, 0, 1}, port, [:binary, active: false, nodelay: true])
-    socket
-  end
-
-  # All that comes until the node closes the connection.
-  defp rest(socket, so_far \\ "") do
-    case :gen_tcp.recv(socket, 0, 60_000) do
-      {:ok, more} -> rest(socket, so_far <> more)
-      {:error, closed} when closed in [:closed, :econnreset] -> so_far
-    end
-  end
-
-  # All that comes until it has this in it.
-  defp heard(socket, wanted, so_far \\ "") do
-    if so_far =~ wanted do
-      so_far
-    else
-      {:ok, more} = :gen_tcp.recv(socket, 0, 60_000)
-      heard(socket, wanted, so_far <> more)
-    end
   end
 
   test "a thousand clients that hang up, at each stage of a request, leave no guest behind", %{before: before} do

@@ -5,6 +5,8 @@ defmodule TidepoolWeb.HandlerEndsTest do
   # the response and after it.
   use Tidepool.Case
 
+  import Tidepool.RawClient
+
   alias Tidepool.HttpGuests
 
   @moduletag timeout: 600_000
@@ -27,7 +29,7 @@ defmodule TidepoolWeb.HandlerEndsTest do
          %{language: language, guest: guest} do
       name = deploy!(language, guest, limits: @patient)
       assert {500, _headers, %{"error" => %{"reason" => "trap"}}} = curl("/call/#{name}/trap-before")
-      broken = heard(ask(name, "trap-after"), :closed)
+      broken = rest(ask(name, "trap-after"), [:closed])
       assert broken =~ "HTTP/1.1 200 OK"
       assert broken =~ "half"
       refute broken =~ "0\r\n\r\n"
@@ -47,7 +49,7 @@ defmodule TidepoolWeb.HandlerEndsTest do
 
       for leave <- [:close, :reset] do
         socket = ask(name, path)
-        if path != "loop", do: heard(socket, "data: 2\n\n")
+        if path != "loop", do: heard(socket, ~r/data: 2\n\n/)
         eventually(fn -> busy_instances() == 1 end, 60_000)
         if leave == :reset, do: :ok = :inet.setopts(socket, linger: {true, 0})
         :ok = :gen_tcp.close(socket)
@@ -60,21 +62,9 @@ defmodule TidepoolWeb.HandlerEndsTest do
   end
 
   defp ask(name, path) do
-    {:ok, socket} = :gen_tcp.connect({127, 0, 0, 1}, TidepoolWeb.Listener.port(), [:binary, active: false])
+    socket = connect()
     :ok = :gen_tcp.send(socket, "GET /call/#{name}/#{path} HTTP/1.1\r\nhost: localhost\r\n\r\n")
     socket
-  end
-
-  # All that comes until there is `last`, or the connection ends.
-  defp heard(socket, last, so_far \\ "") do
-    if last != :closed and String.contains?(so_far, last) do
-      so_far
-    else
-      case :gen_tcp.recv(socket, 0, 120_000) do
-        {:ok, more} -> heard(socket, last, so_far <> more)
-        {:error, :closed} when last == :closed -> so_far
-      end
-    end
   end
 
   defp curl_http2(name, path) do

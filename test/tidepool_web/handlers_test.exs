@@ -2,31 +2,15 @@ defmodule TidepoolWeb.HandlersTest do
   # Components that handle HTTP: whole requests, whichever language the guest is written in, and what ends them.
   use Tidepool.Case
 
+  import Tidepool.RawClient
+
   alias Tidepool.{FaultNative, LogWatch, TestEdge}
 
   @languages ~w(rust c go)
 
   defp handler!(options \\ []), do: deploy!("rust", "http", options)
 
-  # A connection of the test's own, on which it says each byte.
-  defp connect(port \\ TidepoolWeb.Listener.port()) do
-    {:ok, socket} = :gen_tcp.connect({127, 0, 0, 1}, port, [:binary, active: false, nodelay: true])
-    socket
-  end
-
   defp say(socket, lines), do: :ok = :gen_tcp.send(socket, lines)
-
-  # All that comes until it ends with `last`, or the connection does.
-  defp heard(socket, last, so_far \\ "") do
-    if last != :closed and String.ends_with?(so_far, last) do
-      so_far
-    else
-      case :gen_tcp.recv(socket, 0, 30_000) do
-        {:ok, more} -> heard(socket, last, so_far <> more)
-        {:error, :closed} when last == :closed -> so_far
-      end
-    end
-  end
 
   describe "a guest in each language" do
     for language <- @languages do
@@ -113,7 +97,7 @@ defmodule TidepoolWeb.HandlersTest do
 
       socket = connect()
       say(socket, "GET /call/#{name}/trap-after HTTP/1.1\r\nhost: localhost\r\n\r\n")
-      broken = heard(socket, :closed)
+      broken = rest(socket, [:closed])
       assert broken =~ "HTTP/1.1 200 OK"
       assert broken =~ "half"
       refute broken =~ "0\r\n\r\n"
@@ -141,7 +125,7 @@ defmodule TidepoolWeb.HandlersTest do
       for {name, path} <- [{late, "silent"}, {name, "events?n=1000"}] do
         socket = connect()
         say(socket, "GET /call/#{name}/#{path} HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        broken = heard(socket, :closed)
+        broken = rest(socket, [:closed])
         assert broken =~ "HTTP/1.1 200 OK"
         refute broken =~ "0\r\n\r\n"
       end
@@ -155,7 +139,7 @@ defmodule TidepoolWeb.HandlersTest do
       for _request <- 1..10 do
         socket = connect()
         say(socket, "GET /call/#{name}/hello HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        broken = heard(socket, :closed)
+        broken = rest(socket, [:closed])
         refute broken =~ "hello" or broken =~ "0\r\n\r\n"
       end
 
@@ -318,7 +302,7 @@ defmodule TidepoolWeb.HandlersTest do
         "2\r\nhi\r\n0\r\nx-sum: 42\r\nset-cookie: a=b\r\nclear-site-data: *\r\n\r\n"
       ])
 
-      assert [_head, "2\r\nhi\r\n0\r\nx-sum: 42", ""] = socket |> heard(:closed) |> String.split("\r\n\r\n")
+      assert [_head, "2\r\nhi\r\n0\r\nx-sum: 42", ""] = socket |> rest([:closed]) |> String.split("\r\n\r\n")
 
       script = """
       const client = require("http2").connect(process.argv[1]);

@@ -2,7 +2,7 @@ defmodule TidepoolWeb.RequestLimitsTest do
   # Requests have limits of time and number, tried on a node whose limits are small.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Host, Latch, Peer}
+  alias Tidepool.{Host, Latch, Peer, RawClient}
 
   setup_all do
     settings = [
@@ -22,34 +22,28 @@ defmodule TidepoolWeb.RequestLimitsTest do
   end
 
   defp connect(port, bytes) do
-    {:ok, socket} = :gen_tcp.connect({127, 0, 0, 1}, port, [:binary, active: false])
+    socket = RawClient.connect(port)
     :ok = :gen_tcp.send(socket, bytes)
     socket
   end
 
-  defp read_all(socket, read \\ "") do
-    case :gen_tcp.recv(socket, 0, 30_000) do
-      {:ok, bytes} -> read_all(socket, read <> bytes)
-      {:error, reason} when reason in [:closed, :econnreset] -> read
-    end
-  end
-
   test "a head that does not come to its end is cut", %{port: port} do
-    assert port |> connect("GET /health HTTP/1.1\r\nhost") |> read_all() =~ ~r/\A(HTTP\/1.1 408|\z)/
+    assert port |> connect("GET /health HTTP/1.1\r\nhost") |> RawClient.rest() =~ ~r/\A(HTTP\/1.1 408|\z)/
   end
 
   test "a body that does not come to its end is 408", %{port: port} do
     answer =
       port
       |> connect("POST /call/hello_world HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\nhalf")
-      |> read_all()
+      |> RawClient.rest()
 
     assert answer =~ "HTTP/1.1 408"
     assert answer =~ "body_timeout"
   end
 
   test "a connection without a request is closed", %{port: port} do
-    assert port |> connect("GET /call/hello_world HTTP/1.1\r\nhost: localhost\r\n\r\n") |> read_all() =~ "Hello, world!"
+    assert port |> connect("GET /call/hello_world HTTP/1.1\r\nhost: localhost\r\n\r\n") |> RawClient.rest() =~
+             "Hello, world!"
   end
 
   test "a payload over the edge's limit is 413 with the figure, in the body as in the query", %{peer: peer} do
@@ -71,7 +65,9 @@ defmodule TidepoolWeb.RequestLimitsTest do
 
   test "a body for a function that is not deployed is refused before it is read", %{port: port} do
     answer =
-      port |> connect("POST /call/nobody HTTP/1.1\r\nhost: localhost\r\ncontent-length: 999\r\n\r\n") |> read_all()
+      port
+      |> connect("POST /call/nobody HTTP/1.1\r\nhost: localhost\r\ncontent-length: 999\r\n\r\n")
+      |> RawClient.rest()
 
     assert answer =~ "HTTP/1.1 404"
     assert answer =~ "not_deployed"
@@ -83,7 +79,9 @@ defmodule TidepoolWeb.RequestLimitsTest do
     assert {200, _headers, _reply} =
              curl_url(Peer.url(peer, "/call/tiny"), ["--data-binary", String.duplicate("x", 10)])
 
-    answer = port |> connect("POST /call/tiny HTTP/1.1\r\nhost: localhost\r\ncontent-length: 999\r\n\r\n") |> read_all()
+    answer =
+      port |> connect("POST /call/tiny HTTP/1.1\r\nhost: localhost\r\ncontent-length: 999\r\n\r\n") |> RawClient.rest()
+
     assert answer =~ "HTTP/1.1 413"
     assert answer =~ ~s("limit":"payload")
     assert answer =~ ~s("allowed":10)

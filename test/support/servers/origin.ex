@@ -40,9 +40,10 @@ defmodule Tidepool.Origin do
     end
   end
 
-  @doc "A whole response."
+  @doc "A whole response, behind which the connection is closed."
   def say(socket, body, headers \\ "") do
-    :gen_tcp.send(socket, "HTTP/1.1 200 OK\r\ncontent-length: #{byte_size(body)}\r\n#{headers}\r\n#{body}")
+    head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: #{byte_size(body)}\r\n"
+    :gen_tcp.send(socket, head <> headers <> "\r\n" <> body)
   end
 
   @doc "Waits until the other side has closed, and tells the test."

@@ -1,5 +1,6 @@
 //! How a call's driver drives it, a time slice at a time.
 
+use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -38,9 +39,11 @@ type NoWaker = fn(&tokio::runtime::Handle) -> Waker;
 
 impl Task {
     /// Says what the call is part of: the header `traceparent` ([W3C Trace Context](https://www.w3.org/TR/trace-context/)) of requests that
-    /// its guest sends to servers. What is no header's value changes nothing, and neither does a second one.
-    pub fn set_trace(&self, traceparent: &str) {
-        if let Ok(header) = HeaderValue::try_from(traceparent) {
+    /// its guest sends to servers, where it may send any. What is no header's value changes nothing, and neither does a second one.
+    pub fn set_trace(&self, traceparent: &impl Display) {
+        if self.call.target.sockets.are_granted()
+            && let Ok(header) = HeaderValue::try_from(traceparent.to_string())
+        {
             self.call.channel.set_trace(header);
         }
     }

@@ -30,8 +30,13 @@ impl Sockets {
 
     /// The same, counted with the others, for calls of another core: these don't share a count of users.
     pub(crate) fn apart(&self) -> Self {
-        let access = self.access.as_ref().map(|access| Arc::new(access.with(&self.grants)));
+        let access = self.access.as_ref().map(|access| Arc::new(access.apart()));
         Sockets { grants: Arc::clone(&self.grants), access }
+    }
+
+    /// Is anything granted?
+    pub(super) fn are_granted(&self) -> bool {
+        self.access.is_some()
     }
 
     /// Gives them to an instance.

@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::error::NetError;
+use super::http::pool::Pool;
 use super::quota::{Place, Quotas};
 use super::reactor::Reactor;
 use crate::base::config::{IoBackend, NetworkConfig};
@@ -69,6 +70,7 @@ pub(crate) struct Access {
     /// Its own, and those of the node.
     own_lookups: Arc<Semaphore>,
     lookups: Takers,
+    pool: Arc<Pool>,
 }
 
 /// The right to look a name up.
@@ -103,6 +105,7 @@ impl Access {
             quotas: Quotas::new(network.max_program_sockets, takers),
             own_lookups: Arc::new(Semaphore::new(LOOKUPS_OF_PROGRAM)),
             lookups: Takers::new(&network.lookups, vec![lookups], &Arc::default()),
+            pool: Arc::default(),
         }
     }
 
@@ -114,7 +117,14 @@ impl Access {
             quotas: self.quotas.clone(),
             own_lookups: Arc::clone(&self.own_lookups),
             lookups: self.lookups.clone(),
+            // Those that wait were made by the grants before.
+            pool: Arc::default(),
         }
+    }
+
+    /// The same, for another core: neither shares a count of users with the other.
+    pub(crate) fn apart(&self) -> Self {
+        Access { pool: Arc::clone(&self.pool), ..self.with(&self.grants) }
     }
 
     /// # Errors
@@ -161,6 +171,11 @@ impl Access {
             }
             ended.await;
         }
+    }
+
+    /// Connections that wait for requests.
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
     }
 
     pub(super) fn io(&self) -> &Handle {

@@ -12,7 +12,7 @@ use tidepool_core::exchange::Exchange;
 use tidepool_core::{CallError, Payload, Reply, Request, Runtime, Step, Task, buffers};
 use tidepool_http::{
     Answer, Backend, Caller, ContentType, Deferral, Deploy, ExchangeRequest, Refused, RequestBody, ResourceRequest,
-    Response, Route,
+    Response, Route, TraceParent,
 };
 use tokio::runtime::Handle;
 
@@ -134,7 +134,7 @@ impl Dispatchers {
         name: &str,
         operation: Option<&str>,
         payload: &mut Bytes,
-        trace: Option<String>,
+        trace: Option<TraceParent>,
     ) -> Option<Result<Response, Begun>> {
         if self.runtime.is_observed() {
             return None;
@@ -206,7 +206,7 @@ impl Dispatchers {
         let function = request.function.clone();
         let (operation, exchange) = exchange::of(request, &responder);
         let is_seen = self.runtime.is_observed() || traced.is_some_and(|traced| traced.sampled);
-        let trace = traced.and_then(|traced| traced.header());
+        let trace = traced.and_then(|traced| traced.unrecorded());
         let begun = if is_seen { None } else { self.begin_exchange(&function, &operation, &exchange, trace) };
         let kind = match begun {
             Some(None) => return answer,
@@ -226,7 +226,7 @@ impl Dispatchers {
         name: &str,
         operation: &[u8],
         exchange: &Exchange,
-        trace: Option<String>,
+        trace: Option<TraceParent>,
     ) -> Option<Option<Begun>> {
         let start = |published: &tidepool_core::Published| {
             let (operation, payload) = (operation.into(), Payload::Exchange(exchange.clone()));
@@ -322,7 +322,7 @@ impl Backend for Dispatchers {
             // What is recorded is so by a process.
             Route::Call { .. } if traced.is_some_and(|traced| traced.sampled) => None,
             Route::Call { function, operation, payload, .. } => {
-                let trace = traced.and_then(|traced| traced.header());
+                let trace = traced.and_then(|traced| traced.unrecorded());
                 self.begin(function, operation.as_deref(), payload, trace)
             }
             Route::Oversized { function } => self.oversized(function),

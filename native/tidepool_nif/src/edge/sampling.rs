@@ -49,12 +49,10 @@ impl Traced {
             self.parent = Some(parent);
         }
     }
-}
 
-impl Traced {
-    /// What a call that is not recorded is part of, for the servers that its guest asks: the header `traceparent`.
-    pub(crate) fn header(self) -> Option<String> {
-        self.parent.filter(|_parent| !self.sampled).map(|parent| parent.to_string())
+    /// What a call that is not recorded is part of, for the servers that its guest asks.
+    pub(crate) fn unrecorded(self) -> Option<TraceParent> {
+        self.parent.filter(|_parent| !self.sampled)
     }
 }
 

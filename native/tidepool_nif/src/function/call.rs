@@ -139,7 +139,7 @@ fn call_observed<'a>(
     Ok(match start(node, name, operation, payload, depth, timeout) {
         Some(Ok(task)) => {
             if let Some(traceparent) = traceparent {
-                task.set_trace(traceparent);
+                task.set_trace(&traceparent);
             }
             let handle = TaskHandle::new(env.pid(), Call::new(task));
             let account = Some(Box::new(Account { usage: OnceLock::new(), last_line }));

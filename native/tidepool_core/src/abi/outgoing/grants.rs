@@ -1,16 +1,18 @@
 //! What of that a guest may, and how its host is asked.
 
-use std::net::Ipv4Addr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use wasmtime::StoreContextMut;
 
 use crate::abi::slots::State;
 use crate::base::console::Stream;
+use crate::base::grants::{Direction, Protocol, Wanted};
 use crate::base::request::exchange::Refusal;
 use crate::base::request::{ExchangeCall, HostRequest, Payload};
 use crate::net::access::Access;
 use crate::net::error::NetError;
+use crate::net::http::server::Server;
 use crate::store::resting::begin_slice;
 use crate::value::Value;
 
@@ -52,26 +54,24 @@ pub(in crate::abi) fn print_denial(state: &State, function: Option<&str>, (serve
         None => {
             // Who asks, before an @, is none of what is asked for.
             let server = server.rsplit('@').next().unwrap_or_default();
-            NetError::NotGranted { wanted: wanted(&cut(server), is_plain) }.to_string()
+            let wanted = wanted(&cut(server), is_plain).unwrap_or_else(|| "requests to no server".into());
+            NetError::NotGranted { wanted }.to_string()
         }
     };
     state.function.print(Stream::Console, told.as_bytes());
 }
 
-/// What a request to this server takes, by TLS or in the clear.
-fn wanted(server: &str, is_plain: bool) -> String {
-    let has_port = server.rsplit(']').next().is_some_and(|behind| behind.contains(':'));
-    let (host, port) = match server.rsplit_once(':') {
-        Some((host, port)) if has_port => (host, port),
-        _ => (server, if is_plain { "80" } else { "443" }),
-    };
-    let is_address = host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok();
-    match (is_plain, is_address) {
-        (false, _) => format!("tls:connect:{host}:{port}"),
-        (true, true) => format!("tcp:connect:{host}:{port}"),
+/// What a request to this server takes, by TLS or in the clear; `None` when it is none.
+fn wanted(server: &str, is_plain: bool) -> Option<String> {
+    let scheme = if is_plain { "http" } else { "https" };
+    let Server { is_secure, host, port } = Server::of(&format!("{scheme}://{server}/").parse().ok()?)?;
+    let protocol = if is_secure { Protocol::Tls } else { Protocol::Tcp };
+    Some(match host.parse() {
+        Ok(ip) => Wanted::Address(protocol, Direction::Connect, SocketAddr::new(ip, port)).to_string(),
+        Err(_) if is_secure => Wanted::Name(&host, port).to_string(),
         // In the clear nothing proves a name: what is granted are addresses.
-        (true, false) => format!("dns and tcp:connect:ADDRESS:{port}, an address of {host}"),
-    }
+        Err(_) => format!("dns and tcp:connect:ADDRESS:{port}, an address of {host}"),
+    })
 }
 
 /// Has the host serve what was asked: it is refused where nobody does.

@@ -1,5 +1,5 @@
-//! Requests of HTTP/1.1 to servers, by a socket each: as many as its program may have, to what it is granted, by TLS that is checked
-//! as all TLS of guests is.
+//! Requests of HTTP/1.1 to servers, by sockets of the program's: as many as it may have, to what it is granted, by TLS that is checked
+//! as all TLS of guests is. A connection waits a while for the next request.
 //!
 //! A request is sent, and its response received, on the I/O runtime. What is received waits there for who takes it: a buffer at most.
 
@@ -8,5 +8,7 @@ mod connect;
 pub(crate) mod failure;
 mod io;
 pub(crate) mod lull;
+pub(crate) mod pool;
+pub(crate) mod server;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -17,8 +18,8 @@ use rustls::CertificateError;
 use tokio::runtime::{Builder, Runtime};
 
 use super::client::{Patience, Received, send};
-use super::connect::Server;
 use super::failure::Failure;
+use super::server::Server;
 use crate::base::config::IoBackend;
 use crate::base::fair_share::NetworkHeld;
 use crate::base::grants::Grants;
@@ -122,6 +123,7 @@ fn a_server_is_known_by_its_certificate_and_by_no_other_name() {
         within(runtime, async {
             let response = get(access, format!("https://localhost:{port}/"), &[CERTIFICATE]).await.unwrap();
             assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "tide");
+            assert_eq!(access.pool().open(), 0, "one that other certificates vouch for is nobody else's");
             let failed = |failure: Result<_, Failure>| match failure.err() {
                 Some(Failure::Net(NetError::Tls(rustls::Error::InvalidCertificate(why)))) => why,
                 other => panic!("{other:?}"),
@@ -195,6 +197,126 @@ fn a_request_that_is_given_up_closes_its_connection_and_gives_its_place_back() {
             }
         });
         assert!(again.is_ok());
+    });
+}
+
+/// A server that answers so many requests of each connection, takes one more, and closes it then.
+struct Keeping {
+    address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
+    /// Is told when a connection is over.
+    over: mpsc::Receiver<()>,
+}
+
+fn keeping(answers: usize, after: &'static [u8]) -> Keeping {
+    let (told, over) = mpsc::channel();
+    let [connections, requests] = [Arc::<AtomicUsize>::default(), Arc::default()];
+    let address = server({
+        let (connections, requests) = (Arc::clone(&connections), Arc::clone(&requests));
+        move |mut stream| {
+            connections.fetch_add(1, Ordering::SeqCst);
+            for turn in 1.. {
+                requests.fetch_add(1, Ordering::SeqCst);
+                if turn > answers {
+                    break;
+                }
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ntide";
+                let after = if turn == answers { after } else { &[] };
+                stream.write_all(&[answer, after].concat()).unwrap();
+                let (mut head, mut byte) = (Vec::new(), [0]);
+                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|count| count == 1) {
+                    head.push(byte[0]);
+                }
+                if head.is_empty() {
+                    break;
+                }
+            }
+            drop(stream);
+            let _nobody_waits = told.send(());
+        }
+    });
+    Keeping { address, connections, requests, over }
+}
+
+/// A whole response; then its connection waits, or is closed.
+async fn whole(access: &Arc<Access>, address: SocketAddr, waits: usize) {
+    let response = get(access, format!("http://{address}/"), &[]).await.unwrap();
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "tide");
+    while access.pool().open() != waits {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn a_connection_serves_one_request_after_another_and_is_closed_when_there_are_no_more() {
+    each(|runtime, access| {
+        let Keeping { address, connections, requests, over } = keeping(usize::MAX, b"");
+        within(runtime, async {
+            for _turn in 0..5 {
+                whole(access, address, 1).await;
+            }
+        });
+        let counted = [connections, requests].map(|count| count.load(Ordering::SeqCst));
+        assert_eq!(counted, [1, 5]);
+        over.recv_timeout(PATIENCE).unwrap();
+    });
+}
+
+#[test]
+fn what_a_closed_connection_has_not_answered_is_sent_again_only_if_that_changes_nothing() {
+    each(|runtime, access| {
+        let Keeping { address, connections, requests, over: _over } = keeping(1, b"");
+        let counted = || [&connections, &requests].map(|count| count.load(Ordering::SeqCst));
+        within(runtime, whole(access, address, 1));
+        // The server reads it, and closes without an answer.
+        within(runtime, whole(access, address, 1));
+        assert_eq!(counted(), [2, 3]);
+        let post = Request::post(format!("http://{address}/")).body(Empty::<Bytes>::new()).unwrap();
+        let asked = send(Arc::clone(access), post, Patience::default(), Vec::new());
+        let failed = within(runtime, asked.response()).err();
+        assert!(matches!(failed, Some(Failure::Http(_))), "{failed:?}");
+        assert_eq!(counted(), [2, 4]);
+    });
+}
+
+#[test]
+fn a_connection_on_which_a_server_says_more_than_it_was_asked_is_not_used_again() {
+    each(|runtime, access| {
+        let more = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlies";
+        let babbling = keeping(1, more);
+        within(runtime, async {
+            for turn in 1..4 {
+                whole(access, babbling.address, 0).await;
+                assert_eq!(babbling.connections.load(Ordering::SeqCst), turn);
+            }
+        });
+    });
+}
+
+#[test]
+fn a_connection_waits_for_others_only_as_long_as_whoever_may_use_it_is_there() {
+    each(|runtime, access| {
+        let Keeping { address, over, .. } = keeping(usize::MAX, b"");
+        let apart = Arc::new(access.apart());
+        within(runtime, whole(&apart, address, 1));
+        assert_eq!(access.pool().open(), 1);
+        let other = Arc::new(access.with(&Arc::new(Grants::all())));
+        assert_eq!(other.pool().open(), 0);
+        within(runtime, whole(&other, address, 1));
+        drop(other);
+        over.recv_timeout(PATIENCE).unwrap();
+    });
+}
+
+#[test]
+fn connections_that_wait_make_room_for_others() {
+    each(|runtime, access| {
+        within(runtime, async {
+            for waits in [1, 2, 3, 4, 1, 2] {
+                whole(access, keeping(usize::MAX, b"").address, waits).await;
+            }
+        });
     });
 }
 

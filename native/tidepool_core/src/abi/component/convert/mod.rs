@@ -10,7 +10,7 @@ use wasmtime::component::types::{Field, Record, Variant};
 use wasmtime::component::{ResourceType, Type, Val};
 
 use crate::base::error::CallError;
-use crate::value::Value;
+use crate::value::{Value, shown as short};
 pub(super) use pieces::{Pieces, has_more, shown_bytes, val_bytes};
 use work::Conversion;
 pub(super) use work::{Nothing, Resources, TooMuch};
@@ -35,7 +35,9 @@ impl Unfit {
     }
 
     fn at(mut self, step: &dyn std::fmt::Display) -> Self {
-        self.path = if self.path.is_empty() { step.to_string() } else { format!("{step}.{}", self.path) };
+        // A name may be as long as a payload, and a type may have many within one another.
+        let step = short(&step.to_string());
+        self.path = if self.path.is_empty() { step } else { format!("{step}.{}", self.path) };
         self
     }
 
@@ -158,7 +160,7 @@ fn given(value: &Value, ty: &Type, work: &mut Conversion<'_>) -> Result<Val, Unf
                     work.tally.find(&given, flags.names())?.ok_or_else(|| no_case(&given, flags.names()))?;
                 // By two spellings it could be told to be set, and not to be.
                 if told.get_mut(place).is_none_or(|told| std::mem::replace(told, true)) {
-                    return Err(Unfit::new(format!("the flag `{found}` is there twice")));
+                    return Err(Unfit::new(format!("the flag `{}` is there twice", short(found))));
                 }
                 if is_set {
                     work.tally.name(found)?;
@@ -185,8 +187,8 @@ fn unfit<T>(expected: &str, value: &Value) -> Result<T, Unfit> {
 }
 
 fn no_case<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Unfit {
-    let names: Vec<&str> = names.take(20).collect();
-    Unfit::new(format!("it has no case {name:?}: there are {}", names.join(", ")))
+    let names: Vec<String> = names.take(20).map(short).collect();
+    Unfit::new(format!("it has no case {:?}: there are {}", short(name), names.join(", ")))
 }
 
 fn integer<T: TryFrom<i128>>(value: &Value, ty: &str) -> Result<T, Unfit> {
@@ -296,7 +298,7 @@ impl<'v> Placing<'v> {
 
     fn end(self) -> Placed<'v> {
         let fault = match self.unknown {
-            Some(name) => Some(format!("there is no field `{name}`")),
+            Some(name) => Some(format!("there is no field `{}`", short(name))),
             None => self.twice.then(|| "a field is there twice".to_owned()),
         };
         (self.found, fault.map(Unfit::new))
@@ -312,7 +314,7 @@ fn field(value: Option<&Value>, field: &Field<'_>, work: &mut Conversion<'_>) ->
             work.tally.count(1)?;
             Ok(Val::Option(None))
         }
-        (None, _) => Err(Unfit::new(format!("the field `{}` is missing", field.name))),
+        (None, _) => Err(Unfit::new(format!("the field `{}` is missing", short(field.name)))),
     }
 }
 
@@ -353,11 +355,11 @@ fn payload(
 ) -> Result<Option<Box<Val>>, Unfit> {
     match (ty, value) {
         (None, None | Some(Value::Null)) => Ok(None),
-        (None, Some(_)) => Err(Unfit::new(format!("the case `{name}` has no value"))),
+        (None, Some(_)) => Err(Unfit::new(format!("the case `{}` has no value", short(name)))),
         (Some(ty), Some(value)) => {
             given(value, ty, work).map(|value| Some(Box::new(value))).map_err(|error| error.at(&name))
         }
-        (Some(_), None) => Err(Unfit::new(format!("the case `{name}` needs a value"))),
+        (Some(_), None) => Err(Unfit::new(format!("the case `{}` needs a value", short(name)))),
     }
 }
 

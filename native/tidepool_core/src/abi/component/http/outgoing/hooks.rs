@@ -12,7 +12,6 @@ use http::uri::Scheme;
 use http::{Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
@@ -68,21 +67,21 @@ pub(super) struct Outward {
 
 /// What ends a request.
 enum Ending {
-    Socket(AbortHandle),
+    Socket(client::Ending),
     Call(Left),
 }
 
 impl Ending {
     fn is_over(&self) -> bool {
         match self {
-            Ending::Socket(task) => task.is_finished(),
+            Ending::Socket(request) => request.is_finished(),
             Ending::Call(left) => left.is_alone(),
         }
     }
 
     fn end(self) {
         match self {
-            Ending::Socket(task) => task.abort(),
+            Ending::Socket(request) => request.end(),
             Ending::Call(left) => left.leave(),
         }
     }
