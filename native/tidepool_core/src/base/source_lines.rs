@@ -4,10 +4,11 @@
 //! that, whatever it says. It is read when it is asked for first, and then kept as a table.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use gimli::{AttributeValue, DebugLine, DebugLineOffset, EndianSlice, FileEntry, LineProgramHeader, LittleEndian};
-use wasmparser::{Parser, Payload};
+use wasmparser::{Encoding, Parser, Payload};
 
 /// Most bytes of debug data that are kept of a module. A module with more has no lines.
 const MAX_BYTES: usize = 4 << 20;
@@ -34,14 +35,27 @@ pub struct SourceLine {
     pub line: u32,
 }
 
-/// Lines of a module.
+/// Lines of a module, or of those in a component.
 #[derive(Debug)]
 pub struct SourceLines {
-    /// Where the contents of the code section begin in the module.
-    code_start: usize,
-    /// Until it is read.
-    sections: Mutex<[Vec<u8>; SECTIONS.len()]>,
+    /// Until they are read.
+    parts: Mutex<Vec<Part>>,
     table: OnceLock<Table>,
+}
+
+/// What one module says.
+#[derive(Debug, Default)]
+struct Part {
+    /// From where the contents of its code section begin to its end.
+    code: Range<usize>,
+    sections: [Vec<u8>; SECTIONS.len()],
+}
+
+impl Part {
+    fn says_something(&self) -> bool {
+        let [programs, ..] = &self.sections;
+        !self.code.is_empty() && !programs.is_empty()
+    }
 }
 
 /// Two frames are of one module, or not.
@@ -62,7 +76,7 @@ struct Table {
 
 #[derive(Debug, Clone, Copy)]
 struct Row {
-    /// From here on, relative to the code section.
+    /// From this offset on.
     address: u32,
     file: u32,
     /// 0 for none.
@@ -70,18 +84,30 @@ struct Row {
 }
 
 impl SourceLines {
-    /// Of a module; `None` when it has no such data, or too many.
+    /// Of a module, or of all in a component; `None` when there are no such data, or too many.
     #[must_use]
     pub fn of(wasm: &[u8]) -> Option<Self> {
-        let mut code_start = None;
-        let mut sections: [Vec<u8>; SECTIONS.len()] = Default::default();
-        let mut bytes = 0_usize;
+        let (mut parts, mut bytes) = (Vec::<Part>::new(), 0_usize);
         for payload in Parser::new(0).parse_all(wasm) {
             match payload {
-                Ok(Payload::CodeSectionStart { range, .. }) => code_start = Some(range.start),
+                Ok(Payload::Version { encoding: Encoding::Module, .. }) => parts.push(Part::default()),
+                Ok(Payload::CodeSectionStart { range, .. }) => {
+                    if let Some(part) = parts.last_mut() {
+                        part.code = range.start..wasm.len();
+                    }
+                }
+                Ok(Payload::End(end)) => {
+                    // The first one behind it is its own, and those of components come later.
+                    if let Some(part) = parts.last_mut().filter(|part| part.code.end > end) {
+                        part.code.end = end;
+                    }
+                }
                 Ok(Payload::CustomSection(section)) => {
-                    let wanted = SECTIONS.iter().zip(&mut sections).find(|(name, _)| **name == section.name());
-                    if let Some((_, kept)) = wanted {
+                    let kept = parts.last_mut().and_then(|part| {
+                        let mut kept = SECTIONS.iter().zip(&mut part.sections);
+                        kept.find(|(name, _)| **name == section.name()).map(|(_name, kept)| kept)
+                    });
+                    if let Some(kept) = kept {
                         bytes = bytes.saturating_add(section.data().len());
                         if bytes > MAX_BYTES {
                             return None;
@@ -93,15 +119,14 @@ impl SourceLines {
                 Err(_) => break,
             }
         }
-        let [programs, ..] = &sections;
-        let code_start = code_start.filter(|_| !programs.is_empty())?;
-        Some(SourceLines { code_start, sections: Mutex::new(sections), table: OnceLock::new() })
+        parts.retain(Part::says_something);
+        (!parts.is_empty()).then(|| SourceLines { parts: Mutex::new(parts), table: OnceLock::new() })
     }
 
     /// The most that it takes, for it is a table once it was read: a row takes a byte of a section at least, and a file three.
     pub(crate) fn most_bytes(&self) -> usize {
-        let sections = self.sections.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes: usize = sections.iter().map(Vec::len).sum();
+        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes: usize = parts.iter().flat_map(|part| &part.sections).map(Vec::len).sum();
         let (rows, files) = match self.table.get() {
             Some(table) => (table.rows.len(), table.files.len()),
             None => (bytes.min(MAX_ROWS), (bytes / 3).min(MAX_FILES)),
@@ -118,7 +143,7 @@ impl SourceLines {
 
     /// The same by numbers: that of the file, and the line's.
     pub(crate) fn at(&self, offset: usize) -> Option<(u32, u32)> {
-        self.table().find(u32::try_from(offset.checked_sub(self.code_start)?).ok()?)
+        self.table().find(u32::try_from(offset).ok()?)
     }
 
     /// The path of a file.
@@ -133,8 +158,8 @@ impl SourceLines {
 
     fn table(&self) -> &Table {
         self.table.get_or_init(|| {
-            let mut sections = self.sections.lock().unwrap_or_else(PoisonError::into_inner);
-            Table::read(&std::mem::take(&mut *sections))
+            let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+            Table::read(&std::mem::take(&mut *parts))
         })
     }
 }
@@ -150,20 +175,14 @@ impl Table {
     }
 
     /// What can't be read has no lines; what is before and after it has.
-    fn read(sections: &[Vec<u8>; SECTIONS.len()]) -> Self {
-        let [programs, names] = sections;
-        let mut reading = Reading { table: Table::default(), known: HashMap::new(), names };
-        let mut at = 0_usize;
-        while let Some(length) = u32_at(programs, at) {
-            // What follows this length is of the 64-bit format, which no compiler writes for 32-bit memories.
-            if length >= 0xffff_fff0 || reading.table.rows.len() >= MAX_ROWS {
-                break;
-            }
-            if header_length(programs, at).is_some_and(|header| header <= MAX_HEADER_BYTES) {
-                // A program that ends in an error has told what it told.
-                let _ = reading.program(programs, at);
-            }
-            at = at.saturating_add(LENGTH_BYTES).saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
+    fn read(parts: &[Part]) -> Self {
+        let (table, known) = (Table::default(), HashMap::new());
+        let mut reading = Reading { table, known, names: &[], code: 0..0 };
+        for part in parts {
+            let [programs, names] = &part.sections;
+            let bound = |offset| u32::try_from(offset).unwrap_or(u32::MAX);
+            (reading.names, reading.code) = (names, bound(part.code.start)..bound(part.code.end));
+            reading.programs(programs);
         }
         let mut table = reading.table;
         // Stable: of two programs that speak of one place the later one holds.
@@ -177,10 +196,28 @@ impl Table {
 struct Reading<'a> {
     table: Table,
     known: HashMap<String, u32>,
+    /// Of the module that is read, and from where its code begins to its end.
     names: &'a [u8],
+    code: Range<u32>,
 }
 
 impl Reading<'_> {
+    /// All programs of a module.
+    fn programs(&mut self, programs: &[u8]) {
+        let mut at = 0_usize;
+        while let Some(length) = u32_at(programs, at) {
+            // What follows this length is of the 64-bit format, which no compiler writes for 32-bit memories.
+            if length >= 0xffff_fff0 || self.table.rows.len() >= MAX_ROWS {
+                break;
+            }
+            if header_length(programs, at).is_some_and(|header| header <= MAX_HEADER_BYTES) {
+                // A program that ends in an error has told what it told.
+                let _ = self.program(programs, at);
+            }
+            at = at.saturating_add(LENGTH_BYTES).saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
+        }
+    }
+
     fn program(&mut self, programs: &[u8], at: usize) -> gimli::Result<()> {
         let line = DebugLine::new(programs, LittleEndian);
         let program = line.program(DebugLineOffset(at), 4, None, None)?;
@@ -217,7 +254,12 @@ impl Reading<'_> {
     /// A function that the linker has dropped stands at 0, or at the end of all addresses.
     fn keep(&mut self, sequence: &mut Vec<Row>) {
         let dropped = sequence.first().is_none_or(|row| row.address == 0 || row.address >= 0xffff_fff0);
-        if dropped { sequence.clear() } else { self.table.rows.append(sequence) }
+        let Range { start, end } = self.code;
+        // Nothing that a module says is about another.
+        let rows = sequence.drain(..).map(|row| Row { address: row.address.saturating_add(start).min(end), ..row });
+        if !dropped {
+            self.table.rows.extend(rows);
+        }
     }
 
     /// The number of a file by its path.
@@ -340,6 +382,18 @@ mod tests {
         let seven_nine = [Some(7), Some(7), Some(9), Some(9), None];
         assert_eq!(told, [&[None][..], &seven_nine[..], &[None], &seven_nine[1..]].concat());
         assert_eq!((lines.find(0), lines.find(usize::MAX)), (None, None));
+    }
+
+    #[test]
+    fn each_module_of_a_component_has_its_lines_and_says_nothing_of_another() {
+        // The first speaks of far more than it is.
+        let [first, second] = [module(&[lines_at(2), lines_at(150)].concat()), module(&lines_at(20))];
+        let inner = [b"\0asm\x0d\0\x01\0".as_slice(), &section(1, &second)].concat();
+        let wasm = [b"\0asm\x0d\0\x01\0".as_slice(), &section(1, &first), &section(4, &inner)].concat();
+        let lines = SourceLines::of(&wasm).unwrap();
+        let at = |module: &[u8]| wasm.windows(module.len()).position(|window| window == module).unwrap() + START;
+        let told = [at(&first) + 2, at(&first) + 4, at(&second) - START, at(&second) + 20, at(&second) + 22];
+        assert_eq!(told.map(|at| lines.find(at).map(|found| found.line)), [Some(7), Some(9), None, Some(7), Some(9)]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
-use wasmparser::{ExternalKind, Parser, Payload};
+use wasmparser::{Encoding, ExternalKind, Parser, Payload};
 use wasmtime::Trap;
 
 use super::source_lines::SourceLines;
@@ -87,14 +87,14 @@ const ELLIPSIS: char = '…';
 /// Most exported functions whose names are kept.
 const MAX_EXPORTS: usize = 1_000;
 
-/// One wasm frame of a backtrace, innermost first. Those of one backtrace are all of one module.
+/// One wasm frame of a backtrace, innermost first. Those of one backtrace are all of one module, or of one component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     /// Index of the function in its module.
     pub index: u32,
     /// The function's name, demangled and at most [`MAX_NAME_BYTES`] long, where the module names or exports it.
     pub name: Option<String>,
-    /// Where in the module's bytes the frame stood.
+    /// Where in the module's, or the component's, bytes the frame stood.
     pub offset: Option<usize>,
     /// Lines of the module, where it has debug data.
     pub lines: Option<Arc<SourceLines>>,
@@ -105,19 +105,16 @@ pub struct Frame {
 pub(crate) struct Symbols {
     /// What it exports them as, by their index: names for those that it gives no other.
     exported: BTreeMap<u32, String>,
-    /// Whether an offset in its code is one in what was deployed: not so in a component, whose modules were rewritten.
-    has_offsets: bool,
     unreachables: Unreachables,
     /// Which lines they come from.
     pub(crate) lines: Option<Arc<SourceLines>>,
 }
 
 impl Symbols {
-    /// Of a module; of one that can't be read, what is said up to there.
+    /// Of a module, or of all that are in a component; of one that can't be read, what is said up to there.
     pub(crate) fn of(wasm: &[u8]) -> Self {
         Symbols {
             exported: Self::exported(wasm),
-            has_offsets: true,
             unreachables: Unreachables::of(wasm),
             lines: SourceLines::of(wasm).map(Arc::new),
         }
@@ -134,7 +131,9 @@ impl Symbols {
                     }
                     break;
                 }
-                Ok(Payload::CodeSectionStart { .. }) | Err(_) => break,
+                // In a component several functions have one index.
+                Ok(Payload::Version { encoding: Encoding::Component, .. } | Payload::CodeSectionStart { .. })
+                | Err(_) => break,
                 Ok(_) => {}
             }
         }
@@ -153,9 +152,9 @@ impl Symbols {
         self.exported.get(&index).cloned()
     }
 
-    /// The instruction that was at work where the engine says that a frame stood, `None` where no such place is one of what was deployed.
-    pub(crate) fn place(&self, offset: usize) -> Option<usize> {
-        self.has_offsets.then(|| self.unreachables.place(offset))
+    /// The instruction that was at work where the engine says that a frame stood, both as places in what was deployed.
+    pub(crate) fn place(&self, offset: usize) -> usize {
+        self.unreachables.place(offset)
     }
 }
 

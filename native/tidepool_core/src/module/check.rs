@@ -14,7 +14,8 @@ use crate::base::moves::Moves;
 use crate::base::request::Takes;
 use crate::compiler::{Code, Failure, features, is_component};
 use crate::engine::engines::{Engine, MAX_TABLES_PER_MODULE};
-use crate::rewrite::{component, preempt};
+use crate::rewrite::component;
+use crate::rewrite::preempt::{self, Checked, Refused};
 
 const MAGIC: &[u8; 4] = b"\0asm";
 /// Bytes 4 to 8 of a core module; a component has another version and layer there.
@@ -22,7 +23,15 @@ const CORE_VERSION: &[u8; 4] = &[1, 0, 0, 0];
 
 /// The module with the checks that it lacks.
 pub(super) fn checked<'a>(engine: &Engine, wasm: &'a [u8]) -> Result<(Cow<'a, [u8]>, Moves), CompileError> {
-    match preempt::checked(wasm) {
+    as_checked(engine, wasm, preempt::checked(wasm))
+}
+
+fn as_checked<'a>(
+    engine: &Engine,
+    wasm: &'a [u8],
+    checked: Result<Option<Checked>, Refused>,
+) -> Result<(Cow<'a, [u8]>, Moves), CompileError> {
+    match checked {
         Ok(Some(checked)) => Ok((Cow::Owned(checked.wasm), checked.moves)),
         Ok(None) => Ok((Cow::Borrowed(wasm), Moves::default())),
         Err(error) => Err(refused(engine, wasm, &error.into())),
@@ -79,13 +88,8 @@ pub(super) fn cannot_move(why: &str) -> CompileError {
 }
 
 /// The same of each module in a component.
-pub(super) fn checked_component<'a>(engine: &Engine, wasm: &'a [u8]) -> Result<Cow<'a, [u8]>, CompileError> {
-    let checked = component::rewritten(wasm, &mut |module| Ok(preempt::checked(module)?.map(|checked| checked.wasm)));
-    match checked {
-        Ok(Some(checked)) => Ok(Cow::Owned(checked)),
-        Ok(None) => Ok(Cow::Borrowed(wasm)),
-        Err(error) => Err(refused(engine, wasm, &error.into())),
-    }
+pub(super) fn checked_component<'a>(engine: &Engine, wasm: &'a [u8]) -> Result<(Cow<'a, [u8]>, Moves), CompileError> {
+    as_checked(engine, wasm, component::rewritten(wasm, &mut preempt::checked))
 }
 
 pub(super) fn check_header(wasm: &[u8]) -> Result<(), CompileError> {

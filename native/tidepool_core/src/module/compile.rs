@@ -196,12 +196,12 @@ impl Toolchain {
         let key = self.cache.load().is_some() && !config.debugged;
         let key =
             key.then(|| CacheKey::new(&engine.optimising.wasmtime, &told_apart(b"component".to_vec(), config), wasm));
-        let told = (Arc::default(), None);
+        let told = (Arc::new(Symbols::of(wasm)), None);
         if let Some(kept) = kept(self, engine, key.as_ref()) {
             return link(self, abis, (config.engine, engine), key, Build::kept(kept), told, began).map(with_all);
         }
-        let checked = checked_component(engine, wasm)?;
-        let origin = Origin::of(Start::Nothing);
+        let (checked, moves) = checked_component(engine, wasm)?;
+        let origin = Origin { moves, ..Origin::of(Start::Nothing) };
         let build = match baseline(engine, &checked, (config, job)).map_err(|it| failed(engine, wasm, it))? {
             Some(code) => {
                 let unoptimised = Some(checked.into_owned());

@@ -6,7 +6,8 @@
 use wasm_encoder::Encode;
 use wasmparser::BinaryReader;
 
-use super::preempt::Refused;
+use super::preempt::{Checked, Refused};
+use crate::base::moves::Moves;
 
 /// Magic, version and layer.
 const HEADER_BYTES: usize = 8;
@@ -17,28 +18,28 @@ const COMPONENT: u8 = 4;
 /// Components within one another. One with more is refused: its modules would go without their checks.
 const MAX_DEPTH: usize = 100;
 
-/// The component with each of its modules as `rewrite` makes it of its bytes; `None` if that changes none.
+/// A component with each of its modules as `rewrite` makes it of its bytes; `None` if that changes none.
 ///
 /// # Errors
 /// The first of `rewrite`, or that there are too many components within one another. What can't be read is left as it is, for the
 /// compiler to say what is wrong with it.
 pub(crate) fn rewritten(
     wasm: &[u8],
-    rewrite: &mut impl FnMut(&[u8]) -> Result<Option<Vec<u8>>, Refused>,
-) -> Result<Option<Vec<u8>>, Refused> {
+    rewrite: &mut impl FnMut(&[u8]) -> Result<Option<Checked>, Refused>,
+) -> Result<Option<Checked>, Refused> {
     within(wasm, rewrite, 0)
 }
 
 fn within(
     wasm: &[u8],
-    rewrite: &mut impl FnMut(&[u8]) -> Result<Option<Vec<u8>>, Refused>,
+    rewrite: &mut impl FnMut(&[u8]) -> Result<Option<Checked>, Refused>,
     depth: usize,
-) -> Result<Option<Vec<u8>>, Refused> {
+) -> Result<Option<Checked>, Refused> {
     let Some((header, _sections)) = wasm.split_at_checked(HEADER_BYTES) else { return Ok(None) };
     if depth > MAX_DEPTH {
         return Err(Refused::TooMany { what: "components within one another", allowed: MAX_DEPTH });
     }
-    let (mut copied, mut changed) = (header.to_vec(), false);
+    let (mut copied, mut moves, mut changed) = (header.to_vec(), Moves::default(), false);
     let mut reader = BinaryReader::new(wasm, 0);
     if reader.read_bytes(HEADER_BYTES).is_err() {
         return Ok(None);
@@ -51,10 +52,14 @@ fn within(
             _ => None,
         };
         changed |= new.is_some();
+        let unmoved = Moves::default();
+        let before = reader.original_position() - content.len();
+        let (content, inner) = new.as_ref().map_or((content, &unmoved), |new| (&new.wasm, &new.moves));
         copied.push(id);
-        new.as_deref().unwrap_or(content).encode(&mut copied);
+        content.encode(&mut copied);
+        moves.push_within(copied.len() - content.len(), before, inner);
     }
-    Ok(changed.then_some(copied))
+    Ok(changed.then_some(Checked { wasm: copied, moves }))
 }
 
 /// A section: its identifier and its content.

@@ -4,7 +4,7 @@
 
 use wasmparser::{Parser, Payload};
 
-use super::{MAX_DEPTH, Refused, rewritten};
+use super::{Checked, MAX_DEPTH, Moves, Refused, rewritten};
 
 /// A section that no module has: what the rewriting here adds.
 const ADDED: &[u8] = b"\0\x02\x01x";
@@ -14,9 +14,13 @@ fn mark(wasm: &[u8]) -> (Option<Vec<u8>>, usize) {
     let mut count = 0;
     let marked = rewritten(wasm, &mut |module| {
         count += 1;
-        Ok(Some([module, ADDED].concat()))
+        Ok(Some(checked([module, ADDED].concat())))
     });
-    (marked.unwrap(), count)
+    (marked.unwrap().map(|marked| marked.wasm), count)
+}
+
+fn checked(wasm: Vec<u8>) -> Checked {
+    Checked { wasm, moves: Moves::default() }
 }
 
 fn wat(text: &str) -> Vec<u8> {
@@ -58,9 +62,41 @@ fn modules_are_rewritten_at_all_depths_and_the_component_is_as_valid_as_it_was()
 }
 
 #[test]
+fn what_has_moved_is_found_where_it_stood_at_all_depths_and_what_was_added_nowhere() {
+    let wasm = wat(NESTED);
+    let before = b"tide".as_slice();
+    // A section before all others of a module, of which its own moves tell.
+    let marked = rewritten(&wasm, &mut |module| {
+        let (head, rest) = module.split_at(8);
+        let more = [b"\0\x06\x01x", before].concat();
+        let mut moves = Moves::default();
+        moves.push_added(8);
+        moves.push(8 + more.len(), more.len().cast_signed());
+        Ok(Some(Checked { wasm: [head, &more, rest].concat(), moves }))
+    });
+    let Checked { wasm: marked, moves } = marked.unwrap().unwrap();
+    let found: Vec<_> = (0..marked.len()).map(|now| moves.back(now)).collect();
+    let mut told = 0;
+    for payload in Parser::new(0).parse_all(&marked) {
+        let payload = payload.unwrap();
+        // What is in them has sections of its own.
+        let is_outer = matches!(payload, Payload::ModuleSection { .. } | Payload::ComponentSection { .. });
+        if let Some((_id, range)) = payload.as_section().filter(|_section| !is_outer) {
+            let is_added = marked[range.clone()].ends_with(before);
+            for now in range {
+                let expected = (!is_added).then(|| marked[now]);
+                assert_eq!(found[now].map(|before| wasm[before]), expected, "{now}");
+                told += 1;
+            }
+        }
+    }
+    assert!(told > 50, "{told}");
+}
+
+#[test]
 fn a_component_whose_modules_need_nothing_is_left_as_it_is() {
     let wasm = wat(NESTED);
-    assert_eq!(rewritten(&wasm, &mut |_module| Ok(None)).unwrap(), None);
+    assert!(rewritten(&wasm, &mut |_module| Ok(None)).unwrap().is_none());
     assert_eq!(mark(&wat("(component)")), (None, 0));
     assert_eq!(mark(b"\0asm\x0d\0\x01\0"), (None, 0));
 }
@@ -141,7 +177,7 @@ fn a_module_that_is_too_deep_to_be_rewritten_is_refused_and_not_left_as_it_is() 
         wasm_encoder::Encode::encode(&wasm[..], &mut outer);
         wasm = outer;
         wasmparser::validate(&wasm).unwrap();
-        let outcome = rewritten(&wasm, &mut |module| Ok(Some(module.to_vec())));
+        let outcome = rewritten(&wasm, &mut |module| Ok(Some(checked(module.to_vec()))));
         assert_eq!(outcome.is_ok(), depth <= MAX_DEPTH, "{depth}: {outcome:?}");
     }
 }

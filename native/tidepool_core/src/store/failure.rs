@@ -110,12 +110,19 @@ fn framed(backtrace: &WasmBacktrace, origin: &Origin, symbols: &Symbols) -> Vec<
         .frames()
         .iter()
         .take(MAX_FRAMES)
-        .filter_map(|frame| Some((frame, origin.own(frame.func_index())?)))
-        .map(|(frame, index)| Frame {
-            index,
-            name: frame.func_name().map(readable).or_else(|| symbols.name(index)),
-            offset: frame.module_offset().and_then(|offset| symbols.place(origin.deployed(offset)?)),
-            lines: symbols.lines.clone(),
+        .filter_map(|frame| {
+            let index = origin.own(frame.func_index())?;
+            // Of code that was added, which in a component has an index as others of its modules have.
+            let offset = match frame.module_offset() {
+                Some(offset) => Some(origin.deployed(offset)?),
+                None => None,
+            };
+            Some(Frame {
+                index,
+                name: frame.func_name().map(readable).or_else(|| symbols.name(index)),
+                offset: offset.map(|offset| symbols.place(offset)),
+                lines: symbols.lines.clone(),
+            })
         })
         .collect()
 }

@@ -19,4 +19,4 @@ mod path;
 mod rewrite;
 mod sections;
 
-pub(crate) use rewrite::{Refused, checked};
+pub(crate) use rewrite::{Checked, Refused, checked};

@@ -39,6 +39,7 @@ const MAX_LOOKED_AT: usize = 64;
 const MAX_EDITS: usize = 2_000_000;
 
 /// A module in which checks are close enough.
+#[derive(Debug)]
 pub(crate) struct Checked {
     pub(crate) wasm: Vec<u8>,
     pub(crate) moves: Moves,
@@ -100,6 +101,9 @@ pub(crate) fn checked(wasm: &[u8]) -> Result<Option<Checked>, Refused> {
         count(body.len(), &mut code);
         moved(code.len(), &shifts, &mut moves);
         code.extend(body);
+    }
+    if !added.order.is_empty() {
+        moves.push_added(code.len());
     }
     for (bulk, _) in &added.order {
         bulk.function().encode(&mut code);

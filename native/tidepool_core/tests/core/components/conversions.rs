@@ -336,3 +336,27 @@ fn bytes_are_as_many_as_a_payload_may_have_over_http_as_well() {
         assert!(matches!(refused, Err(CallError::Arguments { .. })), "{name}");
     }
 }
+
+#[test]
+fn what_is_said_of_a_long_name_is_short_wherever_it_is() {
+    let node = Node::small();
+    let long = "\u{e0001}".repeat(100_000);
+    let record = |name: &str| Value::Record(vec![(name.into(), Value::Int(1))]);
+    for (definition, value) in [
+        (r#"(enum "a" "b")"#, text(&long)),
+        (r#"(flags "a" "b")"#, Value::List(vec![text(&long)])),
+        (r#"(variant (case "a" u32) (case "b"))"#, Value::Case(long.as_str().into(), Box::new(Value::Int(1)))),
+        (r#"(record (field "a" u32))"#, record(&long)),
+    ] {
+        let function = function(&node, &echo(definition));
+        let outcome = echoed(&function, &value, 1);
+        let Err(CallError::Arguments { message, path }) = &outcome else { panic!("{definition}: {outcome:?}") };
+        assert!(message.len() + path.len() < 20_000, "{definition}: {} bytes", message.len());
+    }
+    // Of the type's own names, too.
+    let definition = format!(r#"(record (field "{}" u32))"#, "a".repeat(20_000));
+    let function = function(&node, &echo(&definition));
+    let outcome = echoed(&function, &Value::Record(Vec::new()), 1);
+    let Err(CallError::Arguments { message, path }) = &outcome else { panic!("{outcome:?}") };
+    assert!(message.len() + path.len() < 20_000, "{} bytes", message.len());
+}
