@@ -16,16 +16,9 @@ struct Smith {
 }
 
 impl Smith {
-    /// Builds it first, if it isn't.
     fn start(seed: u64) -> Self {
-        let manifest = corpus::folder().join("smith/Cargo.toml");
-        let mut child = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args(["run", "--quiet", "--release", "--locked", "--manifest-path"])
-            .arg(manifest)
-            .args(["--", &seed.to_string()])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("cargo runs the generator of modules");
+        let mut child =
+            program().arg(seed.to_string()).stdout(Stdio::piped()).spawn().expect("the generator of modules starts");
         let modules = BufReader::new(child.stdout.take().expect("its output is piped"));
         Smith { child, modules }
     }
@@ -37,6 +30,20 @@ impl Smith {
         self.modules.read_exact(&mut wasm).expect("the generator of modules writes all of it");
         wasm
     }
+}
+
+/// The generator: that of `TIDEPOOL_SMITH`, or what cargo builds first, if it isn't. Who waits for another command of cargo's here has an
+/// execution that takes long.
+fn program() -> Command {
+    if let Some(path) = std::env::var_os("TIDEPOOL_SMITH") {
+        return Command::new(path);
+    }
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args(["run", "--quiet", "--release", "--locked", "--manifest-path"])
+        .arg(corpus::folder().join("smith/Cargo.toml"))
+        .arg("--");
+    cargo
 }
 
 impl Drop for Smith {

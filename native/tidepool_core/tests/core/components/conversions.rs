@@ -7,7 +7,7 @@ use tidepool_core::{CallError, Function, Instances, Limit, Limits, Step};
 
 use super::limits::over;
 use super::{ECHO, OPTIONS, call, component, finish, json, request, text};
-use crate::preempt::assert_in_slices;
+use crate::preempt::assert_yields;
 use crate::support::signal::Signal;
 use crate::support::{Node, drive, limits};
 
@@ -37,7 +37,7 @@ fn optional() -> String {
 /// Calls `echo` with so many of a value, on a thread that others need, too.
 fn echoed(function: &Arc<Function>, value: &Value, count: usize) -> Result<Value, CallError> {
     let arguments = Value::List(vec![Value::List(vec![value.clone(); count])]);
-    assert_in_slices("a conversion", || function.start(request("echo", arguments.clone())).unwrap());
+    assert_yields("a conversion", || function.start(request("echo", arguments.clone())).unwrap());
     let Value::List(arguments) = arguments else { unreachable!("it is a list") };
     call(function, "echo", arguments)
 }
@@ -155,7 +155,7 @@ fn very_many_spellings_of_a_parameter_are_told_apart_from_none_of_the_others_at_
         letters.collect::<String>().into()
     };
     let arguments = Value::Record((0..MANY).map(|number| (spelling(number), Value::Int(1))).collect());
-    assert_in_slices("names of parameters", || function.start(request("count", arguments.clone())).unwrap());
+    assert_yields("names of parameters", || function.start(request("count", arguments.clone())).unwrap());
     let outcome =
         finish(function.start(request("count", arguments)).unwrap(), |_call| unreachable!("it asks for nothing"));
     let Err(CallError::Arguments { message, .. }) = outcome else { panic!("{outcome:?}") };
@@ -306,7 +306,7 @@ fn cases_of_a_large_variant_in_a_result_hold_no_thread() {
                (func (export "many") (result (list $t)) (canon lift (core func $i "many") {OPTIONS}))"#
         );
         let function = function(&node, &component(body, &exports));
-        assert_in_slices("cases of a result", || function.start(request("many", Value::List(Vec::new()))).unwrap());
+        assert_yields("cases of a result", || function.start(request("many", Value::List(Vec::new()))).unwrap());
         let outcome = call(&function, "many", Vec::new());
         match outcome {
             Ok(Value::List(values)) => assert!(is_first && values.len() == 60_000),
