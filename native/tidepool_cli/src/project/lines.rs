@@ -1,4 +1,4 @@
-//! Debug data of a module, of which a node reads the lines alone.
+//! Debug data of a module, or of the modules in a component, of which a node reads the lines alone.
 //!
 //! Compilers leave in a module what describes each variable and type, of all libraries that it was linked with: in Rust some 5 MB for a
 //! function of 30 kB. Backtraces have file and line by `.debug_line` and `.debug_line_str`, and of the programs of lines in there those
@@ -7,10 +7,10 @@
 use std::borrow::Cow;
 
 use gimli::{DebugLine, DebugLineOffset, LittleEndian};
-use wasm_encoder::{CustomSection, Module, RawSection};
-use wasmparser::{Parser, Payload};
+use wasm_encoder::{Component, CustomSection, Module, RawSection};
+use wasmparser::{BinaryReader, Parser, Payload};
 
-use super::component::is_component;
+use super::component::{HEADER, is_component};
 
 /// What names of sections with debug data begin with.
 const DEBUG: &str = ".debug_";
@@ -24,15 +24,40 @@ const LENGTH_BYTES: usize = 4;
 const RESERVED: u32 = 0xffff_fff0;
 /// Of an address in a 32-bit memory.
 const ADDRESS_BYTES: u8 = 4;
+/// The sections of a component that have a module, and another component.
+const OF_MODULE: u8 = 1;
+const OF_COMPONENT: u8 = 4;
+/// How deep components may be within one another: no compiler makes more than three.
+const DEPTH: usize = 16;
 
-/// The module with the lines of its own code for all debug data; as it is when it has none, or can't be read, or is a component, whose
-/// debug data is that of the modules in it.
+/// The module with the lines of its own code for all debug data, or the component whose modules are so; as it is when it has none, or
+/// can't be read.
 pub(super) fn lines_alone(wasm: &[u8]) -> Cow<'_, [u8]> {
-    let rewritten = if is_component(wasm) { None } else { rewritten(wasm) };
+    within(wasm, DEPTH)
+}
+
+fn within(wasm: &[u8], depth: usize) -> Cow<'_, [u8]> {
+    let rewritten = if is_component(wasm) { component(wasm, depth) } else { module(wasm) };
     rewritten.map_or(Cow::Borrowed(wasm), Cow::Owned)
 }
 
-fn rewritten(wasm: &[u8]) -> Option<Vec<u8>> {
+/// Section by section: what a component has around its modules stays byte for byte.
+fn component(wasm: &[u8], depth: usize) -> Option<Vec<u8>> {
+    let depth = depth.checked_sub(1)?;
+    let mut sections = BinaryReader::new(wasm.get(HEADER.len()..)?, HEADER.len());
+    let (mut component, mut has_debug_data) = (Component::new(), false);
+    while !sections.eof() {
+        let id = sections.read_u8().ok()?;
+        let size = usize::try_from(sections.read_var_u32().ok()?).ok()?;
+        let data = sections.read_bytes(size).ok()?;
+        let data = if [OF_MODULE, OF_COMPONENT].contains(&id) { within(data, depth) } else { Cow::Borrowed(data) };
+        has_debug_data |= matches!(data, Cow::Owned(_));
+        component.section(&RawSection { id, data: &data });
+    }
+    has_debug_data.then(|| component.finish())
+}
+
+fn module(wasm: &[u8]) -> Option<Vec<u8>> {
     let (mut module, mut has_debug_data) = (Module::new(), false);
     for payload in Parser::new(0).parse_all(wasm) {
         let payload = payload.ok()?;
@@ -135,13 +160,39 @@ mod tests {
         assert_eq!(lines_alone(&lines), lines);
     }
 
+    fn component(sections: &[(u8, &[u8])]) -> Vec<u8> {
+        let mut component = wasm_encoder::Component::new();
+        for (id, data) in sections {
+            component.section(&RawSection { id: *id, data });
+        }
+        component.finish()
+    }
+
+    #[test]
+    fn each_module_of_a_component_has_its_lines_alone_however_deep_and_all_else_of_it_stays() {
+        let whole = module(&[("name", b"n"), (".debug_info", b"i"), (".debug_line", &program(2))]);
+        let lines = module(&[("name", b"n"), (".debug_line", &program(2))]);
+        let of = |module: &[u8]| {
+            let inner = component(&[(1, module), (0, b"\x01ai")]);
+            component(&[(7, b"\x00"), (1, module), (4, &inner), (2, b"\x00"), (0, b"\x04namei")])
+        };
+        assert_eq!(lines_alone(&of(&whole)), of(&lines));
+        assert_eq!(lines_alone(&of(&lines)), of(&lines));
+        let deep = (0..1_000).fold(whole, |inner, _| component(&[(4, &inner)]));
+        assert!(matches!(lines_alone(&deep), Cow::Borrowed(_)));
+    }
+
     #[test]
     fn what_has_no_debug_data_or_can_not_be_read_stays_as_it_is() {
-        let mut component = wasm_encoder::Component::new();
-        component.section(&RawSection { id: 1, data: &module(&[(".debug_line", &program(2)), (".debug_info", b"i")]) });
-        for wasm in
-            [module(&[("name", b"n")]), component.finish(), b"\0asm\x01\0\0\0\x0a\xff".to_vec(), b"no module".to_vec()]
-        {
+        let cut = component(&[(1, &module(&[(".debug_info", b"i")]))]);
+        let cut = cut.get(..cut.len() - 1).unwrap().to_vec();
+        for wasm in [
+            module(&[("name", b"n")]),
+            cut,
+            component(&[(1, &module(&[("name", b"n")]))]),
+            b"\0asm\x01\0\0\0\x0a\xff".to_vec(),
+            b"no module".to_vec(),
+        ] {
             assert!(matches!(lines_alone(&wasm), Cow::Borrowed(same) if same == wasm));
         }
         // Lines that nobody can read are for the node to leave out.

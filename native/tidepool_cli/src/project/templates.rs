@@ -134,6 +134,14 @@ impl Language {
                 ("wit/world.wit", template!("wit/hello.wit")),
                 ("app.py", template!("component/python/app.py")),
             ],
+            (Kind::Component, Language::Go) => &[
+                ("tidepool.toml", template!("component/go/tidepool.toml")),
+                ("go.mod", template!("go/go.mod.txt")),
+                (".gitignore", template!("go/gitignore")),
+                ("wit/world.wit", template!("wit/hello.wit")),
+                ("main.go", template!("component/go/main.go")),
+                ("abi.go", template!("component/go/abi.go")),
+            ],
             (Kind::Component, Language::Rust) => &[
                 ("tidepool.toml", template!("component/rust/tidepool.toml")),
                 ("Cargo.toml", template!("component/rust/Cargo.toml.txt")),

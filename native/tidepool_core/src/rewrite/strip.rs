@@ -1,24 +1,46 @@
-//! Modules without their debug data.
+//! Modules and components without their debug data.
 
-/// A module without its debug data: the same to everybody who calls it. What is no module stays as it is.
+use std::borrow::Cow;
+
+use wasm_encoder::{ComponentSection, RawSection};
+
+/// What a component begins with, where a module has another version.
+const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+/// The sections of a component that have a module, and another component.
+const NESTED: [u8; 2] = [1, 4];
+/// How deep components may be within one another: no compiler makes more than three.
+const DEPTH: usize = 16;
+
+/// A module, or a component with its modules, without debug data: the same to everybody who calls it. What is neither stays as it is.
 #[must_use]
 pub fn stripped(wasm: &[u8]) -> Vec<u8> {
-    strip(wasm).unwrap_or_else(|| wasm.to_vec())
+    within(wasm, DEPTH).into_owned()
 }
 
-fn strip(wasm: &[u8]) -> Option<Vec<u8>> {
-    let (head, mut rest) = wasm.split_at_checked(8)?;
+fn within(wasm: &[u8], depth: usize) -> Cow<'_, [u8]> {
+    strip(wasm, depth).map_or(Cow::Borrowed(wasm), Cow::Owned)
+}
+
+/// Without it, byte for byte as it was; nothing where there is none.
+fn strip(wasm: &[u8], depth: usize) -> Option<Vec<u8>> {
+    let depth = depth.checked_sub(1)?;
+    let (head, mut rest) = wasm.split_at_checked(COMPONENT.len())?;
     let mut kept = Vec::with_capacity(wasm.len());
     kept.extend_from_slice(head);
     while let Some((id, after)) = rest.split_first() {
         let (size, content) = leb128(after)?;
         let (content, next) = content.split_at_checked(size)?;
-        if *id != CUSTOM || !is_debug(content) {
+        if head == COMPONENT && NESTED.contains(id) {
+            match within(content, depth) {
+                Cow::Borrowed(_same) => kept.extend_from_slice(rest.get(..rest.len().checked_sub(next.len())?)?),
+                Cow::Owned(data) => RawSection { id: *id, data: &data }.append_to_component(&mut kept),
+            }
+        } else if *id != CUSTOM || !is_debug(content) {
             kept.extend_from_slice(rest.get(..rest.len().checked_sub(next.len())?)?);
         }
         rest = next;
     }
-    Some(kept)
+    (kept.len() < wasm.len()).then_some(kept)
 }
 
 const CUSTOM: u8 = 0;
@@ -65,5 +87,21 @@ mod tests {
             assert!(stripped(&whole[..cut]).len() <= cut);
         }
         assert_eq!(stripped(b"no module"), b"no module");
+    }
+
+    #[test]
+    fn modules_of_a_component_are_stripped_however_deep_and_all_else_of_it_stays() {
+        let module = |custom: &[u8]| [b"\0asm\x01\0\0\0", CODE.as_slice(), custom].concat();
+        // Sizes as linkers write them, with room for larger ones, and as they are written anew.
+        let padded = |id: u8, data: &[u8]| [&[id, 0x80 | data.len() as u8, 0x80, 0], data].concat();
+        let short = |id: u8, data: &[u8]| [&[id, data.len() as u8], data].concat();
+        let of = |module: &[u8], nested: &dyn Fn(u8, &[u8]) -> Vec<u8>| {
+            let inner = [COMPONENT, &nested(1, module)].concat();
+            let all = [padded(7, b"\0"), nested(1, module), nested(4, &inner), custom("a", b".debug_")].concat();
+            [COMPONENT, &all].concat()
+        };
+        let (whole, bare) = (module(&custom(".debug_info", b"i")), module(b""));
+        assert_eq!(stripped(&of(&whole, &padded)), of(&bare, &short));
+        assert_eq!(stripped(&of(&bare, &padded)), of(&bare, &padded));
     }
 }
