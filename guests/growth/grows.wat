@@ -30,13 +30,16 @@
     (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $print (param i32 i32 i32 i32) (result i32)))
 
-  ;; 0: a result; 8: where it is; 64, 72: entries; 128: a parameter; 192: 127.0.0.1; 256: a name of a host; 512: a module of eight
-  ;; bytes; 528: what is printed; 1024: room.
+  ;; 0: a result; 8: where it is; 64, 72: entries; 128: a parameter; 192: 127.0.0.1; 256: a name of a host; 528: what is printed;
+  ;; 768: a module; 1024: room.
   (memory (export "memory") 3)
   (table $elements 1 funcref)
   (data (i32.const 64) "child") (data (i32.const 72) "sleeps") (data (i32.const 128) "\7f") (data (i32.const 192) "\7f\00\00\01")
-  (data (i32.const 256) "127.0.0.1:70") (data (i32.const 512) "\00asm\01\00\00\00")
-  (data (i32.const 528) "\00\04\00\00\00\04\00\00")
+  (data (i32.const 256) "127.0.0.1:70")
+  ;; (module (import "lunatic::process" "sleep_ms" (func (param i64))) (memory (export "memory") 1) (func (export "_start")))
+  (data (i32.const 768)
+    "\00asm\01\00\00\00\01\08\02`\01~\00`\00\00\02\1d\01\10lunatic::process\08sleep_ms\00\00\03\02\01\01\05\03\01\00\01\07\13\02\06memory\02\00\06_start\00\01\0a\04\01\02\00\0b")
+  (data (i32.const 528) "\00\04\00\00\00\04\00\00") (data (i32.const 2047) "\n")
 
   (global $count (mut i32) (i32.const 0))
 
@@ -110,7 +113,7 @@
     (drop (call $socket))
     (loop $more (drop (call $clone (i64.load (i32.const 8)))) (br $more)))
   (func (export "modules that are compiled") (call $begin)
-    (loop $more (br_if $more (i32.eqz (call $compile (i32.const 512) (i32.const 8) (i32.const 8))))) (call $wait))
+    (loop $more (br_if $more (i32.eqz (call $compile (i32.const 768) (i32.const 85) (i32.const 8))))) (call $wait))
   (func (export "figures of programs") (call $begin)
     (loop $more (call $counter (call $other) (i32.const 200) (i64.const 1))
       (br_if $more (i32.lt_u (global.get $count) (i32.const 20000))))

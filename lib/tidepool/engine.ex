@@ -60,6 +60,15 @@ defmodule Tidepool.Engine do
   end
 
   @doc """
+  What all functions of this node hold of what they share, and how much there may be: bytes of `memory` and of `code`, numbers of
+  `sockets` and of stacks of caught calls on each engine (`fast_stacks`, `dense_stacks`).
+  """
+  @spec shared :: %{String.t() => %{held: non_neg_integer, max: non_neg_integer}}
+  def shared do
+    for {resource, held, most} <- Native.shared(runtime()), into: %{}, do: {resource, %{held: held, max: most}}
+  end
+
+  @doc """
   What this node may use: memory in bytes, and cores. The machine's, or what the tightest of the control groups around the
   node gives; and no more cores than the VM has schedulers online.
   """

@@ -87,7 +87,9 @@ defmodule TidepoolWeb.Request do
       instances: instances,
       engines: Engine.engines(),
       compiles: Engine.compiles(),
-      waiting: Queues.waiting()
+      waiting: Queues.waiting(),
+      shared: Engine.shared(),
+      full: Queues.full()
     }
 
     Reply.json(if(stopped?, do: 503, else: 200), body)

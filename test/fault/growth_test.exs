@@ -70,12 +70,22 @@ defmodule Tidepool.Fault.GrowthTest do
           assert {what, outcome.waiting, length(outcome.ended)} == {what, 0, programs}
 
         :either ->
-          :ok
+          assert {what, outcome.waiting + length(outcome.ended)} == {what, programs}
+          # Those that wait have what they were not refused.
+          if outcome.waiting > 0, do: assert({what, resources -- outcome.grown} == {what, []})
       end
+
+      if account == "lines a second", do: assert(dropped_lines(port, name) > 0)
 
       for ended <- outcome.ended, do: assert_bound(what, ended)
       assert outcome.bytes <= quota + div(quota, 10) + @tolerated, "#{what}: #{div(outcome.bytes, 1024)} KiB"
     end
+  end
+
+  defp dropped_lines(port, name) do
+    {200, _headers, metrics} = curl_url("http://127.0.0.1:#{port}/metrics")
+    [_all, dropped] = Regex.run(~r/^tidepool_console_lines_dropped_total\{function="#{name}"\} (\d+)/m, metrics)
+    String.to_integer(dropped)
   end
 
   defp assert_bound(_what, {reason, _message}) when reason in @limits, do: :ok

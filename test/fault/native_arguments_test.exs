@@ -14,6 +14,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     console_taken: [:runtime],
     calls_queued_at_caps: [:runtime],
     compiles_queued: [:runtime],
+    shared: [:runtime],
     io: [:runtime],
     metrics: [:runtime, :list, :list],
     figures: [:runtime],

@@ -28,7 +28,9 @@ defmodule Tidepool.Ship.MonitoringTest do
 
   defp busy_node! do
     peer = Peer.start!([server: true, cluster: true, epmd: false], name: Peer.name(), cookie: Peer.cookie())
-    Peer.deploy!(peer, "rust", "hello_world", name: "f", limits: [instances: 4])
+    Peer.deploy!(peer, "rust", "hello_world", name: "f", limits: [instances: 4], instances: {:warm, 1})
+    Peer.deploy!(peer, "rust", "hello_world", name: "team/g")
+    Peer.deploy!(peer, "rust", "http", name: "site")
     Peer.deploy!(peer, "rust", "counter", name: "a", actor: [consistency: :available])
     {:ok, _reply} = Peer.call(peer, Tidepool, :call, ["f", "hello", "Ada"])
     {:error, _error} = Peer.call(peer, Tidepool, :call, ["f", "fail", ""])
@@ -96,7 +98,15 @@ defmodule Tidepool.Ship.MonitoringTest do
     assert length(queries()) > 40
 
     for {title, query} <- queries() do
-      assert [_one | _more] = ask!(url, "query", query: filled(query))["result"], "#{title}: #{query} finds nothing"
+      # Some are of what goes on now.
+      eventually(
+        fn ->
+          assert {200, _headers, "hello"} = curl_url(Peer.url(peer, "/call/site/hello"))
+          found = ask!(url, "query", query: filled(query))["result"]
+          assert found != [], "#{title}: #{query} finds nothing"
+        end,
+        60_000
+      )
     end
 
     for %{"query" => %{"query" => query}} <- dashboard!()["templating"]["list"] do

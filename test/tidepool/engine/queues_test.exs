@@ -1,5 +1,5 @@
 defmodule Tidepool.Engine.QueuesTest do
-  # What a node tells of queues that do not get empty.
+  # What a node tells of queues that do not get empty, and of resources that are full.
   use Tidepool.Case, async: true
 
   alias Tidepool.{Instance, Peer}
@@ -23,8 +23,35 @@ defmodule Tidepool.Engine.QueuesTest do
     end
   end
 
-  defp waiting(node) do
-    assert {200, _headers, %{"waiting" => waiting}} = curl_url(Peer.url(node, "/health"))
-    waiting
+  @tag :lunatic
+  test "the health tells for how long a resource that functions share has been full, who has it is in the metrics, and it tells when there is room" do
+    node = Peer.start!(server: true, net: ["udp:*:*"], max_sockets: 4)
+    assert health(node)["full"] == %{}
+
+    Peer.deploy!(node, "wat", "grows", name: "of/grows", net: ["udp:*:*"])
+    {:ok, program} = Peer.call(node, Tidepool.Process, :start, ["of/grows", ["grows"], [entry: "sockets"]])
+    Peer.call(node, :erlang, :send, [program, {:tidepool, 0, "go"}])
+    eventually(fn -> match?(%{"sockets" => seconds} when seconds >= 2, health(node)["full"]) end, @patience_ms)
+    assert %{"full" => full, "shared" => %{"sockets" => %{"held" => 4, "max" => 4}}} = health(node)
+    assert Map.keys(full) == ["sockets"]
+    {200, _headers, metrics} = curl_url(Peer.url(node, "/metrics"))
+
+    for line <- [
+          ~s(tidepool_node_held{resource="sockets"} 4),
+          ~s(tidepool_node_max{resource="sockets"} 4),
+          ~s(tidepool_namespace_held{namespace="of",resource="sockets"} 4),
+          ~s(tidepool_held{function="of/grows",resource="sockets"} 4)
+        ],
+        do: assert(metrics =~ "\n#{line}\n")
+
+    Peer.call(node, Process, :exit, [program, :kill])
+    eventually(fn -> health(node)["full"] == %{} end, @patience_ms)
+  end
+
+  defp waiting(node), do: health(node)["waiting"]
+
+  defp health(node) do
+    assert {200, _headers, %{"status" => "ok"} = health} = curl_url(Peer.url(node, "/health"))
+    health
   end
 end

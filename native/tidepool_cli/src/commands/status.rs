@@ -35,7 +35,7 @@ impl Status {
     }
 }
 
-/// Seconds from which on it is told that a queue does not get empty.
+/// Seconds from which on it is told that a queue does not get empty, and that a resource stays full.
 const LONG_S: u64 = 60;
 
 /// Who waits in a queue, as `/health` calls it.
@@ -44,6 +44,15 @@ fn waiters(queue: &str) -> String {
         "compiles" => "modules that are to be compiled".to_owned(),
         "caps" => "calls at the caps of functions or namespaces".to_owned(),
         engine => format!("calls for an instance of the {} engine", escape(engine)),
+    }
+}
+
+/// What functions share, as `/health` calls it.
+fn held(resource: &str) -> String {
+    match resource {
+        "fast_stacks" => "stacks of caught calls of the fast engine".to_owned(),
+        "dense_stacks" => "stacks of caught calls of the dense engine".to_owned(),
+        other => escape(other),
     }
 }
 
@@ -68,6 +77,12 @@ fn report(health: &Value, cluster: &Value) -> String {
         let seconds = seconds.as_u64().unwrap_or(0);
         if seconds >= LONG_S {
             lines.push(format!("{} have been waiting for {seconds} s without a break", waiters(queue)));
+        }
+    }
+    for (resource, seconds) in health.get("full").and_then(Value::as_object).into_iter().flatten() {
+        let seconds = seconds.as_u64().unwrap_or(0);
+        if seconds >= LONG_S {
+            lines.push(format!("functions have had nearly all {} for {seconds} s: more is refused", held(resource)));
         }
     }
     if cluster.is_null() {
@@ -115,5 +130,19 @@ mod tests {
             assert!(said.lines().any(|told| told == line), "{said}");
         }
         assert_eq!(told(json!("a text")).lines().count(), 2);
+    }
+
+    #[test]
+    fn resources_that_have_been_full_for_a_minute_are_told() {
+        let health = |full| json!({ "node": "a@b", "status": "ok", "instances": {}, "full": full });
+        let told = |full| report(&health(full), &json!({}));
+        assert_eq!(told(json!({ "memory": 59 })).lines().count(), 2);
+        let said = told(json!({ "code": 60, "dense_stacks": 61 }));
+        for line in [
+            "functions have had nearly all code for 60 s: more is refused",
+            "functions have had nearly all stacks of caught calls of the dense engine for 61 s: more is refused",
+        ] {
+            assert!(said.lines().any(|told| told == line), "{said}");
+        }
     }
 }

@@ -29,6 +29,17 @@ pub struct EngineFigures {
     pub max_instances: usize,
 }
 
+/// What all functions share of a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SharedFigures {
+    /// Which one.
+    pub resource: &'static str,
+    /// How much of it functions have, bytes or a number.
+    pub held: u64,
+    /// How much there may be.
+    pub most: u64,
+}
+
 /// A gauge of the caller's: name, help text, value.
 pub type Gauge = (String, String, i64);
 
@@ -42,6 +53,7 @@ pub type GaugeByFunction = (String, String, Vec<(String, i64)>);
 pub(crate) fn render(
     stats: &Stats,
     engines: Vec<EngineFigures>,
+    shared: Vec<SharedFigures>,
     gauges: Vec<Gauge>,
     by_function: Vec<GaugeByFunction>,
 ) -> Result<String, fmt::Error> {
@@ -51,6 +63,7 @@ pub(crate) fn render(
         compiles: stats.compiles.load(Ordering::Relaxed),
         compile_ns: stats.compile_ns.load(Ordering::Relaxed),
         engines,
+        shared,
         cached: stats.cached.load(Ordering::Relaxed),
         deploys: stats.deploys.snapshot(),
         gauges,
@@ -67,6 +80,7 @@ struct Snapshot {
     compiles: u64,
     compile_ns: u64,
     engines: Vec<EngineFigures>,
+    shared: Vec<SharedFigures>,
     cached: u64,
     deploys: DeployStats,
     gauges: Vec<Gauge>,
@@ -81,6 +95,7 @@ impl Collector for Snapshot {
         self.cpu_times(&mut encoder)?;
         self.peak_memories(&mut encoder)?;
         self.held(&mut encoder)?;
+        self.shared(&mut encoder)?;
         self.dropped_lines(&mut encoder)?;
         encoder
             .encode_descriptor("tidepool_compiles", "Modules compiled", None, MetricType::Counter)?
@@ -221,6 +236,17 @@ impl Snapshot {
         Ok(())
     }
 
+    fn shared(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        for (name, help, figure) in SHARED_GAUGES {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for shared in &self.shared {
+                let value = i64::try_from(figure(shared)).unwrap_or(i64::MAX);
+                family.encode_family(&[("resource", shared.resource)])?.encode_gauge(&value)?;
+            }
+        }
+        Ok(())
+    }
+
     fn engines(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         for (name, help, figure) in ENGINE_GAUGES {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
@@ -295,6 +321,14 @@ const HELD: [Resource; 10] = [
     ("links", |_, stats| count(stats.numbers.links.load(Ordering::Relaxed))),
     ("monitors", |_, stats| count(stats.numbers.monitors.load(Ordering::Relaxed))),
     ("handles", |_, stats| count(stats.numbers.handles.load(Ordering::Relaxed))),
+];
+
+/// A figure of what functions share: name, help text, and which one it is.
+type SharedGauge = (&'static str, &'static str, fn(&SharedFigures) -> u64);
+
+const SHARED_GAUGES: [SharedGauge; 2] = [
+    ("tidepool_node_held", "What all functions hold together now of what they share", |shared| shared.held),
+    ("tidepool_node_max", "How much there may be of it", |shared| shared.most),
 ];
 
 fn count(held: usize) -> u64 {

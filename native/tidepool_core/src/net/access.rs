@@ -57,8 +57,8 @@ impl Network {
     }
 
     /// Sockets that all programs have, now.
-    pub(crate) fn sockets(&self) -> usize {
-        self.sockets.used()
+    pub(crate) fn sockets(&self) -> &Common {
+        &self.sockets
     }
 }
 

@@ -13,6 +13,7 @@ use crate::abi::imports::Import;
 use crate::base::config::{CompileConfig, EngineKind, IoBackend, RuntimeConfig, Tier};
 use crate::base::console::{Console, KeptLine, LINES};
 use crate::base::error::{CallError, CompileError};
+use crate::base::fair_share::Common;
 use crate::call::node::{Node, Places};
 use crate::compiler::is_component;
 use crate::function::directory::Directory;
@@ -23,7 +24,7 @@ use crate::metrics::counters::Stats;
 use crate::metrics::failure::{FAILURES, Failure};
 use crate::metrics::figures::{self, CallFigures, FunctionFigures};
 use crate::metrics::recent::Recent;
-use crate::metrics::text::{self, EngineFigures, Gauge, GaugeByFunction};
+use crate::metrics::text::{self, EngineFigures, Gauge, GaugeByFunction, SharedFigures};
 use crate::module::check::is_core_of_component;
 use crate::module::toolchain::Toolchain;
 use crate::module::{Cache, Complaint};
@@ -289,6 +290,27 @@ impl Runtime {
         self.node.all_places().map(figures).collect()
     }
 
+    /// What functions share, of each resource that they may use up.
+    #[must_use]
+    pub fn shared(&self) -> Vec<SharedFigures> {
+        let counted = |resource, common: &Common| SharedFigures {
+            resource,
+            held: u64::try_from(common.used()).unwrap_or(u64::MAX),
+            most: u64::try_from(common.most()).unwrap_or(u64::MAX),
+        };
+        let Node { memory, code, network, .. } = &*self.node;
+        let mut all = vec![
+            SharedFigures { resource: "memory", held: memory.used(), most: memory.limit() },
+            counted("code", code),
+            counted("sockets", network.sockets()),
+        ];
+        all.extend(self.node.all_places().map(|places| match places.kind {
+            EngineKind::Fast => counted("fast_stacks", &places.stacks),
+            EngineKind::Dense => counted("dense_stacks", &places.stacks),
+        }));
+        all
+    }
+
     /// Counts a deploy that ended with `reason`, `ok` among them, after `took`. Reasons are few: each has a counter.
     pub fn count_deploy(&self, reason: &str, took: Duration) {
         self.node.stats.deploys.record(reason, took);
@@ -365,9 +387,9 @@ impl Runtime {
                 "Memory of all live instances, and what programs have beside it on the host",
                 self.memory_bytes(),
             ),
-            figure("tidepool_sockets_open", "Sockets of guests' processes", queued(self.node.network.sockets())),
+            figure("tidepool_sockets_open", "Sockets of guests' processes", queued(self.node.network.sockets().used())),
         ];
         all.extend(gauges);
-        text::render(&self.node.stats, self.engines(), all, by_function)
+        text::render(&self.node.stats, self.engines(), self.shared(), all, by_function)
     }
 }

@@ -130,6 +130,13 @@ fn engines(env: Env<'_>, node: ResourceArc<Node>) -> Term<'_> {
     encode::map(env, figures.collect())
 }
 
+/// A list of `{resource, held, most}` for each resource that functions share.
+#[rustler::nif]
+fn shared(env: Env<'_>, node: ResourceArc<Node>) -> Vec<Term<'_>> {
+    let figures = node.runtime.shared().into_iter();
+    figures.map(|shared| (shared.resource, shared.held, shared.most).encode(env)).collect()
+}
+
 /// What serves the sockets of guests: `tokio` or `uring`; `{tokio, Why}` where the kernel gives no ring.
 #[rustler::nif]
 fn io(env: Env<'_>, node: ResourceArc<Node>) -> Term<'_> {

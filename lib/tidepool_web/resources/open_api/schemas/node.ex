@@ -23,7 +23,9 @@ defmodule TidepoolWeb.Resources.OpenApi.Schemas.Node do
           instances: object(counts),
           engines: ref(:Engines),
           compiles: object(queued: integer()),
-          waiting: named(integer())
+          waiting: named(integer()),
+          shared: named(object(held: integer(), max: integer())),
+          full: named(integer())
         ),
       Joining: object(status: one_of([:joining]), node: text()),
       Engines: object(fast: engine, dense: engine),
