@@ -51,6 +51,14 @@ defmodule Tidepool.Limits do
       default: @max_total_bytes,
       doc:
         "most linear memory of all live instances of the function together, of what the node has, in bytes; its programs and calls have as much again on the host."
+    ],
+    client_idle: [
+      since: 11,
+      type: {:integer, 1_000, 86_400_000},
+      default: 86_400_000,
+      doc:
+        "longest time in which the client of a handler takes nothing of a response that is there for it, or sends nothing of a " <>
+          "body that the handler waits for, in ms."
     ]
   ]
 
@@ -68,7 +76,8 @@ defmodule Tidepool.Limits do
   #{Tidepool.Options.docs(@schema)}
 
   A call over one of them ends with the reason `{:limit, limit}`; over `:time` with `:timeout`, and over `:instances` and
-  `:queue` with `:overloaded`.
+  `:queue` with `:overloaded`. A client over `:client_idle` is given up: the call ends as if it had gone, or its handler reads an
+  error.
   """
 
   alias Tidepool.Options

@@ -165,6 +165,10 @@ defmodule Tidepool.Native do
         }
   def engines(_runtime), do: :erlang.nif_error(:not_loaded)
 
+  @doc "For each resource that functions share: its name, how much of it they have, and how much there may be."
+  @spec shared(runtime) :: [{resource :: String.t(), held :: non_neg_integer, most :: non_neg_integer}]
+  def shared(_runtime), do: :erlang.nif_error(:not_loaded)
+
   @doc "What serves the sockets of guests; why that is not what was wanted, where the kernel gives no ring."
   @spec io(runtime) :: :tokio | :uring | {:tokio, String.t()}
   def io(_runtime), do: :erlang.nif_error(:not_loaded)

@@ -154,7 +154,8 @@ defmodule Tidepool.DeployTest do
                depth: 3,
                instances: 1_000_000,
                queue: 1_000,
-               total_memory: 17_592_186_044_416
+               total_memory: 17_592_186_044_416,
+               client_idle: 86_400_000
              }
     end
 

@@ -121,7 +121,8 @@ defmodule Tidepool.Catalog.Previous do
   def options(%{options: options, version: version}) do
     with {:ok, fields} <- fields(options, []),
          {:ok, options} <- Fields.read(fields, Spec.kept()) do
-      {:ok, options}
+      # One that is left out is as it was then, whatever this node has for those that name none.
+      {:ok, Keyword.replace_lazy(options, :limits, &Limits.complete(Map.new(&1)))}
     else
       _later ->
         message = "version #{version} has options that this node does not know: a later version of Tidepool has made it"

@@ -17,8 +17,9 @@ defmodule Tidepool.Cluster.Wire do
   - From version 8 on entries have the versions that the newest one has replaced (`Tidepool.Catalog.Previous`),
     and names may have a namespace: nodes of versions before are told of no such name, which they would take for damage.
   - From version 9 on entries have an ABI that nodes of versions before don't know: those ignore such functions.
-
   - From version 10 on entries have their limits by name, too, so that one more needs no place.
+  - From version 11 on there is the limit `client_idle`: nodes of versions before ignore functions that have another than the
+    default.
 
   Whoever sends a message says which version the other side has. The message has all of that which can be said in it, and is
   of the first version that can say this.

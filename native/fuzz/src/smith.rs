@@ -32,10 +32,10 @@ impl Smith {
     }
 }
 
-/// The generator: that of `TIDEPOOL_SMITH`, or what cargo builds first, if it isn't. Who waits for another command of cargo's here has an
+/// The generator: that of `SMITH`, or what cargo builds first, if it isn't. Who waits for another command of cargo's here has an
 /// execution that takes long.
 fn program() -> Command {
-    if let Some(path) = std::env::var_os("TIDEPOOL_SMITH") {
+    if let Some(path) = std::env::var_os("SMITH") {
         return Command::new(path);
     }
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

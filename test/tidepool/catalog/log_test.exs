@@ -13,7 +13,7 @@ defmodule Tidepool.Catalog.LogTest do
         size: 9,
         operation: "a",
         instances: :fresh,
-        limits: %{time: 5},
+        limits: Tidepool.Limits.complete(%{time: 5}),
         deployed_at: 1
       },
       overrides

@@ -43,6 +43,8 @@ defmodule Tidepool.Catalog.PreviousTest do
       assert %{version: 7, size: 7, deployed_at: 7, admitted: :token} = version
       assert version.sha256 == old.sha256
       {:ok, options} = Previous.options(version)
+      # Whatever limits the node has for those that name none.
+      assert options[:limits] == old.limits
       {:ok, checked} = Spec.check([name: "a"] ++ options, Spec.kept(), "the option")
       assert checked == Spec.take(old)
     end

@@ -17,7 +17,7 @@ defmodule Tidepool.Catalog.RecordTest do
         size: 9,
         operation: "a",
         instances: :fresh,
-        limits: %{time: 5},
+        limits: Tidepool.Limits.complete(%{time: 5}),
         deployed_at: 1
       },
       overrides
@@ -41,7 +41,7 @@ defmodule Tidepool.Catalog.RecordTest do
           operation: operation,
           instances: instances,
           engine: Enum.at([:fast, :dense], rem(time, 2)),
-          limits: %{time: time}
+          limits: Tidepool.Limits.complete(%{time: time})
         ]
     end)
   end

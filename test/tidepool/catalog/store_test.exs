@@ -50,7 +50,7 @@ defmodule Tidepool.Catalog.StoreTest do
       size: byte_size(bytes),
       operation: name,
       instances: :fresh,
-      limits: %{time: 5_000, memory: 67_108_864},
+      limits: Tidepool.Limits.complete(%{}),
       deployed_at: System.os_time(:second),
       stamp: stamp
     }

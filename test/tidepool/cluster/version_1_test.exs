@@ -103,7 +103,8 @@ defmodule Tidepool.Cluster.Version1Test do
       <<_size::32, _crc::32, payload::binary>> = Record.encode(full)
       {details, fields} = payload |> term() |> Map.pop!("details")
       assert Map.keys(fields) == known
-      assert struct(Entry, fields |> Map.from_struct()) == entry
+      first = Map.take(entry.limits, Tidepool.Limits.first())
+      assert struct(Entry, fields |> Map.from_struct()) == %{entry | limits: first}
       assert Enum.all?(details, fn {name, text} -> is_binary(name) and is_binary(text) end)
       assert Record.decode(Record.encode(full)) == {[full], []}
     end

@@ -225,6 +225,15 @@ defmodule Tidepool.Cluster.WireTest do
     assert read == put_in(entry.limits.depth, 64)
   end
 
+  test "an entry with the limit that version 11 brought is of that version, which nodes of version 10 are told that they miss" do
+    entry = entry("f", {1, 1, "a@b#1"}, limits: Tidepool.Limits.complete(%{client_idle: 5_000}))
+    message = {:push, [{entry, nil}]}
+    assert <<11, _rest::binary>> = bytes = Wire.encode(message)
+    assert Wire.decode(bytes) == {:ok, message}
+    assert [^bytes] = Wire.encode(message, 10)
+    assert Wire.decode(:binary.replace(bytes, ~s("client_idle":5000), ~s("client_idle":"5s"))) == {:error, :malformed}
+  end
+
   # Bytes without a part of the text that has this in it.
   defp without(bytes, part) do
     {at, length} = :binary.match(bytes, part)

@@ -14,7 +14,7 @@ defmodule Tidepool.Function.SpecTest do
     name: ["g"],
     operation: ["o", "Grüß Gott"],
     instances: [:fresh, {:warm, 1}, {:warm, 16_000}],
-    limits: [%{Limits.complete(%{}) | time: 5}],
+    limits: [%{Limits.complete(%{}) | time: 5}, %{Limits.complete(%{}) | client_idle: 5_000}],
     description: ["", "Grüßt."],
     labels: [%{}, %{"team" => "shop", "beta" => "", "url" => "http://a:1"}],
     net: [[], ["dns"], ["tcp:listen:127.0.0.1:*", "udp:[::1]:5000-6000", "tls:connect:*.a.example:443"]],

@@ -48,6 +48,9 @@ pub struct Limits {
     /// Most linear memory of all live instances of the function together, of what the node has, in bytes.
     ///
     pub total_memory_bytes: u64,
+    /// Longest time, in ms, in which the client of a handler takes nothing of a response that is there for it, or sends nothing of a
+    /// body that is waited for.
+    pub client_idle_ms: u64,
 }
 
 impl Limits {
@@ -63,7 +66,13 @@ impl Limits {
         instances: 0,
         queue: 0,
         total_memory_bytes: 0,
+        client_idle_ms: 0,
     };
+
+    /// How long a client may be idle; `None` where a call's time is over before.
+    pub(crate) fn client_idle(&self) -> Option<Duration> {
+        (self.client_idle_ms < self.time_ms).then_some(Duration::from_millis(self.client_idle_ms))
+    }
 
     pub(crate) fn cpu_time(&self) -> Duration {
         Duration::from_millis(self.cpu_time_ms)

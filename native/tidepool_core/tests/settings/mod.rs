@@ -21,6 +21,7 @@ pub(crate) const LIMITS: Limits = Limits {
     instances: u32::MAX,
     queue: 1_000,
     total_memory_bytes: u64::MAX,
+    client_idle_ms: u64::MAX,
 };
 
 pub(crate) const DENSE: DenseConfig = DenseConfig { max_instances: None, max_memory_bytes: 64 << 20 };

@@ -114,6 +114,7 @@ rustler::atoms! {
     net,
     queue,
     total_memory,
+    client_idle,
     total_cpu_time,
     total_cpu_us,
     messages,

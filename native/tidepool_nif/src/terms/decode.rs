@@ -226,6 +226,7 @@ fn limits(map: Term<'_>) -> NifResult<Limits> {
         instances: field(map, atoms::instances())?,
         queue: field(map, atoms::queue())?,
         total_memory_bytes: field(map, atoms::total_memory())?,
+        client_idle_ms: field(map, atoms::client_idle())?,
     })
 }
 

@@ -15,6 +15,7 @@ use wasmtime_wasi_http::{Error, WasiHttpView};
 
 use super::fate::{Fate, Running};
 use super::head::Head;
+use super::patience::{Patience, paced};
 use crate::abi::contract::{Abi, ComponentAbi};
 use crate::abi::interface::{self, Interface};
 use crate::abi::slots::State;
@@ -87,7 +88,8 @@ async fn handle(
         true => request,
         false => request.map(|body| bounded(body, store.data().function.limits.payload_bytes)),
     };
-    let request = request.map(|body| body.map_err(told));
+    let idle = store.data().function.limits.client_idle();
+    let request = request.map(|body| paced(body, idle).map_err(told));
     let scheme = if is_secure { Scheme::Https } else { Scheme::Http };
     let head = Head::new(exchange, respond, (&fate, allowed), store.data().tape.is_some());
     let set = head.clone();
@@ -99,15 +101,20 @@ async fn handle(
         let mut http = store.data_mut().http();
         let request = http.new_incoming_request(scheme, request)?;
         let response = http.new_response_outparam_from_callback(move |response| set.set(response))?;
+        let mut patience = Patience::new(idle);
         let mut handled = pin!(function.call_async(&mut *store, (request, response)));
         poll_fn(|cx| {
-            let polled = match (fate.poll_end(cx), exchange.poll_left(cx)) {
+            match (fate.poll_end(cx), exchange.poll_left(cx)) {
                 (Poll::Ready(end), _) => return Poll::Ready(Ok(Some(end))),
                 (Poll::Pending, Poll::Ready(())) => return Poll::Ready(Ok(Some(CallError::ClientGone))),
-                (Poll::Pending, Poll::Pending) => handled.as_mut().poll(cx).map_ok(|()| None),
-            };
+                (Poll::Pending, Poll::Pending) => {}
+            }
+            let handled = handled.as_mut().poll(cx).map_ok(|()| None);
             head.pass_on();
-            polled
+            if handled.is_ready() {
+                return handled;
+            }
+            patience.poll(fate.taken_at(), cx).map(|()| Ok(Some(CallError::ClientGone)))
         })
         .await
     };

@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use super::source::Source;
 use crate::base::error::CallError;
@@ -23,6 +24,8 @@ struct State {
     /// Why the guest is to end.
     end: Option<End>,
     handler: Handler,
+    /// Since when who takes the body could have asked for more of it, while it does not wait for that.
+    taken_at: Option<Instant>,
     guest: Option<Waker>,
     taker: Option<Waker>,
 }
@@ -67,10 +70,32 @@ impl Fate {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The head is on its way.
-    pub(super) fn begin(&self, source: Source) {
+    /// The head is on its way, and the body behind it, if there is one that is asked for.
+    pub(super) fn begin(&self, source: Source, is_asked: bool) {
         let mut state = self.state();
         (state.begun, state.source) = (Begun::Yes, Some(source));
+        state.taken_at = is_asked.then(Instant::now);
+    }
+
+    /// Who takes the body asks for more of it; where the handler is. While it runs, its end wakes who asks.
+    pub(super) fn ask(&self, cx: &Context<'_>) -> Handler {
+        let mut state = self.state();
+        // Set before the guest can see that there is room: it may be polled at once.
+        state.taken_at = Some(Instant::now());
+        if state.handler == Handler::Runs {
+            note(&mut state.taker, cx);
+        }
+        state.handler
+    }
+
+    /// The client is not who keeps the guest waiting: it waits for the guest, or has all that there is for it.
+    pub(super) fn rest(&self) {
+        self.state().taken_at = None;
+    }
+
+    /// Since when who takes the body could have asked for more of it, if it does not wait for that.
+    pub(super) fn taken_at(&self) -> Option<Instant> {
+        self.state().taken_at
     }
 
     /// There is none.
@@ -130,13 +155,9 @@ impl Fate {
         }
     }
 
-    /// Where the handler is. While it runs, its end wakes who takes the body.
-    pub(super) fn handler(&self, cx: &Context<'_>) -> Handler {
-        let mut state = self.state();
-        if state.handler == Handler::Runs {
-            note(&mut state.taker, cx);
-        }
-        state.handler
+    /// Where the handler is.
+    pub(super) fn handler(&self) -> Handler {
+        self.state().handler
     }
 
     /// The rest of the body is not taken.

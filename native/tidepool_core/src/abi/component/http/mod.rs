@@ -10,6 +10,7 @@ mod fate;
 mod fields;
 mod head;
 mod outgoing;
+mod patience;
 mod response;
 mod source;
 

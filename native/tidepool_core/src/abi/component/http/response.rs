@@ -39,7 +39,7 @@ impl Response {
         response.map(|body| {
             let (hint, is_over) = (body.size_hint(), body.is_end_stream());
             let source = Source::new(body, allowed, transcript);
-            fate.begin(source.clone());
+            fate.begin(source.clone(), !is_over);
             Response { source, fate, announced, hint, is_over }
         })
     }
@@ -62,27 +62,34 @@ impl Body for Response {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = self.get_mut();
         // Asked first: what it has written is there when it has returned.
-        let handler = this.fate.handler(cx);
+        let handler = this.fate.ask(cx);
         let next = this.source.lock().poll_next(cx);
         let next = match (next, handler) {
             (Poll::Ready(Next::Frame(frame)), _) => {
                 // Nothing is behind trailers, and who takes them asks for nothing more.
                 this.is_over = frame.is_trailers();
+                if this.is_over {
+                    this.fate.rest();
+                }
                 return Poll::Ready(Some(Ok(frame)));
             }
-            (Poll::Pending, Handler::Runs) => return Poll::Pending,
+            (Poll::Pending, Handler::Runs) => {
+                this.fate.rest();
+                return Poll::Pending;
+            }
             (Poll::Ready(Next::End(End::TooLarge)), _) => {
                 this.fate.exceed();
                 Some(Err(ErrorKind::FileTooLarge.into()))
             }
             (Poll::Ready(Next::End(End::GivenUp)), _) | (Poll::Pending, Handler::Stopped) => Some(Err(ended())),
             // Finished, or gone with its guest.
-            (Poll::Ready(Next::End(End::Over)), _) if this.fate.handler(cx) == Handler::Stopped => Some(Err(ended())),
+            (Poll::Ready(Next::End(End::Over)), _) if this.fate.handler() == Handler::Stopped => Some(Err(ended())),
             (Poll::Ready(Next::End(End::Over)), _) => None,
             // What it has not finished ends with it, as it does where its instance is dropped.
             (Poll::Pending, Handler::Returned) => None,
         };
         this.is_over = true;
+        this.fate.rest();
         Poll::Ready(next)
     }
 
@@ -104,6 +111,7 @@ impl Drop for Response {
         let body = source.leave();
         drop(source);
         drop(body);
+        self.fate.rest();
         if is_left {
             self.fate.leave();
         }
