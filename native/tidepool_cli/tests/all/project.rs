@@ -53,7 +53,7 @@ fn a_project_is_made_in_a_new_folder_and_never_over_what_is_there() {
 fn a_kind_of_project_that_a_language_has_no_template_for_is_refused_with_those_that_have_one() {
     let folder = tempfile::tempdir().unwrap();
     for (kind, language, others) in
-        [("--http", "zig", "rust, go, javascript, python"), ("--component", "go", "rust, javascript, python")]
+        [("--http", "zig", "rust, go, javascript, python"), ("--component", "zig", "rust, go, javascript, python")]
     {
         let (code, _out, error) = run(tidepool(&["new", kind, language, "it"]).current_dir(folder.path()));
         assert_eq!(code, 2, "{error}");
