@@ -59,6 +59,13 @@ impl TlsListener {
         Ok(TlsListener { tcp, config })
     }
 
+    /// The same for clients that speak one of these.
+    #[cfg(test)]
+    pub(crate) fn speaking(mut self, protocols: &[&[u8]]) -> Self {
+        Arc::make_mut(&mut self.config).alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        self
+    }
+
     /// Waits for a connection. Many may wait at once.
     ///
     /// # Errors
@@ -97,15 +104,21 @@ impl TlsStream {
         TlsStream { tcp, session: Mutex::new(session) }
     }
 
-    /// Connects to a host and checks that it is the one: by these certificates (PEM), or by the usual roots if there are none.
+    /// Connects to a host and checks that it is the one: by these certificates (PEM), or by the usual roots if there are none. It is
+    /// offered these protocols (RFC 7301), the one that is liked best first.
     ///
     /// # Errors
-    /// When it isn't granted, there are too many sockets, nobody is there, or it is another.
-    pub(crate) async fn connect(access: &Access, host: &str, port: u16, certs: &[Vec<u8>]) -> Result<Self, NetError> {
+    /// When it isn't granted, there are too many sockets, nobody is there, it is another, or speaks none of them.
+    pub(crate) async fn connect(
+        access: &Access,
+        (host, port): (&str, u16),
+        certs: &[Vec<u8>],
+        protocols: &[&[u8]],
+    ) -> Result<Self, NetError> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| NetError::name(host))?;
         // Who isn't granted it has no certificate read.
         let tcp = TcpStream::connect_to(access, Protocol::Tls, host, port).await?;
-        let session = ClientConnection::new(client_config(certs).await?, name)?;
+        let session = ClientConnection::new(client_config(certs, protocols).await?, name)?;
         let stream = Self::new(tcp, Connection::Client(session));
         loop {
             let tried = stream.shake_hands(&mut stream.session())?;
@@ -114,6 +127,11 @@ impl TlsStream {
                 Tried::Wait(interest) => stream.ready(interest).await?,
             }
         }
+    }
+
+    /// The protocol that both sides have agreed on.
+    pub(crate) fn protocol(&self) -> Option<Vec<u8>> {
+        self.session().alpn_protocol().map(<[u8]>::to_vec)
     }
 
     /// Goes on with the handshake.
@@ -293,12 +311,16 @@ async fn piece(bytes: &mut usize, more: usize) {
     }
 }
 
-async fn client_config(certs: &[Vec<u8>]) -> Result<Arc<ClientConfig>, NetError> {
-    static USUAL: LazyLock<Result<Arc<ClientConfig>, rustls::Error>> =
+async fn client_config(certs: &[Vec<u8>], protocols: &[&[u8]]) -> Result<Arc<ClientConfig>, NetError> {
+    static USUAL: LazyLock<Result<ClientConfig, rustls::Error>> =
         LazyLock::new(|| trusting(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()));
-    if certs.is_empty() {
-        return Ok(USUAL.clone()?);
-    }
+    // A copy has the roots, and the sessions that can be gone on with, in common with the other.
+    let mut config = if certs.is_empty() { USUAL.clone()? } else { trusting(read(certs).await?)? };
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+async fn read(certs: &[Vec<u8>]) -> Result<RootCertStore, NetError> {
     let (mut roots, mut bytes) = (RootCertStore::empty(), 0);
     for pem in certs {
         for cert in certificates(pem, &mut bytes).await? {
@@ -306,10 +328,10 @@ async fn client_config(certs: &[Vec<u8>]) -> Result<Arc<ClientConfig>, NetError>
             roots.add(cert)?;
         }
     }
-    Ok(trusting(roots)?)
+    Ok(roots)
 }
 
-fn trusting(roots: RootCertStore) -> Result<Arc<ClientConfig>, rustls::Error> {
+fn trusting(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
     let config = ClientConfig::builder_with_provider(Arc::clone(&PROVIDER)).with_safe_default_protocol_versions()?;
-    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }

@@ -9,23 +9,24 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, Uri, Version};
+use http::{Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::connect::connect;
+use super::connection::{Connection, Outgoing};
 use super::failure::{Failure, cause};
 use super::lull::Lull;
-use super::pool::{Connection, Outgoing, Pool};
+use super::pool::Pool;
 use super::server::Server;
 use crate::net::access::Access;
 use crate::net::error::NetError;
 
-/// How long a connection may take, after the end of a response, until it can take another request.
+/// How long a connection by HTTP/1.1 may take, after the end of a response, until it can take another request.
 const SETTLES: Duration = Duration::from_secs(1);
 
 /// How long a server may take; without one of these as long as it likes, until who asked is gone.
@@ -87,8 +88,8 @@ impl Drop for Ongoing {
 }
 
 /// Sends a request to the server that its URI names, by whose certificates it is known (PEM), or by the usual roots. The path is all
-/// of the URI that goes out: the header `host` is for who asks to set. A connection of the program's that waits for a request is taken
-/// before a new one is made, unless there are certificates.
+/// of the URI that goes out by HTTP/1.1, beside the header `host`, whose value is that of the URI unless it is set. A connection of the
+/// program's that waits for a request is taken before a new one is made, unless there are certificates.
 pub(crate) fn send<B>(access: Arc<Access>, request: Request<B>, patience: Patience, certs: Vec<Vec<u8>>) -> Asked
 where
     B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
@@ -141,7 +142,7 @@ async fn carry_out(
     };
     // A connection that other certificates vouch for is nobody else's.
     let pool = certs.is_empty().then(|| access.pool());
-    let asked = ask(access, (&server, pool), to_its_server(request), (patience, certs));
+    let asked = ask(access, (&server, pool), request, (patience, certs));
     let (connection, answered) = match asked.await {
         Ok((connection, response)) => (Some(connection), Ok(response)),
         Err(failure) => (None, Err(failure)),
@@ -150,14 +151,7 @@ async fn carry_out(
     let pool = pool.filter(|_pool| answered.as_ref().is_ok_and(|response| response.version() >= Version::HTTP_11));
     let (Ok(()), Some(mut connection)) = (told.send(answered), connection) else { return };
     // Until both sides have said what they had to say.
-    let late = async {
-        left.notified().await;
-        sleep(SETTLES).await;
-    };
-    let is_ready = tokio::select! {
-        ready = connection.sender.ready() => ready.is_ok(),
-        () = late => false,
-    };
+    let is_ready = connection.settle(left.notified(), SETTLES).await;
     if let Some(pool) = pool.filter(|_pool| is_ready) {
         pool.put(server, connection, access.io());
     }
@@ -187,7 +181,7 @@ async fn ask(
             }
         };
         let copy = if is_kept { copy(&request) } else { None };
-        match within(patience.first_byte, connection.sender.try_send_request(request)).await {
+        match within(patience.first_byte, connection.send(request)).await {
             None => return Err(Failure::FirstByteTimeout),
             Some(Ok(response)) => return Ok((connection, response)),
             Some(Err(mut error)) => {
@@ -216,10 +210,15 @@ fn copy(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
 
 /// Had the other side closed the connection before it answered?
 fn is_closed(error: &hyper::Error) -> bool {
-    let closed = [ErrorKind::ConnectionReset, ErrorKind::ConnectionAborted, ErrorKind::BrokenPipe];
+    let closed =
+        [ErrorKind::ConnectionReset, ErrorKind::ConnectionAborted, ErrorKind::BrokenPipe, ErrorKind::UnexpectedEof];
     error.is_incomplete_message()
         || error.is_canceled()
         || cause::<io::Error>(error).is_some_and(|error| closed.contains(&error.kind()))
+        || cause::<h2::Error>(error).is_some_and(|error| {
+            let refused = error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            (error.is_remote() && refused) || error.get_io().is_some_and(|error| closed.contains(&error.kind()))
+        })
 }
 
 /// What comes within this time.
@@ -228,13 +227,6 @@ async fn within<T>(time: Option<Duration>, what: impl Future<Output = T>) -> Opt
         Some(time) => timeout(time, what).await.ok(),
         None => Some(what.await),
     }
-}
-
-/// A request as its server is to see it: no proxy, it is told the path alone.
-fn to_its_server<B>(mut request: Request<B>) -> Request<B> {
-    let path = request.uri().path_and_query().cloned();
-    *request.uri_mut() = path.map_or_else(Uri::default, |path| if path == "" { Uri::default() } else { path.into() });
-    request
 }
 
 /// The body of a response. Dropped before its end, it ends the connection.

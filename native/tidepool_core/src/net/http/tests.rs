@@ -29,24 +29,28 @@ use crate::net::stream::{Stream, Tried};
 use crate::net::tls::TlsListener;
 use crate::settings;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// The certificate of a server `localhost`, and its key; nobody has signed it.
-const CERTIFICATE: &[u8] = include_bytes!("testdata/localhost.pem");
-const KEY: &[u8] = include_bytes!("testdata/localhost.key");
+pub(super) const CERTIFICATE: &[u8] = include_bytes!("testdata/localhost.pem");
+pub(super) const KEY: &[u8] = include_bytes!("testdata/localhost.key");
 
 /// Each reactor, and what a program may do that may do anything.
-fn each(test: impl Fn(&Runtime, &Arc<Access>)) {
+pub(super) fn each(test: impl Fn(&Runtime, &Arc<Access>)) {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let _inside = runtime.enter();
     for io in [IoBackend::Tokio, IoBackend::Uring] {
-        let mut config = settings::network();
-        (config.io, config.max_program_sockets) = (io, 4);
-        let network = Arc::new(Network::new(&config, runtime.handle().clone()));
-        test(&runtime, &Arc::new(Access::new(&network, &Arc::new(Grants::all()), &NetworkHeld::default(), None)));
+        test(&runtime, &anything(&runtime, io));
     }
 }
 
-fn within<T>(runtime: &Runtime, future: impl Future<Output = T>) -> T {
+pub(super) fn anything(runtime: &Runtime, io: IoBackend) -> Arc<Access> {
+    let mut config = settings::network();
+    (config.io, config.max_program_sockets) = (io, 4);
+    let network = Arc::new(Network::new(&config, runtime.handle().clone()));
+    Arc::new(Access::new(&network, &Arc::new(Grants::all()), &NetworkHeld::default(), None))
+}
+
+pub(super) fn within<T>(runtime: &Runtime, future: impl Future<Output = T>) -> T {
     runtime.block_on(async { tokio::time::timeout(PATIENCE, future).await }).unwrap()
 }
 

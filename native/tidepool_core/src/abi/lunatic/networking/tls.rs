@@ -88,7 +88,7 @@ async fn connect(mut caller: Caller<'_, State>, args: ConnectArgs) -> wasmtime::
     };
     let certs = all_certs(&mut caller, certs, certs_len).await?;
     let access = guest.program.access();
-    let connected = TlsStream::connect(&access, &host, port, &certs);
+    let connected = TlsStream::connect(&access, (&host, port), &certs, &[]);
     match within(&mut caller, ms, "connecting", connected).await {
         Err(error) => failed_or_late(&mut caller, id, &error),
         connected => made(&mut caller, id, connected),

@@ -111,6 +111,11 @@ fn http(error: &hyper::Error) -> Error {
     if error.is_parse_too_large() {
         return Error::HttpResponseHeaderSectionSize(None);
     }
+    // What it has of the system's it keeps to itself.
+    let of_http2 = cause::<h2::Error>(error);
+    if of_http2.is_some_and(|error| error.is_io() || error.is_remote() && (error.is_reset() || error.is_go_away())) {
+        return Error::HttpResponseIncomplete;
+    }
     match cause::<io::Error>(error) {
         Some(error) if error.kind() == ErrorKind::UnexpectedEof => Error::HttpResponseIncomplete,
         Some(error) => system(error),
