@@ -20,7 +20,7 @@ defmodule Tidepool.Catalog do
 
   require Logger
 
-  alias Tidepool.{Config, Engine, Error, Events, Function, Log, Namespaces, Native}
+  alias Tidepool.{Config, Engine, Error, Events, Function, Log, Namespaces, Native, Options}
   alias Tidepool.Catalog.{Arrivals, BlobStore, Callable, Clock, Entries, Entry, Origin, Previous, State, Store}
   alias Tidepool.Function.{Loader, Routes}
   alias Tidepool.Log.Change
@@ -492,7 +492,8 @@ defmodule Tidepool.Catalog do
     end)
   end
 
+  # No name is longer than what is told of it.
   defp not_deployed(name) do
-    {:error, Error.new(:not_deployed, "no function is deployed as #{inspect(name)}", name)}
+    {:error, Error.new(:not_deployed, "no function is deployed as #{Options.show(name)}", String.slice(name, 0, 256))}
   end
 end

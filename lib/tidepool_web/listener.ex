@@ -15,7 +15,7 @@ defmodule TidepoolWeb.Listener do
   @grace_ms 10_000
 
   # Request bodies that the edge holds at once, over all connections, and no more than an eighth of the memory there is; of which one
-  # client gets half: at least the largest one has to fit.
+  # client of a namespace gets a third: at least the largest one has to fit.
   @buffered_bytes 1_073_741_824
   # What a form may have beside the module: fields, and what is between them.
   @form_overhead_bytes 65_536
@@ -191,7 +191,7 @@ defmodule TidepoolWeb.Listener do
   end
 
   defp buffered_bytes(memory, largest),
-    do: @buffered_bytes |> min(div(memory, 8)) |> max(2 * (@form_overhead_bytes + largest))
+    do: @buffered_bytes |> min(div(memory, 8)) |> max(3 * (@form_overhead_bytes + largest))
 
   defp host(address), do: if(String.contains?(address, ":"), do: "[#{address}]", else: address)
 end

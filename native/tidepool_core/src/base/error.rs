@@ -11,7 +11,7 @@ use tidepool_errors::Reason;
 use crate::base::console::{TAIL_BYTES, TAIL_LINES};
 use crate::base::limits::{Limit, Quota};
 use crate::base::trap::{Frame, TrapKind};
-use crate::value::Value;
+use crate::value::{Value, shown};
 
 /// Why a module was refused. Nothing of it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -427,14 +427,14 @@ impl CallError {
         CallError::Failed { value: Box::new(Value::Text(text.into())), is_json }
     }
 
-    /// There is no export of this name; the first are told that there are, of however many.
-    pub(crate) fn no_export(name: String, exports: impl IntoIterator<Item = String>) -> Self {
-        CallError::NoExport { name, exports: first(exports) }
+    /// There is no export of this name, which a caller gave; the first are told that there are, of however many.
+    pub(crate) fn no_export(name: &str, exports: impl IntoIterator<Item = String>) -> Self {
+        CallError::NoExport { name: shown(name), exports: first(exports) }
     }
 
     /// There are several that go by this name; the first of them are told.
-    pub(crate) fn shared_name(name: String, exports: impl IntoIterator<Item = String>) -> Self {
-        CallError::SharedName { name, exports: first(exports) }
+    pub(crate) fn shared_name(name: &str, exports: impl IntoIterator<Item = String>) -> Self {
+        CallError::SharedName { name: shown(name), exports: first(exports) }
     }
 
     /// A limit that was exceeded, by a guest that is not known any closer.

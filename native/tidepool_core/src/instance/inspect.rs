@@ -200,14 +200,14 @@ impl Instance {
 
     fn memory(&mut self) -> Result<Memory, CallError> {
         let memory = self.resting()?.data().memory;
-        memory.ok_or_else(|| CallError::NoExport { name: MEMORY.into(), exports: Vec::new() })
+        memory.ok_or_else(|| CallError::no_export(MEMORY, []))
     }
 
     fn find_global(&mut self, name: &str) -> Result<Global, CallError> {
         let store = self.resting()?;
         let instance = store.data().instance.filter(|_instance| !name.starts_with(RESERVED));
         let global = instance.and_then(|instance| instance.get_global(&mut *store, name));
-        global.ok_or_else(|| CallError::NoExport { name: name.into(), exports: Vec::new() })
+        global.ok_or_else(|| CallError::no_export(name, []))
     }
 }
 

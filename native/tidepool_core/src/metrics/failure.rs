@@ -97,15 +97,15 @@ mod tests {
         let many = (0..1_000).map(|number| format!("export-{number}"));
         for error in [
             CallError::Failed { value, is_json: true },
-            CallError::no_export("f".into(), (0..300).map(|_| name())),
-            CallError::shared_name("f".into(), many),
+            CallError::no_export("f", (0..300).map(|_| name())),
+            CallError::shared_name("f", many),
             CallError::Arguments { path: name(), message: name() },
         ] {
             let failure = Failure::new(3, &error);
             assert!(format!("{failure:?}").len() <= 16 << 10, "{error}");
             assert!(failure.bytes() <= 16 << 10);
         }
-        let kept = Failure::new(3, &CallError::no_export("f".into(), ["one".to_owned()]));
+        let kept = Failure::new(3, &CallError::no_export("f", ["one".to_owned()]));
         assert_eq!(kept.error, CallError::NoExport { name: "f".into(), exports: vec!["one".into()] });
     }
 

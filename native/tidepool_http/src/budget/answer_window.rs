@@ -6,7 +6,7 @@
 //! window as answers of its function lately had, and waits while that is not there. Taking an answer gives that back and as
 //! much on top: the window of a client that reads grows, that of one that doesn't stays as it began.
 
-use crate::budget::shares::CHARGED_BYTES;
+use crate::budget::shares::{Account, Accounts, CHARGED_BYTES};
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -102,13 +102,21 @@ impl Default for AnswerWindow {
     }
 }
 
-/// What a call has taken of its connection's window, given back on drop.
-#[derive(Debug, Default)]
-pub(crate) struct WindowShare {
+/// What an answer has of what is shared.
+#[derive(Debug)]
+pub(crate) struct AnswerShare {
+    /// What its call has taken of its connection's window, given back on drop.
     pub(crate) permit: Option<OwnedSemaphorePermit>,
+    /// The namespace that it counts for, beside its client.
+    pub(crate) namespace: Option<Arc<Account>>,
 }
 
-impl WindowShare {
+impl AnswerShare {
+    /// That of an answer which counts for these, outside of any window.
+    pub(crate) fn of(accounts: &Accounts) -> Self {
+        Self { permit: None, namespace: accounts.namespace.clone() }
+    }
+
     /// The client took all of the answer: the window grows.
     pub(crate) fn taken(&mut self, window: &AnswerWindow) {
         let Some(permit) = self.permit.take() else { return };
@@ -147,9 +155,9 @@ mod tests {
         let take = || Arc::clone(&window.free).try_acquire_many_owned(FIRST_KIB).ok();
         let permit = take();
         assert!(permit.is_some() && take().is_none());
-        drop(WindowShare { permit });
+        drop(AnswerShare { permit, namespace: None });
         for _ in 0..2 * MOST_KIB / FIRST_KIB {
-            WindowShare { permit: take() }.taken(&window);
+            AnswerShare { permit: take(), namespace: None }.taken(&window);
         }
         assert_eq!(window.free.available_permits(), MOST_KIB as usize);
     }

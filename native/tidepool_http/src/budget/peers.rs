@@ -3,7 +3,7 @@
 //! All connections of an address are one client: more of them bring it no larger share. Behind a proxy there are many
 //! clients, and so there may be behind loopback: there each connection counts for itself.
 
-use crate::budget::shares::Account;
+use crate::budget::shares::{Account, Accounts};
 use hyper::HeaderMap;
 use std::collections::HashMap;
 use std::fmt;
@@ -111,8 +111,12 @@ impl Peers {
         peer
     }
 
-    /// The account that a new connection from this address counts for.
-    pub(crate) fn account(&self, address: IpAddr) -> Arc<Account> {
+    /// What a new connection from this address counts in.
+    pub(crate) fn accounts(&self, address: IpAddr) -> Accounts {
+        Accounts { client: self.account(address), namespace: None }
+    }
+
+    fn account(&self, address: IpAddr) -> Arc<Account> {
         let address = address.to_canonical();
         if address.is_loopback() || self.is_proxy(address) {
             return Arc::default();

@@ -174,6 +174,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::budget::shares::Accounts;
 
     #[tokio::test]
     async fn a_client_that_sends_without_end_leaves_others_their_turn_and_loses_nothing() {
@@ -185,7 +186,7 @@ mod tests {
             client.write_all(&vec![7; SENT]).unwrap();
         });
         let (stream, peer) = listener.accept().await.unwrap();
-        let connection = ConnectionState::new(peer, Arc::default(), Arc::default());
+        let connection = ConnectionState::new(peer, Accounts::default(), Arc::default());
         let mut watched = Watched::new(stream, Arc::new(connection));
         let mut read = 0;
         while read < SENT {

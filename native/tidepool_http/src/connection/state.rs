@@ -4,7 +4,7 @@
 //! ([`ConnectionState::observe`]), and a connection is overdue when it sees the same for too long.
 
 use crate::budget::answer_window::AnswerWindow;
-use crate::budget::shares::{Account, BodyBudget, Hold, PIECE_BYTES, WINDOW_BYTES};
+use crate::budget::shares::{Account, Accounts, BodyBudget, Hold, PIECE_BYTES, WINDOW_BYTES};
 use crate::connection::discards::Discards;
 use futures_util::task::AtomicWaker;
 use std::fmt;
@@ -87,8 +87,8 @@ impl Stillness {
 pub(crate) struct ConnectionState {
     /// The connection's other end.
     pub(crate) peer: SocketAddr,
-    /// The client that the connection counts for.
-    pub(crate) account: Arc<Account>,
+    /// What the connection counts in; its requests may be those of a namespace besides.
+    pub(crate) accounts: Accounts,
     /// What the client may have asked for and not taken.
     pub(crate) answer_window: AnswerWindow,
     /// Shared by all connections.
@@ -114,10 +114,10 @@ pub(crate) struct ConnectionState {
 }
 
 impl ConnectionState {
-    pub(crate) fn new(peer: SocketAddr, account: Arc<Account>, discards: Arc<Discards>) -> Self {
+    pub(crate) fn new(peer: SocketAddr, accounts: Accounts, discards: Arc<Discards>) -> Self {
         Self {
             peer,
-            account,
+            accounts,
             answer_window: AnswerWindow::default(),
             discards,
             sent_ahead: Mutex::default(),
@@ -139,6 +139,11 @@ impl ConnectionState {
         }
     }
 
+    /// What a request of this connection counts in, when that is its namespace.
+    pub(crate) fn accounts_with(&self, namespace: Option<Arc<Account>>) -> Accounts {
+        Accounts { namespace, ..self.accounts.clone() }
+    }
+
     /// A request began; it ends when the guard is dropped.
     pub(crate) fn begin(self: &Arc<Self>) -> Busy {
         self.busy.fetch_add(1, SeqCst);
@@ -156,14 +161,14 @@ impl ConnectionState {
         self.multiplexed.load(Relaxed)
     }
 
-    /// A share of the budget for what the client of an HTTP/2 connection may send ahead, which all bodies have that are read in pieces;
-    /// `None` when there is no room for it.
-    pub(crate) fn hold_sent_ahead(&self, budget: &Arc<BodyBudget>) -> Option<Arc<Hold>> {
+    /// A share of the budget for what the client of an HTTP/2 connection may send ahead, which all bodies have that are read in pieces,
+    /// and the first of them counts for; `None` when there is no room for it.
+    pub(crate) fn hold_sent_ahead(&self, budget: &Arc<BodyBudget>, accounts: &Accounts) -> Option<Arc<Hold>> {
         let mut held = self.sent_ahead.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(hold) = held.upgrade() {
             return Some(hold);
         }
-        let mut hold = budget.hold(&self.account);
+        let mut hold = budget.hold(accounts);
         if !hold.grow(WINDOW_BYTES) {
             return None;
         }
@@ -336,7 +341,7 @@ mod tests {
     use super::*;
 
     fn connection() -> Arc<ConnectionState> {
-        Arc::new(ConnectionState::new(SocketAddr::from(([127, 0, 0, 1], 50_000)), Arc::default(), Arc::default()))
+        Arc::new(ConnectionState::new(SocketAddr::from(([127, 0, 0, 1], 50_000)), Accounts::default(), Arc::default()))
     }
 
     #[test]

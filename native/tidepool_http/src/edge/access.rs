@@ -111,6 +111,30 @@ pub(crate) fn check_call(
         .inspect_err(|refusal| edge.tell_refused(connection, head, refusal.reason))
 }
 
+/// The same of a function that may have any of these names; with the caller those that it may call. It may call the last one, which is
+/// the most that the path can mean: or whether it is refused would tell what is deployed under names that are not its own.
+///
+/// # Errors
+///
+/// As of [`check_call`], for the last name.
+pub(crate) fn check_call_of(
+    edge: &Edge,
+    connection: &ConnectionState,
+    head: Head<'_>,
+    mut names: Vec<String>,
+) -> Result<(Option<Caller>, Vec<String>), Refusal> {
+    if !edge.config.closed_calls || names.is_empty() {
+        return Ok((None, names));
+    }
+    let checked = check_change(edge, connection, head).and_then(|caller| {
+        let may = |name: &String| authorize(&caller, Scope::Call, Subject::Function(name));
+        names.last().map_or(Ok(()), may)?;
+        names.retain(|name| may(name).is_ok());
+        Ok((Some(caller), names))
+    });
+    checked.inspect_err(|refusal| edge.tell_refused(connection, head, refusal.reason))
+}
+
 /// What vouches for a request that may pass; on a server without a token nothing does.
 fn check(own: Option<&str>, sessions: &Sessions, tokens: &Tokens, head: Head<'_>) -> Result<Option<Vouched>, Refusal> {
     let (_, _, headers) = head;

@@ -37,7 +37,7 @@ pub struct Config {
     /// Largest payload of a call.
     pub max_payload_bytes: usize,
     /// Bodies of requests, and of answers until they are written, held at once over all connections;
-    /// above it 503. One client gets half at most, so it is twice the largest body at least.
+    /// above it 503. One client of a namespace gets a third at most, so it is three times the largest body at least.
     pub max_buffered_bytes: usize,
     /// Largest request line with headers, so of a GET's payload too; above it 431. At least 8 KiB.
     pub max_header_bytes: usize,
@@ -158,8 +158,8 @@ impl Config {
         if self.max_header_bytes < LEAST_HEADER_BYTES {
             return Err(ConfigError::TooSmall { setting: "max_header_bytes", least: LEAST_HEADER_BYTES });
         }
-        // One client may hold half.
-        let least = self.largest_body_bytes().saturating_mul(2);
+        // One client of a namespace may hold a third.
+        let least = self.largest_body_bytes().saturating_mul(3);
         if self.max_buffered_bytes < least {
             return Err(ConfigError::TooSmall { setting: "max_buffered_bytes", least });
         }
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_bound_that_leaves_no_room_for_the_largest_body_is_refused_with_what_it_needs() {
-        let least = 2 * (config().max_upload_bytes + config().form_overhead_bytes);
+        let least = 3 * (config().max_upload_bytes + config().form_overhead_bytes);
         let enough = Config { max_buffered_bytes: least, ..config() };
         assert_eq!(enough.check(), Ok(()));
         let less = Config { max_buffered_bytes: least - 1, ..config() };

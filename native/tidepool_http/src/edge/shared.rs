@@ -1,10 +1,11 @@
 //! What all connections of one server share, and the admission of requests.
 
-use crate::backend::contract::Backend;
+use crate::backend::contract::{Backend, Caller};
 use crate::budget::answer_window::{AnswerSizes, LargeAnswerSlots};
 use crate::budget::peers::Peers;
-use crate::budget::shares::{self, Account, BodyBudget};
+use crate::budget::shares::{self, Account, Accounts, BodyBudget, Own};
 use crate::connection::discards::Discards;
+use crate::connection::state::ConnectionState;
 use crate::edge::config::Config;
 use crate::edge::endpoint::{Row, Table};
 use crate::edge::host::Hosts;
@@ -92,44 +93,51 @@ impl Edge {
         self.last_id.load(Relaxed)
     }
 
+    /// What a request of this connection counts in, when this is its caller.
+    pub(crate) fn accounts(&self, connection: &ConnectionState, caller: Option<&Caller>) -> Accounts {
+        let token = caller.and_then(|caller| caller.token.as_ref());
+        let namespace = token.and_then(|token| self.tokens.account(token));
+        connection.accounts_with(namespace)
+    }
+
     /// A place among the connections.
     ///
     /// # Errors
     ///
     /// [`Reason::Overloaded`] when all are taken, or the client has its share.
-    pub(crate) fn admit_connection(self: &Arc<Self>, account: &Arc<Account>) -> Result<Slot, Refusal> {
-        self.take(account, Kind::Connection, self.config.max_connections)
+    pub(crate) fn admit_connection(self: &Arc<Self>, accounts: Accounts) -> Result<Slot, Refusal> {
+        self.take(accounts, Kind::Connection, self.config.max_connections)
     }
 
     /// A place among the requests in flight.
     ///
     /// # Errors
     ///
-    /// [`Reason::Overloaded`] when all are taken, or the client has its share.
-    pub(crate) fn admit(self: &Arc<Self>, account: &Arc<Account>, purpose: Purpose) -> Result<Slot, Refusal> {
+    /// [`Reason::Overloaded`] when all are taken, or the client or its namespace has its share.
+    pub(crate) fn admit(self: &Arc<Self>, accounts: Accounts, purpose: Purpose) -> Result<Slot, Refusal> {
         let limit = match purpose {
             Purpose::Work => self.config.max_requests,
             Purpose::Observe => self.config.max_requests.saturating_add(OBSERVERS),
         };
-        self.take(account, Kind::Request, limit)
+        self.take(accounts, Kind::Request, limit)
     }
 
     /// A place among the deploys in flight, taken besides the one of [`Edge::admit`].
     ///
     /// # Errors
     ///
-    /// [`Reason::Overloaded`] when all are taken, or the client has its share.
-    pub(crate) fn admit_upload(self: &Arc<Self>, account: &Arc<Account>) -> Result<Slot, Refusal> {
-        self.take(account, Kind::Upload, self.config.max_uploads)
+    /// [`Reason::Overloaded`] when all are taken, or the client or its namespace has its share.
+    pub(crate) fn admit_upload(self: &Arc<Self>, accounts: Accounts) -> Result<Slot, Refusal> {
+        self.take(accounts, Kind::Upload, self.config.max_uploads)
     }
 
     /// Finds out whether there is such a place now, and takes none.
     ///
     /// # Errors
     ///
-    /// [`Reason::Overloaded`] when there is none for this client.
-    pub(crate) fn check_uploads(&self, account: &Account) -> Result<(), Refusal> {
-        let (held, own) = Kind::Upload.counters(self, account);
+    /// [`Reason::Overloaded`] when there is none for these.
+    pub(crate) fn check_uploads(&self, accounts: &Accounts) -> Result<(), Refusal> {
+        let (held, own) = (Kind::Upload.held(self), Kind::Upload.own(accounts));
         if shares::has(held, own, self.config.max_uploads, 1) { Ok(()) } else { Err(self.overloaded()) }
     }
 
@@ -137,29 +145,33 @@ impl Edge {
     ///
     /// # Errors
     ///
-    /// [`Reason::Overloaded`] when all are taken, or the client has its share.
-    pub(crate) fn admit_to(&self, row: &Row, account: &Arc<Account>) -> Result<Option<EndpointSlot>, Refusal> {
+    /// [`Reason::Overloaded`] when all are taken, or the client or its namespace has its share.
+    pub(crate) fn admit_to(&self, row: &Row, accounts: &Accounts) -> Result<Option<EndpointSlot>, Refusal> {
         let Some(limit) = row.endpoint.places else { return Ok(None) };
-        let own = account.capped(row.index);
-        if !shares::take(&row.held, &own, limit, 1) {
+        let client = accounts.client.capped(row.index);
+        let namespace = accounts.namespace.as_ref().map(|account| account.capped(row.index));
+        let own = Own { client: &client, namespace: namespace.as_deref() };
+        if !shares::take(&row.held, own, limit, 1) {
             return Err(self.overloaded());
         }
-        Ok(Some(EndpointSlot { held: Arc::clone(&row.held), own }))
+        Ok(Some(EndpointSlot { held: Arc::clone(&row.held), client, namespace }))
     }
 
-    fn take(self: &Arc<Self>, account: &Arc<Account>, kind: Kind, limit: usize) -> Result<Slot, Refusal> {
-        let (held, own) = kind.counters(self, account);
-        if !shares::take(held, own, limit, 1) {
+    fn take(self: &Arc<Self>, accounts: Accounts, kind: Kind, limit: usize) -> Result<Slot, Refusal> {
+        if !shares::take(kind.held(self), kind.own(&accounts), limit, 1) {
             return Err(self.overloaded());
         }
-        Ok(Slot { edge: Arc::clone(self), account: Arc::clone(account), kind })
+        Ok(Slot { edge: Arc::clone(self), accounts, kind })
     }
 
     pub(crate) fn overloaded(&self) -> Refusal {
         let seconds = self.config.retry_after_s;
-        Refusal::new(Reason::Overloaded, "too much is in flight, of all clients or of this one: try again later")
-            .with("retry_after_s", seconds)
-            .header("retry-after", seconds.to_string())
+        Refusal::new(
+            Reason::Overloaded,
+            "too much is in flight, of all clients, of this one, or of its token's namespace: try again later",
+        )
+        .with("retry_after_s", seconds)
+        .header("retry-after", seconds.to_string())
     }
 
     /// Tells a drain that something ended.
@@ -173,20 +185,46 @@ impl Edge {
 /// A place taken, given back on drop.
 pub(crate) struct Slot {
     edge: Arc<Edge>,
-    account: Arc<Account>,
+    pub(crate) accounts: Accounts,
     kind: Kind,
+}
+
+impl Slot {
+    /// Counts a place among the requests in flight for the namespace besides, which became known when it was taken.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::Overloaded`] when the namespace has its share.
+    pub(crate) fn count_for(&mut self, namespace: Option<Arc<Account>>) -> Result<(), Refusal> {
+        let Some(account) = namespace.filter(|_| self.accounts.namespace.is_none()) else { return Ok(()) };
+        let limit = self.edge.config.max_requests;
+        let own = (self.kind.of(&self.accounts.client), self.kind.of(&account));
+        if !shares::count_for(self.kind.held(&self.edge), own, limit, 1) {
+            return Err(self.edge.overloaded());
+        }
+        self.accounts.namespace = Some(account);
+        Ok(())
+    }
 }
 
 /// A place of [`Edge::admit_to`], given back on drop.
 pub(crate) struct EndpointSlot {
     held: Arc<AtomicUsize>,
     /// What of that is the client's.
-    own: Arc<AtomicUsize>,
+    client: Arc<AtomicUsize>,
+    /// What is its namespace's.
+    namespace: Option<Arc<AtomicUsize>>,
+}
+
+impl EndpointSlot {
+    fn own(&self) -> Own<'_> {
+        Own { client: &self.client, namespace: self.namespace.as_deref() }
+    }
 }
 
 impl Drop for EndpointSlot {
     fn drop(&mut self) {
-        shares::give_back(&self.held, &self.own, 1);
+        shares::give_back(&self.held, self.own(), 1);
     }
 }
 
@@ -199,20 +237,32 @@ enum Kind {
 }
 
 impl Kind {
-    /// How many are taken, and how many of them are the client's.
-    fn counters<'a>(self, edge: &'a Edge, account: &'a Account) -> (&'a AtomicUsize, &'a AtomicUsize) {
+    /// How many are taken.
+    fn held(self, edge: &Edge) -> &AtomicUsize {
         match self {
-            Self::Connection => (&edge.gauges.connections, &account.connections),
-            Self::Request => (&edge.gauges.in_flight, &account.requests),
-            Self::Upload => (&edge.gauges.uploads, &account.uploads),
+            Self::Connection => &edge.gauges.connections,
+            Self::Request => &edge.gauges.in_flight,
+            Self::Upload => &edge.gauges.uploads,
         }
+    }
+
+    /// How many of them count in this account.
+    fn of(self, account: &Account) -> &AtomicUsize {
+        match self {
+            Self::Connection => &account.connections,
+            Self::Request => &account.requests,
+            Self::Upload => &account.uploads,
+        }
+    }
+
+    fn own(self, accounts: &Accounts) -> Own<'_> {
+        accounts.own(|account| self.of(account))
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let (held, own) = self.kind.counters(&self.edge, &self.account);
-        shares::give_back(held, own, 1);
+        shares::give_back(self.kind.held(&self.edge), self.kind.own(&self.accounts), 1);
         self.edge.notify_ended();
     }
 }
@@ -237,10 +287,10 @@ mod tests {
     #[test]
     fn connections_of_one_address_leave_others_as_many_as_they_are() {
         let edge = Edge::new(Config { max_connections: 32, ..config() }, Arc::new(Idle));
-        let account = |address: &str| edge.peers.account(address.parse().unwrap());
+        let account = |address: &str| edge.peers.accounts(address.parse().unwrap());
         let take = |address: &str| {
             let mut taken = Vec::new();
-            while let Ok(slot) = edge.admit_connection(&account(address)) {
+            while let Ok(slot) = edge.admit_connection(account(address)) {
                 taken.push((slot, account(address)));
             }
             taken
@@ -249,10 +299,10 @@ mod tests {
         assert_eq!(first.len(), 16);
         let second = take("198.51.100.8");
         assert!(second.len() >= 4, "{}", second.len());
-        assert!(edge.admit_connection(&account("198.51.100.7")).is_err());
+        assert!(edge.admit_connection(account("198.51.100.7")).is_err());
         // Those of this machine are a client each, and have all that is left.
         assert_eq!(take("127.0.0.1").len(), 32 - first.len() - second.len());
         drop(first);
-        assert!(edge.admit_connection(&account("198.51.100.7")).is_ok());
+        assert!(edge.admit_connection(account("198.51.100.7")).is_ok());
     }
 }

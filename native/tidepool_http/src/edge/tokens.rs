@@ -2,6 +2,7 @@
 //! nobody here knows.
 
 use crate::backend::token::{Hash, Scope, Token};
+use crate::budget::shares::Account;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -37,11 +38,23 @@ impl Token {
             (None, Subject::Function(name)) => self.functions == name,
         }
     }
+
+    /// The namespace that its functions are in, if they are in one.
+    fn namespace(&self) -> Option<&str> {
+        self.functions.split_once('/').map(|(namespace, _)| namespace)
+    }
 }
 
 /// All that there are.
 #[derive(Debug, Default)]
-pub(crate) struct Tokens(RwLock<Arc<HashMap<Hash, Arc<Token>>>>);
+pub(crate) struct Tokens(RwLock<Arc<Table>>);
+
+#[derive(Debug, Default)]
+struct Table {
+    tokens: HashMap<Hash, Arc<Token>>,
+    /// What each namespace holds that has a token.
+    accounts: HashMap<String, Arc<Account>>,
+}
 
 impl Tokens {
     pub(crate) fn new(tokens: Vec<Token>) -> Self {
@@ -52,15 +65,23 @@ impl Tokens {
 
     /// From now on there are these, and no others.
     pub(crate) fn replace(&self, tokens: Vec<Token>) {
-        let table = tokens.into_iter().map(|token| (token.hash, Arc::new(token))).collect();
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
+        let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        // What is held goes on counting when a namespace has no token for a moment.
+        let held = table.accounts.iter().filter(|(_, account)| Arc::strong_count(account) > 1);
+        let mut accounts: HashMap<_, _> =
+            held.map(|(namespace, account)| (namespace.clone(), Arc::clone(account))).collect();
+        for namespace in tokens.iter().filter_map(Token::namespace) {
+            accounts.entry(namespace.to_owned()).or_default();
+        }
+        let tokens = tokens.into_iter().map(|token| (token.hash, Arc::new(token))).collect();
+        *table = Arc::new(Table { tokens, accounts });
     }
 
     /// The token with this secret, unless it has expired. How long it takes tells of the secret's hash at most, which nobody can
     /// choose.
     pub(crate) fn find(&self, secret: &[u8]) -> Option<Arc<Token>> {
         let table = self.table();
-        if table.is_empty() || secret.len() > SECRET_BYTES {
+        if table.tokens.is_empty() || secret.len() > SECRET_BYTES {
             return None;
         }
         let hash: Hash = Sha256::digest(secret).into();
@@ -72,13 +93,19 @@ impl Tokens {
         live(&self.table(), hash)
     }
 
-    fn table(&self) -> Arc<HashMap<Hash, Arc<Token>>> {
+    /// What the namespace of a token's functions holds; `None` for one whose functions are in none.
+    pub(crate) fn account(&self, token: &Token) -> Option<Arc<Account>> {
+        let namespace = token.namespace()?;
+        self.table().accounts.get(namespace).map(Arc::clone)
+    }
+
+    fn table(&self) -> Arc<Table> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-fn live(table: &HashMap<Hash, Arc<Token>>, hash: &Hash) -> Option<Arc<Token>> {
-    table.get(hash).filter(|token| now() < token.expires_at).map(Arc::clone)
+fn live(table: &Table, hash: &Hash) -> Option<Arc<Token>> {
+    table.tokens.get(hash).filter(|token| now() < token.expires_at).map(Arc::clone)
 }
 
 /// A clock before 1970 is wrong: then no token is good.

@@ -1,7 +1,7 @@
 //! Reads a request's body into memory, bounded in size and time.
 
 use crate::budget::shares::CHARGED_BYTES;
-use crate::budget::shares::{Account, Hold};
+use crate::budget::shares::{Accounts, Hold};
 use crate::edge::shared::Edge;
 use crate::message::refusal::Refusal;
 use bytes::Bytes;
@@ -9,7 +9,6 @@ use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use hyper::body::Body;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 use tidepool_errors::Reason;
 use tokio::task::yield_now;
@@ -61,19 +60,26 @@ pub(crate) struct Held {
 ///
 /// `bounds.too_large`, [`Reason::BodyTimeout`], [`Reason::BodyIncomplete`], or [`Reason::Overloaded`]
 /// when too many bytes are held already.
-pub(crate) async fn read<B>(edge: &Edge, account: &Arc<Account>, body: B, bounds: &Bounds) -> Result<Held, Refusal>
+pub(crate) async fn read<B>(edge: &Edge, accounts: &Accounts, body: B, bounds: &Bounds) -> Result<Held, Refusal>
 where
     B: Body<Data = Bytes> + Unpin,
 {
     if body.size_hint().lower() > bounds.bytes as u64 {
         return Err(bounds.too_large());
     }
-    let mut reading = pin!(read_all(edge, account, body, bounds));
+    let mut reading = pin!(read_all(edge, accounts, body, bounds));
     // A body that is there already needs no timer.
     if let Some(held) = reading.as_mut().now_or_never() {
         return held;
     }
     timeout(bounds.time, reading).await.unwrap_or_else(|_| Err(bounds.too_slow()))
+}
+
+/// The refusal of a body that does not come to its end.
+pub(crate) fn incomplete() -> Refusal {
+    let message =
+        "the body ended early, or its chunks or trailers are none of HTTP's: send all of it, as its head says";
+    Refusal::new(Reason::BodyIncomplete, message)
 }
 
 /// How much of an unwanted body is thrown away, so that its connection can go on.
@@ -102,17 +108,17 @@ where
     }
 }
 
-async fn read_all<B>(edge: &Edge, account: &Arc<Account>, mut body: B, bounds: &Bounds) -> Result<Held, Refusal>
+async fn read_all<B>(edge: &Edge, accounts: &Accounts, mut body: B, bounds: &Bounds) -> Result<Held, Refusal>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let mut hold = edge.budget.hold(account);
+    let mut hold = edge.budget.hold(accounts);
     let mut bytes = Bytes::new();
     let mut joined = Vec::new();
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
-            return Err(Refusal::new(Reason::BodyIncomplete, "the body ended early: send all of it"));
+            return Err(incomplete());
         };
         let Ok(data) = frame.into_data() else {
             continue;

@@ -32,7 +32,7 @@ pub(crate) fn passed(
     mut begun: Begun,
     confine: Confine,
 ) -> Result<Http, Refusal> {
-    let mut hold = edge.budget.hold(&connection.account);
+    let mut hold = edge.budget.hold(&begun.slot.accounts);
     if !hold.grow(UNDERWAY_BYTES) {
         return Err(edge.overloaded());
     }

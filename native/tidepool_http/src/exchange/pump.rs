@@ -2,10 +2,10 @@
 
 use crate::backend::intake::{BodyReader, Come, Intake};
 use crate::backend::responder::Reply;
-use crate::budget::shares::{CHANNEL_BYTES, PIECE_BYTES};
+use crate::budget::shares::{Accounts, CHANNEL_BYTES, PIECE_BYTES};
 use crate::connection::state::{ConnectionState, Order};
 use crate::edge::shared::Edge;
-use crate::exchange::body::Bounds;
+use crate::exchange::body::{Bounds, incomplete};
 use crate::message::refusal::Refusal;
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -35,14 +35,14 @@ pub(crate) struct Pump {
 /// `bounds.too_large`, or [`Reason::Overloaded`] when there is no room for a piece of it.
 pub(crate) fn open<B>(
     edge: &Arc<Edge>,
-    connection: &Arc<ConnectionState>,
+    (connection, accounts): (&Arc<ConnectionState>, &Accounts),
     body: B,
     bounds: Bounds,
 ) -> Result<(BodyReader, Pump), Refusal>
 where
     B: Body<Data = Bytes, Error: Send> + Send + Unpin + 'static,
 {
-    open_ahead(edge, connection, body, bounds, 0)
+    open_ahead(edge, (connection, accounts), body, bounds, 0)
 }
 
 /// The same for one of which so many bytes are read before anybody asks.
@@ -52,7 +52,7 @@ where
 /// As of [`open`].
 pub(crate) fn open_ahead<B>(
     edge: &Arc<Edge>,
-    connection: &Arc<ConnectionState>,
+    (connection, accounts): (&Arc<ConnectionState>, &Accounts),
     body: B,
     bounds: Bounds,
     ahead: usize,
@@ -64,13 +64,13 @@ where
         return Err(bounds.too_large());
     }
     // A piece is as large as what was read of the connection at once.
-    let mut hold = edge.budget.hold(&connection.account);
+    let mut hold = edge.budget.hold(accounts);
     if !hold.grow(CHANNEL_BYTES.max(edge.config.max_header_bytes).saturating_add(ahead)) {
         return Err(edge.overloaded());
     }
     // Over HTTP/2 it comes into a buffer first, as far as its windows let it.
     let sent_ahead = if connection.is_multiplexed() && !body.is_end_stream() {
-        Some(connection.hold_sent_ahead(&edge.budget).ok_or_else(|| edge.overloaded())?)
+        Some(connection.hold_sent_ahead(&edge.budget, accounts).ok_or_else(|| edge.overloaded())?)
     } else {
         None
     };
@@ -123,7 +123,7 @@ where
             return Ok(());
         };
         let Ok(frame) = frame else {
-            return Err(Refusal::new(Reason::BodyIncomplete, "the body ended early: send all of it"));
+            return Err(incomplete());
         };
         let data = match frame.into_data().map_err(Frame::into_trailers) {
             Ok(data) if data.is_empty() => continue,

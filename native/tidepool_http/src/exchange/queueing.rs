@@ -1,7 +1,7 @@
 //! When a call may be begun, by what its answer is expected to be.
 
-use crate::budget::answer_window::{FIRST_KIB, SizeSlot, WindowShare};
-use crate::budget::shares::Account;
+use crate::budget::answer_window::{AnswerShare, FIRST_KIB, SizeSlot};
+use crate::budget::shares::Accounts;
 use crate::connection::state::ConnectionState;
 use crate::edge::shared::Edge;
 use crate::exchange::handover::Exchange;
@@ -28,26 +28,33 @@ impl Edge {
     /// # Errors
     ///
     /// [`crate::Reason::Overloaded`].
-    pub(crate) fn check_room(&self, account: &Account, function: &str) -> Result<SizeSlot, Refusal> {
+    pub(crate) fn check_room(&self, accounts: &Accounts, function: &str) -> Result<SizeSlot, Refusal> {
         let slot = self.sizes.slot(function);
         let bytes = (self.sizes.kib(slot).unwrap_or_default() as usize) << 10;
         // An answer that was too large for the whole budget says nothing about the next.
         let bytes = bytes.min(self.config.max_buffered_bytes / 4);
-        if bytes == 0 || self.budget.has(account, bytes) { Ok(slot) } else { Err(self.overloaded()) }
+        if bytes == 0 || self.budget.has(accounts, bytes) { Ok(slot) } else { Err(self.overloaded()) }
     }
 
-    /// Waits until the window of an HTTP/2 connection has room for another answer. HTTP/1 has one at a time anyway.
-    pub(crate) async fn await_window(&self, connection: &ConnectionState, slot: SizeSlot) -> WindowShare {
+    /// Waits until the window of an HTTP/2 connection has room for another answer, which counts for these. HTTP/1 has one at a time
+    /// anyway.
+    pub(crate) async fn await_window(
+        &self,
+        connection: &ConnectionState,
+        accounts: &Accounts,
+        slot: SizeSlot,
+    ) -> AnswerShare {
+        let mut share = AnswerShare::of(accounts);
         if !connection.is_multiplexed() {
-            return WindowShare::default();
+            return share;
         }
         // An answer of any size is made when there is no other.
         let kib = self.sizes.kib(slot).unwrap_or(UNKNOWN_KIB).min(FIRST_KIB);
-        if kib == 0 {
-            return WindowShare::default();
+        if kib > 0 {
+            // The semaphore is never closed; if it were, calls would not wait.
+            share.permit = Arc::clone(&connection.answer_window.free).acquire_many_owned(kib).await.ok();
         }
-        // The semaphore is never closed; if it were, calls would not wait.
-        WindowShare { permit: Arc::clone(&connection.answer_window.free).acquire_many_owned(kib).await.ok() }
+        share
     }
 
     /// Whether the function's answers are so large that a slot is needed to make one.

@@ -62,7 +62,7 @@ pub(crate) fn streamed(
     reader: Reader,
     begun: Begun,
 ) -> Result<Http, Refusal> {
-    let mut hold = edge.budget.hold(&connection.account);
+    let mut hold = edge.budget.hold(&begun.slot.accounts);
     if !hold.grow(CHANNEL_BYTES) {
         return Err(edge.overloaded());
     }

@@ -6,7 +6,7 @@
 use crate::backend::contract::Backend;
 use crate::backend::outlet::Passed;
 use crate::backend::streamed::Streamed;
-use crate::budget::answer_window::WindowShare;
+use crate::budget::answer_window::AnswerShare;
 use crate::budget::shares::CHARGED_BYTES;
 use crate::budget::shares::Hold;
 use crate::budget::shares::PIECE_BYTES;
@@ -40,14 +40,14 @@ pub(crate) fn written(
     edge: &Edge,
     connection: &Arc<ConnectionState>,
     mut response: Response,
-    place: WindowShare,
+    share: AnswerShare,
 ) -> Result<Http, Refusal> {
     let bytes = std::mem::take(&mut response.body);
     if bytes.is_empty() || (bytes.len() < CHARGED_BYTES && !connection.is_multiplexed()) {
         response.body = bytes;
         return Ok(whole(response));
     }
-    let mut hold = edge.budget.hold(&connection.account);
+    let mut hold = edge.budget.hold(&connection.accounts_with(share.namespace.clone()));
     if !hold.grow(bytes.len()) {
         return Err(edge.overloaded());
     }
@@ -65,7 +65,7 @@ pub(crate) fn written(
         backend: Arc::clone(&edge.backend),
     });
     connection.answers().push(Arc::<Unwritten>::clone(&answer));
-    let pieces = Pieces { connection: Arc::clone(connection), answer, left, place };
+    let pieces = Pieces { connection: Arc::clone(connection), answer, left, share };
     Ok(response.into_http().map(|_| Written::Pieces(pieces)))
 }
 
@@ -74,9 +74,9 @@ impl Edge {
     pub(crate) fn reply(
         &self,
         connection: &Arc<ConnectionState>,
-        answer: Result<(Response, WindowShare), Refusal>,
+        answer: Result<(Response, AnswerShare), Refusal>,
     ) -> Http {
-        answer.and_then(|(response, place)| written(self, connection, response, place)).unwrap_or_else(|refusal| {
+        answer.and_then(|(response, share)| written(self, connection, response, share)).unwrap_or_else(|refusal| {
             self.gauges.count_refusal(refusal.reason);
             whole(refusal.into_response())
         })
@@ -126,7 +126,7 @@ pub(crate) struct Pieces {
     connection: Arc<ConnectionState>,
     answer: Arc<Unwritten>,
     left: usize,
-    place: WindowShare,
+    share: AnswerShare,
 }
 
 /// What is left of an answer, where the timeout task finds it.
@@ -250,7 +250,7 @@ impl Body for Written {
 impl Drop for Pieces {
     fn drop(&mut self) {
         if self.left == 0 {
-            self.place.taken(&self.connection.answer_window);
+            self.share.taken(&self.connection.answer_window);
         }
         self.connection.forget(&self.answer);
     }

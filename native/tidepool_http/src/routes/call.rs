@@ -1,7 +1,8 @@
 //! The path of a call, kept short: no router, no layers, no copies of the payload.
 
 use crate::backend::contract::Route;
-use crate::budget::answer_window::{SizeSlot, WindowShare};
+use crate::budget::answer_window::{AnswerShare, SizeSlot};
+use crate::budget::shares::Accounts;
 use crate::connection::state::ConnectionState;
 use crate::edge::access;
 use crate::edge::endpoint::not_allowed;
@@ -35,7 +36,7 @@ pub(crate) async fn call<B>(
     edge: &Arc<Edge>,
     connection: &ConnectionState,
     request: Request<B>,
-) -> Result<(Response, WindowShare), Refusal>
+) -> Result<(Response, AnswerShare), Refusal>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -45,15 +46,15 @@ where
     if !is_post && request.method() != Method::GET {
         return Err(not_allowed(request.method(), "GET,POST"));
     }
-    let account = &connection.account;
-    let _slot = edge.admit(account, Purpose::Work)?;
+    let slot = edge.admit(edge.accounts(connection, caller.as_ref()), Purpose::Work)?;
+    let accounts = &slot.accounts;
     let trace = edge.trace(request.headers());
-    let size = edge.check_room(account, &function)?;
+    let size = edge.check_room(accounts, &function)?;
     if !is_post {
         let payload = query_payload(edge, request.uri().query())?;
         // The body of a GET is left unread.
         drop(request);
-        return ask(edge, connection, size, Route::Call { function, operation, payload, trace }).await;
+        return ask(edge, connection, (accounts, size), Route::Call { function, operation, payload, trace }).await;
     }
     let expects = request.headers().contains_key(EXPECT);
     let body = request.into_body();
@@ -64,16 +65,16 @@ where
             if !expects {
                 body::discard(body).await;
             }
-            return Ok((answer, WindowShare::default()));
+            return Ok((answer, AnswerShare::of(accounts)));
         }
     };
     let bounds = bounds(edge, limit);
-    match body::read(edge, account, body, &bounds).await {
+    match body::read(edge, accounts, body, &bounds).await {
         Ok(Held { bytes: payload, hold: _hold }) => {
             caller.map_or(Ok(()), |caller| access::check_again(edge, &caller))?;
-            ask(edge, connection, size, Route::Call { function, operation, payload, trace }).await
+            ask(edge, connection, (accounts, size), Route::Call { function, operation, payload, trace }).await
         }
-        Err(refusal) => Ok((oversized(edge, function, &bounds, refusal).await?, WindowShare::default())),
+        Err(refusal) => Ok((oversized(edge, function, &bounds, refusal).await?, AnswerShare::of(accounts))),
     }
 }
 
@@ -91,16 +92,16 @@ pub(super) async fn oversized(
     }
 }
 
-/// Makes the call when the window of its connection has room for the answer.
+/// Makes the call when the window of its connection has room for the answer, which counts for these.
 pub(crate) async fn ask(
     edge: &Arc<Edge>,
     connection: &ConnectionState,
-    size: SizeSlot,
+    (accounts, size): (&Accounts, SizeSlot),
     call: Route,
-) -> Result<(Response, WindowShare), Refusal> {
-    let place = edge.await_window(connection, size).await;
+) -> Result<(Response, AnswerShare), Refusal> {
+    let share = edge.await_window(connection, accounts, size).await;
     let answer = edge.limit_large(size, || hand_over(edge, call)).await;
-    answer.map(|response| (response, place))
+    answer.map(|response| (response, share))
 }
 
 /// Whether the body of a call is read.
@@ -111,8 +112,8 @@ enum Admitted {
     Not(Response),
 }
 
-/// Waits for the function of a request, which is not known here, by each of the names that it may have; the backend's refusal when there
-/// will be none.
+/// Waits for the function of a request, which is not known here, by each of the names that it may have and the caller may call; the
+/// backend's refusal when there will be none.
 ///
 /// # Errors
 ///
@@ -121,13 +122,15 @@ pub(crate) async fn await_function<B>(
     edge: &Arc<Edge>,
     connection: &ConnectionState,
     request: &Request<B>,
-    names: &[String],
-) -> Result<Option<Response>, Refusal> {
+    names: Vec<String>,
+) -> Result<Option<(Response, AnswerShare)>, Refusal> {
+    let head = (request.method(), request.uri(), request.headers());
+    let (caller, names) = access::check_call_of(edge, connection, head, names)?;
+    let accounts = edge.accounts(connection, caller.as_ref());
     let mut refused = None;
     for function in names {
-        access::check_call(edge, connection, (request.method(), request.uri(), request.headers()), function)?;
-        let _slot = edge.admit(&connection.account, Purpose::Work)?;
-        let answer = hand_over(edge, Route::Admit { function: function.clone() }).answer().await?;
+        let _slot = edge.admit(accounts.clone(), Purpose::Work)?;
+        let answer = hand_over(edge, Route::Admit { function }).answer().await?;
         if answer.status == CONTINUE {
             return Ok(None);
         }
@@ -140,7 +143,7 @@ pub(crate) async fn await_function<B>(
     }
     // Where there is nothing of these names, the path has to be a call's.
     target(edge, request.uri().path())?;
-    Ok(refused)
+    Ok(refused.map(|answer| (answer, AnswerShare::of(&accounts))))
 }
 
 /// Asks for the function before a byte of a body is read. An empty one goes to the backend at once.
@@ -169,16 +172,19 @@ where
 pub(crate) fn get<B>(edge: &Arc<Edge>, connection: &ConnectionState, request: &Request<B>) -> Result<Got, Refusal> {
     let uri = request.uri();
     let (function, operation) = target(edge, uri.path())?;
-    access::check_call(edge, connection, (request.method(), uri, request.headers()), &function)?;
-    let slot = edge.admit(&connection.account, Purpose::Work)?;
-    let size = edge.check_room(&connection.account, &function)?;
+    let caller = access::check_call(edge, connection, (request.method(), uri, request.headers()), &function)?;
+    let slot = edge.admit(edge.accounts(connection, caller.as_ref()), Purpose::Work)?;
+    let size = edge.check_room(&slot.accounts, &function)?;
     let payload = query_payload(edge, uri.query())?;
     let call = Route::Call { function, operation, payload, trace: edge.trace(request.headers()) };
     if edge.is_large(size) {
         return Ok(Got::Large(call, slot, size));
     }
     match hand_over(edge, call) {
-        Exchange::Over(answer) => edge.note_size(size, answer).map(Got::Answer),
+        Exchange::Over(answer) => {
+            let answer = edge.note_size(size, answer)?;
+            Ok(Got::Answer(answer, AnswerShare::of(&slot.accounts)))
+        }
         Exchange::Pending(pending) => Ok(Got::Pending(pending, slot, size)),
     }
 }
@@ -186,7 +192,7 @@ pub(crate) fn get<B>(edge: &Arc<Edge>, connection: &ConnectionState, request: &R
 /// What a GET has led to at once.
 pub(crate) enum Got {
     /// The answer.
-    Answer(Response),
+    Answer(Response, AnswerShare),
     /// A wait for it, with its slot among the requests in flight and the key of its answer's size.
     Pending(PendingExchange, Slot, SizeSlot),
     /// A call with a large answer, to be made with [`ask`].

@@ -1,7 +1,7 @@
 //! The routes beside calls: a deploy, health, and whatever the table of the backend has.
 
 use crate::backend::contract::Route;
-use crate::budget::answer_window::WindowShare;
+use crate::budget::answer_window::AnswerShare;
 use crate::connection::state::ConnectionState;
 use crate::edge::endpoint::{Found, not_allowed};
 use crate::edge::shared::{Edge, Purpose};
@@ -48,7 +48,7 @@ where
 
 async fn health(edge: &Arc<Edge>, connection: &Arc<ConnectionState>) -> Http {
     let answer = async {
-        let _slot = edge.admit(&connection.account, Purpose::Observe)?;
+        let _slot = edge.admit(connection.accounts.clone(), Purpose::Observe)?;
         // A load balancer takes this server out from here on.
         if edge.draining.load(SeqCst) {
             return Err(Refusal::new(Reason::Draining, "the server is about to stop: ask another one"));
@@ -56,5 +56,5 @@ async fn health(edge: &Arc<Edge>, connection: &Arc<ConnectionState>) -> Http {
         hand_over(edge, Route::Health).answer().await
     };
     let answer = answer.await;
-    edge.reply(connection, answer.map(|response| (response, WindowShare::default())))
+    edge.reply(connection, answer.map(|response| (response, AnswerShare::of(&connection.accounts))))
 }

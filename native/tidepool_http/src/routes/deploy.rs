@@ -2,7 +2,7 @@
 
 use crate::backend::contract::{Deploy, Route};
 use crate::backend::token::Scope;
-use crate::budget::answer_window::WindowShare;
+use crate::budget::answer_window::AnswerShare;
 use crate::connection::state::ConnectionState;
 use crate::edge::access;
 use crate::edge::shared::{Edge, Purpose};
@@ -48,7 +48,7 @@ where
     if let Err(refusal) = &answer {
         edge.tell_refused(connection, (&head.method, &head.uri, &head.headers), refusal.reason);
     }
-    edge.reply(connection, answer.map(|response| (response, WindowShare::default())))
+    edge.reply(connection, answer)
 }
 
 /// Reads a deploy and hands it over. Nothing of the body is read before the head is found good.
@@ -56,11 +56,15 @@ where
 /// # Errors
 ///
 /// Whatever is wrong with the request, or [`hand_over`].
-async fn deploy<B>(edge: &Arc<Edge>, connection: &ConnectionState, head: &Parts, body: B) -> Result<Response, Refusal>
+async fn deploy<B>(
+    edge: &Arc<Edge>,
+    connection: &ConnectionState,
+    head: &Parts,
+    body: B,
+) -> Result<(Response, AnswerShare), Refusal>
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
 {
-    let account = &connection.account;
     let caller = access::check_change(edge, connection, (&head.method, &head.uri, &head.headers))?;
     access::authorize(&caller, Scope::Deploy, Subject::InBackend)?;
     let content_type = head.headers.get(CONTENT_TYPE).map(|value| value.as_bytes().to_ascii_lowercase());
@@ -68,13 +72,14 @@ where
         return Err(not_multipart());
     }
     let query = percent::parameters(head.uri.query().unwrap_or_default())?;
-    let _slot = edge.admit(account, Purpose::Work)?;
+    let accounts = edge.accounts(connection, Some(&caller));
+    let _slot = edge.admit(accounts.clone(), Purpose::Work)?;
     // A body that finds no place at its end need not come; but none is held while it comes, or slow ones had them all.
-    edge.check_uploads(account)?;
+    edge.check_uploads(&accounts)?;
     let bounds = bounds(edge);
-    let held = body::read(edge, account, body, &bounds).await?;
+    let held = body::read(edge, &accounts, body, &bounds).await?;
     access::check_again(edge, &caller)?;
-    let _upload = edge.admit_upload(account)?;
+    let _upload = edge.admit_upload(accounts.clone())?;
     // In memory and bounded, so the parser sees one piece: its searches are linear, whatever the client sent.
     let mut whole = Request::new(Body::from(held.bytes));
     whole.headers_mut().extend(head.headers.get(CONTENT_TYPE).map(|kind| (CONTENT_TYPE, kind.clone())));
@@ -83,7 +88,8 @@ where
     let form = Multipart::from_request(whole, &()).await.map_err(|_| not_multipart())?;
     let deploy = Deploy { query, trace: edge.trace(&head.headers), ..fields(form, &bounds).await? };
     let _hold = held.hold;
-    hand_over(edge, Route::Deploy(deploy, caller)).answer().await
+    let answer = hand_over(edge, Route::Deploy(deploy, caller)).answer().await;
+    answer.map(|response| (response, AnswerShare::of(&accounts)))
 }
 
 fn bounds(edge: &Edge) -> Bounds {

@@ -2,8 +2,8 @@
 
 use crate::backend::contract::{Caller, RequestBody, ResourceRequest, Route};
 use crate::backend::responder::Reply;
-use crate::budget::answer_window::WindowShare;
-use crate::budget::shares::Hold;
+use crate::budget::answer_window::AnswerShare;
+use crate::budget::shares::{Accounts, Hold};
 use crate::connection::state::ConnectionState;
 use crate::edge::access;
 use crate::edge::endpoint::{BodyRule, Row};
@@ -60,8 +60,12 @@ where
 {
     let endpoint = &row.endpoint;
     let purpose = if endpoint.observes { Purpose::Observe } else { Purpose::Work };
-    let slot = edge.admit(&connection.account, purpose)?;
+    let mut slot = edge.admit(connection.accounts.clone(), purpose)?;
     let caller = caller(edge, connection, row, head)?;
+    let accounts = edge.accounts(connection, Some(&caller));
+    if purpose == Purpose::Work {
+        slot.count_for(accounts.namespace.clone())?;
+    }
     let segments: Vec<_> = head.uri.path().split('/').skip(1).map(percent::segment).collect::<Result<_, _>>()?;
     let function = row.function.and_then(|index| segments.get(index));
     if let (true, Some(scope)) = (endpoint.guarded, endpoint.scope) {
@@ -73,15 +77,16 @@ where
         access::authorize(&caller, scope, subject)?;
     }
     let query = if endpoint.query { percent::parameters(head.uri.query().unwrap_or_default())? } else { Vec::new() };
-    let place = edge.admit_to(row, &connection.account)?;
-    let Taken { body, hold, mut pump } = match take(edge, connection, endpoint.body, function, body).await? {
-        Ok(taken) => taken,
-        Err(answer) => return Ok(edge.reply(connection, Ok((answer, WindowShare::default())))),
-    };
+    let place = edge.admit_to(row, &accounts)?;
+    let Taken { body, hold, mut pump } =
+        match take(edge, (connection, &accounts), endpoint.body, function, body).await? {
+            Ok(taken) => taken,
+            Err(answer) => return Ok(edge.reply(connection, Ok((answer, AnswerShare::of(&accounts))))),
+        };
     if endpoint.guarded {
         access::check_again(edge, &caller)?;
     }
-    let _upload = endpoint.deploys.then(|| edge.admit_upload(&connection.account)).transpose()?;
+    let _upload = endpoint.deploys.then(|| edge.admit_upload(accounts.clone())).transpose()?;
     let request = ResourceRequest {
         endpoint: row.index,
         method: endpoint.method.clone(),
@@ -95,7 +100,7 @@ where
     match beside(exchange.reply(), &mut pump).await? {
         Reply::Whole(response) => {
             drop((slot, place, hold));
-            Ok(edge.reply(connection, Ok((response, WindowShare::default()))))
+            Ok(edge.reply(connection, Ok((response, AnswerShare::of(&accounts)))))
         }
         Reply::Passed(_) => Err(aborted()),
         Reply::Pieces(head, reader) => streamed(edge, connection, head, reader, Begun { slot, place, pump }),
@@ -132,7 +137,7 @@ struct Taken {
 /// function's own limit.
 async fn take<B>(
     edge: &Arc<Edge>,
-    connection: &Arc<ConnectionState>,
+    (connection, accounts): (&Arc<ConnectionState>, &Accounts),
     rule: BodyRule,
     function: Option<&String>,
     body: B,
@@ -150,18 +155,18 @@ where
     Ok(Ok(match rule {
         // It is dropped before the backend is asked.
         BodyRule::Nothing => Taken { body: RequestBody::Nothing, hold: None, pump: None },
-        BodyRule::Whole(bytes) => whole(body::read(edge, &connection.account, body, &bounds(bytes)).await?),
+        BodyRule::Whole(bytes) => whole(body::read(edge, accounts, body, &bounds(bytes)).await?),
         BodyRule::Payload => {
             let function = function.cloned().unwrap_or_default();
             // One that nobody has deployed is for the backend to tell of.
             let bounds = call::bounds(edge, edge.backend.payload_limit(&function).unwrap_or(u64::MAX));
-            match body::read(edge, &connection.account, body, &bounds).await {
+            match body::read(edge, accounts, body, &bounds).await {
                 Ok(held) => whole(held),
                 Err(refusal) => return call::oversized(edge, function, &bounds, refusal).await.map(Err),
             }
         }
         BodyRule::Pieces(bytes) => {
-            let (reader, pump) = pump::open(edge, connection, body, bounds(bytes))?;
+            let (reader, pump) = pump::open(edge, (connection, accounts), body, bounds(bytes))?;
             Taken { body: RequestBody::Pieces(reader), hold: None, pump: Some(pump) }
         }
     }))

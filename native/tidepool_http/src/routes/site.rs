@@ -7,7 +7,7 @@
 use crate::backend::contract::Route;
 use crate::backend::exchange::{Body as Piecewise, ExchangeRequest};
 use crate::backend::responder::Reply;
-use crate::budget::answer_window::WindowShare;
+use crate::budget::answer_window::AnswerShare;
 use crate::connection::state::ConnectionState;
 use crate::edge::access;
 use crate::edge::shared::{Edge, Purpose};
@@ -79,7 +79,8 @@ pub(crate) fn names(uri: &Uri) -> Vec<String> {
     let (second, _rest) = split(behind.strip_prefix('/').unwrap_or_default());
     let Some(first) = percent::segment(first).ok().filter(|first| !first.is_empty()) else { return Vec::new() };
     match percent::segment(second) {
-        Ok(second) if !second.is_empty() => vec![first.clone(), format!("{first}/{second}")],
+        // No name has more than one slash.
+        Ok(second) if !second.is_empty() && !first.contains('/') => vec![first.clone(), format!("{first}/{second}")],
         _ => vec![first],
     }
 }
@@ -153,10 +154,9 @@ async fn handle<B>(
 where
     B: Body<Data = Bytes, Error: Send> + Send + Unpin + 'static,
 {
-    if is_own {
-        access::check_call(edge, connection, (&head.method, &head.uri, &head.headers), &function)?;
-    }
-    let slot = edge.admit(&connection.account, Purpose::Work)?;
+    let head_of = (&head.method, &head.uri, &head.headers);
+    let caller = if is_own { access::check_call(edge, connection, head_of, &function)? } else { None };
+    let slot = edge.admit(edge.accounts(connection, caller.as_ref()), Purpose::Work)?;
     let trace = edge.trace(&head.headers);
     let (body, mut pump) = if body.is_end_stream() {
         (Empty::new().map_err(|never| match never {}).boxed_unsync(), None)
@@ -168,7 +168,7 @@ where
             too_large: Reason::PayloadTooLarge,
             named_bytes: limit,
         };
-        let (reader, pump) = pump::open_ahead(edge, connection, body, bounds, AHEAD_BYTES)?;
+        let (reader, pump) = pump::open_ahead(edge, (connection, &slot.accounts), body, bounds, AHEAD_BYTES)?;
         (reader.boxed_unsync(), Some(pump))
     };
     let is_secure = edge.tls.is_some();
@@ -185,8 +185,9 @@ where
     let reply = hand_over(edge, Route::Exchange(Box::new(exchange))).reply();
     match beside(reply, &mut pump).await? {
         Reply::Whole(response) => {
+            let share = AnswerShare::of(&slot.accounts);
             drop((slot, pump));
-            Ok(edge.reply(connection, Ok((response, WindowShare::default()))))
+            Ok(edge.reply(connection, Ok((response, share))))
         }
         Reply::Passed(mut response) => {
             if is_own {

@@ -87,9 +87,9 @@ impl Acceptor {
     }
 
     fn serve(&self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
-        let account = self.edge.peers.account(peer.ip());
+        let accounts = self.edge.peers.accounts(peer.ip());
         // Whose it is, is known by now only. A client with its share is hung up, as it would take the places that others wait for.
-        let Ok(slot) = self.edge.admit_connection(&account) else {
+        let Ok(slot) = self.edge.admit_connection(accounts.clone()) else {
             return self.edge.gauges.count_refusal(Reason::Overloaded);
         };
         self.edge.gauges.accepted.fetch_add(1, Relaxed);
@@ -98,7 +98,7 @@ impl Acceptor {
         // A socket belongs to the runtime that hears of it. Where it can't move, there are no descriptors left or the node is going:
         // the client is hung up, and may try again.
         let (Some(worker), Ok(stream)) = (self.workers.place(), stream.into_std()) else { return };
-        let entry = self.registry.enter(Arc::clone(&self.edge), peer, account);
+        let entry = self.registry.enter(Arc::clone(&self.edge), peer, accounts);
         let protocol = Arc::clone(&self.protocol);
         let runtime = worker.runtime.clone();
         runtime.spawn(async move {

@@ -1,7 +1,7 @@
 //! One connection: TLS first where it is spoken, then hyper drives it, the connection gives it orders, its requests are sorted into
 //! calls and the rest.
 
-use crate::budget::answer_window::WindowShare;
+use crate::budget::answer_window::AnswerShare;
 use crate::budget::shares::WINDOW_BYTES;
 use crate::connection::socket::Watched;
 use crate::connection::state::{ConnectionState, Order};
@@ -178,12 +178,12 @@ fn answer(entry: &Entry, request: Request<Incoming>, spoken: Spoken) -> Answerin
     // No body is left of a request before this one.
     connection.set_unread(false);
     let reply = match call::get(edge, connection, &request) {
-        Ok(Got::Answer(response)) => edge.reply(connection, Ok((response, WindowShare::default()))),
+        Ok(Got::Answer(response, share)) => edge.reply(connection, Ok((response, share))),
         Err(refusal) => edge.reply(connection, Err(refusal)),
         Ok(Got::Large(call, slot, size)) => {
             let (edge, own_connection) = (Arc::clone(edge), Arc::clone(connection));
             let reply = async move {
-                let answer = call::ask(&edge, &own_connection, size, call).await;
+                let answer = call::ask(&edge, &own_connection, (&slot.accounts, size), call).await;
                 drop(slot);
                 busy.answered();
                 Ok(part(&edge, &own_connection, false, edge.reply(&own_connection, answer)))
@@ -194,8 +194,9 @@ fn answer(entry: &Entry, request: Request<Incoming>, spoken: Spoken) -> Answerin
             let (edge, own_connection) = (Arc::clone(edge), Arc::clone(connection));
             let reply = async move {
                 let answer = pending.answer().await;
+                let share = AnswerShare::of(&slot.accounts);
                 drop(slot);
-                let answer = edge.note_size(size, answer).map(|response| (response, WindowShare::default()));
+                let answer = edge.note_size(size, answer).map(|response| (response, share));
                 busy.answered();
                 Ok(part(&edge, &own_connection, false, edge.reply(&own_connection, answer)))
             };
@@ -269,13 +270,13 @@ async fn unknown<B>(edge: &Arc<Edge>, connection: &Arc<ConnectionState>, request
 where
     B: Body<Data = Bytes, Error: Send> + Send + Unpin + 'static,
 {
-    match call::await_function(edge, connection, &request, &site::names(request.uri())).await {
+    match call::await_function(edge, connection, &request, site::names(request.uri())).await {
         Ok(None) => {}
         Ok(Some(answer)) => {
             if !request.headers().contains_key(EXPECT) {
                 body::discard(request.into_body()).await;
             }
-            return edge.reply(connection, Ok((answer, WindowShare::default())));
+            return edge.reply(connection, Ok(answer));
         }
         Err(refusal) => return edge.reply(connection, Err(refusal)),
     }

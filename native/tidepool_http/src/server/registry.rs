@@ -1,6 +1,6 @@
 //! The open connections of one server.
 
-use crate::budget::shares::Account;
+use crate::budget::shares::Accounts;
 use crate::connection::state::{ConnectionState, Order};
 use crate::edge::shared::Edge;
 use std::collections::HashMap;
@@ -33,8 +33,8 @@ impl Registry {
     }
 
     /// Enters a connection; it leaves when the entry is dropped.
-    pub(crate) fn enter(self: &Arc<Self>, edge: Arc<Edge>, peer: SocketAddr, account: Arc<Account>) -> Entry {
-        let connection = Arc::new(ConnectionState::new(peer, account, Arc::clone(&edge.discards)));
+    pub(crate) fn enter(self: &Arc<Self>, edge: Arc<Edge>, peer: SocketAddr, accounts: Accounts) -> Entry {
+        let connection = Arc::new(ConnectionState::new(peer, accounts, Arc::clone(&edge.discards)));
         let mut open = self.open();
         open.last += 1;
         let number = open.last;

@@ -136,14 +136,14 @@ async fn bytes_held_are_bounded_over_all_requests() {
     let mut edge = Edge::start(Config {
         max_payload_bytes: 100_000,
         max_upload_bytes: 1,
-        max_buffered_bytes: 200_000,
+        max_buffered_bytes: 300_000,
         ..config()
     });
     let (mut first, mut second, mut third) = (edge.client().await, edge.client().await, edge.client().await);
-    first.post("/call/f", "", &[0; 60_000]).await;
+    first.post("/call/f", "", &[0; 100_000]).await;
     let (_, responder) = edge.next().await;
-    assert_eq!(edge.server.stats().buffered_bytes, 60_000);
-    third.post("/call/f", "", &[0; 60_000]).await;
+    assert_eq!(edge.server.stats().buffered_bytes, 100_000);
+    third.post("/call/f", "", &[0; 100_000]).await;
     let (_, third_responder) = edge.next().await;
     second.post("/call/f", "", &[0; 90_000]).await;
     let answer = second.answer().await;

@@ -24,18 +24,23 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
 
 /// `POST path`, in literals that need no table.
 fn post(path: &str) -> Vec<u8> {
-    frame(HEADERS, END_HEADERS, 1, &block(0x83, path))
+    frame(HEADERS, END_HEADERS, 1, &block(0x83, path, &[]))
 }
 
 /// `GET path` on this stream.
 pub(crate) fn get(stream: u32, path: &str) -> Vec<u8> {
-    frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(0x82, path))
+    get_with(stream, path, &[])
+}
+
+/// The same with these headers.
+pub(crate) fn get_with(stream: u32, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+    frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(0x82, path, headers))
 }
 
 /// The fields of a request, its method by the number in HPACK's table.
-fn block(method: u8, path: &str) -> Vec<u8> {
+fn block(method: u8, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
     let mut block = vec![method, 0x86];
-    for (name, value) in [(":path", path), (":authority", "localhost")] {
+    for (name, value) in [(":path", path), (":authority", "localhost")].iter().chain(headers) {
         block.push(0);
         for text in [name, value] {
             block.push(u8::try_from(text.len()).unwrap());

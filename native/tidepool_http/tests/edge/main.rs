@@ -11,6 +11,7 @@ mod failure;
 mod hangup;
 mod http2;
 mod lifetimes;
+mod namespaces;
 mod overload;
 mod pieces;
 mod routes;

@@ -50,7 +50,7 @@ impl Body {
     }
 }
 
-/// The next request for `PUT /pieces/:name`.
+/// The next request for `PUT /pieces/:function`.
 async fn next(edge: &mut Edge) -> (u64, Body, Responder) {
     let (request, responder) = edge.next().await;
     (request.id, Body::new(resource(request.route).body), responder)

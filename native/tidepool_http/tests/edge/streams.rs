@@ -331,6 +331,7 @@ async fn a_stream_that_finds_no_room_is_503_and_its_backend_hears_of_it() {
         max_buffered_bytes: 2 * CHANNEL_BYTES + 30_000,
         max_payload_bytes: 1,
         max_upload_bytes: 1,
+        form_overhead_bytes: 1,
         endpoints: vec![tidepool_http::Endpoint::get("/stream")],
         ..config()
     });

@@ -66,7 +66,7 @@ impl Backend for Probe {
 
     fn payload_limit(&self, function: &str) -> Option<u64> {
         match function {
-            "absent" | "absent/op" | "calc/docs:adder/add" => None,
+            "absent" | "absent/op" | "absent/op/hello" | "calc/docs:adder/add" => None,
             "tiny" => Some(10),
             _ => Some(u64::MAX),
         }
@@ -100,7 +100,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         Endpoint { observes: true, ..Endpoint::get("/metrics") },
         Endpoint { places: Some(4), headers: vec!["last-event-id".into()], ..Endpoint::get("/stream") },
         Endpoint { places: Some(2), ..Endpoint::get("/scarce") },
-        Endpoint { body: BodyRule::Pieces(MOST_BYTES), ..Endpoint::change("PUT", "/pieces/:name") },
+        Endpoint { body: BodyRule::Pieces(MOST_BYTES), ..Endpoint::change("PUT", "/pieces/:function") },
         Endpoint { body: BodyRule::Payload, ..Endpoint::change("POST", "/payload/:function") },
         Endpoint { body: BodyRule::Whole(10), query: true, ..Endpoint::change("POST", "/whole") },
         Endpoint { deploys: true, ..Endpoint::change("POST", "/functions/:function/rollback") },

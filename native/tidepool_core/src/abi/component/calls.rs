@@ -92,12 +92,12 @@ async fn call_export(
         drop_one(store, arguments::of(&arguments, 1, "[resource-drop]")?.first().unwrap_or(&Value::Null)).await?;
         return Ok(Reply::Value(Box::new(Value::Null)));
     }
-    let name = || String::from_utf8_lossy(&request.operation).into_owned();
+    let name = String::from_utf8_lossy(&request.operation);
     let Some(export) = interface.find(&request.operation) else {
         let sharing = interface.sharing(&request.operation);
         return Err(match sharing.len() {
-            0 => CallError::no_export(name(), interface.names()),
-            _ => CallError::shared_name(name(), sharing),
+            0 => CallError::no_export(&name, interface.names()),
+            _ => CallError::shared_name(&name, sharing),
         });
     };
     // Texts are copied as they are read, and for the engine. All of it is there until the guest returns.
@@ -116,7 +116,7 @@ async fn call_export(
     }
     // The type of a function can be exported as well, and is listed like one.
     let Some(function) = instance.get_func(&mut *store, export.index) else {
-        return Err(CallError::no_export(name(), interface.names()));
+        return Err(CallError::no_export(&name, interface.names()));
     };
     let arguments = ordered(arguments.as_ref(), export)?;
     let allowed = store.data().function.limits.reply_bytes.min(MAX_BYTES);

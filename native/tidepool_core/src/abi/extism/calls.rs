@@ -128,7 +128,7 @@ async fn call_export(
     functions: &Functions,
 ) -> Result<Reply, CallError> {
     let Some((name, export)) = functions.find(&request.operation) else {
-        return Err(CallError::no_export(String::from_utf8_lossy(&request.operation).into_owned(), functions.names()));
+        return Err(CallError::no_export(&String::from_utf8_lossy(&request.operation), functions.names()));
     };
     let function = instance.get_module_export(&mut *store, &export.index).and_then(Extern::into_func);
     let Some(function) = function else {

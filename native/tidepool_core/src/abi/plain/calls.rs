@@ -90,7 +90,7 @@ async fn call_export(
     functions: &Functions,
 ) -> Result<Reply, CallError> {
     let Some((name, export)) = functions.find(&request.operation) else {
-        return Err(CallError::no_export(String::from_utf8_lossy(&request.operation).into_owned(), functions.names()));
+        return Err(CallError::no_export(&String::from_utf8_lossy(&request.operation), functions.names()));
     };
     let arguments = arguments::read(&request.payload).await?;
     let is_json = matches!(arguments, Cow::Owned(_));
