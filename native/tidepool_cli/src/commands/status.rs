@@ -56,6 +56,12 @@ fn held(resource: &str) -> String {
     }
 }
 
+/// What of a member of `/health` lasts for long, and for how many seconds.
+fn lasting<'a>(health: &'a Value, member: &str) -> impl Iterator<Item = (&'a str, u64)> {
+    let all = health.get(member).and_then(Value::as_object).into_iter().flatten();
+    all.filter_map(|(name, seconds)| Some((name.as_str(), seconds.as_u64().filter(|seconds| *seconds >= LONG_S)?)))
+}
+
 fn report(health: &Value, cluster: &Value) -> String {
     let instances = health.get("instances").unwrap_or(&Value::Null);
     let of = |member| text(instances, member);
@@ -73,17 +79,11 @@ fn report(health: &Value, cluster: &Value) -> String {
     if unavailable > 0 {
         lines.push(format!("{unavailable} more could not be loaded on this node: `tidepool list` names them"));
     }
-    for (queue, seconds) in health.get("waiting").and_then(Value::as_object).into_iter().flatten() {
-        let seconds = seconds.as_u64().unwrap_or(0);
-        if seconds >= LONG_S {
-            lines.push(format!("{} have been waiting for {seconds} s without a break", waiters(queue)));
-        }
+    for (queue, seconds) in lasting(health, "waiting") {
+        lines.push(format!("{} have been waiting for {seconds} s without a break", waiters(queue)));
     }
-    for (resource, seconds) in health.get("full").and_then(Value::as_object).into_iter().flatten() {
-        let seconds = seconds.as_u64().unwrap_or(0);
-        if seconds >= LONG_S {
-            lines.push(format!("functions have had nearly all {} for {seconds} s: more is refused", held(resource)));
-        }
+    for (resource, seconds) in lasting(health, "full") {
+        lines.push(format!("functions have had nearly all {} for {seconds} s: more is refused", held(resource)));
     }
     if cluster.is_null() {
         lines.push("of its cluster the token is told nothing: that takes `read` for all functions".to_owned());

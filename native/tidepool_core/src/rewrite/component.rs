@@ -10,7 +10,7 @@ use super::preempt::{Checked, Refused};
 use crate::base::moves::Moves;
 
 /// Magic, version and layer.
-const HEADER_BYTES: usize = 8;
+pub(super) const HEADER_BYTES: usize = 8;
 /// Identifier of the section that is a module.
 const MODULE: u8 = 1;
 /// Identifier of the section that is a component.
@@ -63,7 +63,7 @@ fn within(
 }
 
 /// A section: its identifier and its content.
-fn section<'a>(reader: &mut BinaryReader<'a>) -> wasmparser::Result<(u8, &'a [u8])> {
+pub(super) fn section<'a>(reader: &mut BinaryReader<'a>) -> wasmparser::Result<(u8, &'a [u8])> {
     let id = reader.read_u8()?;
     let bytes = usize::try_from(reader.read_var_u32()?).unwrap_or(usize::MAX);
     Ok((id, reader.read_bytes(bytes)?))

@@ -1,44 +1,37 @@
 //! Modules and components without their debug data.
 
-use std::borrow::Cow;
+use wasmparser::BinaryReader;
 
-use wasm_encoder::{ComponentSection, RawSection};
+use super::component::{HEADER_BYTES, rewritten, section};
+use super::preempt::Checked;
+use crate::base::moves::Moves;
 
 /// What a component begins with, where a module has another version.
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
-/// The sections of a component that have a module, and another component.
-const NESTED: [u8; 2] = [1, 4];
-/// How deep components may be within one another: no compiler makes more than three.
-const DEPTH: usize = 16;
 
 /// A module, or a component with its modules, without debug data: the same to everybody who calls it. What is neither stays as it is.
 #[must_use]
 pub fn stripped(wasm: &[u8]) -> Vec<u8> {
-    within(wasm, DEPTH).into_owned()
+    let new = if wasm.starts_with(COMPONENT) {
+        let strip = |module: &[u8]| Ok(strip(module).map(|wasm| Checked { wasm, moves: Moves::default() }));
+        rewritten(wasm, &mut { strip }).ok().flatten().map(|new| new.wasm)
+    } else {
+        strip(wasm)
+    };
+    new.unwrap_or_else(|| wasm.to_vec())
 }
 
-fn within(wasm: &[u8], depth: usize) -> Cow<'_, [u8]> {
-    strip(wasm, depth).map_or(Cow::Borrowed(wasm), Cow::Owned)
-}
-
-/// Without it, byte for byte as it was; nothing where there is none.
-fn strip(wasm: &[u8], depth: usize) -> Option<Vec<u8>> {
-    let depth = depth.checked_sub(1)?;
-    let (head, mut rest) = wasm.split_at_checked(COMPONENT.len())?;
+/// A module without it, byte for byte as it was; nothing where there is none.
+fn strip(wasm: &[u8]) -> Option<Vec<u8>> {
+    let mut reader = BinaryReader::new(wasm, 0);
     let mut kept = Vec::with_capacity(wasm.len());
-    kept.extend_from_slice(head);
-    while let Some((id, after)) = rest.split_first() {
-        let (size, content) = leb128(after)?;
-        let (content, next) = content.split_at_checked(size)?;
-        if head == COMPONENT && NESTED.contains(id) {
-            match within(content, depth) {
-                Cow::Borrowed(_same) => kept.extend_from_slice(rest.get(..rest.len().checked_sub(next.len())?)?),
-                Cow::Owned(data) => RawSection { id: *id, data: &data }.append_to_component(&mut kept),
-            }
-        } else if *id != CUSTOM || !is_debug(content) {
-            kept.extend_from_slice(rest.get(..rest.len().checked_sub(next.len())?)?);
+    kept.extend_from_slice(reader.read_bytes(HEADER_BYTES).ok()?);
+    while !reader.eof() {
+        let begin = reader.original_position();
+        let (id, content) = section(&mut reader).ok()?;
+        if id != CUSTOM || !is_debug(content) {
+            kept.extend_from_slice(wasm.get(begin..reader.original_position())?);
         }
-        rest = next;
     }
     (kept.len() < wasm.len()).then_some(kept)
 }
@@ -47,20 +40,8 @@ const CUSTOM: u8 = 0;
 
 /// Names of functions are no debug data: they are in backtraces.
 fn is_debug(content: &[u8]) -> bool {
-    let name = leb128(content).and_then(|(size, rest)| rest.get(..size)).unwrap_or_default();
-    name.starts_with(b".debug_") || name == b"external_debug_info" || name == b"sourceMappingURL"
-}
-
-/// An unsigned number of 32 bits, and what is behind it.
-fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    let mut number = 0_u64;
-    for (place, byte) in bytes.iter().take(5).enumerate() {
-        number |= u64::from(byte & 0x7f) << (7 * place);
-        if byte & 0x80 == 0 {
-            return Some((usize::try_from(number).ok()?, bytes.get(place + 1..)?));
-        }
-    }
-    None
+    let name = BinaryReader::new(content, 0).read_string().unwrap_or_default();
+    name.starts_with(".debug_") || name == "external_debug_info" || name == "sourceMappingURL"
 }
 
 #[cfg(test)]
@@ -97,7 +78,7 @@ mod tests {
         let short = |id: u8, data: &[u8]| [&[id, data.len() as u8], data].concat();
         let of = |module: &[u8], nested: &dyn Fn(u8, &[u8]) -> Vec<u8>| {
             let inner = [COMPONENT, &nested(1, module)].concat();
-            let all = [padded(7, b"\0"), nested(1, module), nested(4, &inner), custom("a", b".debug_")].concat();
+            let all = [nested(7, b"\0"), nested(1, module), nested(4, &inner), nested(0, b"\x01a.debug_")].concat();
             [COMPONENT, &all].concat()
         };
         let (whole, bare) = (module(&custom(".debug_info", b"i")), module(b""));

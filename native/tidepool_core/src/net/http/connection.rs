@@ -25,8 +25,10 @@ use tokio::time::{sleep, timeout};
 /// The body of a request.
 pub(super) type Outgoing = UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
 
-/// What is read of a response by HTTP/1.1 at most before somebody takes it; no head of one has more.
-const BUFFER_BYTES: usize = 64 << 10;
+/// What a head of a response has at most.
+const HEADER_BYTES: u32 = 64 << 10;
+/// What is read of a response by HTTP/1.1 at most before somebody takes it.
+const BUFFER_BYTES: usize = HEADER_BYTES as usize;
 /// The same by HTTP/2: what a server may send ahead. There is one response at a time. It is in no account; so a version has few
 /// connections of the kind. A server that sends tiny pieces of a response which nobody takes has some 800 of them in it.
 const WINDOW_BYTES: u32 = 256 << 10;
@@ -76,7 +78,7 @@ impl Connection {
             Protocol::Http2(place) => {
                 let mut speaking = http2::Builder::new(tasks.clone());
                 speaking.initial_stream_window_size(WINDOW_BYTES).initial_connection_window_size(WINDOW_BYTES);
-                speaking.max_send_buf_size(BUFFER_BYTES).max_header_list_size(64 << 10);
+                speaking.max_send_buf_size(BUFFER_BYTES).max_header_list_size(HEADER_BYTES);
                 let (sender, connection) = speaking.handshake(io).await?;
                 tasks.execute(async { drop(connection.await) });
                 Sender::Http2 { sender, sending: None, _place: place }

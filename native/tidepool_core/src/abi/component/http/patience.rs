@@ -5,13 +5,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::time::{Sleep, sleep_until};
 
 use crate::base::request::exchange::Body;
-use crate::net::http::lull::Lull;
+use crate::net::http::lull::Paced;
 
 /// How long a client may take nothing of a response, if there is a bound.
 pub(super) struct Patience {
@@ -43,31 +41,7 @@ impl Patience {
 /// The body with a bound on each pause in which it is waited for, if there is one.
 pub(super) fn paced(body: Body, most: Option<Duration>) -> Body {
     match most {
-        Some(_) => Paced { body, lull: Lull::new(most) }.boxed_unsync(),
+        Some(_) => Paced::new(body, most, || io::ErrorKind::TimedOut.into()).boxed_unsync(),
         None => body,
-    }
-}
-
-struct Paced {
-    body: Body,
-    lull: Lull,
-}
-
-impl http_body::Body for Paced {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let this = self.get_mut();
-        let frame = Pin::new(&mut this.body).poll_frame(cx);
-        this.lull.poll(frame, cx).map(|frame| frame.unwrap_or_else(|| Some(Err(io::ErrorKind::TimedOut.into()))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

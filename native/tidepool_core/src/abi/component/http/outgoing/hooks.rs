@@ -1,29 +1,27 @@
 //! What `wasi:http` asks its host.
 
 use std::io::{self, ErrorKind};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HOST, HeaderValue};
 use http::uri::Scheme;
 use http::{Method, Request, Response};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::errors;
-use crate::abi::outgoing::awaited::{self, Awaited, Leaving};
+use crate::abi::outgoing::awaited::{self, Awaited};
 use crate::abi::outgoing::{denied, trace};
 use crate::base::request::ExchangeCall;
-use crate::base::request::exchange::{Body as Passed, Left};
+use crate::base::request::exchange::Left;
 use crate::net::access::Access;
 use crate::net::http::client::{self, Patience};
 use crate::net::http::failure::Failure;
-use crate::net::http::lull::Lull;
+use crate::net::http::lull::Paced;
 use crate::store::context::FunctionContext;
 
 /// Most bytes of one write to a body.
@@ -183,34 +181,9 @@ async fn inside(awaited: Awaited, first_byte: Option<Duration>, between_bytes: O
         None => awaited.response().await,
     };
     let (response, left) = response.map_err(|why| Error::from(errors::Refused(why)))?;
-    answered(response.map(|body| FromInside { body, lull: Lull::new(between_bytes), _left: left }))
-}
-
-/// The body of a function's response.
-struct FromInside {
-    body: Passed,
-    lull: Lull,
-    _left: Leaving,
-}
-
-impl Body for FromInside {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let this = self.get_mut();
-        let frame = Pin::new(&mut this.body).poll_frame(cx);
-        this.lull.poll(frame, cx).map(|frame| match frame {
-            Some(frame) => frame.map(|frame| frame.map_err(|error| errors::broken(&error))),
-            None => Some(Err(Error::ConnectionReadTimeout)),
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    answered(response.map(|body| {
+        // The function is left when its body is dropped.
+        let body = body.map_err(move |error| (&left, errors::broken(&error)).1);
+        Paced::new(body, between_bytes, || Error::ConnectionReadTimeout)
+    }))
 }
