@@ -45,7 +45,8 @@ defmodule Bench.Components do
       serve(scale.serve) ++
         loop(scale.calls) ++
         kinds(scale.calls) ++
-        plugin(scale.calls) ++ outgoing(scale.calls) ++ echo(scale.echo, scale.bytes) ++ uploads(scale.uploads)
+        plugin(scale.calls) ++
+        outgoing(scale.calls) ++ keyvalue(scale.calls) ++ echo(scale.echo, scale.bytes) ++ uploads(scale.uploads)
 
     Bench.report("components", rows)
   end
@@ -185,6 +186,27 @@ defmodule Bench.Components do
     figures = Peers.side_by_side(subjects, 10 * scale, 50)
     for program <- [client, bare], do: Port.close(program)
     Peers.figures(subjects, figures) ++ Peers.ratios(figures, [{ours, "bare hyper client", {:at_most, 1.5}}])
+  end
+
+  # What a bucket does that is kept where actors are, beside an actor that does as much.
+  defp keyvalue(scale) do
+    Bench.deploy!("ledger", "rust/ledger", actor: true)
+    store = Tidepool.Keyvalue.Actors
+    :ok = store.set("bench", "k", "1", [])
+    {:ok, _sum} = Tidepool.Actor.call("ledger", "bench", "add", "1")
+
+    reads = [
+      {"actor that reads", fn -> {:ok, _sum} = Tidepool.Actor.call("ledger", "bench", "sum", "") end},
+      {"keyvalue get, where actors are", fn -> {:ok, "1"} = store.get("bench", "k", []) end}
+    ]
+
+    writes = [
+      {"actor that writes", fn -> {:ok, _sum} = Tidepool.Actor.call("ledger", "bench", "add", "1") end},
+      {"keyvalue set, where actors are", fn -> :ok = store.set("bench", "k", "1", []) end}
+    ]
+
+    compared(reads, scale, [{"keyvalue get, where actors are", "actor that reads", {:at_most, 1.2}}]) ++
+      compared(writes, scale, [{"keyvalue set, where actors are", "actor that writes", nil}])
   end
 
   # A body there and back, through a guest and through none.

@@ -44,7 +44,8 @@ defmodule Tidepool.Actor do
 
   alias Tidepool.{Config, Error, Native, Options, Trace}
   alias Tidepool.Actor.Activation.{LocalDispatch, Modules, RemoteDispatch}
-  alias Tidepool.Actor.{Journal, Name, Replication}
+  alias Tidepool.Actor.{Bucket, Journal, Name, Replication}
+  alias Tidepool.Actor.Journal.Record
   alias Tidepool.Actor.Ownership.{LeaseHolder, OtherStores, Shards}
   alias Tidepool.Actor.Replication.Ring
   alias Tidepool.Function.{Actors, Spec}
@@ -162,6 +163,47 @@ defmodule Tidepool.Actor do
       if Shards.ring?(), do: :elsewhere, else: {:ok, ""}
     end
   end
+
+  @doc false
+  # Asks a bucket, by `Tidepool.Actor.Bucket`: for `Tidepool.Keyvalue.Actors` alone, as all of buckets here.
+  @spec ask_bucket(class :: String.t(), String.t(), question :: binary, timeout_ms :: pos_integer, create :: boolean) ::
+          {:ok, binary} | {:error, Error.t()}
+  def ask_bucket(class, name, question, timeout_ms, create) do
+    with :ok <- stored(class) do
+      call = prepare("keyvalue", question, %{@defaults | timeout: timeout_ms, create: create})
+      serve({:call, class, name, call}, call.deadline)
+    end
+  end
+
+  @doc false
+  @spec delete_bucket(class :: String.t(), String.t()) :: :ok | {:error, Error.t()}
+  def delete_bucket(class, name), do: with(:ok <- stored(class), do: serve({:delete, class, name, nil}, patience()))
+
+  @doc false
+  @spec buckets(class :: String.t()) :: {:ok, %{String.t() => non_neg_integer | :damaged}} | {:error, Error.t()}
+  def buckets(class) do
+    with :ok <- stored(class) do
+      case Journal.existing() do
+        {:ok, records} -> buckets(records, class, nil, %{})
+        :none -> {:ok, %{}}
+        {:error, error} -> {:error, error}
+      end
+    end
+  end
+
+  defp buckets(records, class, from, known) do
+    with {:ok, heads, next} <- Native.record_heads(records, class, from, @page) do
+      known = for {name, head} <- heads, into: known, do: {name, value_bytes(head, class, name)}
+      if next, do: buckets(records, class, next, known), else: {:ok, known}
+    else
+      {:error, kind, message} -> {:error, Journal.error(kind, message, class)}
+    end
+  end
+
+  defp value_bytes(nil, _class, _name), do: :damaged
+
+  defp value_bytes(head, class, name),
+    do: with({:ok, record} <- Record.read(head, class, name), do: record.value_bytes, else: (_newer -> :damaged))
 
   @doc "The process of an actor; `nil` when it sleeps, or there is none."
   @spec where(String.t(), String.t()) :: pid | nil
@@ -309,6 +351,13 @@ defmodule Tidepool.Actor do
   defp available(class) do
     is_binary(class) || Options.wrong!("Tidepool.Actor: the class", "a string", class)
 
+    # What is asked of buckets is bytes that the host has made.
+    if Bucket.class?(class),
+      do: {:error, Error.new(:not_deployed, "no function is deployed as #{Options.show(class)}", class)},
+      else: stored(class)
+  end
+
+  defp stored(class) do
     cond do
       # What knows of shards has ended, and with the catalog it is not known what the class allows.
       Shards.ring?() and Config.stops?() and Shards.nodes() == [] -> {:error, Journal.restarting(class)}

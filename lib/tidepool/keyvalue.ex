@@ -3,8 +3,8 @@ defmodule Tidepool.Keyvalue do
   Where components keep what they set by `wasi:keyvalue`: a module of the host's. The node's setting `keyvalue` names it, and the
   option `keyvalue` of a deploy the buckets that a function may open.
 
-  Two come along: `Tidepool.Keyvalue.Memory`, tables of the node, and `Tidepool.Keyvalue.Redis`, a server that nodes share. Another one
-  is a module of this behaviour:
+  Three come along: `Tidepool.Keyvalue.Memory`, tables of the node, `Tidepool.Keyvalue.Actors`, where actors are, and `Tidepool.Keyvalue.Redis`, a server that
+  nodes share. Another one is a module of this behaviour:
 
       config :tidepool, keyvalue: {MyApp.Store, repo: MyApp.Repo}
 
@@ -96,6 +96,40 @@ defmodule Tidepool.Keyvalue do
   @doc "Most bytes of values that one answer has."
   @spec max_batch_bytes :: pos_integer
   def max_batch_bytes, do: 4_194_304
+
+  # As Redis has numbers: one text for each. Longer ones are not read, which would take seconds for a value of digits.
+  @numbers -0x8000_0000_0000_0000..0x7FFF_FFFF_FFFF_FFFF
+  @most_digits 20
+
+  @doc """
+  The sum of the number that a value is, and another; of 0, where there is no value.
+
+      iex> Enum.map([nil, "41", "041", "9223372036854775807"], &Tidepool.Keyvalue.add(&1, 1))
+      [
+        {:ok, 1},
+        {:ok, 42},
+        {:error, "what is under this key is no number: it has to be decimal text of 64 bits"},
+        {:error, "the sum does not fit into 64 bits"}
+      ]
+  """
+  @spec add(binary | nil, integer) :: {:ok, integer} | error
+  def add(value, delta) do
+    with {:ok, number} <- number(value) do
+      if (number + delta) in @numbers, do: {:ok, number + delta}, else: {:error, no_sum()}
+    end
+  end
+
+  defp number(nil), do: {:ok, 0}
+
+  defp number(text) when byte_size(text) <= @most_digits do
+    with {number, ""} <- Integer.parse(text), true <- number in @numbers and Integer.to_string(number) == text do
+      {:ok, number}
+    else
+      _other -> {:error, no_number()}
+    end
+  end
+
+  defp number(_long), do: {:error, no_number()}
 
   @doc "What a guest is told of a value that is no number."
   @spec no_number :: String.t()

@@ -2,8 +2,8 @@ defmodule Tidepool.Actor.Activation do
   @moduledoc "From what is written of an actor, in the store or still in memory, to an instance of it; and to sleep."
 
   alias Tidepool.{Error, Native, Options}
-  alias Tidepool.Actor.Activation.{AdmissionQueue, Modules, State}
-  alias Tidepool.Actor.{Journal, Replication}
+  alias Tidepool.Actor.Activation.{AdmissionQueue, Guest, Modules, State}
+  alias Tidepool.Actor.{Bucket, Journal, Replication}
   alias Tidepool.Actor.Journal.{Frozen, Quota, Record}
   alias Tidepool.Actor.Replication.Merge
 
@@ -14,6 +14,9 @@ defmodule Tidepool.Actor.Activation do
   def loaded(%{owned: nil} = state, create) do
     with {:ok, state} <- known(State.await_writes(state), create), do: {:ok, state}
   end
+
+  # A bucket has no class that is deployed anew.
+  def loaded(%{owned: :bucket} = state, _create), do: {:ok, state}
 
   def loaded(state, create) do
     # The class may have been removed meanwhile, or be none any more. An instance has the limits that it was made with.
@@ -63,7 +66,7 @@ defmodule Tidepool.Actor.Activation do
   defp begin(nil, false, state), do: {:error, Journal.unknown(state.class, state.name), state}
 
   defp begin(nil, true, state) do
-    with {:ok, {function, native}, stamp} <- Modules.newest(state.class),
+    with {:ok, {function, native}, stamp} <- newest(state.class),
          :ok <- free(state.name, function),
          :ok <- Quota.begin(state.class) do
       record = %{Record.new(function, stamp) | vector: Replication.begun(state.class, state.name, function.actor)}
@@ -75,13 +78,20 @@ defmodule Tidepool.Actor.Activation do
 
   defp begin({_epoch, seq, _alarm_at, head, image}, _create, state) do
     with {:ok, record} <- Record.read(head, state.class, state.name),
-         {:ok, loaded} <- Modules.of(state.class, record.sha256) do
+         {:ok, loaded} <- of(state.class, record.sha256) do
       state = %{state | record: record, seq: seq, image_bytes: byte_size(image || ""), alarm: record.alarm}
       own(%{state | last_error: state.last_error || record.last_error}, loaded, image)
     else
       {:error, error} -> {:error, error, state}
     end
   end
+
+  # A bucket has no module.
+  defp newest(class),
+    do: if(Bucket.class?(class), do: {:ok, {Bucket.function(class), :bucket}, nil}, else: Modules.newest(class))
+
+  defp of(class, sha256),
+    do: if(Bucket.class?(class), do: {:ok, {Bucket.function(class), :bucket}}, else: Modules.of(class, sha256))
 
   # Not what another actor may leave, and would be gone then.
   defp free(name, %{name: class, actor: %{consistency: :available}}) do
@@ -96,6 +106,8 @@ defmodule Tidepool.Actor.Activation do
   end
 
   defp free(_name, _function), do: :ok
+
+  defp own(state, {_function, :bucket}, _image), do: {:ok, Guest.Bucket.own(state)}
 
   defp own(state, {function, native}, image) do
     # No image is one of nothing.

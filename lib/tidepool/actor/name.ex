@@ -2,6 +2,7 @@ defmodule Tidepool.Actor.Name do
   @moduledoc "What an actor can be called."
 
   alias Tidepool.{Error, Options}
+  alias Tidepool.Actor.Bucket
   alias Tidepool.Function.Spec
 
   @most_bytes 512
@@ -14,7 +15,7 @@ defmodule Tidepool.Actor.Name do
   @spec check(class :: term, name :: term) :: :ok | {:error, Error.t()}
   def check(class, name) do
     cond do
-      not Spec.name?(class) ->
+      not (Spec.name?(class) or Bucket.class?(class)) ->
         {:error, Error.new(:not_deployed, "no function is deployed as #{Options.show(class)}")}
 
       valid?(name) ->

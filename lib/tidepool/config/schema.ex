@@ -318,7 +318,8 @@ defmodule Tidepool.Config.Schema do
       default: :memory,
       secret: true,
       doc:
-        "where components keep keys and values (`wasi:keyvalue`), in buckets that deploys name: `:memory`, of the node; the URL of a Redis, " <>
+        "where components keep keys and values (`wasi:keyvalue`), in buckets that deploys name: `:memory`, of the node; `:actors`, where " <>
+          "actors are kept; the URL of a Redis, " <>
           "`redis://HOST:PORT`; a module (`Tidepool.Keyvalue`), or `{module, argument}`; `:none`."
     ],
     keyvalue_timeout: [

@@ -27,9 +27,6 @@ defmodule Tidepool.Keyvalue.Memory do
   @buckets Module.concat(__MODULE__, Buckets)
   @entry_bytes 384
   @defaults %{max_entries: 100_000, max_bucket_bytes: 16_777_216, max_namespace_bytes: nil, max_bytes: 67_108_864}
-  @numbers -0x8000_0000_0000_0000..0x7FFF_FFFF_FFFF_FFFF
-  # Of the longest of these.
-  @most_digits 20
 
   @doc "Are these options of it?"
   @spec argument?(term) :: boolean
@@ -189,13 +186,10 @@ defmodule Tidepool.Keyvalue.Memory do
   end
 
   defp perform({:increment, _bucket, key, delta}, place) do
-    with {:ok, number} <- number(value(place.number, key)),
-         sum = number + delta,
-         {:fits, true} <- {:fits, sum in @numbers},
+    with {:ok, sum} <- place.number |> value(key) |> Keyvalue.add(delta),
          {:ok, place} <- put(place, key, Integer.to_string(sum)) do
       {{:ok, sum}, place}
     else
-      {:fits, false} -> {{:error, Keyvalue.no_sum()}, place}
       error -> {error, place}
     end
   end
@@ -206,19 +200,6 @@ defmodule Tidepool.Keyvalue.Memory do
       other -> {{:changed, other}, place}
     end
   end
-
-  defp number(nil), do: {:ok, 0}
-
-  # As Redis has them: one text for each number. Longer ones are not read, which would take seconds for a value of digits.
-  defp number(text) when byte_size(text) <= @most_digits do
-    with {number, ""} <- Integer.parse(text), true <- number in @numbers and Integer.to_string(number) == text do
-      {:ok, number}
-    else
-      _other -> {:error, Keyvalue.no_number()}
-    end
-  end
-
-  defp number(_long), do: {:error, Keyvalue.no_number()}
 
   defp put(place, key, value) do
     before = size(place, key)

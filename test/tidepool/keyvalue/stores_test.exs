@@ -9,6 +9,7 @@ defmodule Tidepool.Keyvalue.StoresTest do
   alias Tidepool.{Config, Keyvalue, Redis}
   alias Tidepool.Keyvalue.Memory
 
+  doctest Keyvalue
   doctest Keyvalue.Handler
   doctest Keyvalue.Setting
   doctest Keyvalue.Redis.Address
@@ -23,7 +24,10 @@ defmodule Tidepool.Keyvalue.StoresTest do
       start: {Supervisor, :start_link, [Keyvalue.Redis.children([]), [strategy: :one_for_one]]}
     })
 
-    %{stores: [memory: {Memory, []}, redis: {Keyvalue.Redis, url: url <> "/3"}], url: url}
+    %{
+      stores: [memory: {Memory, []}, actors: {Keyvalue.Actors, []}, redis: {Keyvalue.Redis, url: url <> "/3"}],
+      url: url
+    }
   end
 
   setup do
@@ -39,7 +43,7 @@ defmodule Tidepool.Keyvalue.StoresTest do
     String.split(text, "\n")
   end
 
-  for draft <- ["draft", "draft2"], store <- [:memory, :redis] do
+  for draft <- ["draft", "draft2"], store <- [:memory, :actors, :redis] do
     test "a component of #{draft} does all that the interfaces have, with #{store}", %{stores: stores} do
       use!(stores[unquote(store)])
       bucket = unique_name("all")
@@ -120,7 +124,7 @@ defmodule Tidepool.Keyvalue.StoresTest do
     assert Enum.zip(lines, run(name, lines)) == Enum.zip(lines, expected)
   end
 
-  for store <- [:memory, :redis] do
+  for store <- [:memory, :actors, :redis] do
     test "what eight callers add at a time is all there, with #{store}", %{stores: stores} do
       use!(stores[unquote(store)])
       bucket = unique_name("sum")
@@ -179,7 +183,7 @@ defmodule Tidepool.Keyvalue.StoresTest do
       fn operations ->
         bucket = unique_name("same")
 
-        [memory, redis] =
+        [memory | others] =
           for {_name, {module, argument}} <- stores do
             for operation <- operations do
               [name | arguments] = Tuple.to_list(operation)
@@ -187,7 +191,7 @@ defmodule Tidepool.Keyvalue.StoresTest do
             end
           end
 
-        memory == redis
+        Enum.all?(others, &(&1 == memory))
       end,
       sample(100, 2_000)
     )

@@ -7,7 +7,7 @@ defmodule Tidepool.Actor.Activation.Invocation do
   alias Tidepool.{Error, Execution, Native, Trace}
   alias Tidepool.Actor.{Activation, Alarm, Journal}
   alias Tidepool.Actor.Activation.Guest.Changes
-  alias Tidepool.Actor.Activation.{Activity, State, Versions}
+  alias Tidepool.Actor.Activation.{Activity, Guest, State, Versions}
   alias Tidepool.Actor.Journal.Record
   alias Tidepool.Actor.Ownership.Lease
   alias Tidepool.Error.Reason
@@ -133,6 +133,8 @@ defmodule Tidepool.Actor.Activation.Invocation do
         end
     end
   end
+
+  defp run(call, %{owned: :bucket} = state), do: Guest.Bucket.run(call.payload, state)
 
   defp run(call, %{owned: owned} = state) do
     timeout = if call.deadline == :infinity, do: :infinity, else: max(call.deadline - now(), 0)

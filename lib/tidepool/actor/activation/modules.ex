@@ -12,7 +12,7 @@ defmodule Tidepool.Actor.Activation.Modules do
   use GenServer
 
   alias Tidepool.Actor.Activation.Modules.Sweep
-  alias Tidepool.Actor.{Journal, Replication}
+  alias Tidepool.Actor.{Bucket, Journal, Replication}
   alias Tidepool.Actor.Ownership.Shards
   alias Tidepool.{Catalog, Engine, Error, Function, Native}
   alias Tidepool.Catalog.{Arrivals, BlobStore, Clock}
@@ -35,7 +35,9 @@ defmodule Tidepool.Actor.Activation.Modules do
 
   @doc "The class of this name, as it is deployed."
   @spec class(String.t()) :: {:ok, Function.t()} | {:error, Error.t()}
-  def class(name) do
+  def class(name), do: if(Bucket.class?(name), do: {:ok, Bucket.function(name)}, else: deployed_class(name))
+
+  defp deployed_class(name) do
     case Catalog.fetch(name) do
       {:ok, %Function{actor: nil}} ->
         message = "#{name} has no actors: deploy it with `actor: true` (in a form, -F actor=true)"

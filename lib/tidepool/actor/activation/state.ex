@@ -32,6 +32,8 @@ defmodule Tidepool.Actor.Activation.State do
     image_bytes: 0,
     # Some of its values: `Tidepool.Actor.Activation.Guest.Changes`.
     known: %{},
+    # Of a bucket: what that counts.
+    known_bytes: 0,
     # The alarm that is written, or about to be.
     alarm: nil,
     gate: OutputGate.new(),
@@ -55,7 +57,7 @@ defmodule Tidepool.Actor.Activation.State do
 
   @doc "What is in memory is not what is to go on: the instance is dropped."
   @spec forget(t) :: t
-  def forget(state), do: %{state | owned: nil, record: nil, decided: nil, known: %{}}
+  def forget(state), do: %{state | owned: nil, record: nil, decided: nil, known: %{}, known_bytes: 0}
 
   @doc "Notes bytes that are beside the process's heap."
   @spec saw(t, binary) :: t
@@ -143,6 +145,9 @@ defmodule Tidepool.Actor.Activation.State do
       bytes -> bytes + byte_size(key) + byte_size(value)
     end
   end
+
+  # A bucket has none.
+  defp image(:bucket), do: {:ok, nil}
 
   defp image(owned) do
     case Native.image(owned) do

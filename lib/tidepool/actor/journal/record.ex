@@ -48,7 +48,7 @@ defmodule Tidepool.Actor.Journal.Record do
   @type last_error :: {reason :: String.t(), message :: String.t(), at :: integer}
 
   @doc "Of an actor that begins, on this module."
-  @spec new(Function.t() | t, Clock.stamp()) :: t
+  @spec new(Function.t() | t, Clock.stamp() | nil) :: t
   def new(%{sha256: sha256, version: version}, stamp) do
     created_at = System.system_time(:millisecond)
     %__MODULE__{sha256: sha256, version: version, created_at: created_at, deploy: stamp}

@@ -1,0 +1,144 @@
+defmodule Tidepool.Keyvalue.Actors do
+  @moduledoc """
+  Keys and values where actors are, as `Tidepool.Keyvalue`: in the node's data folder, or in the PostgreSQL database that the nodes of a cluster
+  share. What was answered is on disk.
+
+      config :tidepool, keyvalue: :actors
+
+  A bucket is an actor without a guest (`Tidepool.Actor.Bucket`): one process of one node has it, and does one request after the other. With
+  the quotas `actors` and `disk` of its namespace it is one of its actors. It moves with its shard, and is in a backup of actors as they are. In a
+  cluster that has no shared store there are none: a guest is told an id, under which the log says why.
+
+  `{Tidepool.Keyvalue.Actors, max_bucket_bytes: 1_073_741_824}` says how large a bucket may be (256 MiB), where an entry counts with its key, its
+  value and 128 bytes.
+  """
+
+  @behaviour Tidepool.Keyvalue
+
+  alias Tidepool.{Actor, Config, Error, Keyvalue}
+  alias Tidepool.Actor.Bucket
+  alias Tidepool.Error.Reason
+  alias Tidepool.Namespaces.Name
+
+  @defaults %{max_bucket_bytes: 268_435_456}
+  @unknown :unknown_actor
+  # Keys that are removed at once.
+  @page 1_000
+
+  @doc "Are these options of it?"
+  @spec argument?(term) :: boolean
+  def argument?(options) do
+    Keyword.keyword?(options) and
+      Enum.all?(options, fn {key, value} -> is_map_key(@defaults, key) and is_integer(value) and value > 0 end)
+  end
+
+  @doc "The buckets of a namespace, by their names, with what their entries count, as far as that is on disk; `:damaged` where it can't be read."
+  @spec buckets(namespace :: String.t() | nil) ::
+          {:ok, %{String.t() => non_neg_integer | :damaged}} | {:error, Error.t()}
+  def buckets(namespace \\ nil), do: namespace |> Bucket.class() |> Actor.buckets()
+
+  @doc "Removes a bucket, such as `shop/visits`, with all its entries, be it damaged."
+  @spec clear(Keyvalue.bucket()) :: :ok | {:error, Error.t()}
+  def clear(bucket) do
+    emptied(bucket)
+    {class, name} = place(bucket)
+    with {:error, %Error{reason: @unknown}} <- Actor.delete_bucket(class, name), do: :ok
+  end
+
+  # In pieces, for as long as it can be read: others write meanwhile.
+  defp emptied(bucket) do
+    with {:ok, [_one | _more] = keys, _more?} <- ask(bucket, {:list, nil, @page}, false),
+         :ok <- ask(bucket, {:put, Enum.map(keys, &{&1, nil}), 0}, false),
+         do: emptied(bucket)
+  end
+
+  @impl Keyvalue
+  def get(bucket, key, options), do: with({:ok, [value]} <- get_many(bucket, [key], options), do: {:ok, value})
+
+  @impl Keyvalue
+  def get_many(bucket, keys, _options) do
+    most = Keyvalue.max_batch_bytes()
+
+    with :too_large <- read(bucket, {:get, keys, most}, {:ok, Enum.map(keys, fn _key -> nil end)}),
+         do: {:error, Keyvalue.too_large(most)}
+  end
+
+  @impl Keyvalue
+  def exists(bucket, key, _options), do: read(bucket, {:exists, key}, {:ok, false})
+
+  @impl Keyvalue
+  def list_keys(bucket, from, limit, _options), do: read(bucket, {:list, from, limit}, {:ok, [], false})
+
+  @impl Keyvalue
+  def set(bucket, key, value, options), do: set_many(bucket, [{key, value}], options)
+
+  @impl Keyvalue
+  def set_many(_bucket, [], _options), do: :ok
+  def set_many(bucket, pairs, options), do: change(bucket, &{:put, pairs, &1}, options)
+
+  @impl Keyvalue
+  def delete(bucket, key, options), do: delete_many(bucket, [key], options)
+
+  @impl Keyvalue
+  def delete_many(bucket, keys, options),
+    do: read(bucket, {:put, Enum.map(keys, &{&1, nil}), max_bucket_bytes(options)}, :ok)
+
+  # Another may have added meanwhile: few of them can, for a namespace has few requests under way.
+  @impl Keyvalue
+  def increment(bucket, key, delta, options) do
+    with {:ok, before} <- get(bucket, key, options), do: increment_from(before, bucket, key, delta, options)
+  end
+
+  defp increment_from(before, bucket, key, delta, options) do
+    with {:ok, sum} <- Keyvalue.add(before, delta) do
+      case swap(bucket, key, before, Integer.to_string(sum), options) do
+        :ok -> {:ok, sum}
+        {:changed, other} -> increment_from(other, bucket, key, delta, options)
+        error -> error
+      end
+    end
+  end
+
+  @impl Keyvalue
+  def swap(bucket, key, nil, value, options), do: change(bucket, &{:swap, key, nil, value, &1}, options)
+
+  def swap(bucket, key, expected, value, options),
+    do: bucket |> read({:swap, key, expected, value, max_bucket_bytes(options)}, {:changed, nil}) |> room(options)
+
+  defp change(bucket, question, options),
+    do: bucket |> ask(question.(max_bucket_bytes(options)), true) |> told() |> room(options)
+
+  # Of a bucket that there is not, and that is not made for it, the answer is `none`.
+  defp read(bucket, question, none) do
+    with {:error, %Error{reason: @unknown}} <- ask(bucket, question, false), do: none, else: (answer -> told(answer))
+  end
+
+  # What is the host's own is for the log.
+  defp told({:error, %Error{reason: reason, message: message} = error}),
+    do: if(Reason.is?(reason, :private), do: raise(error), else: {:error, message})
+
+  defp told(answer), do: answer
+
+  defp room(:full, options),
+    do: {:error, "the bucket would have more than the #{max_bucket_bytes(options)} bytes that it may have"}
+
+  defp room(answer, _options), do: answer
+
+  defp ask(bucket, question, create) do
+    {class, name} = place(bucket)
+
+    timeout_ms = Config.get(:keyvalue_timeout)
+
+    with {:ok, answer} <- Actor.ask_bucket(class, name, :erlang.term_to_binary(question), timeout_ms, create),
+         do: :erlang.binary_to_term(answer, [:safe])
+  end
+
+  defp max_bucket_bytes(options), do: Keyword.get(options, :max_bucket_bytes, @defaults.max_bucket_bytes)
+
+  defp place(bucket) do
+    case Name.parts(bucket) do
+      [namespace, name] -> {Bucket.class(namespace), name}
+      [name] -> {Bucket.class(nil), name}
+    end
+  end
+end
