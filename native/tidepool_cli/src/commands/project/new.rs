@@ -21,7 +21,7 @@ pub(crate) struct New {
     /// A handler of HTTP, a component of `wasi:http`: rust, go, javascript (usual) or python (usual)
     #[arg(long, conflicts_with = "component")]
     http: bool,
-    /// A component whose exports have the types of its WIT: rust, javascript or python
+    /// A component whose exports have the types of its WIT: rust, go, javascript or python
     #[arg(long)]
     component: bool,
 }
