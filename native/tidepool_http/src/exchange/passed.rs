@@ -56,7 +56,9 @@ const UNREAD_TIME: Duration = Duration::from_secs(1);
 /// A response whose body no client gets. The function may write it all the same, for a moment.
 fn unread(response: Response<Body>, has: Has) -> Http {
     let (mut head, mut body) = response.into_parts();
-    if let (Some(length), false) = (body.size_hint().exact(), head.headers.contains_key(CONTENT_LENGTH)) {
+    // None may be what the function has left out for this method: then it says nothing of what a GET would have.
+    let known = body.size_hint().exact().filter(|length| *length > 0);
+    if let (Some(length), false) = (known, head.headers.contains_key(CONTENT_LENGTH)) {
         head.headers.insert(CONTENT_LENGTH, length.into());
     }
     has.end(true);
