@@ -97,6 +97,19 @@ defmodule Tidepool.Keyvalue do
   @spec max_batch_bytes :: pos_integer
   def max_batch_bytes, do: 4_194_304
 
+  @doc """
+  Are these options bounds, each a whole number above 0, of those that a store has by default?
+
+      iex> defaults = %{max_bytes: 1_000}
+      iex> Enum.map([[], [max_bytes: 1], [max_bytes: 0], [most: 1], "max_bytes"], &Tidepool.Keyvalue.bounds?(&1, defaults))
+      [true, true, false, false, false]
+  """
+  @spec bounds?(options :: term, defaults :: %{atom => term}) :: boolean
+  def bounds?(options, defaults) do
+    Keyword.keyword?(options) and
+      Enum.all?(options, fn {key, value} -> is_map_key(defaults, key) and is_integer(value) and value > 0 end)
+  end
+
   # As Redis has numbers: one text for each. Longer ones are not read, which would take seconds for a value of digits.
   @numbers -0x8000_0000_0000_0000..0x7FFF_FFFF_FFFF_FFFF
   @most_digits 20

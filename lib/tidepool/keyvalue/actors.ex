@@ -27,10 +27,7 @@ defmodule Tidepool.Keyvalue.Actors do
 
   @doc "Are these options of it?"
   @spec argument?(term) :: boolean
-  def argument?(options) do
-    Keyword.keyword?(options) and
-      Enum.all?(options, fn {key, value} -> is_map_key(@defaults, key) and is_integer(value) and value > 0 end)
-  end
+  def argument?(options), do: Keyvalue.bounds?(options, @defaults)
 
   @doc "The buckets of a namespace, by their names, with what their entries count, as far as that is on disk; `:damaged` where it can't be read."
   @spec buckets(namespace :: String.t() | nil) ::

@@ -30,10 +30,7 @@ defmodule Tidepool.Keyvalue.Memory do
 
   @doc "Are these options of it?"
   @spec argument?(term) :: boolean
-  def argument?(options) do
-    Keyword.keyword?(options) and
-      Enum.all?(options, fn {key, value} -> is_map_key(@defaults, key) and is_integer(value) and value > 0 end)
-  end
+  def argument?(options), do: Keyvalue.bounds?(options, @defaults)
 
   @impl Keyvalue
   def children(options), do: [{__MODULE__, options}]
