@@ -25,12 +25,12 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Body;
 use hyper::header::{
     AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, MAX_FORWARDS, SET_COOKIE, TE, TRAILER,
-    TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, MAX_FORWARDS, REFRESH, SET_COOKIE, TE,
+    TRAILER, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::http::request::Parts;
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
-use hyper::{Request, Uri};
+use hyper::{Request, Response, Uri};
 use std::sync::Arc;
 use tidepool_errors::Reason;
 
@@ -191,7 +191,7 @@ where
         }
         Reply::Passed(mut response) => {
             if is_own {
-                confine(response.headers_mut());
+                confine(&mut response);
             } else {
                 keep_own_cookies(response.headers_mut());
             }
@@ -334,9 +334,15 @@ fn forget_origin(headers: &mut HeaderMap) {
 }
 
 /// Keeps a response to itself: a browser takes it for one of an origin of its own. Of several policies all hold, so that the function's
-/// can't undo this one.
-fn confine(headers: &mut HeaderMap) {
+/// can't undo this one. It sends nobody on: a client that follows has its token with it, and asks in its own name.
+fn confine<B>(response: &mut Response<B>) {
+    let is_redirect = response.status().is_redirection();
+    let headers = response.headers_mut();
     forget_origin(headers);
+    headers.remove(REFRESH);
+    if is_redirect {
+        headers.remove(LOCATION);
+    }
     // Browsers may read headers of its parts as those of a response.
     let is_mixed = |kind: &HeaderValue| kind.as_bytes().to_ascii_lowercase().starts_with(b"multipart/");
     if headers.get(CONTENT_TYPE).is_some_and(is_mixed) {
@@ -361,6 +367,29 @@ mod tests {
         let mut headers = cookies(&[own, theirs].concat());
         keep_own_cookies(&mut headers);
         assert_eq!(headers, cookies(&theirs));
+    }
+
+    #[test]
+    fn on_the_servers_origin_a_response_sends_nobody_on_and_tells_where_something_was_made() {
+        for (status, kept) in [
+            (201, ["content-location", "location"].as_slice()),
+            (302, &["content-location"]),
+            (308, &["content-location"]),
+        ] {
+            let mut response = Response::builder().status(status).body(()).unwrap();
+            for name in ["location", "content-location", "refresh"] {
+                response.headers_mut().insert(name, HeaderValue::from_static("/deploy"));
+            }
+            confine(&mut response);
+            let mut names: Vec<&str> = response
+                .headers()
+                .iter()
+                .filter(|(_name, value)| *value == "/deploy")
+                .map(|(name, _value)| name.as_str())
+                .collect();
+            names.sort_unstable();
+            assert_eq!(names, kept, "{status}");
+        }
     }
 
     #[test]
