@@ -115,6 +115,9 @@ impl Drop for Carried {
         let (mut belongings, image) = (self.belongings.take(), std::mem::take(&mut self.image));
         let things = || belongings.as_mut().map_or(0, |belongings| belongings.abi_mut().things());
         if is_large(image.len(), things) {
+            if let Some(belongings) = &mut belongings {
+                belongings.leave_call();
+            }
             self.drop_thread.drop_there(Box::new((belongings, image)));
         }
     }
@@ -138,11 +141,13 @@ fn internal(what: &str) -> CallError {
 #[allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 mod tests {
     use std::sync::Arc;
-    use std::sync::mpsc::{Sender, channel};
+    use std::sync::mpsc::{Receiver, Sender, channel};
     use std::thread;
 
     use super::*;
+    use crate::base::request::Request;
     use crate::store::context::FunctionContext;
+    use crate::store::host_channel::CallRef;
 
     /// Tells which thread it is dropped on.
     struct Told(Sender<Option<String>>);
@@ -151,6 +156,30 @@ mod tests {
         fn drop(&mut self) {
             self.0.send(thread::current().name().map(str::to_owned)).unwrap();
         }
+    }
+
+    /// Keeps the thread that it is dropped on until it is told, or nobody can tell it.
+    struct Keeps(std::sync::Mutex<Receiver<()>>);
+
+    impl Drop for Keeps {
+        fn drop(&mut self) {
+            let _over = self.0.lock().unwrap().recv();
+        }
+    }
+
+    #[test]
+    fn a_guest_without_an_instance_has_left_its_call_before_anything_of_it_goes_to_another_thread() {
+        let (operation, payload) = (b""[..].into(), Vec::new().into());
+        let call = CallRef::new((), Request { operation, payload, depth: 1, timeout: Duration::ZERO });
+        let mut state = State::new(Arc::new(FunctionContext::detached()));
+        state.call = Some(call.for_guest());
+        let belongings = Some(Box::new(state.take_belongings()));
+        let (drop_thread, (tell, told)) = (DropThread::spawn().unwrap(), channel());
+        drop_thread.drop_there(Box::new(Keeps(std::sync::Mutex::new(told))));
+        assert_eq!(call.references(), 2);
+        drop(Carried { belongings, image: vec![0; 8 << 20].into(), drop_thread });
+        assert_eq!(call.references(), 1);
+        drop(tell);
     }
 
     #[test]

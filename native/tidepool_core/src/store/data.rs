@@ -82,6 +82,11 @@ impl<A> Belongings<A> {
     pub(crate) fn abi_mut(&mut self) -> &mut A {
         &mut self.abi
     }
+
+    /// Leaves the call: a reference to it is dropped where its task is.
+    pub(crate) fn leave_call(&mut self) {
+        self.call = None;
+    }
 }
 
 impl<A: Default> State<A> {
