@@ -161,7 +161,7 @@ defmodule Tidepool.Fault.ComponentLoadTest do
   end
 
   defp held do
-    FaultFootprint.settled()
+    %{live: instances} = FaultFootprint.settled()
     descriptors = length(File.ls!("/proc/self/fd"))
     threads = length(File.ls!("/proc/self/task"))
 
@@ -169,7 +169,8 @@ defmodule Tidepool.Fault.ComponentLoadTest do
       rss: FaultFootprint.resident_bytes(),
       descriptors: descriptors,
       threads: threads,
-      processes: length(Process.list())
+      processes: length(Process.list()),
+      instances: instances
     ]
   end
 end

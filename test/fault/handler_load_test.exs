@@ -97,6 +97,36 @@ defmodule Tidepool.Fault.HandlerLoadTest do
     end
   end
 
+  test "others are answered in time beside each of these, and beside heads that are refused", %{before: before} do
+    name = deploy!("rust", "http", limits: @patient)
+
+    head = fn path, fields ->
+      ["GET /call/#{name}#{path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n", fields, "\r\n"]
+    end
+
+    many = for place <- 1..100_000, do: "x-#{place}: 1\r\n"
+
+    for request <- [
+          head.("/twice", []),
+          head.("/fields/100000", []),
+          head.("/headers", ["x-long: ", String.duplicate("x", 1_000_000), "\r\n"]),
+          head.("/headers", many),
+          head.("/hello", "content-length: 5\r\ntransfer-encoding: chunked\r\n")
+        ] do
+      ask = fn ->
+        socket = connect()
+        # It may be refused before all was sent.
+        _sent = :gen_tcp.send(socket, request)
+        rest(socket)
+        :gen_tcp.close(socket)
+      end
+
+      Answered.beside(List.duplicate(fn -> Enum.each(Stream.repeatedly(ask), fn _ -> :ok end) end, 4), false)
+    end
+
+    FaultFootprint.assert_instances_back(before)
+  end
+
   describe "a head" do
     setup do
       {:ok, name: deploy!("rust", "http")}

@@ -17,17 +17,21 @@ defmodule Tidepool.Cluster.MixedTest do
   @nodes @old ++ @new
 
   test "a function that old nodes know, replaced by one that they don't, is nothing that they go on comparing" do
+    for abi <- [:typed, :http], do: replaced(abi)
+  end
+
+  defp replaced(abi) do
     world = Enum.reduce([{:deploy, "a@host", "f", :plain}, :agree], world(), &step/2)
     assert Enum.uniq(abis(world, "f")) == [nil]
-    world = Enum.reduce([{:deploy, "c@host", "f", :typed}, :agree], world, &step/2)
-    assert abis(world, "f") == [nil, nil, :typed, :typed]
+    world = Enum.reduce([{:deploy, "c@host", "f", abi}, :agree], world, &step/2)
+    assert abis(world, "f") == [nil, nil, abi, abi]
     assert said(world) == []
 
     # One that is started anew has it from its disk alone, and is told once what the others have.
     world = step({:restart, "d@host"}, world)
     assert said(world) != []
     world = step(:agree, world)
-    assert abis(world, "f") == [nil, nil, :typed, :typed]
+    assert abis(world, "f") == [nil, nil, abi, abi]
     assert said(world) == []
 
     # What both know is theirs again.
@@ -58,7 +62,7 @@ defmodule Tidepool.Cluster.MixedTest do
 
     step =
       types().weighted_union([
-        {5, types().tuple([:deploy, node, name, types().union([:plain, :typed])])},
+        {5, types().tuple([:deploy, node, name, types().union([:plain, :typed, :http])])},
         {2, types().tuple([:remove, node, name])},
         {5, types().tuple([:compare, node, node])},
         {2, types().tuple([:restart, node])},
@@ -93,9 +97,12 @@ defmodule Tidepool.Cluster.MixedTest do
   defp step({:compare, node, node}, world), do: world
   defp step({:compare, a, b}, world), do: world |> compare(a, b) |> elem(0)
   # Nodes of before don't deploy what they don't know.
-  defp step({:deploy, node, name, :typed}, world) when node in @old, do: step({:deploy, node, name, :plain}, world)
+  defp step({:deploy, node, name, abi}, world) when node in @old and abi != :plain,
+    do: step({:deploy, node, name, :plain}, world)
+
   defp step({:deploy, node, name, :plain}, world), do: change(world, node, name, [])
   defp step({:deploy, node, name, :typed}, world), do: change(world, node, name, abi: :typed)
+  defp step({:deploy, node, name, :http}, world), do: change(world, node, name, abi: :http, routes: ["/" <> name])
 
   defp step({:remove, node, name}, world) do
     case State.entry(world[node].catalog, name) do

@@ -13,7 +13,7 @@ use http::{HeaderMap, Request, Response};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 use tidepool_core::exchange::{Body, Ends, Exchange};
-use tidepool_core::{CallError, Function, How, Instances, Limits, Payload, Reply};
+use tidepool_core::{CallError, Function, How, Instances, Limits, Payload, Reply, Task};
 
 use super::damage::{Parts, SAID};
 use super::studio::{Studio, all, assert_same, failures, function, replay, verdict};
@@ -57,7 +57,7 @@ fn pieces(sizes: &[usize], letter: u8) -> Body {
 type Outcome = Result<(u16, Vec<u8>), CallError>;
 
 /// Takes a piece of a body, if there is one.
-fn taken(body: &mut Option<Body>, whole: &mut Vec<u8>) -> bool {
+pub(crate) fn taken(body: &mut Option<Body>, whole: &mut Vec<u8>) -> bool {
     let mut context = Context::from_waker(Waker::noop());
     let Some(Poll::Ready(Some(Ok(frame)))) = body.as_mut().map(|body| Pin::new(body).poll_frame(&mut context)) else {
         return false;
@@ -66,8 +66,8 @@ fn taken(body: &mut Option<Body>, whole: &mut Vec<u8>) -> bool {
     true
 }
 
-/// Has a function handle a request. Whoever takes the response takes a piece when the guest can't go on, or leaves after some bytes.
-fn handled(function: &Arc<Function>, request: Request<Body>, most: usize) -> Outcome {
+/// Begins to have a function handle a request; the response comes from the other.
+pub(crate) fn begun(function: &Arc<Function>, request: Request<Body>) -> (Task, Receiver<Response<Body>>) {
     let (respond, response): (_, Receiver<Response<Body>>) = channel();
     let respond = Mutex::new(respond);
     let respond = Box::new(move |response| drop(respond.lock().unwrap().send(response)));
@@ -79,7 +79,12 @@ fn handled(function: &Arc<Function>, request: Request<Body>, most: usize) -> Out
         depth: 1,
         timeout: Duration::from_secs(20),
     };
-    let mut task = function.start(request).unwrap();
+    (function.start(request).unwrap(), response)
+}
+
+/// Has a function handle a request. Whoever takes the response takes a piece when the guest can't go on, or leaves after some bytes.
+fn handled(function: &Arc<Function>, request: Request<Body>, most: usize) -> Outcome {
+    let (mut task, response) = begun(function, request);
     let signal = Arc::new(Signal::default());
     let (mut status, mut body, mut whole) = (0, None, Vec::new());
     loop {
@@ -107,7 +112,8 @@ fn handled(function: &Arc<Function>, request: Request<Body>, most: usize) -> Out
     }
 }
 
-fn get(function: &Arc<Function>, path: &str) -> Outcome {
+/// What comes of a request without a body.
+pub(crate) fn get(function: &Arc<Function>, path: &str) -> Outcome {
     post(function, "GET", path, pieces(&[], 0))
 }
 

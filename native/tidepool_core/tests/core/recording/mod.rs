@@ -6,7 +6,7 @@ mod components;
 mod copies;
 mod cuts;
 mod damage;
-mod http;
+pub(crate) mod http;
 mod keeper;
 mod kept;
 pub(crate) mod processes;

@@ -100,6 +100,18 @@ impl Wit {
         Wit { resolve, items }
     }
 
+    /// The same as of another version of WASI's 0.2.
+    pub(crate) fn of_version(&self, version: &str) -> Self {
+        let mut resolve = self.resolve.clone();
+        for (_id, package) in &mut resolve.packages {
+            if package.name.namespace == "wasi" && package.name.version.as_ref().is_some_and(|it| it.pre.is_empty()) {
+                package.name.version = Some(version.parse().unwrap());
+            }
+        }
+        resolve.package_names = resolve.packages.iter().map(|(id, package)| (package.name.clone(), id)).collect();
+        Wit { resolve, items: Vec::new() }
+    }
+
     /// The component of this module that has this world, of a package of its own.
     pub(crate) fn component(&self, package: &str, world: &str, mut module: Vec<u8>) -> Vec<u8> {
         let mut resolve = self.resolve.clone();
