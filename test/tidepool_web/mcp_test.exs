@@ -328,6 +328,26 @@ defmodule TidepoolWeb.McpTest do
         do: assert({400, _headers, %{"error" => %{"code" => -32_600}}} = send_message(messages, headers))
   end
 
+  test "a result has a MiB at most, and a batch is done as far as its answers have eight of them as JSON" do
+    name = deploy!("component", "long", tools: ["text"])
+    first = [{"mcp-protocol-version", "2025-03-26"}]
+    call = fn bytes -> %{name: "#{name}__text", arguments: %{bytes: bytes}} end
+    # With its quotes.
+    largest = 1_048_576 - 2
+
+    for {bytes, error?} <- [{div(largest, 6), false}, {div(largest, 6) + 1, true}] do
+      assert %{"isError" => ^error?, "content" => [%{"text" => text}]} = result = ask("tools/call", call.(bytes))
+      if error?, do: assert(text =~ "1048576 at most" and result["_meta"]["tidepool/error"]["limit"] == "reply")
+    end
+
+    batch = for id <- 1..16, do: %{jsonrpc: "2.0", id: id, method: "tools/call", params: call.(div(largest, 6))}
+    assert {200, _headers, answers} = send_message(batch, first)
+    assert length(answers) == 16
+    {done, left} = Enum.split_while(answers, &is_map_key(&1, "result"))
+    assert done != [] and left != []
+    for %{"error" => error} <- left, do: assert(error["message"] =~ "send it alone")
+  end
+
   test "a request is JSON, from no page of another site, and asks for JSON" do
     ping = request("ping", %{})
     "http://" <> host = url("")

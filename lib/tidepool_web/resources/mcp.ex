@@ -18,8 +18,9 @@ defmodule TidepoolWeb.Resources.Mcp do
   alias Tidepool.Config
   alias TidepoolWeb.Resources.Mcp.{Calls, Envelope, Listening, Messages, Reading}
 
-  # Of a request's body.
+  # Of a request's body; and of one that listens.
   @bytes 1_048_576
+  @listening_bytes 65_536
   @headers [
     "accept",
     "content-type",
@@ -53,8 +54,14 @@ defmodule TidepoolWeb.Resources.Mcp do
          :ok <- room(body, origin),
          {:ok, messages, form} <- Messages.read(body, version),
          :ok <- Envelope.check(messages, headers, version) do
-      large? = Reading.large?(body)
-      client = %{origin: origin, version: version, session: session, streams?: streams?(headers), large?: large?}
+      client = %{
+        origin: origin,
+        version: version,
+        session: session,
+        streams?: streams?(headers),
+        bytes: byte_size(body)
+      }
+
       answer(messages, form, client)
     end
     |> told()
@@ -88,7 +95,7 @@ defmodule TidepoolWeb.Resources.Mcp do
         answers(messages, form, client)
 
       # It would be kept for as long as the stream goes on.
-      client.large? ->
+      client.bytes >= @listening_bytes ->
         {:refused, 400, :invalid_request, "a request that listens has less than 64 KiB", %{id: id}}
 
       client.streams? ->

@@ -12,6 +12,8 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
   alias TidepoolWeb.{EventStream, Reply, Resource, Stream}
   alias TidepoolWeb.Resources.Mcp.{Envelope, Exports, Messages, Reading, Running, Tools}
 
+  # Of a result: models read no more, and as JSON it is several times as long.
+  @result_bytes 1_048_576
   # Of what was sent, so much is in an error.
   @shown 128
   # How often a client is told that its call goes on.
@@ -125,7 +127,7 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
   # more along than it has to.
   defp begin(params, client) do
     begun = begun(params, client)
-    if client.large?, do: Reading.finish(client.origin)
+    Reading.finish(client.bytes, client.origin)
     begun
   end
 
@@ -163,6 +165,12 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
 
   defp call(%{function: function, abi: abi, export: export}, payload, structured?, last_line) do
     case made(function, export["name"], payload, last_line) do
+      {:ok, reply} when byte_size(reply) > @result_bytes ->
+        message =
+          "the result has #{byte_size(reply)} bytes, and a tool's has #{@result_bytes} at most: POST /call answers with all of it"
+
+        failed(Error.new({:limit, :reply}, message, function, %{}))
+
       {:ok, reply} ->
         {content, object} = Exports.content(abi, export, function, reply)
         object = if object && structured?, do: [{"structuredContent", object}], else: []

@@ -11,6 +11,7 @@ defmodule TidepoolWeb.Resources.Mcp.Exports do
 
   alias Tidepool.{Error, Function, Native}
   alias Tidepool.Function.Tools
+  alias TidepoolWeb.Resources.Mcp.Reading
 
   @type schema :: map
 
@@ -152,12 +153,15 @@ defmodule TidepoolWeb.Resources.Mcp.Exports do
 
   @doc "A text as content."
   @spec text(String.t()) :: iodata
-  def text(text), do: Native.json_encode([%{type: "text", text: text}])
+  def text(text), do: written([%{type: "text", text: text}], text)
 
   # A resource has to have a name.
   defp blob(function, %{"name" => name}, bytes) do
     uri = "tidepool:call/#{URI.encode_www_form(function)}/#{URI.encode_www_form(name)}"
     resource = %{uri: uri, mimeType: "application/octet-stream", blob: Base.encode64(bytes)}
-    Native.json_encode([%{type: "resource", resource: resource}])
+    written([%{type: "resource", resource: resource}], bytes)
   end
+
+  defp written(content, bytes),
+    do: if(Reading.large?(bytes), do: Native.json_encode_large(content), else: Native.json_encode(content))
 end

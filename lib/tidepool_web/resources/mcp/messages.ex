@@ -19,8 +19,9 @@ defmodule TidepoolWeb.Resources.Mcp.Messages do
   @unsaid "2025-03-26"
   # The only one with batches, and without structured results.
   @first "2025-03-26"
-  # Messages of a batch.
+  # Messages of a batch; and bytes of its answers, after which nothing more of it is done.
   @most 16
+  @answers_bytes 8_388_608
 
   @codes [
     parse_error: -32_700,
@@ -144,7 +145,7 @@ defmodule TidepoolWeb.Resources.Mcp.Messages do
   @spec answers([message], :one | :batch, version, (request -> outcome)) ::
           {:ok, status :: 200 | 404, binary} | :accepted
   def answers(messages, form, version, answer) do
-    replies = for message <- messages, reply = answered(message, form, version, answer), do: reply
+    {replies, _bytes} = Enum.flat_map_reduce(messages, 0, &within(&1, &2, form, version, answer))
 
     case {form, replies} do
       {_form, []} -> :accepted
@@ -152,6 +153,22 @@ defmodule TidepoolWeb.Resources.Mcp.Messages do
       {:batch, replies} -> {:ok, 200, replies |> Enum.map(&elem(&1, 1)) |> array()}
     end
   end
+
+  defp within(message, bytes, form, version, answer) do
+    message = if bytes < @answers_bytes, do: message, else: undone(message)
+
+    case answered(message, form, version, answer) do
+      nil -> {[], bytes}
+      {_status, json} = reply -> {[reply], bytes + IO.iodata_length(json)}
+    end
+  end
+
+  defp undone({:request, id, _method, _params}),
+    do:
+      {:invalid, id,
+       "the answers of this batch have more than #{@answers_bytes} bytes: this was not done, send it alone"}
+
+  defp undone(message), do: message
 
   defp array(replies), do: IO.iodata_to_binary([?[, Enum.intersperse(replies, ?,), ?]])
 

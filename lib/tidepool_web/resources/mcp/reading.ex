@@ -12,6 +12,8 @@ defmodule TidepoolWeb.Resources.Mcp.Reading do
   @places 8
   # Smaller ones hold a scheduler for a moment, and take little.
   @large_bytes 65_536
+  # Of such, what was read takes less than what a process has anyway.
+  @small_bytes 4_096
 
   @doc "Is a text so large that it is read and written beside the schedulers?"
   @spec large?(binary) :: boolean
@@ -21,11 +23,11 @@ defmodule TidepoolWeb.Resources.Mcp.Reading do
   @spec begin(binary, Origin.t()) :: :ok | :full
   def begin(body, origin), do: if(large?(body), do: Shares.take(:messages, holder(origin), @places), else: :ok)
 
-  @doc "The message was read, and is gone: what was read of it is not kept for as long as its call lasts."
-  @spec finish(Origin.t()) :: :ok
-  def finish(origin) do
-    :erlang.garbage_collect()
-    Shares.give_back(:messages, holder(origin))
+  @doc "A message of so many bytes was read, and is gone: what was read of it is not kept for as long as its call lasts."
+  @spec finish(bytes :: non_neg_integer, Origin.t()) :: :ok
+  def finish(bytes, origin) do
+    if bytes > @small_bytes, do: :erlang.garbage_collect()
+    if bytes >= @large_bytes, do: Shares.give_back(:messages, holder(origin)), else: :ok
   end
 
   defp holder(origin), do: Shares.holder(origin) || :no_token
