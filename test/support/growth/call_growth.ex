@@ -42,6 +42,7 @@ defmodule Tidepool.CallGrowth do
           {"rust", "sleepy", []},
           {"component", "values", [total_memory: 10 * 1024 * 1024]},
           {"component", "hoard", [memory: 16 * 1024 * 1024]},
+          {"component", "headers", [memory: 16 * 1024 * 1024, total_memory: 4 * 1024 * 1024]},
           {"wat", "passes", [total_memory: 7 * 1024 * 1024, reply: 8 * 1024 * 1024]},
           {"wat", "wasi_stdout_flood", [reply: 32 * 1024 * 1024]},
           {"rust", "http", []},
@@ -87,6 +88,14 @@ defmodule Tidepool.CallGrowth do
       expected = if count == 256, do: 200, else: 500
       for {status, body} <- answers, do: assert({count, status} == {count, expected}, inspect(body))
     end
+
+    fn -> :ok end
+  end
+
+  def drive("headers, requests and responses" <> _of_components, "the call ends: limit `total_memory`", context) do
+    # Bodies have two handles each.
+    for {operation, count} <- [{"fill", 200}, {"bodies", 120}],
+        do: all_end(context, "headers", operation, "[#{count}]", ["total_memory"])
 
     fn -> :ok end
   end

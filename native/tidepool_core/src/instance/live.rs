@@ -27,8 +27,11 @@ use crate::store::host_share::HostShare;
 
 /// Largest memory of which an image is made for a tape, on the thread of a call: a quarter of a millisecond.
 const TAPED_IMAGE_BYTES: usize = 1 << 20;
-/// Most handles of resources that the guests of a component may have at once.
-const MAX_HANDLES: usize = 1 << 16;
+/// Most handles of resources that the guests of a component may have at once, of their own and of the host's, however much memory; how many
+/// they may have, however little; and for how many bytes of memory they have one. The engine has some 32 bytes of each.
+const MAX_HANDLES: u64 = 1 << 16;
+const LEAST_HANDLES: u64 = 1 << 13;
+const HANDLE_BYTES: u64 = 1 << 10;
 
 /// A guest that was to get another instance.
 pub(crate) enum Thawed {
@@ -414,7 +417,9 @@ async fn instantiate(
     let instantiated = match &module.linked {
         Linked::Module { pre, .. } => pre.instantiate_async(&mut store).await.map(Guest::Module),
         Linked::Component { pre, .. } => {
-            store.set_max_component_handles(MAX_HANDLES);
+            let memory = store.data().function.limits.memory_bytes;
+            let handles = (memory / HANDLE_BYTES).clamp(LEAST_HANDLES, MAX_HANDLES);
+            store.set_max_component_handles(usize::try_from(handles).unwrap_or(usize::MAX));
             pre.instantiate_async(&mut store).await.map(Guest::Component)
         }
     };

@@ -198,6 +198,18 @@ fn a_mailbox_takes_as_much_again_of_what_nobody_can_wait_with_and_then_its_owner
 }
 
 #[test]
+fn messages_that_nobody_can_wait_with_end_a_process_whose_program_has_no_room_for_them() {
+    let program = with(Bounds { mailbox_bytes: 200_000, total_bytes: 150_000, ..bounds() });
+    let process = program.add_guest("a".into(), 0).unwrap();
+    let deliver = || process.deliver(message(60_000), 200_000);
+    (deliver(), deliver());
+    assert_eq!(process.overrun(), None);
+    deliver();
+    assert_eq!(process.overrun(), Some((Limit::TotalMemory, 150_000)));
+    assert_eq!(process.queue().0, 2);
+}
+
+#[test]
 fn what_is_due_for_a_process_of_the_hosts_is_taken_once_and_not_when_it_was_cancelled() {
     let program = program(1, 1_000);
     let process = program.add_guest("a".into(), 0).unwrap();

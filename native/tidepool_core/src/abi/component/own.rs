@@ -82,7 +82,10 @@ fn logging(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
             Box::new(async move {
                 let line = if context.is_empty() { message } else { format!("{context}: {message}") };
                 store.data_mut().print(level.stream(), line.as_bytes());
-                copied_of(&mut store, line.len()).await;
+                let bytes = line.len();
+                // What was printed is kept as far as a line is. It is not to be there for as long as the guest waits for its turn.
+                drop(line);
+                copied_of(&mut store, bytes).await;
                 Ok(())
             })
         },

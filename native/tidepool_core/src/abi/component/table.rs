@@ -11,11 +11,10 @@ const MOST_HANDLES: u64 = 1_000;
 /// How many each may have, however little memory.
 const LEAST_HANDLES: u64 = 64;
 
-/// What is behind a handle takes no more, on the whole: of `wasi:http` fields of 32 KiB, a request of 17 KiB beside them, a body of 128
-/// KiB with its stream.
+/// A guest has one for so many bytes of its memory.
 const HANDLE_BYTES: u64 = 64 << 10;
 
-/// How many handles a guest of so much memory may have at once: what is behind them takes about as much in the host at most.
+/// How many handles a guest of so much memory may have at once. What is behind them counts where it is made.
 pub(super) fn most_handles(memory_bytes: u64) -> usize {
     let handles = (memory_bytes / HANDLE_BYTES).clamp(LEAST_HANDLES, MOST_HANDLES);
     usize::try_from(handles).unwrap_or(usize::MAX)

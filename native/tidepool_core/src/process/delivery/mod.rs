@@ -10,8 +10,8 @@ use super::handle::{Inner, Process};
 use super::message::{Data, Message};
 use crate::base::limits::Limit;
 
-/// What a process may have been told of deaths, in bytes, whatever its program has.
-const NOTICES_BYTES: usize = 64 << 10;
+/// What a process may have been told that nobody can be made to wait with, in bytes, whatever its program has.
+const UNHELD_BYTES: usize = 64 << 10;
 
 /// What has become of a message.
 pub(crate) enum Sent {
@@ -85,21 +85,21 @@ impl Process {
     /// Puts a message into the mailbox, for a driver that drives next and needs nobody to wake it.
     ///
     /// Nobody can be made to wait with what is delivered so, and none of it may be lost. Guests fill a mailbox up to `bound`; one
-    /// that has as much again beyond that has an owner that doesn't receive, which is to be ended. So has one with notices of deaths
-    /// that its program has no room for, but for a few.
+    /// that has as much again beyond that has an owner that doesn't receive, which is to be ended. So has one with more, but for a
+    /// little, than its program has room for.
     pub(crate) fn deliver(&self, message: Message, bound: usize) {
         let mut inner = self.inner();
         if self.is_dead() {
             return;
         }
         inner.take_due();
-        let (held, is_notice) = (inner.mailbox.bytes(), message.tag().is_none());
+        let held = inner.mailbox.bytes();
         let all = inner.bytes().saturating_add(message.bytes());
         if inner.mailbox.is_next(message.tag()) {
             let _driver = inner.push(message);
         } else if held.saturating_add(message.bytes()) > bound.saturating_mul(2) {
             self.overrun_by(Limit::Messages, bound);
-        } else if is_notice && held > NOTICES_BYTES && !inner.share.hold(all) {
+        } else if held > UNHELD_BYTES && !inner.share.hold(all) {
             self.overrun_by(Limit::TotalMemory, inner.share.limit());
         } else {
             let _driver = inner.push(message);

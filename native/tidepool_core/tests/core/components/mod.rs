@@ -5,6 +5,8 @@ mod beside_wasmtime;
 mod composed;
 mod conversions;
 mod docs;
+mod handlers;
+mod headers;
 mod imports;
 mod kept;
 mod limits;

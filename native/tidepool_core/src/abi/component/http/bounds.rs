@@ -2,3 +2,10 @@
 
 /// Most bytes of a guest's headers, or trailers, each.
 pub(super) const FIELD_BYTES: usize = 32 << 10;
+
+/// Most bytes of one write to a body.
+pub(super) const CHUNK_BYTES: usize = 32 << 10;
+/// Writes to a body that wait for who takes it, at most; wasmtime-wasi-http has room for one more.
+pub(super) const CHUNKS: usize = 3;
+/// Most bytes of a body that wait.
+pub(super) const BODY_BYTES: usize = (CHUNKS + 1) * CHUNK_BYTES;

@@ -3,18 +3,21 @@
 use wasmtime_wasi_http::WasiHttpCtx;
 
 use super::bounds::FIELD_BYTES;
+use super::content::Content;
 use super::outgoing::Hooks;
 
 /// What `wasi:http` keeps in a store.
 pub(in crate::abi::component) struct HttpContext {
     pub(in crate::abi::component) ctx: WasiHttpCtx,
     pub(in crate::abi::component) hooks: Hooks,
+    /// What is behind the guest's handles.
+    pub(super) content: Content,
 }
 
 impl Default for HttpContext {
     fn default() -> Self {
         let mut ctx = WasiHttpCtx::new();
         ctx.set_field_size_limit(FIELD_BYTES);
-        HttpContext { ctx, hooks: Hooks::default() }
+        HttpContext { ctx, hooks: Hooks::default(), content: Content::default() }
     }
 }

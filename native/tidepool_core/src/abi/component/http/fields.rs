@@ -1,4 +1,4 @@
-//! Headers and trailers that a guest makes: how large they may be, which is asked before they are copied.
+//! Headers and trailers that a guest makes: how large they may be, which is asked before they are copied, and what they take.
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{LinkerInstance, Resource, WasmList};
@@ -7,6 +7,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::{HeaderError, Host, HostField
 use wasmtime_wasi_http::{FieldMap, WasiHttpView};
 
 use super::bounds::FIELD_BYTES;
+use super::content::filled;
 use crate::abi::slots::State;
 
 /// Most values in them: each counts with what it takes in the host.
@@ -14,7 +15,7 @@ const MAX_VALUES: usize = FIELD_BYTES / size_of::<http::HeaderValue>();
 
 type Made<T> = wasmtime::Result<(Result<T, HeaderError>,)>;
 
-/// Defines the functions that take lists of them, in place of wasmtime-wasi-http's, which copies each list whole before it counts.
+/// Defines the functions that make them or fill them, in place of wasmtime-wasi-http's, which copies each list whole before it counts.
 pub(super) fn shadow(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     types.func_wrap(
         "[static]fields.from-list",
@@ -24,7 +25,11 @@ pub(super) fn shadow(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<
             let entries = copied(&mut store, &entries)?;
             let mut http = store.data_mut().http();
             let made = HostFields::from_list(&mut http, entries);
-            answered(&mut http, made)
+            let made = answered(&mut http, made)?;
+            if let (Ok(fields),) = &made {
+                filled(&mut store, fields.rep())?;
+            }
+            Ok(made)
         },
     )?;
     types.func_wrap(
@@ -32,10 +37,33 @@ pub(super) fn shadow(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<
         |mut store: StoreContextMut<'_, State>,
          (fields, name, values): (Resource<FieldMap>, String, WasmList<Vec<u8>>)|
          -> Made<()> {
-            let values = copied(&mut store, &values)?;
+            let (rep, values) = (fields.rep(), copied(&mut store, &values)?);
             let mut http = store.data_mut().http();
             let set = HostFields::set(&mut http, fields, name, values);
-            answered(&mut http, set)
+            let set = answered(&mut http, set)?;
+            filled(&mut store, rep)?;
+            Ok(set)
+        },
+    )?;
+    types.func_wrap(
+        "[method]fields.append",
+        |mut store: StoreContextMut<'_, State>,
+         (fields, name, value): (Resource<FieldMap>, String, Vec<u8>)|
+         -> Made<()> {
+            let rep = fields.rep();
+            let mut http = store.data_mut().http();
+            let appended = HostFields::append(&mut http, fields, name, value);
+            let appended = answered(&mut http, appended)?;
+            filled(&mut store, rep)?;
+            Ok(appended)
+        },
+    )?;
+    types.func_wrap(
+        "[method]fields.clone",
+        |mut store: StoreContextMut<'_, State>, (fields,): (Resource<FieldMap>,)| {
+            let copy = HostFields::clone(&mut store.data_mut().http(), fields)?;
+            filled(&mut store, copy.rep())?;
+            Ok((copy,))
         },
     )
 }

@@ -5,6 +5,7 @@
 
 mod bounds;
 mod calls;
+mod content;
 mod context;
 mod fate;
 mod fields;

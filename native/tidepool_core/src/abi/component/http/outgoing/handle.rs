@@ -8,13 +8,14 @@ use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::LinkOptions;
 use wasmtime_wasi_http::p2::bindings::http::outgoing_handler::Host;
 use wasmtime_wasi_http::p2::bindings::http::types::{self, ErrorCode, Host as _, IoError, Method, Scheme};
-use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
+use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest, HostOutgoingResponse};
 use wasmtime_wasi_http::{RequestOptions, WasiHttp};
 
 use super::errors;
 use super::hooks::{Outward, Way};
 use crate::abi::component::define::shadowing;
-use crate::abi::component::http::fields;
+use crate::abi::component::http::bounds::BODY_BYTES;
+use crate::abi::component::http::{content, fields};
 use crate::abi::outgoing::grants;
 use crate::abi::slots::State;
 
@@ -42,8 +43,8 @@ pub(in crate::abi::component) fn link(linker: &mut Linker<State>) -> wasmtime::R
     shadowing(linker, |linker| shadow(&mut linker.instance(TYPES)?))
 }
 
-/// Defines functions in place of wasmtime-wasi-http's: one that finds no code of a body's error, three that keep as much for a
-/// guest as it says, and those that copy as much.
+/// Defines functions in place of wasmtime-wasi-http's: one that finds no code of a body's error, those that keep as much
+/// for a guest as it says, and those that copy as much.
 fn shadow(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     fields::shadow(types)?;
     types.func_wrap("http-error-code", |mut store: StoreContextMut<'_, State>, (error,): (Resource<IoError>,)| {
@@ -63,19 +64,39 @@ fn shadow(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
         "[method]outgoing-request.set-authority",
         |mut store: StoreContextMut<'_, State>,
          (request, authority): (Resource<HostOutgoingRequest>, Option<String>)| {
-            if authority.as_ref().is_some_and(|authority| authority.len() > AUTHORITY_BYTES) {
+            let bytes = authority.as_ref().map_or(0, String::len);
+            if bytes > AUTHORITY_BYTES {
                 return Ok((Err(()),));
             }
+            content::grown(&mut store, bytes)?;
             Ok((types::HostOutgoingRequest::set_authority(&mut store.data_mut().http(), request, authority)?,))
         },
     )?;
     types.func_wrap(
         "[method]outgoing-request.set-path-with-query",
         |mut store: StoreContextMut<'_, State>, (request, path): (Resource<HostOutgoingRequest>, Option<String>)| {
-            if path.as_ref().is_some_and(|path| path.len() > PATH_BYTES) {
+            let bytes = path.as_ref().map_or(0, String::len);
+            if bytes > PATH_BYTES {
                 return Ok((Err(()),));
             }
+            content::grown(&mut store, bytes)?;
             Ok((types::HostOutgoingRequest::set_path_with_query(&mut store.data_mut().http(), request, path)?,))
+        },
+    )?;
+    types.func_wrap(
+        "[method]outgoing-request.body",
+        |mut store: StoreContextMut<'_, State>, (request,): (Resource<HostOutgoingRequest>,)| {
+            let body = types::HostOutgoingRequest::body(&mut store.data_mut().http(), request)?;
+            content::grown(&mut store, BODY_BYTES)?;
+            Ok((body,))
+        },
+    )?;
+    types.func_wrap(
+        "[method]outgoing-response.body",
+        |mut store: StoreContextMut<'_, State>, (response,): (Resource<HostOutgoingResponse>,)| {
+            let body = types::HostOutgoingResponse::body(&mut store.data_mut().http(), response)?;
+            content::grown(&mut store, BODY_BYTES)?;
+            Ok((body,))
         },
     )
 }

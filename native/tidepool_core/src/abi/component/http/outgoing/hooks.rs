@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::errors;
+use crate::abi::component::http::bounds::{CHUNK_BYTES, CHUNKS};
 use crate::abi::outgoing::awaited::{self, Awaited};
 use crate::abi::outgoing::{denied, trace};
 use crate::base::request::ExchangeCall;
@@ -24,10 +25,6 @@ use crate::net::http::failure::Failure;
 use crate::net::http::lull::Paced;
 use crate::store::context::FunctionContext;
 
-/// Most bytes of one write to a body.
-const CHUNK_BYTES: usize = 32 << 10;
-/// Writes to a body that wait for who takes it, at most; wasmtime-wasi-http has room for one more.
-const CHUNKS: usize = 3;
 /// How many requests may be noted before those are forgotten that are over.
 const NOTED: usize = 32;
 
