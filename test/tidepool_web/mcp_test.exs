@@ -329,7 +329,7 @@ defmodule TidepoolWeb.McpTest do
   end
 
   test "a result has a MiB at most, and a batch is done as far as its answers have eight of them as JSON" do
-    name = deploy!("component", "long", tools: ["text"])
+    name = deploy!("component", "long", tools: ["*"])
     first = [{"mcp-protocol-version", "2025-03-26"}]
     call = fn bytes -> %{name: "#{name}__text", arguments: %{bytes: bytes}} end
     # With its quotes.
@@ -338,6 +338,13 @@ defmodule TidepoolWeb.McpTest do
     for {bytes, error?} <- [{div(largest, 6), false}, {div(largest, 6) + 1, true}] do
       assert %{"isError" => ^error?, "content" => [%{"text" => text}]} = result = ask("tools/call", call.(bytes))
       if error?, do: assert(text =~ "1048576 at most" and result["_meta"]["tidepool/error"]["limit"] == "reply")
+    end
+
+    for {bytes, told?} <- [{10, true}, {div(largest, 6) + 1, false}] do
+      params = %{name: "#{name}__fail", arguments: %{bytes: bytes}}
+      assert %{"isError" => true, "content" => [%{"text" => text}], "_meta" => meta} = ask("tools/call", params)
+      assert is_map_key(meta["tidepool/error"], "value") == told?
+      if not told?, do: assert(text =~ "the error has 1048580 bytes" and text =~ "1048576 at most")
     end
 
     batch = for id <- 1..16, do: %{jsonrpc: "2.0", id: id, method: "tools/call", params: call.(div(largest, 6))}

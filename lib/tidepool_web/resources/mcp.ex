@@ -59,7 +59,8 @@ defmodule TidepoolWeb.Resources.Mcp do
         version: version,
         session: session,
         streams?: streams?(headers),
-        bytes: byte_size(body)
+        bytes: byte_size(body),
+        form: form
       }
 
       answer(messages, form, client)

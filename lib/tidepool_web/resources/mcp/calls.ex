@@ -127,7 +127,8 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
   # more along than it has to.
   defp begin(params, client) do
     begun = begun(params, client)
-    Reading.finish(client.bytes, client.origin)
+    # The others of a batch are there until the last is answered, and so is the place.
+    if client.form == :one, do: Reading.finish(client.bytes, client.origin)
     begun
   end
 
@@ -186,9 +187,19 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
   defp made(function, operation, payload, last_line),
     do: Execution.call_watched(function, operation, payload, last_line)
 
-  defp failed(error),
-    do:
-      {:ok, [{"content", Exports.text(text(error))}, {"isError", "true"}], %{"tidepool/error" => Reply.members(error)}}
+  defp failed(error) do
+    {text, error} = bounded(text(error), error)
+    {:ok, [{"content", Exports.text(text)}, {"isError", "true"}], %{"tidepool/error" => Reply.members(error)}}
+  end
+
+  defp bounded(text, error) when byte_size(text) <= @result_bytes, do: {text, error}
+
+  defp bounded(text, error) do
+    error = %{error | message: String.slice(error.message, 0, @shown), details: Map.delete(error.details, :value)}
+
+    {"the error has #{byte_size(text)} bytes, and a tool's has #{@result_bytes} at most: POST /call answers with all of it",
+     error}
+  end
 
   # What the guest says is for whoever has called it.
   defp text(%Error{reason: :guest_error, details: %{value: value}}), do: Native.json_encode(value)

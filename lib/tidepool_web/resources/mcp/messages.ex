@@ -144,29 +144,35 @@ defmodule TidepoolWeb.Resources.Mcp.Messages do
   @doc "The answers to messages, in order; `:accepted` when none wants one. `answer` says what comes of each, one after the other."
   @spec answers([message], :one | :batch, version, (request -> outcome)) ::
           {:ok, status :: 200 | 404, binary} | :accepted
-  def answers(messages, form, version, answer) do
-    {replies, _bytes} = Enum.flat_map_reduce(messages, 0, &within(&1, &2, form, version, answer))
-
-    case {form, replies} do
-      {_form, []} -> :accepted
-      {:one, [{status, json}]} -> {:ok, status, IO.iodata_to_binary(json)}
-      {:batch, replies} -> {:ok, 200, replies |> Enum.map(&elem(&1, 1)) |> array()}
+  def answers([message], :one, version, answer) do
+    case answered(message, :one, version, answer) do
+      nil -> :accepted
+      {status, json} -> {:ok, status, IO.iodata_to_binary(json)}
     end
   end
 
-  defp within(message, bytes, form, version, answer) do
+  def answers(messages, :batch, version, answer) do
+    case replies(messages, 0, [], {version, answer}) do
+      [] -> :accepted
+      replies -> {:ok, 200, array(replies)}
+    end
+  end
+
+  defp replies([], _bytes, replies, _how), do: Enum.reverse(replies)
+
+  defp replies([message | more], bytes, replies, {version, answer} = how) do
     message = if bytes < @answers_bytes, do: message, else: undone(message)
 
-    case answered(message, form, version, answer) do
-      nil -> {[], bytes}
-      {_status, json} = reply -> {[reply], bytes + IO.iodata_length(json)}
+    case answered(message, :batch, version, answer) do
+      nil -> replies(more, bytes, replies, how)
+      {_status, json} -> replies(more, bytes + IO.iodata_length(json), [json | replies], how)
     end
   end
 
   defp undone({:request, id, _method, _params}),
     do:
       {:invalid, id,
-       "the answers of this batch have more than #{@answers_bytes} bytes: this was not done, send it alone"}
+       "the answers of this batch have #{@answers_bytes} bytes and more: this was not done, send it alone"}
 
   defp undone(message), do: message
 

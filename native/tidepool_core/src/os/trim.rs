@@ -25,6 +25,13 @@ const LOOKS: u32 = 3;
 
 /// Bytes of code that have gone since the last look.
 static FREED: AtomicUsize = AtomicUsize::new(0);
+/// Bytes of guests' calls on the host that were given back since memory was trimmed.
+static GIVEN_BACK: AtomicUsize = AtomicUsize::new(0);
+
+/// Notes that so much of guests' calls on the host is given back: it is going, and a quiet node would keep it.
+pub(crate) fn given_back(bytes: usize) {
+    GIVEN_BACK.fetch_add(bytes, Ordering::Relaxed);
+}
 
 /// Notes that the code of a function is going, which took so many bytes: a quiet node would keep what was known of it.
 pub(crate) fn freed(bytes: usize) {
@@ -45,7 +52,10 @@ impl Trimmer {
             while ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
                 buffers::look();
                 let (gone, quiet) = (look(), watch.ebbed(process_time()));
-                if watch.sees_code_gone(&FREED) || gone || quiet {
+                // A busy node is about to use it again.
+                let left = !watch.busy && GIVEN_BACK.load(Ordering::Relaxed) >= LARGE_BYTES;
+                if watch.sees_code_gone(&FREED) || gone || quiet || left {
+                    GIVEN_BACK.store(0, Ordering::Relaxed);
                     trim();
                 }
             }

@@ -202,7 +202,8 @@ fn messages_that_nobody_can_wait_with_end_a_process_whose_program_has_no_room_fo
     let program = with(Bounds { mailbox_bytes: 200_000, total_bytes: 150_000, ..bounds() });
     let process = program.add_guest("a".into(), 0).unwrap();
     let deliver = || process.deliver(message(60_000), 200_000);
-    (deliver(), deliver());
+    deliver();
+    deliver();
     assert_eq!(process.overrun(), None);
     deliver();
     assert_eq!(process.overrun(), Some((Limit::TotalMemory, 150_000)));

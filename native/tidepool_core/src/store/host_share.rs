@@ -6,6 +6,7 @@ use super::context::FunctionContext;
 use super::data::State;
 use crate::base::error::CallError;
 use crate::base::limits::Limit;
+use crate::os::trim::given_back;
 use crate::recording::taped::Share;
 
 /// Bytes that are counted as nobody's: calls have no use for an account of less.
@@ -39,6 +40,15 @@ impl HostShare {
         held
     }
 
+    /// Makes it one of so many bytes, if it is more.
+    pub(crate) fn lower_to(&mut self, bytes: usize) {
+        if let Some(less) = self.held.checked_sub(bytes) {
+            self.function.release_on_host(less);
+            self.held = bytes;
+            given_back(less);
+        }
+    }
+
     /// Makes it enough for so many bytes in all, of which there will be `most`, in steps that double; `false` when there is no room for
     /// them.
     pub(crate) fn grow_to(&mut self, bytes: usize, most: usize) -> bool {
@@ -52,7 +62,7 @@ impl HostShare {
 
     /// Gives it back.
     pub(crate) fn release(&mut self) {
-        self.function.release_on_host(std::mem::take(&mut self.held));
+        self.lower_to(0);
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::base::console::{TAIL_BYTES, TAIL_LINE_BYTES, TAIL_LINES};
+use crate::base::console::{MAX_LINE_BYTES, TAIL_BYTES, TAIL_LINE_BYTES, TAIL_LINES};
 
 /// The longest character in UTF-8.
 const CHAR_BYTES: usize = 4;
@@ -28,7 +28,7 @@ struct Kept {
 impl Tail {
     /// Keeps `line` unless it is blank, and forgets the oldest lines if there is no room for it.
     pub(crate) fn push(&self, line: &[u8]) {
-        if line.iter().all(u8::is_ascii_whitespace) {
+        if line.get(..MAX_LINE_BYTES).unwrap_or(line).iter().all(u8::is_ascii_whitespace) {
             return;
         }
         // One character more, to find the end of the last one that fits.

@@ -47,8 +47,11 @@ impl ComponentSlot {
         handles + self.hosted.as_ref().map_or(0, |hosted| hosted.len())
     }
 
-    /// Leaves the call by which the host was asked.
-    pub(in crate::abi) fn leave_call(&self) {
+    /// Leaves the call by which the host was asked, and gives back what is behind no handle any more.
+    pub(in crate::abi) fn leave_call(&mut self) {
+        if let Some(context) = &mut self.context {
+            context.http.content.settle(&mut context.table);
+        }
         if let Some(asker) = &self.asker {
             asker.leave();
         }

@@ -7,7 +7,7 @@ use super::define::Define;
 use super::keyvalue;
 use crate::abi::memory::copied_of;
 use crate::abi::slots::State;
-use crate::base::console::Stream;
+use crate::base::console::{MAX_LINE_BYTES, Stream};
 
 /// What defines this interface, in any of its drafts; `None` when it is none of these.
 pub(super) fn interface(name: &str) -> Option<Define> {
@@ -73,6 +73,14 @@ impl Level {
     }
 }
 
+/// What of a text fits into a line, and a little more.
+fn begun(mut text: String) -> String {
+    let end = (0..=MAX_LINE_BYTES.saturating_add(1)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    text.truncate(end);
+    text.shrink_to_fit();
+    text
+}
+
 /// A line of the function's console, within its budget of lines: from `warn` on as of its standard error, which is logged as a
 /// warning.
 fn logging(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
@@ -80,9 +88,11 @@ fn logging(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
         "log",
         |mut store: StoreContextMut<'_, State>, (level, context, message): (Level, String, String)| {
             Box::new(async move {
-                let line = if context.is_empty() { message } else { format!("{context}: {message}") };
+                let bytes = context.len().saturating_add(message.len());
+                // No more of a line is kept, whatever there is to look at.
+                let [context, message] = [context, message].map(begun);
+                let line = if context.is_empty() { message } else { [context, message].join(": ") };
                 store.data_mut().print(level.stream(), line.as_bytes());
-                let bytes = line.len();
                 // What was printed is kept as far as a line is. It is not to be there for as long as the guest waits for its turn.
                 drop(line);
                 copied_of(&mut store, bytes).await;

@@ -7,10 +7,13 @@ use wasmtime_wasi::p2::bindings::io::poll::HostPollable;
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, Pollable, subscribe};
 
 use super::define::shadowing;
+use super::http::grown;
 use crate::abi::slots::State;
 
-/// Most of them at once, of a hundred bytes or so each: enough for what comes in 128 MiB.
+/// Most of them at once: enough for what comes in 128 MiB.
 const MAX_POLLABLES: usize = 16 << 10;
+/// What each takes.
+const POLLABLE_BYTES: usize = 128;
 
 /// Defines what makes and drops them, in the place of what there is.
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
@@ -43,6 +46,7 @@ fn subscribed<T: Pollable>(streams: &mut LinkerInstance<'_, State>, name: &str) 
         if count < MAX_POLLABLES {
             context.pollables.insert(made.rep());
         }
+        grown(&mut store, POLLABLE_BYTES)?;
         Ok((made,))
     })
 }

@@ -1,24 +1,31 @@
-//! What is behind a guest's handles of `wasi:http`, in bytes of its function's account: fields, requests and responses that it has made,
-//! and has not handed on. Not its first body, for which each call has room.
+//! What is behind a guest's handles of `wasi:http`, in bytes of its function's account: fields, requests and responses that it has made, or
+//! was given, and has not handed on. Not the first body, for which each call has room.
 
-use http::HeaderValue;
-use wasmtime::StoreContextMut;
-use wasmtime::component::{Resource, ResourceTable};
+use std::collections::HashSet;
+
+use http::HeaderMap;
+use wasmtime::component::ResourceTable;
 use wasmtime_wasi_http::FieldMap;
 use wasmtime_wasi_http::p2::bindings::http::types::{Method, Scheme};
-use wasmtime_wasi_http::p2::types::{HostOutgoingRequest, HostOutgoingResponse};
+use wasmtime_wasi_http::p2::body::{HostFutureTrailers, HostIncomingBody};
+use wasmtime_wasi_http::p2::types::{
+    HostFutureIncomingResponse, HostIncomingResponse, HostOutgoingRequest, HostOutgoingResponse,
+};
 
-use super::bounds::{BODY_BYTES, FIELD_BYTES};
-use crate::abi::component::table::table_of;
-use crate::abi::slots::State;
+use super::bounds::{BODY_BYTES, FIELD_BYTES, RECEIVED_BYTES, SENT_BYTES};
 use crate::store::host_share::HostShare;
 
-/// What is held more than there is, so that it is not counted again for each header.
+/// So much is nobody's; and what is held more than there is, at least, so that it is not counted again for each header.
 const SPARE_BYTES: usize = 64 << 10;
-/// Values of fields that are counted one by one; those that have more count as the most that they may have.
-const COUNTED: usize = 16;
+/// Values of fields that are counted one by one; more of them have the bytes that fields may have.
+const COUNTED: usize = 128;
+/// What `http` has for each name that there is room for, and for each further value of a name, in lists that double.
+const NAME_BYTES: usize = 112;
+const MORE_BYTES: usize = 144;
+/// What each handle takes.
+const ENTRY_BYTES: usize = size_of::<HostOutgoingRequest>();
 
-/// What a guest has, as it was counted last.
+/// What is behind a guest's handles, as it was counted last.
 #[derive(Default)]
 pub(in crate::abi::component) struct Content {
     share: Option<HostShare>,
@@ -26,76 +33,126 @@ pub(in crate::abi::component) struct Content {
     held: usize,
     /// No less than there is.
     bytes: usize,
+    /// How often more was wanted.
+    wanted: u64,
 }
 
-/// Counts the bytes that fields have by now.
-///
-/// # Errors
-/// Stops the guest when there is no room for them.
-pub(super) fn filled(store: &mut StoreContextMut<'_, State>, fields: u32) -> wasmtime::Result<()> {
-    let bytes = table_of(store).get(&Resource::<FieldMap>::new_borrow(fields)).map_or(0, of_fields);
-    grown(store, bytes)
-}
+impl Content {
+    /// Counts so many bytes more. What is to be held then, if that is more than is held.
+    pub(super) fn grow(&mut self, bytes: usize, table: &mut ResourceTable) -> Option<usize> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes <= self.held.max(SPARE_BYTES) { None } else { self.recount(table) }
+    }
 
-/// Counts so many bytes more.
-///
-/// # Errors
-/// Stops the guest when there is no room for them.
-pub(super) fn grown(store: &mut StoreContextMut<'_, State>, bytes: usize) -> wasmtime::Result<()> {
-    let context = store.data_mut().component_context();
-    let content = &mut context.http.content;
-    content.bytes = content.bytes.saturating_add(bytes);
-    if content.bytes <= content.held.max(SPARE_BYTES) {
-        return Ok(());
+    /// Counts what there is, for some of what was counted is gone. What is to be held then, if that is more than is held.
+    fn recount(&mut self, table: &mut ResourceTable) -> Option<usize> {
+        self.bytes = of_table(table);
+        let spare = SPARE_BYTES.max(self.bytes / 8);
+        let wanted = if self.bytes <= SPARE_BYTES { 0 } else { self.bytes.saturating_add(spare) };
+        if wanted > self.held {
+            return Some(wanted);
+        }
+        self.held = wanted;
+        if let Some(share) = &mut self.share {
+            share.lower_to(wanted);
+        }
+        None
     }
-    // Some of what was counted is gone by now.
-    content.bytes = of_table(&mut context.table);
-    let wanted = content.bytes.saturating_add(SPARE_BYTES);
-    if wanted <= content.held && wanted >= content.held / 2 {
-        return Ok(());
+
+    /// Gives back what is not there any more.
+    pub(in crate::abi::component) fn settle(&mut self, table: &mut ResourceTable) {
+        if self.held > 0 {
+            // More is asked for when the guest makes more.
+            let _more = self.recount(table);
+        }
     }
-    let mut share = content.share.take();
-    if wanted < content.held {
-        share = None;
+
+    /// The share, to be raised; and how often that was so.
+    pub(super) fn raised(&mut self) -> (Option<HostShare>, u64) {
+        let nth = self.wanted;
+        self.wanted += 1;
+        (self.share.take(), nth)
     }
-    let held = store.data_mut().hold_on_host(&mut share, wanted);
-    let content = &mut store.data_mut().component_context().http.content;
-    content.share = share;
-    if held.is_ok() {
-        content.held = wanted;
+
+    /// Has a share of so many bytes.
+    pub(super) fn hold(&mut self, share: HostShare, bytes: usize) {
+        (self.share, self.held) = (Some(share), bytes);
     }
-    held
 }
 
 /// What is in a table.
 fn of_table(table: &mut ResourceTable) -> usize {
-    let (mut bytes, mut bodies) = (0_usize, 0_usize);
+    let mut sum = Sum::default();
     for entry in table.iter_mut() {
-        let (own, body) = if let Some(fields) = entry.downcast_ref::<FieldMap>() {
-            (of_fields(fields), false)
+        if let Some(fields) = entry.downcast_ref::<FieldMap>() {
+            sum.fields(fields);
         } else if let Some(request) = entry.downcast_ref::<HostOutgoingRequest>() {
-            (of_request(request), request.body.is_some())
+            sum.fields(&request.headers);
+            sum.bytes = sum.bytes.saturating_add(of_texts(request));
+            sum.outgoing += usize::from(request.body.is_some());
         } else if let Some(response) = entry.downcast_ref::<HostOutgoingResponse>() {
-            (of_fields(&response.headers), response.body.is_some())
+            sum.fields(&response.headers);
+            sum.outgoing += usize::from(response.body.is_some());
+        } else if let Some(response) = entry.downcast_ref::<HostIncomingResponse>() {
+            sum.fields(&response.headers);
+            sum.incoming += usize::from(response.body.is_some());
+        } else if let Some(response) = entry.downcast_ref::<HostFutureIncomingResponse>() {
+            let is_under_way = !matches!(response, HostFutureIncomingResponse::Consumed);
+            sum.bytes = sum.bytes.saturating_add(if is_under_way { SENT_BYTES } else { 0 });
+        } else if let Some(trailers) = entry.downcast_ref::<HostFutureTrailers>() {
+            match trailers {
+                HostFutureTrailers::Done(Ok(Some(fields))) => sum.fields(fields),
+                HostFutureTrailers::Waiting(_) => sum.incoming += 1,
+                HostFutureTrailers::Done(_) | HostFutureTrailers::Consumed => {}
+            }
         } else {
-            continue;
-        };
-        bytes = bytes.saturating_add(own).saturating_add(size_of::<HostOutgoingRequest>());
-        bodies = bodies.saturating_add(usize::from(body));
+            sum.incoming += usize::from(entry.is::<HostIncomingBody>());
+        }
+        sum.bytes = sum.bytes.saturating_add(ENTRY_BYTES);
     }
-    bytes.saturating_add(bodies.saturating_sub(1).saturating_mul(BODY_BYTES))
+    let outgoing = sum.outgoing.saturating_sub(1).saturating_mul(BODY_BYTES);
+    let incoming = sum.incoming.saturating_sub(1).saturating_mul(RECEIVED_BYTES);
+    sum.bytes.saturating_add(outgoing).saturating_add(incoming)
 }
 
-fn of_request(request: &HostOutgoingRequest) -> usize {
+/// What there is, as far as it was looked at.
+#[derive(Default)]
+struct Sum {
+    bytes: usize,
+    /// Bodies that the guest has begun, and those that it may read.
+    outgoing: usize,
+    incoming: usize,
+    /// Fields that were counted: several handles may have the same.
+    seen: HashSet<usize>,
+}
+
+impl Sum {
+    fn fields(&mut self, fields: &HeaderMap) {
+        if fields.capacity() > 0 && self.seen.insert(std::ptr::from_ref(fields).addr()) {
+            self.bytes = self.bytes.saturating_add(of_fields(fields));
+        }
+    }
+}
+
+fn of_texts(request: &HostOutgoingRequest) -> usize {
     let method = if let Method::Other(method) = &request.method { method.len() } else { 0 };
     let scheme = if let Some(Scheme::Other(scheme)) = &request.scheme { scheme.len() } else { 0 };
     let texts = [&request.authority, &request.path_with_query].map(|text| text.as_ref().map_or(0, String::len));
-    of_fields(&request.headers).saturating_add(method + scheme).saturating_add(texts.iter().sum())
+    texts.iter().sum::<usize>().saturating_add(method + scheme)
 }
 
-fn of_fields(fields: &FieldMap) -> usize {
-    match fields.len() {
+/// What fields take, those included that were in them.
+pub(super) fn of_fields(fields: &HeaderMap) -> usize {
+    let names = fields.capacity().saturating_mul(NAME_BYTES);
+    let more = fields.len().saturating_sub(fields.keys_len()).saturating_mul(MORE_BYTES);
+    let texts = match fields.len() {
         count if count > COUNTED => FIELD_BYTES,
-        _ => fields.iter().map(|(name, value)| name.as_str().len() + value.len() + size_of::<HeaderValue>()).sum(),
-    }
+        _ => fields.iter().map(|(name, value)| name.as_str().len().saturating_add(value.len())).sum(),
+    };
+    names.saturating_add(more).saturating_add(texts)
+}
+
+/// What one more value takes at most, with its name.
+pub(super) fn of_value(name_bytes: usize, value_bytes: usize) -> usize {
+    name_bytes.saturating_add(value_bytes).saturating_add(NAME_BYTES + MORE_BYTES)
 }

@@ -11,7 +11,7 @@ pub(in crate::abi::component) struct HttpContext {
     pub(in crate::abi::component) ctx: WasiHttpCtx,
     pub(in crate::abi::component) hooks: Hooks,
     /// What is behind the guest's handles.
-    pub(super) content: Content,
+    pub(in crate::abi::component) content: Content,
 }
 
 impl Default for HttpContext {

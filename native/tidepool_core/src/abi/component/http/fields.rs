@@ -4,14 +4,18 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{LinkerInstance, Resource, WasmList};
 use wasmtime_wasi_http::p2::HeaderResult;
 use wasmtime_wasi_http::p2::bindings::http::types::{HeaderError, Host, HostFields};
-use wasmtime_wasi_http::{FieldMap, WasiHttpView};
+use wasmtime_wasi_http::{FieldMap, WasiHttpCtxView, WasiHttpView};
 
 use super::bounds::FIELD_BYTES;
-use super::content::filled;
+use super::content::of_value;
+use super::growing::{filled, grown};
 use crate::abi::slots::State;
 
 /// Most values in them: each counts with what it takes in the host.
 const MAX_VALUES: usize = FIELD_BYTES / size_of::<http::HeaderValue>();
+
+/// Names that fields have room for however few there are.
+const SMALL: usize = 16;
 
 type Made<T> = wasmtime::Result<(Result<T, HeaderError>,)>;
 
@@ -41,8 +45,24 @@ pub(super) fn shadow(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<
             let mut http = store.data_mut().http();
             let set = HostFields::set(&mut http, fields, name, values);
             let set = answered(&mut http, set)?;
-            filled(&mut store, rep)?;
+            if set.0.is_ok() {
+                shrink(&mut store, rep)?;
+                filled(&mut store, rep)?;
+            }
             Ok(set)
+        },
+    )?;
+    types.func_wrap(
+        "[method]fields.delete",
+        |mut store: StoreContextMut<'_, State>, (fields, name): (Resource<FieldMap>, String)| -> Made<()> {
+            let rep = fields.rep();
+            let mut http = store.data_mut().http();
+            let deleted = HostFields::delete(&mut http, fields, name);
+            let deleted = answered(&mut http, deleted)?;
+            if deleted.0.is_ok() {
+                shrink(&mut store, rep)?;
+            }
+            Ok(deleted)
         },
     )?;
     types.func_wrap(
@@ -50,11 +70,11 @@ pub(super) fn shadow(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<
         |mut store: StoreContextMut<'_, State>,
          (fields, name, value): (Resource<FieldMap>, String, Vec<u8>)|
          -> Made<()> {
-            let rep = fields.rep();
+            let bytes = of_value(name.len(), value.len());
             let mut http = store.data_mut().http();
             let appended = HostFields::append(&mut http, fields, name, value);
             let appended = answered(&mut http, appended)?;
-            filled(&mut store, rep)?;
+            grown(&mut store, bytes)?;
             Ok(appended)
         },
     )?;
@@ -66,6 +86,28 @@ pub(super) fn shadow(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<
             Ok((copy,))
         },
     )
+}
+
+/// Has fields that are few by now in as little room as they need: what was in them keeps its place otherwise.
+fn shrink(store: &mut StoreContextMut<'_, State>, fields: u32) -> wasmtime::Result<()> {
+    let WasiHttpCtxView { hooks, table, ctx: _ } = store.data_mut().http();
+    let fields = table.get_mut(&Resource::<FieldMap>::new_borrow(fields))?;
+    // Of several values of a name it is not known for how many there is room.
+    if fields.capacity() <= SMALL.max(fields.keys_len().saturating_mul(4))
+        && fields.len() == fields.keys_len()
+        && !fields.is_empty()
+    {
+        return Ok(());
+    }
+    let mut fewer = FieldMap::new_mutable(FIELD_BYTES);
+    for (name, value) in fields.iter() {
+        // They were taken before.
+        if fewer.append(&mut *hooks, name.to_string(), value.as_bytes().to_vec()).is_err() {
+            return Ok(());
+        }
+    }
+    *fields = fewer;
+    Ok(())
 }
 
 /// The elements of a list that is none too long.

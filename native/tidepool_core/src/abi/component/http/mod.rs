@@ -9,6 +9,7 @@ mod content;
 mod context;
 mod fate;
 mod fields;
+mod growing;
 mod head;
 mod outgoing;
 mod patience;
@@ -17,4 +18,5 @@ mod source;
 
 pub(crate) use calls::Handler;
 pub(super) use context::HttpContext;
+pub(super) use growing::{grown, received};
 pub(super) use outgoing::link;

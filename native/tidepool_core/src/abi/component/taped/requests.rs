@@ -9,6 +9,7 @@ use wasmtime_wasi_http::p2::body::{HostFutureTrailers, HostIncomingBody, HostOut
 use wasmtime_wasi_http::p2::types::HostFutureIncomingResponse;
 
 use super::streams::{Read, Written, broken, told};
+use crate::abi::component::http::received;
 use crate::abi::slots::State;
 use crate::recording::exchange::streams::{Said, Stream};
 
@@ -44,7 +45,9 @@ pub(super) fn define(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<
         |mut store: StoreContextMut<'_, State>, (trailers,): (Resource<HostFutureTrailers>,)| {
             let state = store.data_mut();
             trailers_of(state, &trailers)?;
-            Ok((types::HostFutureTrailers::get(&mut state.http(), trailers)?,))
+            let trailers = types::HostFutureTrailers::get(&mut state.http(), trailers)?;
+            received(&mut store)?;
+            Ok((trailers,))
         },
     )?;
     types.func_wrap_async(
@@ -54,7 +57,9 @@ pub(super) fn define(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<
                 if !awaited(store.data_mut(), &response).await? {
                     return Ok((None,));
                 }
-                Ok((types::HostFutureIncomingResponse::get(&mut store.data_mut().http(), response)?,))
+                let response = types::HostFutureIncomingResponse::get(&mut store.data_mut().http(), response)?;
+                received(&mut store)?;
+                Ok((response,))
             })
         },
     )

@@ -14,8 +14,9 @@ use wasmtime_wasi_http::{RequestOptions, WasiHttp};
 use super::errors;
 use super::hooks::{Outward, Way};
 use crate::abi::component::define::shadowing;
-use crate::abi::component::http::bounds::BODY_BYTES;
-use crate::abi::component::http::{content, fields};
+use crate::abi::component::http::bounds::{BODY_BYTES, SENT_BYTES};
+use crate::abi::component::http::fields;
+use crate::abi::component::http::growing::grown;
 use crate::abi::outgoing::grants;
 use crate::abi::slots::State;
 
@@ -68,8 +69,9 @@ fn shadow(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
             if bytes > AUTHORITY_BYTES {
                 return Ok((Err(()),));
             }
-            content::grown(&mut store, bytes)?;
-            Ok((types::HostOutgoingRequest::set_authority(&mut store.data_mut().http(), request, authority)?,))
+            let set = types::HostOutgoingRequest::set_authority(&mut store.data_mut().http(), request, authority)?;
+            grown(&mut store, bytes)?;
+            Ok((set,))
         },
     )?;
     types.func_wrap(
@@ -79,15 +81,16 @@ fn shadow(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
             if bytes > PATH_BYTES {
                 return Ok((Err(()),));
             }
-            content::grown(&mut store, bytes)?;
-            Ok((types::HostOutgoingRequest::set_path_with_query(&mut store.data_mut().http(), request, path)?,))
+            let set = types::HostOutgoingRequest::set_path_with_query(&mut store.data_mut().http(), request, path)?;
+            grown(&mut store, bytes)?;
+            Ok((set,))
         },
     )?;
     types.func_wrap(
         "[method]outgoing-request.body",
         |mut store: StoreContextMut<'_, State>, (request,): (Resource<HostOutgoingRequest>,)| {
             let body = types::HostOutgoingRequest::body(&mut store.data_mut().http(), request)?;
-            content::grown(&mut store, BODY_BYTES)?;
+            grown(&mut store, BODY_BYTES)?;
             Ok((body,))
         },
     )?;
@@ -95,7 +98,7 @@ fn shadow(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
         "[method]outgoing-response.body",
         |mut store: StoreContextMut<'_, State>, (response,): (Resource<HostOutgoingResponse>,)| {
             let body = types::HostOutgoingResponse::body(&mut store.data_mut().http(), response)?;
-            content::grown(&mut store, BODY_BYTES)?;
+            grown(&mut store, BODY_BYTES)?;
             Ok((body,))
         },
     )
@@ -120,6 +123,7 @@ async fn handle(mut store: StoreContextMut<'_, State>, (request, options): Param
         http.table.delete(options)?;
     }
     let next = std::mem::take(&mut state.component_context().http.hooks.next);
+    grown(&mut store, SENT_BYTES)?;
     if let Way::Ask(asked) = next {
         grants::ask(&mut store, asked).await;
     }
