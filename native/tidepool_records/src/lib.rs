@@ -19,16 +19,19 @@
 //! only the owner's changes of that epoch are made. So an owner that was replaced, and does not know, can't write.
 
 mod archive;
+mod lease;
 mod postgres;
 mod record;
+mod replicated;
 mod sqlite;
 mod store;
 
 pub use archive::Moved;
-pub use postgres::{Answer, Ask, NodeLease, Owner, Shard};
+pub use lease::{Answer, Ask, NodeLease, Owner, Shard};
 pub use record::{
     Change, Done, Heads, Image, Key, MAX_LINKS, MostOfEach, Page, Put, Record, SHARDS, StoreError, Summary, Usage,
     Values,
 };
+pub use replicated::Voter;
 pub use sqlite::Told;
 pub use store::{Place, Records};

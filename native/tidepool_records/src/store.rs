@@ -4,9 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::archive::{Moved, Reader, Writer};
-use crate::postgres::{self, Answer, Ask, Database, Owner};
+use crate::lease::{Answer, Ask, Owner};
+use crate::postgres::{self, Database};
 use crate::record::{Change, Done, Heads, Key, MostOfEach, Page, Record, StoreError, Summary, Usage, Values};
-use crate::sqlite::{self, File, Told};
+use crate::replicated::{Replicated, Voter};
+use crate::sqlite::{self, File, Readers, Told};
 
 /// Where records are, whether anybody has them open or not.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +55,32 @@ pub struct Records(Engine);
 
 enum Engine {
     Sqlite(File),
+    Replicated(Replicated),
     Postgres(Database),
+}
+
+/// Where an engine is asked for what it has.
+enum Source<'a> {
+    File(&'a Readers),
+    Database(&'a Database),
+}
+
+impl Engine {
+    fn source(&self) -> Source<'_> {
+        match self {
+            Engine::Sqlite(file) => Source::File(file.readers()),
+            Engine::Replicated(replicated) => Source::File(replicated.readers()),
+            Engine::Postgres(database) => Source::Database(database),
+        }
+    }
+
+    /// Whose alarms are asked of a file that has owners.
+    fn owner(&self) -> Option<&Owner> {
+        match self {
+            Engine::Replicated(replicated) => Some(replicated.owner()),
+            Engine::Sqlite(_) | Engine::Postgres(_) => None,
+        }
+    }
 }
 
 impl Records {
@@ -94,6 +121,12 @@ impl Records {
         Ok(Records(Engine::Postgres(Database::open(url, owner)?)))
     }
 
+    /// Opens what a voter keeps with others, for one of the nodes.
+    #[must_use]
+    pub fn open_replicated(voter: &Voter, owner: Owner) -> Self {
+        Records(Engine::Replicated(Replicated::open(voter, owner)))
+    }
+
     /// Has a change written, with others that come at about the same time; `done` is called when that is over. Changes are made in
     /// the order of these calls. Does not wait.
     ///
@@ -102,6 +135,7 @@ impl Records {
     pub fn commit(&self, key: Key, change: Change, done: Done) -> Result<(), StoreError> {
         match &self.0 {
             Engine::Sqlite(file) => file.commit(key, change, done),
+            Engine::Replicated(replicated) => replicated.commit(key, change, done),
             Engine::Postgres(database) => database.commit(key, change, done),
         }
     }
@@ -110,6 +144,7 @@ impl Records {
     pub fn close(self) {
         match self.0 {
             Engine::Sqlite(file) => file.close(),
+            Engine::Replicated(replicated) => replicated.close(),
             Engine::Postgres(database) => database.close(),
         }
     }
@@ -119,9 +154,9 @@ impl Records {
     /// # Errors
     /// [`StoreError::Damaged`] when what is there is not what was written.
     pub fn read(&self, key: &Key) -> Result<Option<Record>, StoreError> {
-        match &self.0 {
-            Engine::Sqlite(file) => file.read(key),
-            Engine::Postgres(database) => database.read(key),
+        match self.0.source() {
+            Source::File(file) => file.read(key),
+            Source::Database(database) => database.read(key),
         }
     }
 
@@ -130,9 +165,9 @@ impl Records {
     /// # Errors
     /// As for [`Records::read`].
     pub fn head(&self, key: &Key) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
-        match &self.0 {
-            Engine::Sqlite(file) => file.head(key),
-            Engine::Postgres(database) => Ok(database.read(key)?.map(|record| (record.seq, record.head))),
+        match self.0.source() {
+            Source::File(file) => file.head(key),
+            Source::Database(database) => Ok(database.read(key)?.map(|record| (record.seq, record.head))),
         }
     }
 
@@ -141,9 +176,9 @@ impl Records {
     /// # Errors
     /// As for [`Records::read`].
     pub fn value(&self, key: &Key, of: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        match &self.0 {
-            Engine::Sqlite(file) => file.value(key, of),
-            Engine::Postgres(database) => database.value(key, of),
+        match self.0.source() {
+            Source::File(file) => file.value(key, of),
+            Source::Database(database) => database.value(key, of),
         }
     }
 
@@ -152,9 +187,9 @@ impl Records {
     /// # Errors
     /// As for [`Records::read`].
     pub fn values(&self, key: &Key, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Values, StoreError> {
-        match &self.0 {
-            Engine::Sqlite(file) => file.values(key, prefix, after, limit),
-            Engine::Postgres(database) => database.values(key, prefix, after, limit),
+        match self.0.source() {
+            Source::File(file) => file.values(key, prefix, after, limit),
+            Source::Database(database) => database.values(key, prefix, after, limit),
         }
     }
 
@@ -163,9 +198,9 @@ impl Records {
     /// # Errors
     /// When they can't be read.
     pub fn list(&self, class: &str, from: Option<&Key>, limit: usize) -> Result<Page, StoreError> {
-        match &self.0 {
-            Engine::Sqlite(file) => file.list(class, from, limit),
-            Engine::Postgres(database) => database.list(class, from, limit),
+        match self.0.source() {
+            Source::File(file) => file.list(class, from, limit),
+            Source::Database(database) => database.list(class, from, limit),
         }
     }
 
@@ -174,9 +209,9 @@ impl Records {
     /// # Errors
     /// When they can't be read.
     pub fn heads(&self, class: &str, from: Option<&Key>, limit: usize) -> Result<Heads, StoreError> {
-        let database = match &self.0 {
-            Engine::Sqlite(file) => return file.heads(class, from, limit),
-            Engine::Postgres(database) => database,
+        let database = match self.0.source() {
+            Source::File(file) => return file.heads(class, from, limit),
+            Source::Database(database) => database,
         };
         let page = database.list(class, from, limit)?;
         let mut records = Vec::with_capacity(page.records.len());
@@ -197,9 +232,9 @@ impl Records {
     /// # Errors
     /// When they can't be read.
     pub fn classes(&self, after: &str, limit: usize) -> Result<Vec<String>, StoreError> {
-        match &self.0 {
-            Engine::Sqlite(file) => file.classes(after, limit),
-            Engine::Postgres(database) => database.classes(after, limit),
+        match self.0.source() {
+            Source::File(file) => file.classes(after, limit),
+            Source::Database(database) => database.classes(after, limit),
         }
     }
 
@@ -209,9 +244,9 @@ impl Records {
     /// # Errors
     /// When they can't be read.
     pub fn usage(&self, namespace: &str, with_bytes: bool) -> Result<Usage, StoreError> {
-        match &self.0 {
-            Engine::Sqlite(file) => file.usage(namespace, with_bytes),
-            Engine::Postgres(database) => database.usage(namespace, with_bytes),
+        match self.0.source() {
+            Source::File(file) => file.usage(namespace, with_bytes),
+            Source::Database(database) => database.usage(namespace, with_bytes),
         }
     }
 
@@ -221,9 +256,9 @@ impl Records {
     /// # Errors
     /// When they can't be read.
     pub fn alarms(&self, until: i64, most: &MostOfEach) -> Result<Vec<(i64, Key)>, StoreError> {
-        match &self.0 {
-            Engine::Sqlite(file) => file.alarms(until, most),
-            Engine::Postgres(database) => database.alarms(until, most),
+        match self.0.source() {
+            Source::File(file) => file.alarms(self.0.owner(), until, most),
+            Source::Database(database) => database.alarms(until, most),
         }
     }
 
@@ -239,6 +274,10 @@ impl Records {
     ) -> Result<(), StoreError> {
         match &self.0 {
             Engine::Sqlite(_file) => Err(StoreError::NotShared),
+            Engine::Replicated(replicated) => {
+                replicated.lease(ask, within, done);
+                Ok(())
+            }
             Engine::Postgres(database) => {
                 database.lease(ask, within, done);
                 Ok(())

@@ -177,6 +177,34 @@ fn whatever_finds_no_room_the_records_are_written_again_as_soon_as_there_is_some
     on_a_small_disk(24 << 20, "finds_no_room_again_and_again");
 }
 
+/// Not a test by itself: what runs on a disk of its own.
+#[test]
+fn finds_no_room_for_an_entry() {
+    let Some(folder) = folder() else { return };
+    let records = support::open(&support::voter(&folder));
+    let mut answered = until_written(&records);
+    let filler = fill(&folder, 0);
+    let waited = loop {
+        match commit(&records, &key(), change(answered + 1)) {
+            Ok(()) => answered += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(waited, StoreError::Unknown(_)), "{waited}");
+    let refused = commit(&records, &key(), change(answered + 1));
+    assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
+    std::fs::remove_file(filler).unwrap();
+    let next = until_written(&records);
+    assert!(next > answered);
+    records.close();
+    assert_eq!(seq(&support::open(&support::voter(&folder))), next);
+}
+
+#[test]
+fn an_entry_of_a_voter_waits_for_room_on_a_full_disk_and_changes_after_it_are_told_that_there_is_none() {
+    on_a_small_disk(24 << 20, "finds_no_room_for_an_entry");
+}
+
 /// Not a test by itself: what a process does whose disk fails for a while.
 #[test]
 fn goes_on_until_it_has_written_again() {

@@ -221,7 +221,7 @@ fn same(records: &Records, model: &Model) -> Result<(), TestCaseError> {
 }
 
 fn hold(place: &Place, steps: Vec<Step>) -> Result<(), TestCaseError> {
-    let shards = matches!(place, Place::Database(_)).then_some(1);
+    let shards = (!matches!(place, Place::File(_))).then_some(1);
     let mut records = place.open();
     let mut model = Model::new();
     for step in steps {
@@ -275,6 +275,11 @@ proptest! {
 // A case of these takes longer.
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn records_of_a_voter_are_what_their_changes_made_them(steps in steps()) {
+        hold(&Place::Voter(tempfile::tempdir().unwrap()), steps)?;
+    }
 
     #[test]
     fn records_in_a_database_are_what_their_changes_made_them(steps in steps()) {

@@ -90,7 +90,7 @@ fn is_empty(place: &Place) -> bool {
 
 /// A place with all kinds of records, and the archive of it.
 fn archived(folder: &TempDir) -> std::path::PathBuf {
-    let place = Place::each().into_iter().next().unwrap();
+    let place = Place::each_moved().into_iter().next().unwrap();
     let records = place.open();
     made(&records);
     records.close();
@@ -103,7 +103,7 @@ fn archived(folder: &TempDir) -> std::path::PathBuf {
 fn records_are_the_same_in_whatever_store_they_come_to() {
     for from in 0..2 {
         for to in 0..2 {
-            let (from, to) = (&Place::each()[from], &Place::each()[to]);
+            let (from, to) = (&Place::each_moved()[from], &Place::each_moved()[to]);
             let records = from.open();
             let keys = made(&records);
             let folder = tempfile::tempdir().unwrap();
@@ -127,7 +127,7 @@ fn records_are_the_same_in_whatever_store_they_come_to() {
 
 #[test]
 fn a_class_goes_with_what_it_needs_and_without_others() {
-    for place in Place::each() {
+    for place in Place::each_moved() {
         let records = place.open();
         made(&records);
         let folder = tempfile::tempdir().unwrap();
@@ -149,7 +149,7 @@ fn an_archive_that_is_torn_or_damaged_is_refused_and_nothing_of_it_is_imported()
     let path = archived(&folder);
     let whole = std::fs::read(&path).unwrap();
     let mut random = fastrand::Rng::with_seed(3);
-    for to in Place::each() {
+    for to in Place::each_moved() {
         let mut damaged: Vec<Vec<u8>> = (0..40).map(|_| whole[..random.usize(..whole.len())].to_vec()).collect();
         damaged.extend((0..80).map(|_| {
             let mut bytes = whole.clone();
@@ -171,7 +171,7 @@ fn an_archive_that_is_torn_or_damaged_is_refused_and_nothing_of_it_is_imported()
 fn records_that_are_there_are_replaced_only_when_that_is_asked_for_and_then_as_a_whole() {
     let folder = tempfile::tempdir().unwrap();
     let path = archived(&folder);
-    for to in Place::each() {
+    for to in Place::each_moved() {
         let records = to.open();
         let key = Key::new("counter", "image");
         let values: [(&str, &[u8]); 2] = [("one", b"another"), ("two", b"2")];
@@ -214,22 +214,14 @@ fn a_database_that_a_node_has_a_lease_of_is_refused_by_its_name() {
 
 #[test]
 fn an_export_is_refused_where_there_is_a_file_and_leaves_nothing_when_it_fails() {
-    for place in Place::each() {
+    for place in Place::each_moved() {
         let records = place.open();
         made(&records);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("archive");
         std::fs::write(&path, "mine").unwrap();
         assert!(matches!(export(&place, None, &path), Err(StoreError::Taken(_))));
-        match &place {
-            Place::File(_folder) => {
-                let connection = rusqlite::Connection::open(place.address()).unwrap();
-                connection.execute("UPDATE record SET seq = 9 WHERE name = 'image'", []).unwrap();
-            }
-            Place::Database(url) => {
-                support::postgres::execute(url, "UPDATE tidepool.record SET seq = 9 WHERE name = 'image'")
-            }
-        }
+        place.damage("UPDATE tidepool.record SET seq = 9 WHERE name = 'image'");
         let failed = at(&place.address()).export(None, &path, true);
         assert!(matches!(failed, Err(StoreError::Damaged { key, .. }) if key.name == "image"));
         assert_eq!(std::fs::read(&path).unwrap(), b"mine");
@@ -239,7 +231,7 @@ fn an_export_is_refused_where_there_is_a_file_and_leaves_nothing_when_it_fails()
 
 #[test]
 fn what_is_exported_while_it_is_written_is_of_one_moment() {
-    for place in Place::each() {
+    for place in Place::each_moved() {
         let records = place.open();
         let over = AtomicBool::new(false);
         let folder = tempfile::tempdir().unwrap();
@@ -299,7 +291,7 @@ fn an_import_that_is_killed_leaves_nothing_or_all() {
     let mut random = fastrand::Rng::with_seed(11);
     let mut killed = 0;
     for round in 0..6 {
-        for to in Place::each() {
+        for to in Place::each_moved() {
             let mut child = Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", "imports_until_it_is_killed", "--nocapture"])
                 .env(IMPORT, &path)

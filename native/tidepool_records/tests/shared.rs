@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
 use support::postgres::{Server, answers, execute, server};
-use support::{commit, commit_all, lease, open, shared};
-use tidepool_records::{Answer, Ask, Change, Image, Key, MostOfEach, NodeLease, Owner, Put, Records, StoreError};
+use support::{Store, commit, commit_all, lease, open, shared};
+use tidepool_records::{
+    Answer, Ask, Change, Image, Key, MostOfEach, NodeLease, Owner, Put, Records, SHARDS, StoreError,
+};
 
 const LONG_MS: u32 = 3_600_000;
 /// Between two looks at what is waited for: the processor is the database's meanwhile.
@@ -22,10 +24,15 @@ fn put(epoch: u64, seq: u64) -> Change {
     Change::Put(Put { epoch, seq, alarm_at: None, head: Vec::new(), image, values: Vec::new() })
 }
 
-/// A node that has a lease.
+/// A node that has a lease of a database.
 fn leased(url: &str, node: &str, incarnation: i64, lease_ms: u32) -> Records {
-    let records = shared(url, node, incarnation);
-    assert!(matches!(lease(&records, Ask::Renew(lease_ms)), Ok(Answer::New(_))));
+    Store::Database(url.into()).leased(node, incarnation, lease_ms)
+}
+
+/// A node that has all shards, by the epoch 1.
+fn owning(store: &Store) -> Records {
+    let records = store.leased("a", 1, LONG_MS);
+    lease(&records, Ask::Claim((0..SHARDS).collect())).unwrap();
     records
 }
 
@@ -77,59 +84,82 @@ fn tables_without_the_index_of_turns_or_with_a_part_of_it_get_it_while_a_node_us
 
 #[test]
 fn only_the_owner_of_a_shard_writes_to_it_and_only_by_its_epoch() {
-    let url = server().database();
-    let key = Key::new("counter", "alice");
-    let (a, b) = (leased(&url, "a", 1, LONG_MS), leased(&url, "b", 1, LONG_MS));
-    assert!(matches!(commit(&a, &key, put(0, 1)), Err(StoreError::Fenced { .. })), "nobody owns it");
-    assert_eq!(claim(&a, &key), Some(1));
-    assert_eq!(claim(&b, &key), None);
-    commit(&a, &key, put(1, 1)).unwrap();
-    for epoch in [0, 2] {
-        assert!(matches!(commit(&a, &key, put(epoch, 2)), Err(StoreError::Fenced { stored: 1, .. })));
+    Store::each().iter().for_each(with);
+
+    fn with(store: &Store) {
+        let key = Key::new("counter", "alice");
+        let (a, b) = (store.leased("a", 1, LONG_MS), store.leased("b", 1, LONG_MS));
+        assert!(matches!(commit(&a, &key, put(0, 1)), Err(StoreError::Fenced { .. })), "nobody owns it");
+        assert_eq!(claim(&a, &key), Some(1));
+        assert_eq!(claim(&b, &key), None);
+        commit(&a, &key, put(1, 1)).unwrap();
+        for epoch in [0, 2] {
+            assert!(matches!(commit(&a, &key, put(epoch, 2)), Err(StoreError::Fenced { stored: 1, .. })));
+        }
+        assert!(matches!(commit(&b, &key, put(1, 2)), Err(StoreError::Fenced { stored: 1, .. })));
+        // What was read of it by another is what was written.
+        assert_eq!(b.read(&key).unwrap().unwrap().seq, 1);
     }
-    assert!(matches!(commit(&b, &key, put(1, 2)), Err(StoreError::Fenced { stored: 1, .. })));
-    // What was read of it by another is what was written.
-    assert_eq!(b.read(&key).unwrap().unwrap().seq, 1);
 }
 
 #[test]
 fn a_shard_is_handed_to_a_node_that_has_a_lease_and_to_no_other() {
-    let url = server().database();
-    let key = Key::new("counter", "alice");
-    let (a, b) = (leased(&url, "a", 1, LONG_MS), leased(&url, "b", 7, LONG_MS));
-    assert_eq!(claim(&a, &key), Some(1));
-    let hand = |records: &Records, epoch, to: Option<&str>| {
-        lease(records, Ask::Hand(vec![(key.shard(), epoch)], to.map(String::from)))
-    };
-    assert!(matches!(hand(&a, 1, Some("c")), Err(StoreError::NoLease(_))));
-    assert_eq!(hand(&a, 2, Some("b")).unwrap(), Answer::Moved(vec![]), "of another epoch");
-    assert_eq!(hand(&b, 1, Some("b")).unwrap(), Answer::Moved(vec![]), "of another owner");
-    assert_eq!(hand(&a, 1, Some("b")).unwrap(), Answer::Moved(vec![(key.shard(), 2)]));
-    assert!(matches!(commit(&a, &key, put(1, 1)), Err(StoreError::Fenced { .. })));
-    assert!(matches!(commit(&a, &key, put(2, 1)), Err(StoreError::Fenced { .. })));
-    commit(&b, &key, put(2, 1)).unwrap();
-    assert_eq!(hand(&b, 2, None).unwrap(), Answer::Moved(vec![(key.shard(), 3)]));
-    assert_eq!(claim(&a, &key), Some(4));
+    Store::each().iter().for_each(with);
+
+    fn with(store: &Store) {
+        let key = Key::new("counter", "alice");
+        let (a, b) = (store.leased("a", 1, LONG_MS), store.leased("b", 7, LONG_MS));
+        assert_eq!(claim(&a, &key), Some(1));
+        let hand = |records: &Records, epoch, to: Option<&str>| {
+            lease(records, Ask::Hand(vec![(key.shard(), epoch)], to.map(String::from)))
+        };
+        assert!(matches!(hand(&a, 1, Some("c")), Err(StoreError::NoLease(_))));
+        assert_eq!(hand(&a, 2, Some("b")).unwrap(), Answer::Moved(vec![]), "of another epoch");
+        assert_eq!(hand(&b, 1, Some("b")).unwrap(), Answer::Moved(vec![]), "of another owner");
+        assert_eq!(hand(&a, 1, Some("b")).unwrap(), Answer::Moved(vec![(key.shard(), 2)]));
+        assert!(matches!(commit(&a, &key, put(1, 1)), Err(StoreError::Fenced { .. })));
+        assert!(matches!(commit(&a, &key, put(2, 1)), Err(StoreError::Fenced { .. })));
+        commit(&b, &key, put(2, 1)).unwrap();
+        assert_eq!(hand(&b, 2, None).unwrap(), Answer::Moved(vec![(key.shard(), 3)]));
+        assert_eq!(claim(&a, &key), Some(4));
+    }
+}
+
+#[test]
+fn a_shard_that_is_claimed_twice_at_once_is_given_once_and_one_that_there_is_not_never() {
+    Store::each().iter().for_each(with);
+
+    fn with(store: &Store) {
+        let shard = Key::new("counter", "alice").shard();
+        let a = store.leased("a", 1, LONG_MS);
+        let claimed = lease(&a, Ask::Claim(vec![shard, SHARDS, shard]));
+        assert_eq!(claimed.unwrap(), Answer::Moved(vec![(shard, 1)]));
+        let given = lease(&a, Ask::Hand(vec![(shard, 1), (shard, 1)], None));
+        assert_eq!(given.unwrap(), Answer::Moved(vec![(shard, 2)]));
+    }
 }
 
 #[test]
 fn a_later_start_of_a_node_has_its_name_at_once_and_the_earlier_one_writes_no_more() {
-    let url = server().database();
-    let key = Key::new("counter", "alice");
-    let earlier = leased(&url, "a", 1, LONG_MS);
-    assert_eq!(claim(&earlier, &key), Some(1));
-    let later = leased(&url, "a", 2, LONG_MS);
-    assert!(matches!(commit(&earlier, &key, put(1, 1)), Err(StoreError::Fenced { .. })));
-    assert!(matches!(lease(&earlier, Ask::Renew(LONG_MS)), Err(StoreError::Replaced(_))));
-    assert!(matches!(lease(&earlier, Ask::Claim(vec![key.shard()])), Err(StoreError::NoLease(_))));
-    let epoch = claim(&later, &key).unwrap();
-    assert!(epoch > 1);
-    commit(&later, &key, put(epoch, 1)).unwrap();
-    // Not even by the epoch of the later one: nor does it erase.
-    for change in [put(epoch, 2), Change::Erase { epoch }] {
-        assert!(matches!(commit(&earlier, &key, change), Err(StoreError::Fenced { .. })));
+    Store::each().iter().for_each(with);
+
+    fn with(store: &Store) {
+        let key = Key::new("counter", "alice");
+        let earlier = store.leased("a", 1, LONG_MS);
+        assert_eq!(claim(&earlier, &key), Some(1));
+        let later = store.leased("a", 2, LONG_MS);
+        assert!(matches!(commit(&earlier, &key, put(1, 1)), Err(StoreError::Fenced { .. })));
+        assert!(matches!(lease(&earlier, Ask::Renew(LONG_MS)), Err(StoreError::Replaced(_))));
+        assert!(matches!(lease(&earlier, Ask::Claim(vec![key.shard()])), Err(StoreError::NoLease(_))));
+        let epoch = claim(&later, &key).unwrap();
+        assert!(epoch > 1);
+        commit(&later, &key, put(epoch, 1)).unwrap();
+        // Not even by the epoch of the later one: nor does it erase.
+        for change in [put(epoch, 2), Change::Erase { epoch }] {
+            assert!(matches!(commit(&earlier, &key, change), Err(StoreError::Fenced { .. })));
+        }
+        assert_eq!(later.read(&key).unwrap().unwrap().seq, 1);
     }
-    assert_eq!(later.read(&key).unwrap().unwrap().seq, 1);
 }
 
 #[test]
@@ -143,40 +173,46 @@ fn a_database_that_takes_no_writes_as_a_standby_does_is_not_read_either() {
 
 #[test]
 fn a_shard_is_taken_over_only_when_its_owners_lease_has_not_been_renewed_for_as_long_as_it_lasts() {
-    const LASTS_MS: u32 = 1_500;
-    let url = server().database();
-    let key = Key::new("counter", "alice");
-    let (a, b) = (leased(&url, "a", 1, LASTS_MS), leased(&url, "b", 1, LASTS_MS));
-    let epoch = claim(&a, &key).unwrap();
-    commit(&a, &key, put(epoch, 1)).unwrap();
-    // Nearly at its end it is renewed, and counts from when the other has heard of that.
-    renewed(&b, LASTS_MS);
-    std::thread::sleep(Duration::from_millis(u64::from(LASTS_MS) - 300));
-    renewed(&a, LASTS_MS);
-    let sent = Instant::now();
-    let (taken, _asked) = claimed(&b, &key, LASTS_MS);
-    assert!(sent.elapsed() >= Duration::from_millis(LASTS_MS.into()));
-    assert!(taken > epoch);
-    assert!(matches!(commit(&a, &key, put(epoch, 2)), Err(StoreError::Fenced { .. })));
-    // It may renew its lease, and has that shard no more.
-    let nodes = renewed(&a, LASTS_MS);
-    assert!(nodes.iter().all(|node| node.left_ms > 0), "{nodes:?}");
-    assert_eq!(claim(&a, &key), None);
-    commit(&b, &key, put(taken, 2)).unwrap();
+    Store::each().iter().for_each(with);
+
+    fn with(store: &Store) {
+        const LASTS_MS: u32 = 1_500;
+        let key = Key::new("counter", "alice");
+        let (a, b) = (store.leased("a", 1, LASTS_MS), store.leased("b", 1, LASTS_MS));
+        let epoch = claim(&a, &key).unwrap();
+        commit(&a, &key, put(epoch, 1)).unwrap();
+        // Nearly at its end it is renewed, and counts from when the other has heard of that.
+        renewed(&b, LASTS_MS);
+        std::thread::sleep(Duration::from_millis(u64::from(LASTS_MS) - 300));
+        renewed(&a, LASTS_MS);
+        let sent = Instant::now();
+        let (taken, _asked) = claimed(&b, &key, LASTS_MS);
+        assert!(sent.elapsed() >= Duration::from_millis(LASTS_MS.into()));
+        assert!(taken > epoch);
+        assert!(matches!(commit(&a, &key, put(epoch, 2)), Err(StoreError::Fenced { .. })));
+        // It may renew its lease, and has that shard no more.
+        let nodes = renewed(&a, LASTS_MS);
+        assert!(nodes.iter().all(|node| node.left_ms > 0), "{nodes:?}");
+        assert_eq!(claim(&a, &key), None);
+        commit(&b, &key, put(taken, 2)).unwrap();
+    }
 }
 
 #[test]
 fn a_lease_that_was_renewed_since_it_was_looked_at_is_not_taken_for_one_that_ran_out() {
-    const LASTS_MS: u32 = 100;
-    let url = server().database();
-    let key = Key::new("counter", "alice");
-    let (a, b) = (leased(&url, "a", 1, LASTS_MS), leased(&url, "b", 1, LASTS_MS));
-    let epoch = claim(&a, &key).unwrap();
-    let over = |node: &NodeLease| node.node == "a" && node.left_ms <= 0;
-    while !renewed(&b, LASTS_MS).iter().any(over) {}
-    renewed(&a, LASTS_MS);
-    assert_eq!(claim(&b, &key), None);
-    commit(&a, &key, put(epoch, 1)).unwrap();
+    Store::each().iter().for_each(with);
+
+    fn with(store: &Store) {
+        const LASTS_MS: u32 = 100;
+        let key = Key::new("counter", "alice");
+        let (a, b) = (store.leased("a", 1, LASTS_MS), store.leased("b", 1, LASTS_MS));
+        let epoch = claim(&a, &key).unwrap();
+        let over = |node: &NodeLease| node.node == "a" && node.left_ms <= 0;
+        while !renewed(&b, LASTS_MS).iter().any(over) {}
+        renewed(&a, LASTS_MS);
+        assert_eq!(claim(&b, &key), None);
+        commit(&a, &key, put(epoch, 1)).unwrap();
+    }
 }
 
 #[test]
@@ -210,96 +246,114 @@ fn a_clock_of_the_database_that_jumps_neither_ends_leases_nor_has_them_last_long
 
 #[test]
 fn a_start_of_a_node_that_was_replaced_has_the_name_again_when_the_later_one_is_gone() {
-    const LASTS_MS: u32 = 300;
-    let url = server().database();
-    let key = Key::new("counter", "alice");
-    let (earlier, later) = (leased(&url, "a", 1, LASTS_MS), leased(&url, "a", 2, LASTS_MS));
-    let epoch = claim(&later, &key).unwrap();
-    let began = Instant::now();
-    loop {
-        match lease(&earlier, Ask::Renew(LASTS_MS)) {
-            Err(StoreError::Replaced(_)) => {}
-            Ok(Answer::New(_)) => break,
-            other => panic!("{other:?}"),
+    Store::each().iter().for_each(with);
+
+    fn with(store: &Store) {
+        const LASTS_MS: u32 = 300;
+        let key = Key::new("counter", "alice");
+        let (earlier, later) = (store.leased("a", 1, LASTS_MS), store.leased("a", 2, LASTS_MS));
+        let epoch = claim(&later, &key).unwrap();
+        let began = Instant::now();
+        loop {
+            match lease(&earlier, Ask::Renew(LASTS_MS)) {
+                Err(StoreError::Replaced(_)) => {}
+                Ok(Answer::New(_)) => break,
+                other => panic!("{other:?}"),
+            }
         }
+        assert!(began.elapsed() >= Duration::from_millis(LASTS_MS.into()));
+        assert!(claim(&earlier, &key).unwrap() > epoch);
+        assert!(matches!(commit(&later, &key, put(epoch, 1)), Err(StoreError::Fenced { .. })));
     }
-    assert!(began.elapsed() >= Duration::from_millis(LASTS_MS.into()));
-    assert!(claim(&earlier, &key).unwrap() > epoch);
-    assert!(matches!(commit(&later, &key, put(epoch, 1)), Err(StoreError::Fenced { .. })));
 }
 
 #[test]
 fn a_node_that_gives_up_its_lease_leaves_its_shards_at_once() {
-    let url = server().database();
-    let key = Key::new("counter", "alice");
-    let (a, b) = (leased(&url, "a", 1, LONG_MS), leased(&url, "b", 1, LONG_MS));
-    let epoch = claim(&a, &key).unwrap();
-    assert_eq!(lease(&a, Ask::Release).unwrap(), Answer::Released);
-    assert!(matches!(commit(&a, &key, put(epoch, 1)), Err(StoreError::Fenced { .. })));
-    assert!(claim(&b, &key).unwrap() > epoch);
-    let Answer::Nodes(nodes) = lease(&b, Ask::Renew(LONG_MS)).unwrap() else { panic!("nodes") };
-    assert_eq!(nodes.into_iter().map(|node| node.node).collect::<Vec<_>>(), ["b"]);
+    Store::each().iter().for_each(with);
+
+    fn with(store: &Store) {
+        let key = Key::new("counter", "alice");
+        let (a, b) = (store.leased("a", 1, LONG_MS), store.leased("b", 1, LONG_MS));
+        let epoch = claim(&a, &key).unwrap();
+        assert_eq!(lease(&a, Ask::Release).unwrap(), Answer::Released);
+        assert!(matches!(commit(&a, &key, put(epoch, 1)), Err(StoreError::Fenced { .. })));
+        assert!(claim(&b, &key).unwrap() > epoch);
+        let Answer::Nodes(nodes) = lease(&b, Ask::Renew(LONG_MS)).unwrap() else { panic!("nodes") };
+        assert_eq!(nodes.into_iter().map(|node| node.node).collect::<Vec<_>>(), ["b"]);
+    }
 }
 
 #[test]
 fn what_is_committed_while_a_shard_is_taken_over_is_there_before_it_or_refused() {
-    let url = server().database();
-    const LASTS_MS: u32 = 150;
-    let b = leased(&url, "b", 1, LASTS_MS);
-    for round in 0..6 {
-        let key = Key::new("counter", format!("round {round}"));
-        let a = leased(&url, &format!("a{round}"), 1, LASTS_MS);
-        let epoch = claim(&a, &key).unwrap();
-        std::thread::scope(|scope| {
-            let writer = scope.spawn(|| {
-                let mut seq = 0;
-                loop {
-                    match commit(&a, &key, put(epoch, seq + 1)) {
-                        Ok(()) => seq += 1,
-                        Err(StoreError::Fenced { .. }) => return seq,
-                        Err(other) => panic!("{other}"),
+    Store::each().iter().for_each(with);
+
+    fn with(store: &Store) {
+        const LASTS_MS: u32 = 150;
+        let b = store.leased("b", 1, LASTS_MS);
+        for round in 0..6 {
+            let key = Key::new("counter", format!("round {round}"));
+            let a = store.leased(&format!("a{round}"), 1, LASTS_MS);
+            let epoch = claim(&a, &key).unwrap();
+            std::thread::scope(|scope| {
+                let writer = scope.spawn(|| {
+                    let mut seq = 0;
+                    loop {
+                        match commit(&a, &key, put(epoch, seq + 1)) {
+                            Ok(()) => seq += 1,
+                            Err(StoreError::Fenced { .. }) => return seq,
+                            Err(other) => panic!("{other}"),
+                        }
                     }
-                }
+                });
+                let (taken, _asked) = claimed(&b, &key, LASTS_MS);
+                let found = b.read(&key).unwrap().map_or(0, |record| record.seq);
+                commit(&b, &key, put(taken, found + 1)).unwrap();
+                assert_eq!(writer.join().unwrap(), found, "all that was answered was there, and nothing after it");
             });
-            let (taken, _asked) = claimed(&b, &key, LASTS_MS);
-            let found = b.read(&key).unwrap().map_or(0, |record| record.seq);
-            commit(&b, &key, put(taken, found + 1)).unwrap();
-            assert_eq!(writer.join().unwrap(), found, "all that was answered was there, and nothing after it");
-        });
+        }
     }
 }
 
 #[test]
 fn alarms_are_those_of_the_shards_that_the_node_owns() {
-    let url = server().database();
-    let (a, b) = (leased(&url, "a", 1, LONG_MS), leased(&url, "b", 1, LONG_MS));
-    let keys = [Key::new("counter", "alice"), Key::new("counter", "bob")];
-    for (records, key) in [(&a, &keys[0]), (&b, &keys[1])] {
-        let epoch = claim(records, key).unwrap();
-        let Change::Put(change) = put(epoch, 1) else { panic!("a put") };
-        commit(records, key, Change::Put(Put { alarm_at: Some(5), ..change })).unwrap();
+    Store::each().iter().for_each(with);
+
+    fn with(store: &Store) {
+        let (a, b) = (store.leased("a", 1, LONG_MS), store.leased("b", 1, LONG_MS));
+        let keys = [Key::new("counter", "alice"), Key::new("counter", "bob")];
+        for (records, key) in [(&a, &keys[0]), (&b, &keys[1])] {
+            let epoch = claim(records, key).unwrap();
+            let Change::Put(change) = put(epoch, 1) else { panic!("a put") };
+            commit(records, key, Change::Put(Put { alarm_at: Some(5), ..change })).unwrap();
+        }
+        assert_eq!(a.alarms(10, &MostOfEach::new(100, [])).unwrap(), [(5, keys[0].clone())]);
+        assert_eq!(b.alarms(10, &MostOfEach::new(100, [])).unwrap(), [(5, keys[1].clone())]);
     }
-    assert_eq!(a.alarms(10, &MostOfEach::new(100, [])).unwrap(), [(5, keys[0].clone())]);
-    assert_eq!(b.alarms(10, &MostOfEach::new(100, [])).unwrap(), [(5, keys[1].clone())]);
 }
 
 #[test]
 fn a_record_without_a_class_is_written_once_by_whatever_node() {
-    let url = server().database();
-    let (a, b) = (shared(&url, "a", 1), shared(&url, "b", 1));
-    std::thread::scope(|scope| {
-        for (records, mine) in [(&a, 0), (&b, 1)] {
-            scope.spawn(move || {
-                for name in 0..50 {
-                    commit(records, &Key::new("", format!("{mine} {name}")), put(1, 1)).unwrap();
-                    let outcome = commit(records, &Key::new("", format!("both {name}")), put(1, 1));
-                    assert!(matches!(outcome, Ok(()) | Err(StoreError::OutOfOrder { stored: 1, .. })), "{outcome:?}");
-                }
-            });
-        }
-    });
-    assert_eq!(a.list("", None, 1_000).unwrap().records.len(), 150);
-    assert_eq!(b.read(&Key::new("", "none")).unwrap(), None, "and nothing is amiss");
+    Store::each().iter().for_each(with);
+
+    fn with(store: &Store) {
+        let (a, b) = (store.open("a", 1), store.open("b", 1));
+        std::thread::scope(|scope| {
+            for (records, mine) in [(&a, 0), (&b, 1)] {
+                scope.spawn(move || {
+                    for name in 0..50 {
+                        commit(records, &Key::new("", format!("{mine} {name}")), put(1, 1)).unwrap();
+                        let outcome = commit(records, &Key::new("", format!("both {name}")), put(1, 1));
+                        assert!(
+                            matches!(outcome, Ok(()) | Err(StoreError::OutOfOrder { stored: 1, .. })),
+                            "{outcome:?}"
+                        );
+                    }
+                });
+            }
+        });
+        assert_eq!(a.list("", None, 1_000).unwrap().records.len(), 150);
+        assert_eq!(b.read(&Key::new("", "none")).unwrap(), None, "and nothing is amiss");
+    }
 }
 
 #[test]
@@ -543,35 +597,42 @@ fn a_lease_is_renewed_while_a_claim_of_its_node_waits() {
 
 #[test]
 fn a_record_that_is_reset_has_nothing_of_what_it_was() {
-    let url = server().database();
-    let records = open(&url);
-    let key = Key::new("counter", "alice");
-    let Change::Put(change) = put(1, 1) else { panic!("a put") };
-    let values = |names: &[&str]| names.iter().map(|name| (name.as_bytes().to_vec(), Some(vec![1]))).collect();
-    commit(&records, &key, Change::Put(Put { values: values(&["a", "b"]), alarm_at: Some(5), ..change.clone() }))
-        .unwrap();
-    commit(&records, &key, Change::Reset(Put { seq: 2, values: values(&["b", "c"]), ..change })).unwrap();
-    assert_eq!(records.read(&key).unwrap().unwrap().alarm_at, None);
-    let left = records.values(&key, b"", None, 10).unwrap();
-    assert_eq!(left.into_iter().map(|(of, _value)| of).collect::<Vec<_>>(), [b"b", b"c"]);
+    Store::each().iter().for_each(with);
+
+    fn with(store: &Store) {
+        let records = owning(store);
+        let key = Key::new("counter", "alice");
+        let Change::Put(change) = put(1, 1) else { panic!("a put") };
+        let values = |names: &[&str]| names.iter().map(|name| (name.as_bytes().to_vec(), Some(vec![1]))).collect();
+        commit(&records, &key, Change::Put(Put { values: values(&["a", "b"]), alarm_at: Some(5), ..change.clone() }))
+            .unwrap();
+        commit(&records, &key, Change::Reset(Put { seq: 2, values: values(&["b", "c"]), ..change })).unwrap();
+        assert_eq!(records.read(&key).unwrap().unwrap().alarm_at, None);
+        let left = records.values(&key, b"", None, 10).unwrap();
+        assert_eq!(left.into_iter().map(|(of, _value)| of).collect::<Vec<_>>(), [b"b", b"c"]);
+    }
 }
 
 #[test]
 fn a_record_that_is_deleted_and_begins_again_in_one_group_is_there() {
-    let records = open(&server().database());
-    let [large, small] = ["large", "small"].map(|name| Key::new("counter", name));
-    for key in [&large, &small] {
-        commit(&records, key, put(1, 1)).unwrap();
+    Store::each().iter().for_each(with);
+
+    fn with(store: &Store) {
+        let records = owning(store);
+        let [large, small] = ["large", "small"].map(|name| Key::new("counter", name));
+        for key in [&large, &small] {
+            commit(&records, key, put(1, 1)).unwrap();
+        }
+        // While the first is written, the others pile up.
+        let image = Image::Whole(vec![7; 4 << 20].into());
+        let first = Put { epoch: 1, seq: 2, alarm_at: None, head: Vec::new(), image, values: Vec::new() };
+        let (deleted, again) = (Change::Delete { epoch: 1, seq: 1 }, put(1, 1));
+        let changes = vec![(large, Change::Put(first)), (small.clone(), deleted), (small.clone(), again)];
+        for outcome in commit_all(&records, changes) {
+            outcome.unwrap();
+        }
+        assert_eq!(records.read(&small).unwrap().unwrap().seq, 1);
     }
-    // While the first is written, the others pile up.
-    let image = Image::Whole(vec![7; 4 << 20].into());
-    let first = Put { epoch: 1, seq: 2, alarm_at: None, head: Vec::new(), image, values: Vec::new() };
-    let (deleted, again) = (Change::Delete { epoch: 1, seq: 1 }, put(1, 1));
-    let changes = vec![(large, Change::Put(first)), (small.clone(), deleted), (small.clone(), again)];
-    for outcome in commit_all(&records, changes) {
-        outcome.unwrap();
-    }
-    assert_eq!(records.read(&small).unwrap().unwrap().seq, 1);
 }
 
 #[test]

@@ -215,6 +215,8 @@ fn kind(env: Env<'_>, error: &StoreError) -> Atom {
         StoreError::Unknown(_) => atoms::reason(env, Reason::UnknownOutcome),
         StoreError::NoLease(_) => atoms::no_lease(),
         StoreError::Chain { .. }
+        | StoreError::OfVoter
+        | StoreError::OfNoVoter
         | StoreError::TooLong { .. }
         | StoreError::Url(_)
         | StoreError::Rights(_)

@@ -3,8 +3,8 @@
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
-use super::owner::Owner;
 use super::read::{mark, shard};
+use crate::lease::Owner;
 use crate::record::{Key, Mark, StoreError, xor};
 
 /// What is another's stays, whatever number is in the row.

@@ -12,8 +12,8 @@ use super::changes::{Group, Written};
 use super::connector::Connector;
 use super::erase::erase;
 use super::failure::{is_fatal, late, said};
-use super::owner::Owner;
 use super::{read, schema};
+use crate::lease::Owner;
 use crate::record::{Job, Key, Mark, StoreError, xor};
 
 /// How long each of the two steps may take.

@@ -1,6 +1,6 @@
 //! Leases of nodes, and who owns which shard, each answer by one transaction.
 //!
-//! A lease has run out for those who have seen that nobody renews it ([`Watch`](super::watch::Watch)). Its holder counts it as well,
+//! A lease has run out for those who have seen that nobody renews it ([`Watch`](crate::lease::Watch)). Its holder counts it as well,
 //! and has stopped by then. When it would end by the database's clock is noted in the table, for who looks there.
 //!
 //! Transactions lock nodes first, by their names, and then shards, by their numbers: so they never wait for each other in a circle.
@@ -11,63 +11,9 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
-use super::owner::Owner;
 use super::pool::Pool;
-use super::watch::Row;
+use crate::lease::{Answer, Ask, NodeLease, Owner, Row, Shard};
 use crate::record::StoreError;
-
-/// What can be asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ask {
-    /// That this node's lease lasts so many ms from now on, as those of all nodes do.
-    Renew(u32),
-    /// That this node's lease ends, and its shards are nobody's.
-    Release,
-    /// Whose the shards are.
-    Shards,
-    /// To be given shards that are nobody's, or whose owner's lease has run out.
-    Claim(Vec<u16>),
-    /// That shards, which this node has by these epochs, are another node's; or nobody's.
-    Hand(Vec<(u16, u64)>, Option<String>),
-}
-
-/// What is answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// To [`Ask::Renew`]: all nodes that are known.
-    Nodes(Vec<NodeLease>),
-    /// To [`Ask::Renew`]: this start of the node had no lease, or not as it has renewed it last, for the database has gone back in time.
-    /// There is a new one, and the node owns no shard.
-    New(Vec<NodeLease>),
-    /// To [`Ask::Release`].
-    Released,
-    /// To [`Ask::Shards`]: all of them.
-    Shards(Vec<Shard>),
-    /// To [`Ask::Claim`] and [`Ask::Hand`]: those that have another owner now, with their new epochs.
-    Moved(Vec<(u16, u64)>),
-}
-
-/// A node's lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeLease {
-    /// The node's name.
-    pub node: String,
-    /// Which start of it.
-    pub incarnation: i64,
-    /// How many ms its lease lasts, as this node has seen it; 0 or less when it has run out.
-    pub left_ms: i64,
-}
-
-/// A shard, and whose it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shard {
-    /// Its number.
-    pub id: u16,
-    /// How often it has changed hands.
-    pub epoch: u64,
-    /// The node's name; `None` when it is nobody's.
-    pub owner: Option<String>,
-}
 
 /// Nodes whose leases ran out so long ago, and that own nothing, are forgotten; who has the row of one is not waited for.
 const FORGET: &str = "
@@ -146,12 +92,7 @@ async fn look(pool: &Pool, client: &Client, lasts: Duration) -> Result<Vec<NodeL
         .collect::<Result<_, StoreError>>()?;
     let mut watch = pool.watch();
     watch.saw(rows, lasts, now);
-    let leases = watch.left_ms(now);
-    let mut leases: Vec<NodeLease> = leases
-        .map(|(row, left_ms)| NodeLease { node: row.node.clone(), incarnation: row.incarnation, left_ms })
-        .collect();
-    leases.sort_unstable_by(|one, other| one.node.cmp(&other.node));
-    Ok(leases)
+    Ok(watch.node_leases(now))
 }
 
 /// Leaves a node's shards to nobody.

@@ -9,12 +9,10 @@ mod failure;
 mod group;
 mod lease;
 mod moving;
-mod owner;
 mod pool;
 mod read;
 mod schema;
 mod session;
-mod watch;
 mod writer;
 
 use std::sync::Arc;
@@ -25,11 +23,10 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc;
 
 use self::connector::Connector;
-pub use self::lease::{Answer, Ask, NodeLease, Shard};
 pub(crate) use self::moving::{export, import};
-pub use self::owner::Owner;
 use self::pool::Pool;
 use self::session::Session;
+use crate::lease::{Answer, Ask, Owner};
 use crate::record::{Change, Done, Job, Key, MostOfEach, Page, QUEUE, Record, Room, StoreError, Usage, Values};
 
 /// How long a read may take.

@@ -9,11 +9,11 @@ use tokio_postgres::Client;
 
 use super::connector::Connector;
 use super::failure::late;
-use super::owner::Owner;
 use super::read::{self, Wanted};
 use super::session::Session;
 use super::{READ, group, schema};
 use crate::archive::{Moved, Needed, Reader, Target, VALUES, Writer, fill};
+use crate::lease::Owner;
 use crate::record::{Change, Job, Key, SHARDS, StoreError};
 
 /// Changes that are made together, and how many bytes they have then.

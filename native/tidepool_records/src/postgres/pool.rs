@@ -4,9 +4,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::connector::Connector;
-use super::owner::Owner;
 use super::session::Session;
-use super::watch::Watch;
+use crate::lease::{Owner, Watch};
 use crate::record::StoreError;
 
 /// Sessions that are kept for who comes next.

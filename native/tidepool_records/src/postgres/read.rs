@@ -6,9 +6,9 @@ use futures_util::TryStreamExt;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row as Found, Statement};
 
-use super::owner::Owner;
 use super::schema;
 use super::session::Session;
+use crate::lease::Owner;
 use crate::record::{
     Key, Mark, MostOfEach, Page, Record, Row, StoreError, Summary, Usage, Values, chain, classes, value_mark, xor,
 };

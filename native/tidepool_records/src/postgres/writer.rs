@@ -4,14 +4,14 @@ use tokio::sync::mpsc::Receiver;
 
 use super::connector::Connector;
 use super::group::Session;
-use super::owner::Owner;
-use crate::record::{Change, Job, StoreError, is_refusal, piled_up};
+use crate::lease::Owner;
+use crate::record::{Change, Job, StoreError, TRANSACTION, is_refusal, piled_up};
 
 /// Writes what comes, until nothing more can come.
 pub(super) async fn write_all(connector: &Connector, owner: &Owner, mut queue: Receiver<Job>) {
     let mut session = None;
     while let Some(first) = queue.recv().await {
-        let jobs = piled_up(first, || queue.try_recv().ok());
+        let jobs = piled_up(first, TRANSACTION, || queue.try_recv().ok());
         let mut outcomes = Vec::with_capacity(jobs.len());
         // What erases is alone.
         for jobs in jobs.chunk_by(|one, next| !erases(one) && !erases(next)) {

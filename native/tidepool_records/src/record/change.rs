@@ -1,8 +1,10 @@
 //! What is kept of an instance, and how it changes.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::key::Key;
+use super::packed;
 
 /// How many images a record may have. One more is to be a whole one.
 pub const MAX_LINKS: usize = 32;
@@ -23,18 +25,18 @@ pub struct Record {
 }
 
 /// What a change does to the images.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Image {
     /// Nothing.
     Keep,
     /// They are replaced by this one.
-    Whole(Bytes),
+    Whole(#[serde(with = "packed::bytes")] Bytes),
     /// This one comes after them.
-    Next(Bytes),
+    Next(#[serde(with = "packed::bytes")] Bytes),
 }
 
 /// A record as it is from now on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Put {
     /// The epoch of who writes.
     pub epoch: u64,
@@ -43,15 +45,17 @@ pub struct Put {
     /// When its alarm is due.
     pub alarm_at: Option<i64>,
     /// What is to be known of it.
+    #[serde(with = "serde_bytes")]
     pub head: Vec<u8>,
     /// What happens to its images.
     pub image: Image,
     /// Values by their keys that are to be these, or are to be gone; what is not named stays.
+    #[serde(with = "packed::values")]
     pub values: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 /// A change of one record.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
     /// It is this from now on.
     Put(Put),

@@ -67,6 +67,12 @@ pub enum StoreError {
         /// The one that is known.
         known: i64,
     },
+    /// The file belongs to a voter, who has a log of what comes next.
+    #[error("the file of the records belongs to a voter: it alone may write to it")]
+    OfVoter,
+    /// The file belongs to none, and a voter has no log of what is in it.
+    #[error("the file of the records belongs to no voter: a voter begins with a folder of its own")]
+    OfNoVoter,
     /// The disk is full. Nothing of the change is kept; the next one may find room.
     #[error("there is no room on the disk for the records")]
     Full,

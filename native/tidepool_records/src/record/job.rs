@@ -11,8 +11,14 @@ use super::key::Key;
 pub(crate) const QUEUE: usize = 16_384;
 const QUEUE_BYTES: usize = 512 << 20;
 /// How much is committed at once: at most so many changes, and no more when they hold so many bytes.
-const BATCH: usize = 4_096;
-const BATCH_BYTES: usize = 16 << 20;
+#[derive(Clone, Copy)]
+pub(crate) struct Batch {
+    pub(crate) changes: usize,
+    pub(crate) bytes: usize,
+}
+
+/// What a transaction has.
+pub(crate) const TRANSACTION: Batch = Batch { changes: 4_096, bytes: 16 << 20 };
 
 /// Is told when a change is durable, or why it is not. Called by the thread that writes, so it is to be short.
 pub type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -125,10 +131,10 @@ fn locked(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
 }
 
 /// What has come by now, as far as it is to be written together.
-pub(crate) fn piled_up(first: Job, mut next: impl FnMut() -> Option<Job>) -> Vec<Job> {
+pub(crate) fn piled_up(first: Job, most: Batch, mut next: impl FnMut() -> Option<Job>) -> Vec<Job> {
     let mut bytes = first.change.bytes();
     let mut jobs = vec![first];
-    while jobs.len() < BATCH && bytes < BATCH_BYTES {
+    while jobs.len() < most.changes && bytes < most.bytes {
         let Some(job) = next() else { break };
         bytes += job.change.bytes();
         jobs.push(job);

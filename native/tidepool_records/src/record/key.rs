@@ -1,12 +1,14 @@
 //! The name of a record.
 
+use serde::{Deserialize, Serialize};
+
 use super::mark::hasher;
 
 /// How many shards there are. They are part of the format: another number would need another.
 pub const SHARDS: u16 = 4_096;
 
 /// Whose record it is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key {
     /// The class: the name of a function.
     pub class: String,

@@ -6,14 +6,15 @@ mod job;
 mod key;
 mod mark;
 mod most;
+mod packed;
 mod row;
 
 pub use change::{Change, Heads, Image, MAX_LINKS, Page, Put, Record, Summary, Usage, Values};
 pub use error::StoreError;
 pub use job::Done;
-pub(crate) use job::{Job, QUEUE, Room, piled_up};
+pub(crate) use job::{Batch, Job, QUEUE, Room, TRANSACTION, piled_up};
 pub(crate) use key::classes;
 pub use key::{Key, SHARDS};
-pub(crate) use mark::{Mark, chain, hasher, value as value_mark, xor};
+pub(crate) use mark::{Mark, chain, finish, hasher, value as value_mark, xor};
 pub use most::MostOfEach;
 pub(crate) use row::{Row, check, is_refusal};

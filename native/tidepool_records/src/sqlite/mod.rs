@@ -20,13 +20,16 @@ use std::thread::{Builder, JoinHandle};
 use crossbeam_channel::{Sender, TrySendError, bounded};
 
 pub(crate) use accept::accept;
+pub(crate) use log::{check as check_log, flush as flush_log, written_again as log_written_again};
 pub(crate) use moving::{export, import};
-use opened::Opened;
-use readers::Readers;
+pub(crate) use opened::Opened;
+pub(crate) use readers::Readers;
+pub(crate) use schema::readable;
+pub(crate) use write::apply;
 pub use writer::Told;
 use writer::Writer;
 
-use crate::record::{Change, Done, Heads, Job, Key, MostOfEach, Page, QUEUE, Record, Room, StoreError, Usage, Values};
+use crate::record::{Change, Done, Job, Key, QUEUE, Room, StoreError};
 
 /// Records in a file. When it is dropped, its thread writes what waits, closes the file and ends; nobody waits for that, but for who
 /// says [`File::close`].
@@ -79,73 +82,9 @@ impl File {
         let _ended = writer.join();
     }
 
-    /// A record; `None` when there is certainly none.
-    ///
-    /// # Errors
-    /// [`StoreError::Damaged`] when what is there is not what was written.
-    pub(crate) fn read(&self, key: &Key) -> Result<Option<Record>, StoreError> {
-        self.readers.reading(|connection| read::record(connection, key))
-    }
-
-    /// The number of a record, and its head; `None` when there is certainly none.
-    ///
-    /// # Errors
-    /// As for [`File::read`], but for images.
-    pub(crate) fn head(&self, key: &Key) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
-        self.readers.reading(|connection| read::head(connection, key))
-    }
-
-    /// A value of a record; `None` when there is no such value, or no such record.
-    ///
-    /// # Errors
-    /// As for [`File::read`].
-    pub(crate) fn value(&self, key: &Key, of: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.readers.reading(|connection| read::value(connection, key, of))
-    }
-
-    /// Keys and values of a record whose keys begin with `prefix` and come after `after`, `limit` at most, in the order of the keys.
-    ///
-    /// # Errors
-    /// As for [`File::read`].
-    pub(crate) fn values(
-        &self,
-        key: &Key,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Values, StoreError> {
-        self.readers.reading(|connection| read::values(connection, key, prefix, after, limit))
-    }
-
-    /// Records of a class, `limit` at most, from where a part before said that this one begins.
-    ///
-    /// # Errors
-    /// When the file can't be read.
-    pub(crate) fn list(&self, class: &str, from: Option<&Key>, limit: usize) -> Result<Page, StoreError> {
-        self.readers.reading(|connection| read::list(connection, class, from, limit))
-    }
-
-    /// As [`File::list`], with heads.
-    ///
-    /// # Errors
-    /// When the file can't be read.
-    pub(crate) fn heads(&self, class: &str, from: Option<&Key>, limit: usize) -> Result<Heads, StoreError> {
-        self.readers.reading(|connection| read::heads(connection, class, from, limit))
-    }
-
-    /// As [`Records::classes`](crate::Records::classes).
-    pub(crate) fn classes(&self, after: &str, limit: usize) -> Result<Vec<String>, StoreError> {
-        self.readers.reading(|connection| read::classes_after(connection, after, limit))
-    }
-
-    /// As [`Records::usage`](crate::Records::usage).
-    pub(crate) fn usage(&self, namespace: &str, with_bytes: bool) -> Result<Usage, StoreError> {
-        self.readers.reading(|connection| read::usage(connection, namespace, with_bytes))
-    }
-
-    /// As [`Records::alarms`](crate::Records::alarms).
-    pub(crate) fn alarms(&self, until: i64, most: &MostOfEach) -> Result<Vec<(i64, Key)>, StoreError> {
-        self.readers.reading(|connection| read::alarms(connection, until, most))
+    /// Connections that read.
+    pub(crate) fn readers(&self) -> &Readers {
+        &self.readers
     }
 }
 

@@ -16,8 +16,8 @@ const CHECKPOINT_PAGES: u32 = 4_096;
 const AGAIN_PAGES: u32 = 1_024;
 
 /// A file that is open to write to.
-pub(super) struct Opened {
-    pub(super) connection: Connection,
+pub(crate) struct Opened {
+    pub(crate) connection: Connection,
     /// Pages of the log after the last commit.
     pages: Arc<AtomicU32>,
     checkpoint_at: u32,
@@ -56,6 +56,15 @@ impl Opened {
         is_in_file.map(|()| opened)
     }
 
+    /// The same of a voter's, which has elsewhere what is lost.
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) fn of_voter(path: &Path) -> Result<Self, StoreError> {
+        let (opened, is_in_file) = Self::settled(schema::writable_of_voter(path)?, path, || {})?;
+        is_in_file.map(|()| opened)
+    }
+
     fn settled(
         mut connection: Connection,
         path: &Path,
@@ -86,24 +95,37 @@ impl Opened {
     }
 
     /// Has the log put into the file, when it is long enough.
-    pub(super) fn checkpoint(&mut self) {
+    ///
+    /// # Errors
+    /// When the disk fails. It has the last commits all the same, as far as they were flushed.
+    pub(crate) fn checkpoint(&mut self) -> Result<(), StoreError> {
         let pages = self.pages.load(Ordering::Relaxed);
         // One that begins anew is short.
         if pages < CHECKPOINT_PAGES {
             self.checkpoint_at = CHECKPOINT_PAGES;
         } else if pages >= self.checkpoint_at {
             // What does not go there stays in the log, where it is found.
-            self.checkpoint_at =
-                if self.put_into_file() { CHECKPOINT_PAGES } else { pages.saturating_add(AGAIN_PAGES) };
+            let put = self.try_put_into_file();
+            let is_there = matches!(put, Ok(true));
+            self.checkpoint_at = if is_there { CHECKPOINT_PAGES } else { pages.saturating_add(AGAIN_PAGES) };
+            return match put {
+                Ok(_) | Err(StoreError::Full) => Ok(()),
+                Err(error) => Err(error),
+            };
         }
+        Ok(())
     }
 
     /// Has the log put into the file, as far as nobody reads what would be written over. Is all of it there?
-    pub(super) fn put_into_file(&self) -> bool {
-        let done = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+    pub(crate) fn put_into_file(&self) -> bool {
+        self.try_put_into_file().unwrap_or(false)
+    }
+
+    fn try_put_into_file(&self) -> Result<bool, StoreError> {
+        let (busy, pages, put) = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
-        });
-        done.is_ok_and(|(busy, pages, put)| busy == 0 && pages == put)
+        })?;
+        Ok(busy == 0 && pages == put)
     }
 
     /// The same, and the log is empty afterwards; not if somebody reads it at this moment, which is no error.

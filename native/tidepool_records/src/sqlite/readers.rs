@@ -5,14 +5,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
-use super::schema;
-use crate::record::StoreError;
+use super::{read, schema};
+use crate::lease::Owner;
+use crate::record::{Heads, Key, MostOfEach, Page, Record, StoreError, Usage, Values};
 
 /// Connections that are kept.
 const KEPT: usize = 8;
 
-/// Connections to read from a file.
-pub(super) struct Readers {
+/// Connections to read from a file. What each function answers is said at the one of [`Records`](crate::Records) with its name.
+pub(crate) struct Readers {
     path: PathBuf,
     state: Mutex<State>,
 }
@@ -30,12 +31,60 @@ struct State {
 struct Place<'a>(&'a Readers);
 
 impl Readers {
-    pub(super) fn new(path: &Path) -> Self {
+    pub(crate) fn new(path: &Path) -> Self {
         Readers { path: path.into(), state: Mutex::default() }
     }
 
+    pub(crate) fn read(&self, key: &Key) -> Result<Option<Record>, StoreError> {
+        self.reading(|connection| read::record(connection, key))
+    }
+
+    pub(crate) fn head(&self, key: &Key) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+        self.reading(|connection| read::head(connection, key))
+    }
+
+    pub(crate) fn value(&self, key: &Key, of: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.reading(|connection| read::value(connection, key, of))
+    }
+
+    pub(crate) fn values(
+        &self,
+        key: &Key,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Values, StoreError> {
+        self.reading(|connection| read::values(connection, key, prefix, after, limit))
+    }
+
+    pub(crate) fn list(&self, class: &str, from: Option<&Key>, limit: usize) -> Result<Page, StoreError> {
+        self.reading(|connection| read::list(connection, class, from, limit))
+    }
+
+    pub(crate) fn heads(&self, class: &str, from: Option<&Key>, limit: usize) -> Result<Heads, StoreError> {
+        self.reading(|connection| read::heads(connection, class, from, limit))
+    }
+
+    pub(crate) fn classes(&self, after: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+        self.reading(|connection| read::classes_after(connection, after, limit))
+    }
+
+    pub(crate) fn usage(&self, namespace: &str, with_bytes: bool) -> Result<Usage, StoreError> {
+        self.reading(|connection| read::usage(connection, namespace, with_bytes))
+    }
+
+    /// Alarms of all shards; or of those of an owner, where the file has owners.
+    pub(crate) fn alarms(
+        &self,
+        owner: Option<&Owner>,
+        until: i64,
+        most: &MostOfEach,
+    ) -> Result<Vec<(i64, Key)>, StoreError> {
+        self.reading(|connection| read::alarms(connection, owner, until, most))
+    }
+
     /// Reads within one transaction.
-    pub(super) fn reading<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(crate) fn reading<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let (place, kept) = self.enter()?;
         let mut connection = match kept {
             Some(connection) => connection,
@@ -49,7 +98,7 @@ impl Readers {
     }
 
     /// Has no connection made or kept from now on, and says of each question why; who reads at this moment goes on.
-    pub(super) fn close(&self, why: StoreError) {
+    pub(crate) fn close(&self, why: StoreError) {
         let mut state = self.state();
         state.closed = Some(why);
         let kept = std::mem::take(&mut state.kept);

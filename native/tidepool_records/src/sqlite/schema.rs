@@ -6,8 +6,9 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::record::StoreError;
 
-/// The format of the file.
+/// The format of the file; and of one that a voter has, whose log says what comes next: nothing else may write to it.
 const FORMAT: i64 = 1;
+const OF_VOTER: i64 = 1_001;
 
 /// Images of the record `id` are the rows from `id * IMAGES_PER_RECORD` on, so that they need no index.
 pub(super) const IMAGES_PER_RECORD: i64 = 64;
@@ -45,7 +46,15 @@ CREATE INDEX IF NOT EXISTS record_turn ON record (substr(class, 1, instr(class, 
 /// # Errors
 /// When it can't be read, or is of a later version.
 pub(super) fn writable(path: &Path) -> Result<Connection, StoreError> {
-    prepared(Connection::open(path)?)
+    prepared(Connection::open(path)?, FORMAT)
+}
+
+/// The same of a voter's file.
+///
+/// # Errors
+/// As for [`writable`].
+pub(super) fn writable_of_voter(path: &Path) -> Result<Connection, StoreError> {
+    prepared(Connection::open(path)?, OF_VOTER)
 }
 
 /// As [`writable`], of a file that has to be there.
@@ -54,10 +63,10 @@ pub(super) fn writable(path: &Path) -> Result<Connection, StoreError> {
 /// As for [`writable`].
 pub(super) fn writable_again(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::default() & !OpenFlags::SQLITE_OPEN_CREATE;
-    prepared(Connection::open_with_flags(path, flags)?)
+    prepared(Connection::open_with_flags(path, flags)?, FORMAT)
 }
 
-fn prepared(mut connection: Connection) -> Result<Connection, StoreError> {
+fn prepared(mut connection: Connection, format: i64) -> Result<Connection, StoreError> {
     // Before there is a table: a blob of some KiB is not cut into many pages.
     connection.pragma_update(None, "page_size", 8_192)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
@@ -72,10 +81,9 @@ fn prepared(mut connection: Connection) -> Result<Connection, StoreError> {
     match tables.pragma_query_value(None, "user_version", |row| row.get(0))? {
         0 => {
             tables.execute_batch(TABLES)?;
-            tables.pragma_update(None, "user_version", FORMAT)?;
+            tables.pragma_update(None, "user_version", format)?;
         }
-        FORMAT => {}
-        found => return Err(StoreError::Newer { found, known: FORMAT }),
+        found => known(found, format)?,
     }
     tables.execute_batch(INDEXES)?;
     tables.commit()?;
@@ -86,7 +94,7 @@ fn prepared(mut connection: Connection) -> Result<Connection, StoreError> {
 ///
 /// # Errors
 /// When it can't be read.
-pub(super) fn readable(path: &Path) -> Result<Connection, StoreError> {
+pub(crate) fn readable(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.pragma_update(None, "cache_size", -8_192)?;
@@ -99,9 +107,16 @@ pub(super) fn readable(path: &Path) -> Result<Connection, StoreError> {
 /// # Errors
 /// [`StoreError::Newer`], or when it can't be read.
 pub(super) fn checked(connection: &Connection) -> Result<(), StoreError> {
-    match connection.pragma_query_value(None, "user_version", |row| row.get(0))? {
-        FORMAT => Ok(()),
-        found => Err(StoreError::Newer { found, known: FORMAT }),
+    known(connection.pragma_query_value(None, "user_version", |row| row.get(0))?, FORMAT)
+}
+
+/// Is a file of this format what is wanted?
+fn known(found: i64, wanted: i64) -> Result<(), StoreError> {
+    match found {
+        found if found == wanted => Ok(()),
+        OF_VOTER => Err(StoreError::OfVoter),
+        FORMAT => Err(StoreError::OfNoVoter),
+        found => Err(StoreError::Newer { found, known: wanted }),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::record::{Change, Image, Key, Mark, Put, Row, StoreError, check, value
 /// # Errors
 /// Why it may not ([`is_refusal`](crate::record::is_refusal)), which leaves the transaction as it was; or what SQLite says, which
 /// ends it.
-pub(super) fn apply(transaction: &Transaction<'_>, key: &Key, change: &Change) -> Result<(), StoreError> {
+pub(crate) fn apply(transaction: &Transaction<'_>, key: &Key, change: &Change) -> Result<(), StoreError> {
     if matches!(change, Change::Erase { .. }) {
         return erase(transaction, key, change);
     }

@@ -11,7 +11,7 @@ use super::identity::Identity;
 use super::opened::Opened;
 use super::readers::Readers;
 use super::write;
-use crate::record::{Job, StoreError, is_refusal, piled_up};
+use crate::record::{Job, StoreError, TRANSACTION, is_refusal, piled_up};
 
 /// How long it waits before the file is opened anew: at first, and at most. It is twice as long each time, until the file has been
 /// written for so long.
@@ -71,7 +71,7 @@ impl Writer {
                 State::Stopped { until, .. } => queue.recv_deadline(*until),
             };
             match first {
-                Ok(first) => self.write_some(piled_up(first, || queue.try_recv().ok())),
+                Ok(first) => self.write_some(piled_up(first, TRANSACTION, || queue.try_recv().ok())),
                 Err(RecvTimeoutError::Timeout) => self.try_again(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -120,7 +120,8 @@ impl Writer {
         match stop {
             Some(why) => self.stop(why),
             None => {
-                opened.checkpoint();
+                // What a later commit needs of the disk is found out by that.
+                let _put_or_not = opened.checkpoint();
                 self.note_room(had_room, had_none);
             }
         }

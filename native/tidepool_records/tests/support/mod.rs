@@ -5,12 +5,12 @@
 
 pub(crate) mod postgres;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tidepool_records::{Answer, Ask, Change, Key, Owner, Records, SHARDS, StoreError};
+use tidepool_records::{Answer, Ask, Change, Key, Owner, Records, SHARDS, StoreError, Voter};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -38,19 +38,49 @@ pub(crate) fn commit(records: &Records, key: &Key, change: Change) -> Result<(),
 /// A place for records, in each of the ways that there are.
 pub(crate) enum Place {
     File(TempDir),
+    Voter(TempDir),
     Database(String),
 }
 
 impl Place {
     /// One of each engine.
-    pub(crate) fn each() -> [Self; 2] {
-        [Place::File(tempfile::tempdir().unwrap()), Place::Database(postgres::server().database())]
+    pub(crate) fn each() -> [Self; 3] {
+        let [file, voter] = [(), ()].map(|()| tempfile::tempdir().unwrap());
+        [Place::File(file), Place::Voter(voter), Place::Database(postgres::server().database())]
+    }
+
+    /// One of each engine whose records go into an archive, and come out of one.
+    pub(crate) fn each_moved() -> [Self; 2] {
+        let [file, _voter, database] = Self::each();
+        [file, database]
+    }
+
+    /// The file that has the records, if one has.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        match self {
+            Place::File(folder) => Some(folder.path().join("records")),
+            Place::Voter(folder) => Some(folder.path().join("records.db")),
+            Place::Database(_url) => None,
+        }
+    }
+
+    /// Has rows of the records changed by others than their owner, in words that both databases know.
+    pub(crate) fn damage(&self, sql: &str) {
+        match (self, self.file()) {
+            (_, Some(path)) => {
+                let sql = sql.replace("tidepool.", "").replace("'\\x", "x'");
+                assert_eq!(rusqlite::Connection::open(path).unwrap().execute(&sql, []).unwrap(), 1, "{sql}");
+            }
+            (Place::Database(url), None) => postgres::execute(url, sql),
+            (_, None) => unreachable!("it is in a file"),
+        }
     }
 
     /// Where it is, in a word.
     pub(crate) fn address(&self) -> String {
         match self {
             Place::File(folder) => folder.path().join("records").display().to_string(),
+            Place::Voter(folder) => voter(folder.path()),
             Place::Database(url) => url.clone(),
         }
     }
@@ -60,12 +90,24 @@ impl Place {
     }
 }
 
-/// Opens records by the address of their place. Who opens a database owns all its shards, by the epoch 1.
+/// What the address of a voter begins with: the path of its folder follows.
+const VOTER: &str = "voter:";
+
+/// The address of a voter.
+pub(crate) fn voter(folder: &Path) -> String {
+    format!("{VOTER}{}", folder.display())
+}
+
+/// Opens records by the address of their place. Who opens what nodes share owns all its shards, by the epoch 1.
 pub(crate) fn open(address: &str) -> Records {
-    if !address.starts_with("postgres:") {
-        return Records::open(Path::new(address)).unwrap();
-    }
-    let records = shared(address, "a", 1);
+    let records = match address.strip_prefix(VOTER) {
+        Some(folder) => {
+            let voter = Voter::open(Path::new(folder), "a").unwrap();
+            Records::open_replicated(&voter, owner("a", 1))
+        }
+        None if address.starts_with("postgres:") => shared(address, "a", 1),
+        None => return Records::open(Path::new(address)).unwrap(),
+    };
     lease(&records, Ask::Renew(3_600_000)).unwrap();
     lease(&records, Ask::Claim((0..SHARDS).collect())).unwrap();
     records
@@ -73,7 +115,41 @@ pub(crate) fn open(address: &str) -> Records {
 
 /// Opens a database as a node.
 pub(crate) fn shared(url: &str, node: &str, incarnation: i64) -> Records {
-    Records::open_shared(url, Owner { node: node.into(), incarnation }).unwrap()
+    Records::open_shared(url, owner(node, incarnation)).unwrap()
+}
+
+fn owner(node: &str, incarnation: i64) -> Owner {
+    Owner { node: node.into(), incarnation }
+}
+
+/// What nodes share, and open one after the other.
+pub(crate) enum Store {
+    Voter(Voter, TempDir),
+    Database(String),
+}
+
+impl Store {
+    /// One of each engine.
+    pub(crate) fn each() -> [Self; 2] {
+        let folder = tempfile::tempdir().unwrap();
+        let voter = Voter::open(folder.path(), "a").unwrap();
+        [Store::Voter(voter, folder), Store::Database(postgres::server().database())]
+    }
+
+    /// Opens it as a node.
+    pub(crate) fn open(&self, node: &str, incarnation: i64) -> Records {
+        match self {
+            Store::Voter(voter, _folder) => Records::open_replicated(voter, owner(node, incarnation)),
+            Store::Database(url) => shared(url, node, incarnation),
+        }
+    }
+
+    /// Opens it as a node that has a lease.
+    pub(crate) fn leased(&self, node: &str, incarnation: i64, lease_ms: u32) -> Records {
+        let records = self.open(node, incarnation);
+        assert!(matches!(lease(&records, Ask::Renew(lease_ms)), Ok(Answer::New(_))));
+        records
+    }
 }
 
 /// What is answered to a question of leases and shards.

@@ -3,4 +3,5 @@
 mod wal;
 mod whole;
 
-pub(super) use whole::{beside, check, lost, written_again};
+pub(super) use whole::{beside, lost};
+pub(crate) use whole::{check, flush, written_again};

@@ -62,6 +62,19 @@ fn missing(log: &Log) -> Option<String> {
     })
 }
 
+/// Has the log flushed, whoever writes to it: all that was committed before is on the disk then.
+///
+/// # Errors
+/// When the disk does not take it.
+pub(crate) fn flush(records: &Path) -> Result<(), StoreError> {
+    let path = beside(records, "-wal");
+    OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .and_then(|log| log.sync_data())
+        .map_err(|error| StoreError::file(&path, &error))
+}
+
 /// Has the log written once more, as it is, and flushed. After a flush that failed, what it should have written passes for written,
 /// and can be read as long as the system does not need the room: what is believed of it is to be on the disk.
 ///

@@ -1,7 +1,9 @@
-//! One of those that share a database.
+//! One of those that share a store.
 
-/// Who opens the database.
-#[derive(Debug, Clone, PartialEq, Eq)]
+use serde::{Deserialize, Serialize};
+
+/// Who opens the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// The node's name, which no other of the same store has.
     pub node: String,

@@ -9,20 +9,24 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
+use super::ask::NodeLease;
+
 /// A node's lease, as the table has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Row {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Row {
     /// The node's name.
-    pub(super) node: String,
+    pub(crate) node: String,
     /// Which start of it.
-    pub(super) incarnation: i64,
-    /// The transaction that has renewed it last.
-    pub(super) renewal: i64,
+    pub(crate) incarnation: i64,
+    /// The transaction that has renewed it last; or the entry of a log.
+    pub(crate) renewal: i64,
 }
 
 /// What this node has seen of all nodes' leases.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     /// How long a lease lasts: the same for all nodes.
     lasts: Duration,
     /// Since when each has been as it is.
@@ -36,7 +40,7 @@ const UNANSWERED: usize = 64;
 
 impl Watch {
     /// Notes what the table has, as this node was told at `now`.
-    pub(super) fn saw(&mut self, rows: Vec<Row>, lasts: Duration, now: Instant) {
+    pub(crate) fn saw(&mut self, rows: Vec<Row>, lasts: Duration, now: Instant) {
         self.lasts = lasts;
         let mut before = std::mem::take(&mut self.seen);
         for row in rows {
@@ -47,38 +51,54 @@ impl Watch {
     }
 
     /// Notes that the lease of `node`, which is this one, is about to be committed as it was seen.
-    pub(super) fn renews(&mut self, node: &str) {
+    pub(crate) fn renews(&mut self, node: &str) {
         self.own.extend(self.seen.get(node).map(|(row, _since)| row.renewal));
         self.own.drain(..self.own.len().saturating_sub(UNANSWERED));
     }
 
     /// Notes that the renewal that was noted last is committed.
-    pub(super) fn renewed(&mut self) {
+    pub(crate) fn renewed(&mut self) {
         self.own.drain(..self.own.len().saturating_sub(1));
     }
 
     /// May this transaction be the last by which this node has renewed its lease?
-    pub(super) fn is_own(&self, renewal: i64) -> bool {
+    pub(crate) fn is_own(&self, renewal: i64) -> bool {
         self.own.contains(&renewal)
     }
 
     /// Forgets what was seen: all leases last from when they are seen next.
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.seen.clear();
     }
 
     /// How long the lease of each node lasts from `now` on, in ms; 0 or less when it has run out.
-    pub(super) fn left_ms(&self, now: Instant) -> impl Iterator<Item = (&Row, i64)> {
+    pub(crate) fn left_ms(&self, now: Instant) -> impl Iterator<Item = (&Row, i64)> {
         self.seen.values().map(move |(row, since)| (row, left_ms(*since + self.lasts, now)))
     }
 
+    /// The leases as they are told, in the order of their nodes' names.
+    pub(crate) fn node_leases(&self, now: Instant) -> Vec<NodeLease> {
+        let leases = self.left_ms(now);
+        let mut leases: Vec<NodeLease> = leases
+            .map(|(row, left_ms)| NodeLease { node: row.node.clone(), incarnation: row.incarnation, left_ms })
+            .collect();
+        leases.sort_unstable_by(|one, other| one.node.cmp(&other.node));
+        leases
+    }
+
     /// Those that have run out.
-    pub(super) fn over(&self, now: Instant) -> impl Iterator<Item = &Row> {
-        self.left_ms(now).filter(|(_row, left_ms)| *left_ms <= 0).map(|(row, _left_ms)| row)
+    pub(crate) fn over(&self, now: Instant) -> impl Iterator<Item = &Row> {
+        self.over_by(Duration::ZERO, now)
+    }
+
+    /// Those that ran out so long ago.
+    pub(crate) fn over_by(&self, by: Duration, now: Instant) -> impl Iterator<Item = &Row> {
+        let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        self.left_ms(now).filter(move |(_row, left_ms)| *left_ms <= -by).map(|(row, _left_ms)| row)
     }
 
     /// Has the lease of `node` run out?
-    pub(super) fn is_over(&self, node: &str, now: Instant) -> bool {
+    pub(crate) fn is_over(&self, node: &str, now: Instant) -> bool {
         self.over(now).any(|row| row.node == node)
     }
 }

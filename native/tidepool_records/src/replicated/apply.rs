@@ -1,0 +1,202 @@
+//! Commands, applied within a transaction.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+use super::command::{Command, LeaseChange, Outcome, Refusal};
+use crate::lease::{Owner, Row};
+use crate::record::{Change, Key, SHARDS, StoreError, is_refusal};
+use crate::sqlite::apply as write;
+
+/// Tables beside those of records: nodes with leases, shards that have or had an owner, and what was applied.
+pub(super) const TABLES: &str = "
+CREATE TABLE IF NOT EXISTS node (
+  name TEXT PRIMARY KEY, incarnation INTEGER NOT NULL, renewal INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS owner (
+  shard INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, node TEXT, incarnation INTEGER
+);
+CREATE TABLE IF NOT EXISTS applied (only INTEGER PRIMARY KEY CHECK (only = 1), state BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS disk (only INTEGER PRIMARY KEY CHECK (only = 1), number INTEGER NOT NULL);
+";
+
+/// Applies the command of an entry with this number.
+///
+/// # Errors
+/// What SQLite says: then nothing of the transaction is to be kept.
+pub(super) fn apply(transaction: &Transaction<'_>, number: u64, command: &Command) -> Result<Outcome, StoreError> {
+    match command {
+        Command::Commit { owner, changes } => {
+            let made = changes.iter().map(|(key, change)| made(transaction, owner, key, change));
+            made.collect::<Result<_, _>>().map(Outcome::Committed)
+        }
+        Command::Lease { owner, change } => {
+            let outcome = match change {
+                LeaseChange::Renew { known, over, forget } => {
+                    renew(transaction, number, owner, *known, over.as_ref(), forget)
+                }
+                LeaseChange::Release => release(transaction, owner),
+                LeaseChange::Claim { wanted, over } => claim(transaction, owner, wanted, over),
+                LeaseChange::Hand { given, to, over } => hand(transaction, owner, given, to.as_deref(), over.as_ref()),
+            };
+            outcome.or_else(|error| Refusal::try_from(error).map(Outcome::Refused))
+        }
+    }
+}
+
+/// Makes a change, or says why it may not be made.
+fn made(
+    transaction: &Transaction<'_>,
+    owner: &Owner,
+    key: &Key,
+    change: &Change,
+) -> Result<Option<Refusal>, StoreError> {
+    match fence(transaction, owner, key, change).and_then(|()| write(transaction, key, change)) {
+        Ok(()) => Ok(None),
+        Err(error) if is_refusal(&error) => Refusal::try_from(error).map(Some),
+        Err(error) => Err(error),
+    }
+}
+
+/// Does the shard have this owner, in the change's epoch? One of records without a class has none.
+fn fence(connection: &Connection, owner: &Owner, key: &Key, change: &Change) -> Result<(), StoreError> {
+    if key.class.is_empty() {
+        return Ok(());
+    }
+    let epoch = change.epoch();
+    let sql = "SELECT epoch, node IS ? AND incarnation IS ? FROM owner WHERE shard = ?";
+    let found = connection
+        .prepare_cached(sql)?
+        .query_row(params![owner.node, owner.incarnation, key.shard()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    match found {
+        Some((stored, true)) if stored == epoch => Ok(()),
+        found => {
+            let stored = found.map_or(0, |(stored, _ours)| stored);
+            Err(StoreError::Fenced { key: key.clone(), epoch, stored })
+        }
+    }
+}
+
+/// The lease by a name.
+fn holder(connection: &Connection, node: &str) -> Result<Option<Row>, StoreError> {
+    let mut select = connection.prepare_cached("SELECT incarnation, renewal FROM node WHERE name = ?")?;
+    let row =
+        select.query_row([node], |row| Ok(Row { node: node.into(), incarnation: row.get(0)?, renewal: row.get(1)? }));
+    Ok(row.optional()?)
+}
+
+fn renew(
+    transaction: &Transaction<'_>,
+    number: u64,
+    owner: &Owner,
+    known: bool,
+    over: Option<&Row>,
+    forget: &[Row],
+) -> Result<Outcome, StoreError> {
+    let Owner { node, incarnation } = owner;
+    let holder = holder(transaction, node)?;
+    let of_another = holder.as_ref().is_some_and(|row| row.incarnation != *incarnation);
+    // A start that has had a lease takes the name from no other that lives.
+    if known && of_another && holder.as_ref() != over {
+        return Err(StoreError::Replaced(node.as_str().into()));
+    }
+    let is_new = of_another || holder.is_none();
+    if is_new {
+        free(transaction, node)?;
+    }
+    for row in forget {
+        let sql = "DELETE FROM node WHERE name = ? AND incarnation = ? AND renewal = ?
+                   AND NOT EXISTS (SELECT 1 FROM owner WHERE owner.node = node.name)";
+        transaction.prepare_cached(sql)?.execute(params![row.node, row.incarnation, row.renewal])?;
+    }
+    let sql = "INSERT INTO node VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE
+               SET incarnation = excluded.incarnation, renewal = excluded.renewal";
+    transaction.prepare_cached(sql)?.execute(params![node, incarnation, number])?;
+    Ok(Outcome::Renewed { is_new })
+}
+
+fn release(transaction: &Transaction<'_>, owner: &Owner) -> Result<Outcome, StoreError> {
+    if holder(transaction, &owner.node)?.is_some_and(|row| row.incarnation == owner.incarnation) {
+        free(transaction, &owner.node)?;
+        transaction.prepare_cached("DELETE FROM node WHERE name = ?")?.execute([&owner.node])?;
+    }
+    Ok(Outcome::Released)
+}
+
+fn claim(transaction: &Transaction<'_>, owner: &Owner, wanted: &[u16], over: &[Row]) -> Result<Outcome, StoreError> {
+    let Owner { node, incarnation } = owner;
+    if holder(transaction, node)?.is_none_or(|row| row.incarnation != *incarnation) {
+        return Err(StoreError::NoLease(node.as_str().into()));
+    }
+    let mut free = Vec::new();
+    // Each once.
+    let wanted: BTreeSet<u16> = wanted.iter().copied().filter(|shard| *shard < SHARDS).collect();
+    for shard in &wanted {
+        let sql = "SELECT node, incarnation FROM owner WHERE shard = ? AND node IS NOT NULL";
+        let has: Option<(String, i64)> =
+            transaction.prepare_cached(sql)?.query_row([shard], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let is_free = match has {
+            None => true,
+            // An earlier start of this node, whose lease this one has.
+            Some((name, start)) if name == *node => start != *incarnation,
+            // Who has renewed it since the asker looked lives.
+            Some((name, start)) => over
+                .iter()
+                .find(|row| row.node == name && row.incarnation == start)
+                .map_or(Ok(false), |row| Ok::<_, StoreError>(holder(transaction, &name)?.as_ref() == Some(row)))?,
+        };
+        free.extend(is_free.then_some(*shard));
+    }
+    give(transaction, &free, Some(owner)).map(Outcome::Moved)
+}
+
+fn hand(
+    transaction: &Transaction<'_>,
+    owner: &Owner,
+    given: &[(u16, u64)],
+    to: Option<&str>,
+    over: Option<&Row>,
+) -> Result<Outcome, StoreError> {
+    let to = match to {
+        None => None,
+        Some(to) => {
+            let lives = holder(transaction, to)?.filter(|row| Some(row) != over);
+            let row = lives.ok_or_else(|| StoreError::NoLease(to.into()))?;
+            Some(Owner { node: row.node, incarnation: row.incarnation })
+        }
+    };
+    let mut ours = Vec::new();
+    for (shard, epoch) in &given.iter().copied().collect::<BTreeSet<_>>() {
+        let sql = "SELECT EXISTS (SELECT 1 FROM owner WHERE shard = ? AND epoch = ? AND node = ? AND incarnation = ?)";
+        let is_ours = transaction
+            .prepare_cached(sql)?
+            .query_row(params![shard, epoch, owner.node, owner.incarnation], |row| row.get(0))?;
+        if is_ours {
+            ours.push(*shard);
+        }
+    }
+    give(transaction, &ours, to.as_ref()).map(Outcome::Moved)
+}
+
+/// Leaves a node's shards to nobody.
+fn free(transaction: &Transaction<'_>, node: &str) -> Result<(), StoreError> {
+    let mut select = transaction.prepare_cached("SELECT shard FROM owner WHERE node = ? ORDER BY shard")?;
+    let shards: Vec<u16> = select.query_map([node], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    give(transaction, &shards, None).map(drop)
+}
+
+/// Gives shards to a node or to nobody: each has a new epoch.
+fn give(transaction: &Transaction<'_>, shards: &[u16], to: Option<&Owner>) -> Result<Vec<(u16, u64)>, StoreError> {
+    let sql = "INSERT INTO owner VALUES (?, 1, ?, ?) ON CONFLICT (shard) DO UPDATE
+               SET epoch = epoch + 1, node = excluded.node, incarnation = excluded.incarnation RETURNING epoch";
+    let mut give = transaction.prepare_cached(sql)?;
+    let (node, incarnation) = to.map(|owner| (&owner.node, owner.incarnation)).unzip();
+    let mut moved = Vec::with_capacity(shards.len());
+    for shard in shards {
+        moved.push((*shard, give.query_row(params![shard, node, incarnation], |row| row.get(0))?));
+    }
+    moved.sort_unstable();
+    Ok(moved)
+}

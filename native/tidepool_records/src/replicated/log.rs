@@ -1,0 +1,362 @@
+//! The log, and the vote: in a file of SQLite's own, which is flushed with each write.
+
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::ops::{Bound, RangeBounds};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use openraft::storage::{LogFlushed, RaftLogStorage};
+use openraft::{Entry, ErrorSubject, ErrorVerb, LogId, LogState, OptionalSend, RaftLogReader, Vote};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use serde::{Deserialize, Serialize};
+
+use super::full::with_room;
+use super::types::{DiskId, Failure, Types, failed, packed, unpacked};
+use crate::record::{Mark, StoreError, finish, hasher};
+use crate::sqlite::{check_log, log_written_again};
+
+/// The format of the file.
+const FORMAT: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE entry (number INTEGER PRIMARY KEY, bytes BLOB NOT NULL, mark BLOB NOT NULL);
+CREATE TABLE state (name TEXT PRIMARY KEY, bytes BLOB NOT NULL, mark BLOB NOT NULL) WITHOUT ROWID;
+";
+
+/// Bytes of entries that are kept in memory, and the last one however long: they are applied, and sent to others, soon after they were
+/// written.
+const KEPT_BYTES: usize = 16 << 20;
+/// Bytes of entries that are read at once for another voter, unless one has more.
+const READ_BYTES: usize = 4 << 20;
+/// How long it waits for who has the file.
+const OPEN: Duration = Duration::from_secs(5);
+
+/// The log of a voter. Its clones are the same.
+#[derive(Clone)]
+pub(crate) struct Log(Arc<Shared>);
+
+struct Shared {
+    file: Mutex<File>,
+    /// Whether the disk is full: what is to be appended waits.
+    is_full: AtomicBool,
+    /// Bytes that were appended since the log was to be purged.
+    bytes: AtomicU64,
+}
+
+struct File {
+    connection: Connection,
+    disk: DiskId,
+    /// The last entries, in order, with their bytes; and all of these.
+    kept: VecDeque<(Entry<Types>, usize)>,
+    kept_bytes: usize,
+}
+
+impl Log {
+    /// Opens the file, and makes it if there is none, with a number for the disk. Nobody else can open it meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::Behind`] when it lacks what was written; when it can't be read, or is of a later version.
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        check_log(path)?;
+        let mut connection = Connection::open(path)?;
+        // Who had it before may be about to close it.
+        connection.busy_timeout(OPEN)?;
+        connection.pragma_update(None, "page_size", 8_192)?;
+        connection.pragma_update(None, "locking_mode", "exclusive")?;
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        connection.pragma_update(None, "synchronous", "full")?;
+        connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+        connection.pragma_update(None, "cell_size_check", true)?;
+        connection.pragma_update(None, "trusted_schema", false)?;
+        let tables = Transaction::new(&mut connection, TransactionBehavior::Immediate)?;
+        match tables.pragma_query_value(None, "user_version", |row| row.get(0))? {
+            0 => {
+                tables.execute_batch(TABLES)?;
+                write_state(&tables, "disk", &new_disk()?)?;
+                tables.pragma_update(None, "user_version", FORMAT)?;
+            }
+            FORMAT => {}
+            found => return Err(StoreError::Newer { found, known: FORMAT }),
+        }
+        tables.commit()?;
+        settle(&mut connection, path)?;
+        let disk = read_state(&connection, "disk")?
+            .ok_or_else(|| StoreError::Corrupt("the log has no number of its disk".into()))?;
+        let file = File { connection, disk, kept: VecDeque::new(), kept_bytes: 0 };
+        Ok(Log(Arc::new(Shared { file: Mutex::new(file), is_full: AtomicBool::new(false), bytes: AtomicU64::new(0) })))
+    }
+
+    /// The number that the folder was made with.
+    pub(super) fn disk(&self) -> DiskId {
+        self.file().disk
+    }
+
+    /// Up to which entry it was purged, and the last that was in it.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub(super) fn ends(&self) -> Result<[u64; 2], StoreError> {
+        let LogState { last_purged_log_id, last_log_id } = self.file().state()?;
+        Ok([last_purged_log_id, last_log_id].map(|id| id.map_or(0, |id| id.index)))
+    }
+
+    /// Does an entry wait for room on the disk?
+    pub(super) fn is_full(&self) -> bool {
+        self.0.is_full.load(Ordering::Acquire)
+    }
+
+    /// Were so many bytes of entries appended since this was last so?
+    pub(super) fn has_grown_by(&self, bytes: u64) -> bool {
+        let has_grown = self.0.bytes.load(Ordering::Relaxed) >= bytes;
+        if has_grown {
+            self.0.bytes.store(0, Ordering::Relaxed);
+        }
+        has_grown
+    }
+
+    fn file(&self) -> MutexGuard<'_, File> {
+        // Who panics leaves a transaction, which is rolled back.
+        self.0.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what there may be no room for.
+    async fn with_room(&self, mut write: impl FnMut(&mut File) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        with_room(|| write(&mut self.file()), |is_full| self.0.is_full.store(is_full, Ordering::Release)).await
+    }
+
+    /// Writes entries; on a full disk as soon as there is room.
+    async fn write(&self, entries: Vec<Entry<Types>>) -> Result<(), StoreError> {
+        let packed = entries
+            .iter()
+            .map(|entry| Ok((entry.log_id.index, packed(entry)?)))
+            .collect::<Result<Vec<(u64, Vec<u8>)>, StoreError>>()?;
+        self.with_room(|file| file.append(&packed)).await?;
+        self.0.bytes.fetch_add(packed.iter().map(|(_number, bytes)| bytes.len() as u64).sum(), Ordering::Relaxed);
+        self.file().keep(entries.into_iter().zip(packed.iter().map(|(_number, bytes)| bytes.len())));
+        Ok(())
+    }
+}
+
+/// Has all that can be read of the log on the disk: what a flush that failed should have written can be read as long as the system does
+/// not need its room.
+fn settle(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let alone = Transaction::new(connection, TransactionBehavior::Immediate)?;
+    log_written_again(path)?;
+    drop(alone);
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0))?;
+    Ok(())
+}
+
+/// A number that no other disk has.
+fn new_disk() -> Result<DiskId, StoreError> {
+    getrandom::u64()
+        .map(|random| random >> 1)
+        .map_err(|error| StoreError::Stopped(format!("there is no randomness: {error}").into()))
+}
+
+impl File {
+    fn append(&mut self, entries: &[(u64, Vec<u8>)]) -> Result<(), StoreError> {
+        let transaction = Transaction::new(&mut self.connection, TransactionBehavior::Immediate)?;
+        for (number, bytes) in entries {
+            let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO entry VALUES (?, ?, ?)")?;
+            insert.execute(params![number, bytes, mark(*number, bytes)])?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    fn keep(&mut self, entries: impl Iterator<Item = (Entry<Types>, usize)>) {
+        for (entry, bytes) in entries {
+            // One takes the place of what a leader of before has left.
+            let first = entry.log_id.index;
+            if self.kept.back().is_some_and(|(last, _bytes)| last.log_id.index >= first) {
+                self.forget(|number| number >= first);
+            }
+            self.kept_bytes = self.kept_bytes.saturating_add(bytes);
+            self.kept.push_back((entry, bytes));
+        }
+        while self.kept_bytes > KEPT_BYTES && self.kept.len() > 1 {
+            let Some((_entry, bytes)) = self.kept.pop_front() else { break };
+            self.kept_bytes = self.kept_bytes.saturating_sub(bytes);
+        }
+    }
+
+    /// Keeps none of these numbers in memory.
+    fn forget(&mut self, is_gone: impl Fn(u64) -> bool) {
+        self.kept.retain(|(entry, _bytes)| !is_gone(entry.log_id.index));
+        self.kept_bytes = self.kept.iter().map(|(_entry, bytes)| bytes).sum();
+    }
+
+    fn truncate(&mut self, from: u64) -> Result<(), StoreError> {
+        self.forget(|number| number >= from);
+        self.connection.execute("DELETE FROM entry WHERE number >= ?", [from])?;
+        Ok(())
+    }
+
+    fn purge(&mut self, up_to: &LogId<DiskId>) -> Result<(), StoreError> {
+        let transaction = Transaction::new(&mut self.connection, TransactionBehavior::Immediate)?;
+        write_state(&transaction, "purged", up_to)?;
+        transaction.execute("DELETE FROM entry WHERE number <= ?", [up_to.index])?;
+        transaction.commit()?;
+        self.forget(|number| number <= up_to.index);
+        Ok(())
+    }
+
+    fn state(&self) -> Result<LogState<Types>, StoreError> {
+        let purged = read_state(&self.connection, "purged")?;
+        let sql = "SELECT number, bytes, mark FROM entry ORDER BY number DESC LIMIT 1";
+        let last = self.connection.query_row(sql, [], stored).optional()?.map(entry).transpose()?;
+        Ok(LogState { last_purged_log_id: purged, last_log_id: last.map(|entry| entry.log_id).or(purged) })
+    }
+
+    /// Entries from one number to another, which is not among them, as long as they have no more bytes than that.
+    fn entries(&self, from: u64, to: u64, most: usize) -> Result<Vec<Entry<Types>>, StoreError> {
+        if self.kept.front().is_some_and(|(first, _bytes)| first.log_id.index <= from) {
+            let mut room = most;
+            let kept = self.kept.iter().filter(|(entry, _bytes)| (from..to).contains(&entry.log_id.index));
+            let fit = kept.enumerate().take_while(|(nth, (_entry, bytes))| {
+                let fits = *bytes <= room;
+                room = room.saturating_sub(*bytes);
+                fits || *nth == 0
+            });
+            return Ok(fit.map(|(_nth, (entry, _bytes))| entry.clone()).collect());
+        }
+        let to = i64::try_from(to).unwrap_or(i64::MAX);
+        let sql = "SELECT number, bytes, mark FROM entry WHERE number >= ? AND number < ? ORDER BY number";
+        let mut select = self.connection.prepare_cached(sql)?;
+        let (mut found, mut bytes) = (Vec::new(), 0_usize);
+        for row in select.query_map(params![from, to], stored)? {
+            let row = row?;
+            bytes = bytes.saturating_add(row.1.len());
+            if bytes > most && !found.is_empty() {
+                break;
+            }
+            found.push(entry(row)?);
+        }
+        Ok(found)
+    }
+}
+
+/// A row of an entry: its number, its bytes, and their mark.
+type Stored = (u64, Vec<u8>, Mark);
+
+fn stored(row: &rusqlite::Row<'_>) -> rusqlite::Result<Stored> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+}
+
+fn state_mark(name: &str, bytes: &[u8]) -> Mark {
+    let mut hasher = hasher("state");
+    hasher.update(name.as_bytes()).update(&[0]).update(bytes);
+    finish(&hasher)
+}
+
+fn mark(number: u64, bytes: &[u8]) -> Mark {
+    let mut hasher = hasher("entry");
+    hasher.update(&number.to_le_bytes()).update(bytes);
+    finish(&hasher)
+}
+
+/// The entry of a row.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] when it is not what was written.
+fn entry((number, bytes, written): Stored) -> Result<Entry<Types>, StoreError> {
+    if mark(number, &bytes) != written {
+        return Err(StoreError::Corrupt(format!("entry {number} of the log is damaged").into()));
+    }
+    unpacked(&bytes)
+}
+
+fn read_state<T: for<'a> Deserialize<'a>>(connection: &Connection, name: &str) -> Result<Option<T>, StoreError> {
+    let mut select = connection.prepare_cached("SELECT bytes, mark FROM state WHERE name = ?")?;
+    let found = select.query_row([name], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Mark>(1)?))).optional()?;
+    match found {
+        Some((bytes, mark)) if mark == state_mark(name, &bytes) => unpacked(&bytes).map(Some),
+        Some(_) => Err(StoreError::Corrupt(format!("the {name} of the log is damaged").into())),
+        None => Ok(None),
+    }
+}
+
+fn write_state<T: Serialize>(connection: &Connection, name: &str, value: &T) -> Result<(), StoreError> {
+    let mut replace = connection.prepare_cached("INSERT OR REPLACE INTO state VALUES (?, ?, ?)")?;
+    let bytes = packed(value)?;
+    replace.execute(params![name, bytes, state_mark(name, &bytes)])?;
+    Ok(())
+}
+
+fn of_log(verb: ErrorVerb) -> impl Fn(StoreError) -> Failure {
+    move |error| failed(ErrorSubject::Logs, verb, &error)
+}
+
+impl RaftLogReader<Types> for Log {
+    async fn try_get_log_entries<R: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: R,
+    ) -> Result<Vec<Entry<Types>>, Failure> {
+        let from = match range.start_bound() {
+            Bound::Included(number) => *number,
+            Bound::Excluded(number) => number.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let to = match range.end_bound() {
+            Bound::Included(number) => number.saturating_add(1),
+            Bound::Excluded(number) => *number,
+            Bound::Unbounded => u64::MAX,
+        };
+        self.file().entries(from, to, usize::MAX).map_err(of_log(ErrorVerb::Read))
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry<Types>>, Failure> {
+        self.file().entries(start, end, READ_BYTES).map_err(of_log(ErrorVerb::Read))
+    }
+}
+
+impl RaftLogStorage<Types> for Log {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<Types>, Failure> {
+        self.file().state().map_err(of_log(ErrorVerb::Read))
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote<DiskId>) -> Result<(), Failure> {
+        let saved = self.with_room(|file| write_state(&file.connection, "vote", vote)).await;
+        saved.map_err(|error| failed(ErrorSubject::Vote, ErrorVerb::Write, &error))
+    }
+
+    // A leader that starts again would go on as one, without asking the others, and with a state that is behind its log. Its own vote
+    // is one that nobody has answered yet: it asks them.
+    async fn read_vote(&mut self) -> Result<Option<Vote<DiskId>>, Failure> {
+        let file = self.file();
+        let vote: Option<Vote<DiskId>> = read_state(&file.connection, "vote")
+            .map_err(|error| failed(ErrorSubject::Vote, ErrorVerb::Read, &error))?;
+        Ok(vote.map(|vote| match vote.leader_id().voted_for() {
+            Some(disk) if disk == file.disk => Vote::new(vote.leader_id().get_term(), disk),
+            _another => vote,
+        }))
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: LogFlushed<Types>) -> Result<(), Failure>
+    where
+        I: IntoIterator<Item = Entry<Types>> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries = entries.into_iter().collect();
+        self.write(entries).await.map_err(of_log(ErrorVerb::Write))?;
+        callback.log_io_completed(Ok(()));
+        Ok(())
+    }
+
+    async fn truncate(&mut self, log_id: LogId<DiskId>) -> Result<(), Failure> {
+        self.with_room(|file| file.truncate(log_id.index)).await.map_err(of_log(ErrorVerb::Delete))
+    }
+
+    async fn purge(&mut self, log_id: LogId<DiskId>) -> Result<(), Failure> {
+        self.with_room(|file| file.purge(&log_id)).await.map_err(of_log(ErrorVerb::Delete))
+    }
+}

@@ -1,0 +1,196 @@
+//! The state machine: records, leases and shards in one file, and in the same transaction how far the log was applied to them.
+//!
+//! The file is not flushed with each transaction. After a loss of power it is one that was, and the log has what comes next: so no
+//! entry is removed from that before the file is flushed.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use openraft::storage::RaftStateMachine;
+use openraft::{
+    Entry, EntryPayload, ErrorSubject, ErrorVerb, LogId, OptionalSend, RaftSnapshotBuilder, SnapshotMeta,
+    StoredMembership,
+};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use super::apply::{TABLES, apply};
+use super::command::Outcome;
+use super::full::with_room;
+use super::snapshot::Snapshot;
+use super::types::{Applied, DiskId, Failure, Member, Types, failed, packed, unpacked};
+use crate::record::StoreError;
+use crate::sqlite::Opened;
+
+/// The state machine of a voter. Its clones are the same.
+#[derive(Clone)]
+pub(crate) struct Machine {
+    path: PathBuf,
+    state: Arc<Mutex<State>>,
+    /// Whether the disk is full: what is to be applied waits.
+    is_full: Arc<AtomicBool>,
+}
+
+struct State {
+    opened: Opened,
+    applied: Applied,
+    disk: DiskId,
+    /// Whether a snapshot was made or received since the start.
+    has_snapshot: bool,
+}
+
+impl Machine {
+    /// Opens the file of a disk, and makes it if there is none.
+    ///
+    /// # Errors
+    /// When it can't be read, is of a later version, of another kind of store, or of another disk.
+    pub(super) fn open(path: &Path, disk: DiskId) -> Result<Self, StoreError> {
+        // What the file lacks at its end is in the log.
+        let opened = Opened::of_voter(path)?;
+        opened.connection.pragma_update(None, "synchronous", "normal")?;
+        opened.connection.execute_batch(TABLES)?;
+        opened.connection.execute("INSERT OR IGNORE INTO disk VALUES (1, ?)", [disk])?;
+        if opened.connection.query_row("SELECT number FROM disk", [], |row| row.get::<_, DiskId>(0))? != disk {
+            return Err(StoreError::Behind("records.db is of another folder than log.db".into()));
+        }
+        let applied = applied(&opened.connection)?;
+        let state = State { opened, applied, disk, has_snapshot: false };
+        Ok(Machine { path: path.into(), state: Arc::new(Mutex::new(state)), is_full: Arc::default() })
+    }
+
+    /// The last entry that was applied.
+    pub(super) fn last(&self) -> u64 {
+        self.state().applied.0.map_or(0, |id| id.index)
+    }
+
+    /// Does something wait for room on the disk?
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Acquire)
+    }
+
+    /// Writes what there may be no room for.
+    async fn with_room<T>(&self, mut write: impl FnMut(&mut State) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        with_room(|| write(&mut self.state()), |is_full| self.is_full.store(is_full, Ordering::Release)).await
+    }
+
+    /// Puts what is in the log of the file into it.
+    pub(super) fn close(&self) {
+        self.state().opened.put_into_file();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Who panics leaves a transaction, which is rolled back.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A snapshot of what was applied, which is on the disk: the log is not needed for it any more.
+    fn snapshot(&self) -> Result<openraft::Snapshot<Types>, StoreError> {
+        let mut state = self.state();
+        let snapshot = Snapshot::of(&self.path)?;
+        let (last_log_id, last_membership) = state.applied.clone();
+        state.has_snapshot = true;
+        drop(state);
+        crate::sqlite::flush_log(&self.path)?;
+        let number = last_log_id.map_or(0, |id| id.index);
+        let meta = SnapshotMeta { last_log_id, last_membership, snapshot_id: format!("{number}") };
+        Ok(openraft::Snapshot { meta, snapshot: Box::new(snapshot) })
+    }
+}
+
+impl State {
+    fn apply(&mut self, entries: &[Entry<Types>]) -> Result<Vec<Outcome>, StoreError> {
+        let transaction = Transaction::new(&mut self.opened.connection, TransactionBehavior::Immediate)?;
+        let mut now = self.applied.clone();
+        let mut outcomes = Vec::new();
+        for entry in entries {
+            now.0 = Some(entry.log_id);
+            outcomes.push(match &entry.payload {
+                EntryPayload::Blank => Outcome::None,
+                EntryPayload::Normal(command) => apply(&transaction, entry.log_id.index, command)?,
+                EntryPayload::Membership(members) => {
+                    now.1 = StoredMembership::new(Some(entry.log_id), members.clone());
+                    Outcome::None
+                }
+            });
+        }
+        note(&transaction, &now)?;
+        transaction.commit()?;
+        self.applied = now;
+        // Nothing else has the file flushed: what it says of that is not to be passed over.
+        self.opened.checkpoint()?;
+        Ok(outcomes)
+    }
+
+    fn install(&mut self, meta: &SnapshotMeta<DiskId, Member>, snapshot: &Snapshot) -> Result<(), StoreError> {
+        snapshot.copy_to(&mut self.opened.connection)?;
+        self.opened.connection.execute_batch(TABLES)?;
+        self.opened.connection.execute("INSERT OR REPLACE INTO disk VALUES (1, ?)", [self.disk])?;
+        let now = (meta.last_log_id, meta.last_membership.clone());
+        note(&self.opened.connection, &now)?;
+        self.applied = now;
+        self.has_snapshot = true;
+        Ok(())
+    }
+}
+
+/// How far the log was applied to what is in the file.
+fn applied(connection: &Connection) -> Result<Applied, StoreError> {
+    let found: Option<Vec<u8>> = connection.query_row("SELECT state FROM applied", [], |row| row.get(0)).optional()?;
+    found.map_or_else(|| Ok(Applied::default()), |bytes| unpacked(&bytes))
+}
+
+fn note(connection: &Connection, applied: &Applied) -> Result<(), StoreError> {
+    let mut replace = connection.prepare_cached("INSERT OR REPLACE INTO applied VALUES (1, ?)")?;
+    replace.execute(params![packed(applied)?])?;
+    Ok(())
+}
+
+impl RaftStateMachine<Types> for Machine {
+    type SnapshotBuilder = Self;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId<DiskId>>, StoredMembership<DiskId, Member>), Failure> {
+        Ok(self.state().applied.clone())
+    }
+
+    async fn apply<I>(&mut self, entries: I) -> Result<Vec<Outcome>, Failure>
+    where
+        I: IntoIterator<Item = Entry<Types>> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries: Vec<_> = entries.into_iter().collect();
+        let outcomes = self.with_room(|state| state.apply(&entries)).await;
+        outcomes.map_err(|error| failed(ErrorSubject::StateMachine, ErrorVerb::Write, &error))
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn begin_receiving_snapshot(&mut self) -> Result<Box<Snapshot>, Failure> {
+        let empty = Snapshot::empty().map(Box::new);
+        empty.map_err(|error| failed(ErrorSubject::Snapshot(None), ErrorVerb::Write, &error))
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta<DiskId, Member>,
+        snapshot: Box<Snapshot>,
+    ) -> Result<(), Failure> {
+        let installed = self.with_room(|state| state.install(meta, &snapshot)).await;
+        let installed = installed.and_then(|()| crate::sqlite::flush_log(&self.path));
+        installed.map_err(|error| failed(ErrorSubject::Snapshot(None), ErrorVerb::Write, &error))
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<openraft::Snapshot<Types>>, Failure> {
+        if !self.state().has_snapshot {
+            return Ok(None);
+        }
+        self.build_snapshot().await.map(Some)
+    }
+}
+
+impl RaftSnapshotBuilder<Types> for Machine {
+    async fn build_snapshot(&mut self) -> Result<openraft::Snapshot<Types>, Failure> {
+        self.snapshot().map_err(|error| failed(ErrorSubject::Snapshot(None), ErrorVerb::Read, &error))
+    }
+}

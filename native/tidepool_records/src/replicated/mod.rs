@@ -1,0 +1,238 @@
+//! Records that nodes keep together on their own disks, by Raft: each voter has a log, and a file of SQLite's to which it applies the
+//! log. A change is answered when a majority has it on disk, and it is applied.
+//!
+//! The protocol is that of Ongaro and Ousterhout ("In Search of an Understandable Consensus Algorithm", 2014), by the crate openraft.
+
+mod apply;
+mod command;
+mod full;
+mod log;
+mod machine;
+mod network;
+mod propose;
+mod snapshot;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod tests;
+mod types;
+mod voter;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use self::command::{Command, LeaseChange, Outcome};
+use self::propose::Proposer;
+pub use self::voter::Voter;
+use crate::lease::{Answer, Ask, Owner, Row, Shard, Watch};
+use crate::record::{Change, Done, Job, Key, QUEUE, Room, SHARDS, StoreError};
+use crate::sqlite::Readers;
+
+/// How many bytes a change may have, as in a database.
+const MOST_BYTES: usize = 256 << 20;
+/// Leases that ran out so long ago are forgotten, when their nodes own nothing.
+const FORGET: Duration = Duration::from_secs(3_600);
+
+/// The records of a voter, as one node has them open. When it is dropped, what waits is written.
+pub(crate) struct Replicated {
+    room: Room,
+    node: Arc<Node>,
+    /// It is taken when this ends.
+    open: Option<Open>,
+}
+
+/// What ends in this order.
+struct Open {
+    // Who writes ends when nothing more can come.
+    jobs: mpsc::Sender<Job>,
+    writer: JoinHandle<()>,
+    // The last: its threads drive the others.
+    voter: Voter,
+}
+
+impl Open {
+    /// Returns when what waits has been written; and when this was the last who had the voter, its files are closed.
+    fn close(self) {
+        let Open { jobs, writer, voter } = self;
+        drop(jobs);
+        // What it was about to say has been said to who waited for it.
+        let _ended = voter.0.handle.block_on(writer);
+        drop(voter);
+    }
+}
+
+/// One of the nodes that have leases.
+struct Node {
+    owner: Owner,
+    proposer: Proposer,
+    readers: Arc<Readers>,
+    /// Whether this start of the node has had a lease.
+    known: AtomicBool,
+    watch: Mutex<Watch>,
+}
+
+impl Replicated {
+    pub(crate) fn open(voter: &Voter, owner: Owner) -> Self {
+        let proposer = Proposer::new(voter);
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let writer = voter.0.handle.spawn(propose::write_all(proposer.clone(), owner.clone(), queue));
+        let node = Node {
+            owner,
+            proposer,
+            readers: Arc::clone(&voter.0.readers),
+            known: AtomicBool::new(false),
+            watch: Mutex::default(),
+        };
+        let open = Open { jobs, writer, voter: voter.clone() };
+        Replicated { room: Room::default(), node: Arc::new(node), open: Some(open) }
+    }
+
+    /// As [`Records::commit`](crate::Records::commit).
+    pub(crate) fn commit(&self, key: Key, change: Change, done: Done) -> Result<(), StoreError> {
+        use mpsc::error::TrySendError::{Closed, Full};
+        let ended = || StoreError::Stopped("who writes ended".into());
+        let open = self.open.as_ref().ok_or_else(ended)?;
+        fits(&key, &change)?;
+        let done = self.room.take(&key, &change, done)?;
+        open.jobs.try_send(Job { key, change, done }).map_err(|error| match error {
+            Full(_) => StoreError::Overloaded,
+            Closed(_) => ended(),
+        })
+    }
+
+    /// Returns when what waits has been written; and when this was the last who had the voter, its files are closed.
+    pub(crate) fn close(mut self) {
+        if let Some(open) = self.open.take() {
+            open.close();
+        }
+    }
+
+    pub(crate) fn readers(&self) -> &Readers {
+        &self.node.readers
+    }
+
+    pub(crate) fn owner(&self) -> &Owner {
+        &self.node.owner
+    }
+
+    /// As [`Records::lease`](crate::Records::lease).
+    pub(crate) fn lease(
+        &self,
+        ask: Ask,
+        within: Duration,
+        done: impl FnOnce(Result<Answer, StoreError>) + Send + 'static,
+    ) {
+        let Some(open) = &self.open else { return done(Err(StoreError::Stopped("who writes ended".into()))) };
+        let node = Arc::clone(&self.node);
+        // Whoever closes what is open waits until the answer is told.
+        let kept = open.jobs.clone();
+        open.voter.0.handle.spawn(async move {
+            let answer = tokio::time::timeout(within, node.answer(ask)).await;
+            let late = || StoreError::Away(format!("no majority has answered within {} ms", within.as_millis()).into());
+            done(answer.unwrap_or_else(|_late| Err(late())));
+            drop(kept);
+        });
+    }
+}
+
+/// Can it be in an entry, and be applied? What can't is not to be in the log, where it would be found again at each start.
+fn fits(key: &Key, change: &Change) -> Result<(), StoreError> {
+    if change.bytes() > MOST_BYTES {
+        let (what, bytes) = ("a change", change.bytes());
+        return Err(StoreError::TooLong { key: key.clone(), what, bytes, most: MOST_BYTES });
+    }
+    // No epoch comes to that.
+    let epoch = change.epoch();
+    i64::try_from(epoch).map(drop).map_err(|_| StoreError::Fenced { key: key.clone(), epoch, stored: 0 })
+}
+
+impl Drop for Replicated {
+    fn drop(&mut self) {
+        if let Some(open) = self.open.take() {
+            // Nobody waits for what is written until then. Without a thread it is not written, and nobody is told that it is.
+            let _closing = std::thread::Builder::new().name("tidepool-closing".into()).spawn(move || open.close());
+        }
+    }
+}
+
+impl Node {
+    async fn answer(&self, ask: Ask) -> Result<Answer, StoreError> {
+        let change = match ask {
+            Ask::Renew(lease_ms) => return self.renew(Duration::from_millis(lease_ms.into())).await,
+            Ask::Shards => return self.readers.reading(shards).map(Answer::Shards),
+            Ask::Release => LeaseChange::Release,
+            Ask::Claim(wanted) => LeaseChange::Claim { wanted, over: self.over(Duration::ZERO) },
+            Ask::Hand(given, to) => {
+                let over = to.as_deref().and_then(|to| self.over_of(to));
+                LeaseChange::Hand { given, to, over }
+            }
+        };
+        match self.propose(change).await? {
+            Outcome::Moved(moved) => Ok(Answer::Moved(moved)),
+            _released => Ok(Answer::Released),
+        }
+    }
+
+    async fn renew(&self, lasts: Duration) -> Result<Answer, StoreError> {
+        let known = self.known.load(Ordering::Acquire);
+        let change = LeaseChange::Renew { known, over: self.over_of(&self.owner.node), forget: self.over(FORGET) };
+        let outcome = self.propose(change).await;
+        let rows = self.readers.reading(leases)?;
+        // Only now: what is seen has been so for some time.
+        let now = Instant::now();
+        let mut watch = self.watch();
+        watch.saw(rows, lasts, now);
+        let is_new = matches!(outcome?, Outcome::Renewed { is_new: true });
+        self.known.store(true, Ordering::Release);
+        let nodes = watch.node_leases(now);
+        Ok(if is_new { Answer::New(nodes) } else { Answer::Nodes(nodes) })
+    }
+
+    async fn propose(&self, change: LeaseChange) -> Result<Outcome, StoreError> {
+        match self.proposer.propose(Command::Lease { owner: self.owner.clone(), change }).await? {
+            Outcome::Refused(refusal) => Err(refusal.into()),
+            outcome => Ok(outcome),
+        }
+    }
+
+    /// Leases that ran out so long ago, as this node has seen them last.
+    fn over(&self, by: Duration) -> Vec<Row> {
+        self.watch().over_by(by, Instant::now()).cloned().collect()
+    }
+
+    /// The lease of a node, if it ran out.
+    fn over_of(&self, node: &str) -> Option<Row> {
+        self.watch().over(Instant::now()).find(|row| row.node == node).cloned()
+    }
+
+    fn watch(&self) -> MutexGuard<'_, Watch> {
+        // Nothing that can panic runs under the lock.
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All leases.
+fn leases(connection: &Connection) -> Result<Vec<Row>, StoreError> {
+    let mut select = connection.prepare_cached("SELECT name, incarnation, renewal FROM node")?;
+    let rows =
+        select.query_map([], |row| Ok(Row { node: row.get(0)?, incarnation: row.get(1)?, renewal: row.get(2)? }))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// All shards. Those without a row never had an owner.
+fn shards(connection: &Connection) -> Result<Vec<Shard>, StoreError> {
+    let mut shards: Vec<Shard> = (0..SHARDS).map(|id| Shard { id, epoch: 0, owner: None }).collect();
+    let mut select = connection.prepare_cached("SELECT shard, epoch, node FROM owner")?;
+    let rows = select.query_map([], |row| Ok(Shard { id: row.get(0)?, epoch: row.get(1)?, owner: row.get(2)? }))?;
+    for row in rows {
+        let row = row?;
+        if let Some(shard) = shards.get_mut(usize::from(row.id)) {
+            *shard = row;
+        }
+    }
+    Ok(shards)
+}

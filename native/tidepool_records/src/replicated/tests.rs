@@ -1,0 +1,228 @@
+//! What Raft asks of a disk, and what becomes of one whose files are gone, older, or damaged.
+
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use openraft::storage::RaftLogStorage;
+use openraft::testing::{StoreBuilder, Suite};
+use openraft::{Raft, Vote};
+use tempfile::TempDir;
+
+use super::Replicated;
+use super::log::Log;
+use super::machine::Machine;
+use super::types::{Failure, Types};
+use super::voter::Voter;
+use crate::lease::{Ask, Owner};
+use crate::record::{Change, Image, Key, Put, StoreError};
+
+struct Builder;
+
+impl StoreBuilder<Types, Log, Machine, TempDir> for Builder {
+    async fn build(&self) -> Result<(TempDir, Log, Machine), Failure> {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::open(&folder.path().join("log.db")).unwrap();
+        let machine = Machine::open(&folder.path().join("records.db"), log.disk()).unwrap();
+        Ok((folder, log, machine))
+    }
+}
+
+#[test]
+fn log_and_state_do_what_openraft_asks_of_them() {
+    Suite::test_all(Builder).unwrap();
+}
+
+/// Waits for what is done by tasks.
+async fn until(
+    raft: &Raft<Types>,
+    what: &str,
+    is_so: impl Fn(&openraft::RaftMetrics<u64, super::types::Member>) -> bool + Send,
+) {
+    raft.wait(Some(Duration::from_secs(60))).metrics(is_so, what).await.unwrap();
+}
+
+fn put(seq: u64) -> Change {
+    let image = Image::Whole(seq.to_le_bytes().repeat(100).into());
+    Change::Put(Put { epoch: 1, seq, alarm_at: None, head: seq.to_le_bytes().to_vec(), image, values: Vec::new() })
+}
+
+fn answered<T: Send + 'static>(ask: impl FnOnce(mpsc::Sender<T>)) -> T {
+    let (tell, told) = mpsc::channel();
+    ask(tell);
+    told.recv_timeout(Duration::from_secs(60)).unwrap()
+}
+
+fn commit(records: &Replicated, key: &Key, seq: u64) -> Result<(), StoreError> {
+    answered(|tell| {
+        records.commit(key.clone(), put(seq), Box::new(move |outcome| drop(tell.send(outcome)))).unwrap();
+    })
+}
+
+/// A voter's records, all of whose shards this node has by the epoch 1.
+fn opened(voter: &Voter) -> Replicated {
+    let records = Replicated::open(voter, Owner { node: "a".into(), incarnation: 1 });
+    for ask in [Ask::Renew(3_600_000), Ask::Claim((0..crate::record::SHARDS).collect())] {
+        let within = Duration::from_secs(60);
+        answered(|tell| records.lease(ask, within, move |answer| drop(tell.send(answer)))).unwrap();
+    }
+    records
+}
+
+fn key() -> Key {
+    Key::new("counter", "a")
+}
+
+/// Makes changes `from..=to` of a record in a folder, one entry each, and closes it.
+fn changed(folder: &Path, from: u64, to: u64) {
+    let voter = Voter::open(folder, "a").unwrap();
+    let records = opened(&voter);
+    for seq in from..=to {
+        commit(&records, &key(), seq).unwrap();
+    }
+    drop(voter);
+    records.close();
+}
+
+/// How many changes there are.
+fn found(folder: &Path) -> Result<u64, StoreError> {
+    let voter = Voter::open(folder, "a")?;
+    let records = Replicated::open(&voter, Owner { node: "a".into(), incarnation: 1 });
+    let found = records.readers().read(&key())?.map_or(0, |record| record.seq);
+    drop(voter);
+    records.close();
+    Ok(found)
+}
+
+fn remove(folder: &Path, file: &str) {
+    for end in ["", "-wal", "-shm"] {
+        let _there_or_not = std::fs::remove_file(folder.join(format!("{file}{end}")));
+    }
+}
+
+#[test]
+fn a_state_that_is_gone_is_made_again_of_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    changed(folder.path(), 1, 20);
+    remove(folder.path(), "records.db");
+    assert_eq!(found(folder.path()).unwrap(), 20);
+    changed(folder.path(), 21, 22);
+}
+
+#[test]
+fn a_log_is_purged_of_what_the_state_has_on_disk_and_an_older_state_is_refused_then() {
+    let folder = tempfile::tempdir().unwrap();
+    changed(folder.path(), 1, 10);
+    let older = std::fs::read(folder.path().join("records.db")).unwrap();
+    let voter = Voter::open(folder.path(), "a").unwrap();
+    let records = opened(&voter);
+    // More than are kept for others.
+    (11..=1_100).for_each(|seq| commit(&records, &key(), seq).unwrap());
+    voter.0.handle.block_on(async {
+        voter.0.raft.trigger().snapshot().await.unwrap();
+        until(&voter.0.raft, "it is purged", |metrics| metrics.purged.is_some_and(|id| id.index > 50)).await;
+    });
+    drop(voter);
+    records.close();
+    assert_eq!(found(folder.path()).unwrap(), 1_100);
+    remove(folder.path(), "records.db");
+    assert!(matches!(found(folder.path()), Err(StoreError::Behind(_))), "there is none");
+    std::fs::write(folder.path().join("records.db"), older).unwrap();
+    assert!(matches!(found(folder.path()), Err(StoreError::Behind(_))), "it is older");
+}
+
+#[test]
+fn a_log_that_is_gone_or_older_than_the_state_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    changed(folder.path(), 1, 3);
+    let older = std::fs::read(folder.path().join("log.db")).unwrap();
+    changed(folder.path(), 4, 6);
+    let newer = std::fs::read(folder.path().join("log.db")).unwrap();
+    remove(folder.path(), "log.db");
+    assert!(matches!(found(folder.path()), Err(StoreError::Behind(_))), "there is none");
+    remove(folder.path(), "log.db");
+    std::fs::write(folder.path().join("log.db"), older).unwrap();
+    assert!(matches!(found(folder.path()), Err(StoreError::Behind(_))), "it is older");
+    std::fs::write(folder.path().join("log.db"), newer).unwrap();
+    assert_eq!(found(folder.path()).unwrap(), 6);
+}
+
+#[test]
+fn a_damaged_byte_of_the_log_is_an_error_and_never_another_state() {
+    let folder = tempfile::tempdir().unwrap();
+    changed(folder.path(), 1, 30);
+    let path = folder.path().join("log.db");
+    let whole = std::fs::read(&path).unwrap();
+    let mut errors = 0;
+    let places: Vec<usize> = (0..whole.len()).step_by(whole.len() / 60).collect();
+    for at in &places {
+        let mut damaged = whole.clone();
+        damaged[*at] ^= 0x40;
+        // The state is to come of the log alone.
+        ["records.db", "log.db"].iter().for_each(|file| remove(folder.path(), file));
+        std::fs::write(&path, damaged).unwrap();
+        match found(folder.path()) {
+            Ok(found) => assert_eq!(found, 30, "at {at}"),
+            Err(StoreError::Corrupt(_) | StoreError::Sqlite(_) | StoreError::Newer { .. } | StoreError::Stopped(_)) => {
+                errors += 1;
+            }
+            Err(other) => panic!("at {at}: {other}"),
+        }
+    }
+    // Most of the file are entries.
+    assert!(errors > places.len() / 2, "{errors} of {} were noticed", places.len());
+}
+
+#[test]
+fn a_voters_file_is_no_other_stores_and_no_other_folders() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for folder in [&folder, &other] {
+        changed(folder.path(), 1, 3);
+    }
+    let records = folder.path().join("records.db");
+    assert!(matches!(crate::sqlite::File::open(&records, Box::new(|_why| {})).err(), Some(StoreError::OfVoter)));
+    std::fs::copy(other.path().join("records.db"), &records).unwrap();
+    assert!(matches!(found(folder.path()), Err(StoreError::Behind(_))));
+    remove(folder.path(), "records.db");
+    crate::sqlite::File::open(&records, Box::new(|_why| {})).unwrap().close();
+    assert!(matches!(found(folder.path()), Err(StoreError::OfNoVoter)));
+}
+
+#[test]
+fn what_can_not_be_applied_is_refused_before_it_is_in_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let voter = Voter::open(folder.path(), "a").unwrap();
+    let records = opened(&voter);
+    let change = Change::Erase { epoch: u64::MAX };
+    let refused = records.commit(Key::new("", "module"), change, Box::new(|_outcome| {}));
+    assert!(matches!(refused, Err(StoreError::Fenced { .. })));
+    commit(&records, &key(), 1).unwrap();
+}
+
+#[test]
+fn a_disk_is_open_once_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let voter = Voter::open(folder.path(), "a").unwrap();
+    assert!(Voter::open(folder.path(), "a").is_err());
+    drop(voter);
+    assert!(Voter::open(folder.path(), "a").is_ok());
+}
+
+#[test]
+fn a_voter_that_led_asks_for_votes_again_when_it_starts_and_one_that_has_voted_for_another_goes_by_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.db");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut log = Log::open(&path).unwrap();
+    let own = log.disk();
+    for (saved, read) in [
+        (Vote::new_committed(3, own), Vote::new(3, own)),
+        (Vote::new_committed(4, own + 1), Vote::new_committed(4, own + 1)),
+    ] {
+        runtime.block_on(log.save_vote(&saved)).unwrap();
+        drop(log);
+        log = Log::open(&path).unwrap();
+        assert_eq!(log.disk(), own, "it is the same disk");
+        assert_eq!(runtime.block_on(log.read_vote()).unwrap(), Some(read));
+    }
+}
