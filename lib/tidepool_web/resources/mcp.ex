@@ -18,9 +18,8 @@ defmodule TidepoolWeb.Resources.Mcp do
   alias Tidepool.Config
   alias TidepoolWeb.Resources.Mcp.{Calls, Envelope, Listening, Messages, Reading}
 
-  # Of a request's body; and of one that listens.
+  # Of a request's body.
   @bytes 1_048_576
-  @listening_bytes 65_536
   @headers [
     "accept",
     "content-type",
@@ -96,7 +95,7 @@ defmodule TidepoolWeb.Resources.Mcp do
         answers(messages, form, client)
 
       # It would be kept for as long as the stream goes on.
-      client.bytes >= @listening_bytes ->
+      Reading.large?(client.bytes) ->
         {:refused, 400, :invalid_request, "a request that listens has less than 64 KiB", %{id: id}}
 
       client.streams? ->

@@ -167,10 +167,7 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
   defp call(%{function: function, abi: abi, export: export}, payload, structured?, last_line) do
     case made(function, export["name"], payload, last_line) do
       {:ok, reply} when byte_size(reply) > @result_bytes ->
-        message =
-          "the result has #{byte_size(reply)} bytes, and a tool's has #{@result_bytes} at most: POST /call answers with all of it"
-
-        failed(Error.new({:limit, :reply}, message, function, %{}))
+        failed(Error.new({:limit, :reply}, too_long("result", reply), function))
 
       {:ok, reply} ->
         {content, object} = Exports.content(abi, export, function, reply)
@@ -196,10 +193,12 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
 
   defp bounded(text, error) do
     error = %{error | message: String.slice(error.message, 0, @shown), details: Map.delete(error.details, :value)}
-
-    {"the error has #{byte_size(text)} bytes, and a tool's has #{@result_bytes} at most: POST /call answers with all of it",
-     error}
+    {too_long("error", text), error}
   end
+
+  defp too_long(what, text),
+    do:
+      "the #{what} has #{byte_size(text)} bytes, and a tool's has #{@result_bytes} at most: POST /call answers with all of it"
 
   # What the guest says is for whoever has called it.
   defp text(%Error{reason: :guest_error, details: %{value: value}}), do: Native.json_encode(value)

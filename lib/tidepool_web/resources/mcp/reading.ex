@@ -15,9 +15,10 @@ defmodule TidepoolWeb.Resources.Mcp.Reading do
   # Of such, what was read takes less than what a process has anyway.
   @small_bytes 4_096
 
-  @doc "Is a text so large that it is read and written beside the schedulers?"
-  @spec large?(binary) :: boolean
-  def large?(text), do: byte_size(text) >= @large_bytes
+  @doc "Is a text, or one of so many bytes, so large that it is read and written beside the schedulers?"
+  @spec large?(binary | non_neg_integer) :: boolean
+  def large?(text) when is_binary(text), do: large?(byte_size(text))
+  def large?(bytes), do: bytes >= @large_bytes
 
   @doc "Takes a place for a message, if it is a large one."
   @spec begin(binary, Origin.t()) :: :ok | :full
@@ -27,7 +28,7 @@ defmodule TidepoolWeb.Resources.Mcp.Reading do
   @spec finish(bytes :: non_neg_integer, Origin.t()) :: :ok
   def finish(bytes, origin) do
     if bytes > @small_bytes, do: :erlang.garbage_collect()
-    if bytes >= @large_bytes, do: Shares.give_back(:messages, holder(origin)), else: :ok
+    if large?(bytes), do: Shares.give_back(:messages, holder(origin)), else: :ok
   end
 
   defp holder(origin), do: Shares.holder(origin) || :no_token

@@ -42,7 +42,8 @@ impl HostShare {
 
     /// Makes it one of so many bytes, if it is more.
     pub(crate) fn lower_to(&mut self, bytes: usize) {
-        if let Some(less) = self.held.checked_sub(bytes) {
+        // Most calls have none, and are to write nothing that all cores share.
+        if let Some(less) = self.held.checked_sub(bytes).filter(|less| *less > 0) {
             self.function.release_on_host(less);
             self.held = bytes;
             given_back(less);

@@ -9,6 +9,7 @@ use wasmtime_wasi_http::{FieldMap, WasiHttpCtxView, WasiHttpView};
 use super::bounds::FIELD_BYTES;
 use super::content::of_value;
 use super::growing::{filled, grown};
+use crate::abi::component::table::table_of;
 use crate::abi::slots::State;
 
 /// Most values in them: each counts with what it takes in the host.
@@ -42,11 +43,12 @@ pub(super) fn shadow(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<
          (fields, name, values): (Resource<FieldMap>, String, WasmList<Vec<u8>>)|
          -> Made<()> {
             let (rep, values) = (fields.rep(), copied(&mut store, &values)?);
+            let had_more = has_more(&mut store, rep);
             let mut http = store.data_mut().http();
             let set = HostFields::set(&mut http, fields, name, values);
             let set = answered(&mut http, set)?;
             if set.0.is_ok() {
-                shrink(&mut store, rep)?;
+                shrink(&mut store, rep, had_more)?;
                 filled(&mut store, rep)?;
             }
             Ok(set)
@@ -56,11 +58,12 @@ pub(super) fn shadow(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<
         "[method]fields.delete",
         |mut store: StoreContextMut<'_, State>, (fields, name): (Resource<FieldMap>, String)| -> Made<()> {
             let rep = fields.rep();
+            let had_more = has_more(&mut store, rep);
             let mut http = store.data_mut().http();
             let deleted = HostFields::delete(&mut http, fields, name);
             let deleted = answered(&mut http, deleted)?;
             if deleted.0.is_ok() {
-                shrink(&mut store, rep)?;
+                shrink(&mut store, rep, had_more)?;
             }
             Ok(deleted)
         },
@@ -88,15 +91,18 @@ pub(super) fn shadow(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<
     )
 }
 
-/// Has fields that are few by now in as little room as they need: what was in them keeps its place otherwise.
-fn shrink(store: &mut StoreContextMut<'_, State>, fields: u32) -> wasmtime::Result<()> {
+/// Do fields have several values of a name? Nobody says for how many there is room, once they are gone.
+fn has_more(store: &mut StoreContextMut<'_, State>, fields: u32) -> bool {
+    let fields = table_of(store).get(&Resource::<FieldMap>::new_borrow(fields));
+    fields.is_ok_and(|fields| fields.len() > fields.keys_len())
+}
+
+/// Has fields that are fewer by now in as little room as they need: what was in them keeps its place otherwise. Before, they had several
+/// values of a name, or not.
+fn shrink(store: &mut StoreContextMut<'_, State>, fields: u32, had_more: bool) -> wasmtime::Result<()> {
     let WasiHttpCtxView { hooks, table, ctx: _ } = store.data_mut().http();
     let fields = table.get_mut(&Resource::<FieldMap>::new_borrow(fields))?;
-    // Of several values of a name it is not known for how many there is room.
-    if fields.capacity() <= SMALL.max(fields.keys_len().saturating_mul(4))
-        && fields.len() == fields.keys_len()
-        && !fields.is_empty()
-    {
+    if !had_more && !fields.is_empty() && fields.capacity() <= SMALL.max(fields.keys_len().saturating_mul(4)) {
         return Ok(());
     }
     let mut fewer = FieldMap::new_mutable(FIELD_BYTES);
