@@ -50,7 +50,8 @@ fn a_process_goes_on_in_another_instance_with_its_stack_its_memory_and_its_globa
              (global.set $count (i64.add (global.get $count) (i64.const 1)))
              (i64.sub (local.get $sum) (i64.mul (i64.const 0) (local.get $own))))
            (func (export "child"))"#,
-        10,
+        // A sleep that is over by the time that somebody looks is no wait.
+        5,
     );
 }
 
