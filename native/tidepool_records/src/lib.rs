@@ -32,6 +32,6 @@ pub use record::{
     Change, Done, Heads, Image, Key, MAX_LINKS, MostOfEach, Page, Put, Record, SHARDS, StoreError, Summary, Usage,
     Values,
 };
-pub use replicated::Voter;
+pub use replicated::{Answering, Links, Standing, Voter};
 pub use sqlite::Told;
 pub use store::{Place, Records};

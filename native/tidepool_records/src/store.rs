@@ -7,7 +7,7 @@ use crate::archive::{Moved, Reader, Writer};
 use crate::lease::{Answer, Ask, Owner};
 use crate::postgres::{self, Database};
 use crate::record::{Change, Done, Heads, Key, MostOfEach, Page, Record, StoreError, Summary, Usage, Values};
-use crate::replicated::{Replicated, Voter};
+use crate::replicated::{Of, Replicated, Voter};
 use crate::sqlite::{self, File, Readers, Told};
 
 /// Where records are, whether anybody has them open or not.
@@ -66,12 +66,14 @@ enum Source<'a> {
 }
 
 impl Engine {
-    fn source(&self) -> Source<'_> {
-        match self {
+    /// # Errors
+    /// [`StoreError::Away`] of a voter that does not know what others were answered.
+    fn source(&self, of: Of<'_>) -> Result<Source<'_>, StoreError> {
+        Ok(match self {
             Engine::Sqlite(file) => Source::File(file.readers()),
-            Engine::Replicated(replicated) => Source::File(replicated.readers()),
+            Engine::Replicated(replicated) => Source::File(replicated.readers(of)?),
             Engine::Postgres(database) => Source::Database(database),
-        }
+        })
     }
 
     /// Whose alarms are asked of a file that has owners.
@@ -121,10 +123,13 @@ impl Records {
         Ok(Records(Engine::Postgres(Database::open(url, owner)?)))
     }
 
-    /// Opens what a voter keeps with others, for one of the nodes.
-    #[must_use]
-    pub fn open_replicated(voter: &Voter, owner: Owner) -> Self {
-        Records(Engine::Replicated(Replicated::open(voter, owner)))
+    /// Opens what a voter keeps with others, for one of the nodes. Who reads or writes what others have waits on its own thread until it
+    /// is known, so it is to be none that drives tasks.
+    ///
+    /// # Errors
+    /// [`StoreError::Stopped`] when the system has no randomness.
+    pub fn open_replicated(voter: &Voter, owner: Owner) -> Result<Self, StoreError> {
+        Ok(Records(Engine::Replicated(Replicated::open(voter, owner)?)))
     }
 
     /// Has a change written, with others that come at about the same time; `done` is called when that is over. Changes are made in
@@ -154,7 +159,7 @@ impl Records {
     /// # Errors
     /// [`StoreError::Damaged`] when what is there is not what was written.
     pub fn read(&self, key: &Key) -> Result<Option<Record>, StoreError> {
-        match self.0.source() {
+        match self.0.source(Of::Key(key))? {
             Source::File(file) => file.read(key),
             Source::Database(database) => database.read(key),
         }
@@ -165,7 +170,7 @@ impl Records {
     /// # Errors
     /// As for [`Records::read`].
     pub fn head(&self, key: &Key) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
-        match self.0.source() {
+        match self.0.source(Of::Key(key))? {
             Source::File(file) => file.head(key),
             Source::Database(database) => Ok(database.read(key)?.map(|record| (record.seq, record.head))),
         }
@@ -176,7 +181,7 @@ impl Records {
     /// # Errors
     /// As for [`Records::read`].
     pub fn value(&self, key: &Key, of: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.0.source() {
+        match self.0.source(Of::Key(key))? {
             Source::File(file) => file.value(key, of),
             Source::Database(database) => database.value(key, of),
         }
@@ -187,7 +192,7 @@ impl Records {
     /// # Errors
     /// As for [`Records::read`].
     pub fn values(&self, key: &Key, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Values, StoreError> {
-        match self.0.source() {
+        match self.0.source(Of::Key(key))? {
             Source::File(file) => file.values(key, prefix, after, limit),
             Source::Database(database) => database.values(key, prefix, after, limit),
         }
@@ -198,7 +203,7 @@ impl Records {
     /// # Errors
     /// When they can't be read.
     pub fn list(&self, class: &str, from: Option<&Key>, limit: usize) -> Result<Page, StoreError> {
-        match self.0.source() {
+        match self.0.source(Of::All)? {
             Source::File(file) => file.list(class, from, limit),
             Source::Database(database) => database.list(class, from, limit),
         }
@@ -209,7 +214,7 @@ impl Records {
     /// # Errors
     /// When they can't be read.
     pub fn heads(&self, class: &str, from: Option<&Key>, limit: usize) -> Result<Heads, StoreError> {
-        let database = match self.0.source() {
+        let database = match self.0.source(Of::All)? {
             Source::File(file) => return file.heads(class, from, limit),
             Source::Database(database) => database,
         };
@@ -232,7 +237,7 @@ impl Records {
     /// # Errors
     /// When they can't be read.
     pub fn classes(&self, after: &str, limit: usize) -> Result<Vec<String>, StoreError> {
-        match self.0.source() {
+        match self.0.source(Of::All)? {
             Source::File(file) => file.classes(after, limit),
             Source::Database(database) => database.classes(after, limit),
         }
@@ -244,7 +249,7 @@ impl Records {
     /// # Errors
     /// When they can't be read.
     pub fn usage(&self, namespace: &str, with_bytes: bool) -> Result<Usage, StoreError> {
-        match self.0.source() {
+        match self.0.source(Of::All)? {
             Source::File(file) => file.usage(namespace, with_bytes),
             Source::Database(database) => database.usage(namespace, with_bytes),
         }
@@ -256,7 +261,7 @@ impl Records {
     /// # Errors
     /// When they can't be read.
     pub fn alarms(&self, until: i64, most: &MostOfEach) -> Result<Vec<(i64, Key)>, StoreError> {
-        match self.0.source() {
+        match self.0.source(Of::Own)? {
             Source::File(file) => file.alarms(self.0.owner(), until, most),
             Source::Database(database) => database.alarms(until, most),
         }

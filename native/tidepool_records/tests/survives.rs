@@ -350,7 +350,7 @@ fn records_of_a_later_version_are_refused_and_left_alone() {
             }
             Place::Voter(folder) => {
                 later(&folder.path().join("records.db"));
-                Voter::open(folder.path(), "a").map(drop)
+                Voter::alone(folder.path(), "a").map(drop)
             }
             Place::Database(url) => {
                 postgres::execute(url, "UPDATE tidepool.format SET version = 2");

@@ -217,6 +217,7 @@ fn kind(env: Env<'_>, error: &StoreError) -> Atom {
         StoreError::Chain { .. }
         | StoreError::OfVoter
         | StoreError::OfNoVoter
+        | StoreError::NoVoter(_)
         | StoreError::TooLong { .. }
         | StoreError::Url(_)
         | StoreError::Rights(_)

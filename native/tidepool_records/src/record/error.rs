@@ -73,6 +73,9 @@ pub enum StoreError {
     /// The file belongs to none, and a voter has no log of what is in it.
     #[error("the file of the records belongs to no voter: a voter begins with a folder of its own")]
     OfNoVoter,
+    /// The node's folder is none of those of the voters that keep the records together.
+    #[error("{0}")]
+    NoVoter(Arc<str>),
     /// The disk is full. Nothing of the change is kept; the next one may find room.
     #[error("there is no room on the disk for the records")]
     Full,

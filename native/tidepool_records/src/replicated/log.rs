@@ -12,6 +12,7 @@ use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{Entry, ErrorSubject, ErrorVerb, LogId, LogState, OptionalSend, RaftLogReader, Vote};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::full::with_room;
 use super::types::{DiskId, Failure, Types, failed, packed, unpacked};
@@ -30,7 +31,7 @@ CREATE TABLE state (name TEXT PRIMARY KEY, bytes BLOB NOT NULL, mark BLOB NOT NU
 /// written.
 const KEPT_BYTES: usize = 16 << 20;
 /// Bytes of entries that are read at once for another voter, unless one has more.
-const READ_BYTES: usize = 4 << 20;
+const READ_BYTES: usize = 1 << 20;
 /// How long it waits for who has the file.
 const OPEN: Duration = Duration::from_secs(5);
 
@@ -42,8 +43,10 @@ struct Shared {
     file: Mutex<File>,
     /// Whether the disk is full: what is to be appended waits.
     is_full: AtomicBool,
-    /// Bytes that were appended since the log was to be purged.
+    /// Bytes that were appended since the log was to be purged, or opened; and those that there were then.
     bytes: AtomicU64,
+    /// Up to which entry the state is on the disk; `None` when it will not be any more.
+    state: watch::Sender<Option<u64>>,
 }
 
 struct File {
@@ -85,8 +88,18 @@ impl Log {
         settle(&mut connection, path)?;
         let disk = read_state(&connection, "disk")?
             .ok_or_else(|| StoreError::Corrupt("the log has no number of its disk".into()))?;
+        let bytes = connection.query_row(
+            "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
+            [],
+            |row| row.get(0),
+        )?;
         let file = File { connection, disk, kept: VecDeque::new(), kept_bytes: 0 };
-        Ok(Log(Arc::new(Shared { file: Mutex::new(file), is_full: AtomicBool::new(false), bytes: AtomicU64::new(0) })))
+        Ok(Log(Arc::new(Shared {
+            file: Mutex::new(file),
+            is_full: AtomicBool::new(false),
+            bytes: AtomicU64::new(bytes),
+            state: watch::Sender::new(Some(0)),
+        })))
     }
 
     /// The number that the folder was made with.
@@ -115,6 +128,33 @@ impl Log {
             self.0.bytes.store(0, Ordering::Relaxed);
         }
         has_grown
+    }
+
+    /// What came of the entries up to this one is on the disk: they may be purged.
+    pub(super) fn state_is_on_disk(&self, up_to: u64) {
+        self.0.state.send_if_modified(|state| {
+            let is_later = state.is_some_and(|number| number < up_to);
+            if is_later {
+                *state = Some(up_to);
+            }
+            is_later
+        });
+    }
+
+    /// No more of the state will be on the disk.
+    pub(super) fn state_failed(&self) {
+        self.0.state.send_replace(None);
+    }
+
+    /// Returns when what came of the entries up to this one is on the disk: openraft has entries purged as soon as a snapshot that has
+    /// them is about to be put in place.
+    async fn on_disk(&self, number: u64) -> Result<(), StoreError> {
+        let mut state = self.0.state.subscribe();
+        let found = state.wait_for(|state| state.is_none_or(|up_to| up_to >= number)).await;
+        match found.map(|state| *state) {
+            Ok(Some(_number)) => Ok(()),
+            _failed => Err(StoreError::Stopped("the state was not written".into())),
+        }
     }
 
     fn file(&self) -> MutexGuard<'_, File> {
@@ -357,6 +397,7 @@ impl RaftLogStorage<Types> for Log {
     }
 
     async fn purge(&mut self, log_id: LogId<DiskId>) -> Result<(), Failure> {
+        self.on_disk(log_id.index).await.map_err(of_log(ErrorVerb::Delete))?;
         self.with_room(|file| file.purge(&log_id)).await.map_err(of_log(ErrorVerb::Delete))
     }
 }

@@ -13,10 +13,11 @@ use openraft::{
     StoredMembership,
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use tokio::sync::watch;
 
-use super::apply::{TABLES, apply};
-use super::command::Outcome;
+use super::command::{Outcome, TABLES, apply};
 use super::full::with_room;
+use super::log::Log;
 use super::snapshot::Snapshot;
 use super::types::{Applied, DiskId, Failure, Member, Types, failed, packed, unpacked};
 use crate::record::StoreError;
@@ -26,7 +27,10 @@ use crate::sqlite::Opened;
 #[derive(Clone)]
 pub(crate) struct Machine {
     path: PathBuf,
+    log: Log,
     state: Arc<Mutex<State>>,
+    /// The number of the last entry that was applied.
+    applied: Arc<watch::Sender<u64>>,
     /// Whether the disk is full: what is to be applied waits.
     is_full: Arc<AtomicBool>,
 }
@@ -44,7 +48,8 @@ impl Machine {
     ///
     /// # Errors
     /// When it can't be read, is of a later version, of another kind of store, or of another disk.
-    pub(super) fn open(path: &Path, disk: DiskId) -> Result<Self, StoreError> {
+    pub(super) fn open(path: &Path, log: &Log) -> Result<Self, StoreError> {
+        let disk = log.disk();
         // What the file lacks at its end is in the log.
         let opened = Opened::of_voter(path)?;
         opened.connection.pragma_update(None, "synchronous", "normal")?;
@@ -54,13 +59,41 @@ impl Machine {
             return Err(StoreError::Behind("records.db is of another folder than log.db".into()));
         }
         let applied = applied(&opened.connection)?;
-        let state = State { opened, applied, disk, has_snapshot: false };
-        Ok(Machine { path: path.into(), state: Arc::new(Mutex::new(state)), is_full: Arc::default() })
+        let number = number(&applied);
+        log.state_is_on_disk(number);
+        // Who lacks what was purged needs one.
+        let has_snapshot = log.ends()?[0] > 0;
+        let state = State { opened, applied, disk, has_snapshot };
+        Ok(Machine {
+            path: path.into(),
+            log: log.clone(),
+            state: Arc::new(Mutex::new(state)),
+            applied: Arc::new(watch::Sender::new(number)),
+            is_full: Arc::default(),
+        })
     }
 
     /// The last entry that was applied.
     pub(super) fn last(&self) -> u64 {
-        self.state().applied.0.map_or(0, |id| id.index)
+        number(&self.state().applied)
+    }
+
+    /// Was the last entry that was applied part of a snapshot that was received?
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub(super) fn is_as_received(&self) -> Result<bool, StoreError> {
+        let state = self.state();
+        let sql = "SELECT EXISTS (SELECT 1 FROM received WHERE number = ?)";
+        Ok(state.opened.connection.query_row(sql, [number(&state.applied)], |row| row.get(0))?)
+    }
+
+    /// Returns when an entry was applied.
+    ///
+    /// # Errors
+    /// When none will be any more.
+    pub(super) async fn applied(&self, number: u64) -> Result<(), watch::error::RecvError> {
+        self.applied.subscribe().wait_for(|applied| *applied >= number).await.map(drop)
     }
 
     /// Does something wait for room on the disk?
@@ -92,6 +125,7 @@ impl Machine {
         drop(state);
         crate::sqlite::flush_log(&self.path)?;
         let number = last_log_id.map_or(0, |id| id.index);
+        self.log.state_is_on_disk(number);
         let meta = SnapshotMeta { last_log_id, last_membership, snapshot_id: format!("{number}") };
         Ok(openraft::Snapshot { meta, snapshot: Box::new(snapshot) })
     }
@@ -106,7 +140,10 @@ impl State {
             now.0 = Some(entry.log_id);
             outcomes.push(match &entry.payload {
                 EntryPayload::Blank => Outcome::None,
-                EntryPayload::Normal(command) => apply(&transaction, entry.log_id.index, command)?,
+                EntryPayload::Normal(command) => {
+                    let is_alone = now.1.membership().voter_ids().count() == 1;
+                    apply(&transaction, entry.log_id.index, command, is_alone)?
+                }
                 EntryPayload::Membership(members) => {
                     now.1 = StoredMembership::new(Some(entry.log_id), members.clone());
                     Outcome::None
@@ -122,15 +159,21 @@ impl State {
     }
 
     fn install(&mut self, meta: &SnapshotMeta<DiskId, Member>, snapshot: &Snapshot) -> Result<(), StoreError> {
-        snapshot.copy_to(&mut self.opened.connection)?;
-        self.opened.connection.execute_batch(TABLES)?;
-        self.opened.connection.execute("INSERT OR REPLACE INTO disk VALUES (1, ?)", [self.disk])?;
         let now = (meta.last_log_id, meta.last_membership.clone());
-        note(&self.opened.connection, &now)?;
+        snapshot.replace(&mut self.opened.connection, |snapshot| {
+            snapshot.execute("INSERT OR REPLACE INTO disk VALUES (1, ?)", [self.disk])?;
+            snapshot.execute("INSERT OR REPLACE INTO received VALUES (1, ?)", [number(&now)])?;
+            note(snapshot, &now)
+        })?;
         self.applied = now;
         self.has_snapshot = true;
         Ok(())
     }
+}
+
+/// The number of the last entry.
+fn number((last, _members): &Applied) -> u64 {
+    last.map_or(0, |id| id.index)
 }
 
 /// How far the log was applied to what is in the file.
@@ -159,6 +202,11 @@ impl RaftStateMachine<Types> for Machine {
     {
         let entries: Vec<_> = entries.into_iter().collect();
         let outcomes = self.with_room(|state| state.apply(&entries)).await;
+        if outcomes.is_ok() {
+            self.applied.send_replace(self.last());
+        } else {
+            self.log.state_failed();
+        }
         outcomes.map_err(|error| failed(ErrorSubject::StateMachine, ErrorVerb::Write, &error))
     }
 
@@ -178,6 +226,13 @@ impl RaftStateMachine<Types> for Machine {
     ) -> Result<(), Failure> {
         let installed = self.with_room(|state| state.install(meta, &snapshot)).await;
         let installed = installed.and_then(|()| crate::sqlite::flush_log(&self.path));
+        match &installed {
+            Ok(()) => {
+                self.log.state_is_on_disk(self.last());
+                self.applied.send_replace(self.last());
+            }
+            Err(_told_below) => self.log.state_failed(),
+        }
         installed.map_err(|error| failed(ErrorSubject::Snapshot(None), ErrorVerb::Write, &error))
     }
 

@@ -3,13 +3,16 @@
 //!
 //! The protocol is that of Ongaro and Ousterhout ("In Search of an Understandable Consensus Algorithm", 2014), by the crate openraft.
 
-mod apply;
+mod answer;
 mod command;
+mod founding;
 mod full;
+mod group;
 mod log;
 mod machine;
 mod network;
 mod propose;
+mod rpc;
 mod snapshot;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
@@ -21,11 +24,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use self::command::{Command, LeaseChange, Outcome};
+use self::command::{LeaseChange, Outcome};
+pub use self::group::Standing;
+pub use self::network::{Answering, Links};
 use self::propose::Proposer;
 pub use self::voter::Voter;
 use crate::lease::{Answer, Ask, Owner, Row, Shard, Watch};
@@ -34,6 +39,8 @@ use crate::sqlite::Readers;
 
 /// How many bytes a change may have, as in a database.
 const MOST_BYTES: usize = 256 << 20;
+/// How long it may take until what is read is as all know it.
+const READ: Duration = Duration::from_secs(5);
 /// Leases that ran out so long ago are forgotten, when their nodes own nothing.
 const FORGET: Duration = Duration::from_secs(3_600);
 
@@ -68,7 +75,7 @@ impl Open {
 /// One of the nodes that have leases.
 struct Node {
     owner: Owner,
-    proposer: Proposer,
+    proposer: Arc<Proposer>,
     readers: Arc<Readers>,
     /// Whether this start of the node has had a lease.
     known: AtomicBool,
@@ -76,10 +83,12 @@ struct Node {
 }
 
 impl Replicated {
-    pub(crate) fn open(voter: &Voter, owner: Owner) -> Self {
-        let proposer = Proposer::new(voter);
+    /// # Errors
+    /// When there is no randomness.
+    pub(crate) fn open(voter: &Voter, owner: Owner) -> Result<Self, StoreError> {
+        let proposer = Arc::new(Proposer::new(voter.0.group.clone(), owner.clone())?);
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let writer = voter.0.handle.spawn(propose::write_all(proposer.clone(), owner.clone(), queue));
+        let writer = voter.0.handle.spawn(propose::write_all(Arc::clone(&proposer), queue));
         let node = Node {
             owner,
             proposer,
@@ -88,7 +97,7 @@ impl Replicated {
             watch: Mutex::default(),
         };
         let open = Open { jobs, writer, voter: voter.clone() };
-        Replicated { room: Room::default(), node: Arc::new(node), open: Some(open) }
+        Ok(Replicated { room: Room::default(), node: Arc::new(node), open: Some(open) })
     }
 
     /// As [`Records::commit`](crate::Records::commit).
@@ -111,8 +120,15 @@ impl Replicated {
         }
     }
 
-    pub(crate) fn readers(&self) -> &Readers {
-        &self.node.readers
+    /// What this node's state has; with what is asked for, as all know it. Who owns a shard has all that was written to it, and so has
+    /// who has a record that is never another. Others ask the voter that leads how far the log is to be applied first.
+    ///
+    /// # Errors
+    /// [`StoreError::Away`] when it is not known within 5 s.
+    pub(crate) fn readers(&self, of: Of<'_>) -> Result<&Readers, StoreError> {
+        let open = self.open.as_ref().ok_or_else(|| StoreError::Stopped("who writes ended".into()))?;
+        open.voter.0.handle.block_on(self.node.up_to_date(of))?;
+        Ok(&self.node.readers)
     }
 
     pub(crate) fn owner(&self) -> &Owner {
@@ -131,12 +147,27 @@ impl Replicated {
         // Whoever closes what is open waits until the answer is told.
         let kept = open.jobs.clone();
         open.voter.0.handle.spawn(async move {
+            let changes_nothing = ask == Ask::Shards;
             let answer = tokio::time::timeout(within, node.answer(ask)).await;
-            let late = || StoreError::Away(format!("no majority has answered within {} ms", within.as_millis()).into());
+            let late = || {
+                let why = format!("no majority has answered within {} ms", within.as_millis()).into();
+                if changes_nothing { StoreError::Away(why) } else { StoreError::Unknown(why) }
+            };
             done(answer.unwrap_or_else(|_late| Err(late())));
             drop(kept);
         });
     }
+}
+
+/// What is to be read.
+#[derive(Clone, Copy)]
+pub(crate) enum Of<'a> {
+    /// A record.
+    Key(&'a Key),
+    /// What is in the shards of this node.
+    Own,
+    /// Anything.
+    All,
 }
 
 /// Can it be in an entry, and be applied? What can't is not to be in the log, where it would be found again at each start.
@@ -163,24 +194,30 @@ impl Node {
     async fn answer(&self, ask: Ask) -> Result<Answer, StoreError> {
         let change = match ask {
             Ask::Renew(lease_ms) => return self.renew(Duration::from_millis(lease_ms.into())).await,
-            Ask::Shards => return self.readers.reading(shards).map(Answer::Shards),
+            Ask::Shards => {
+                self.up_to_date(Of::All).await?;
+                return self.readers.reading(shards).map(Answer::Shards);
+            }
             Ask::Release => LeaseChange::Release,
             Ask::Claim(wanted) => LeaseChange::Claim { wanted, over: self.over(Duration::ZERO) },
             Ask::Hand(given, to) => {
                 let over = to.as_deref().and_then(|to| self.over_of(to));
+                // No epoch comes to more, and no entry could be applied that has one.
+                let given = given.into_iter().filter(|(_shard, epoch)| i64::try_from(*epoch).is_ok()).collect();
                 LeaseChange::Hand { given, to, over }
             }
         };
-        match self.propose(change).await? {
+        match self.proposer.lease(change).await? {
             Outcome::Moved(moved) => Ok(Answer::Moved(moved)),
-            _released => Ok(Answer::Released),
+            Outcome::Released => Ok(Answer::Released),
+            other => Err(StoreError::Unknown(format!("it was answered as another command: {other:?}").into())),
         }
     }
 
     async fn renew(&self, lasts: Duration) -> Result<Answer, StoreError> {
         let known = self.known.load(Ordering::Acquire);
         let change = LeaseChange::Renew { known, over: self.over_of(&self.owner.node), forget: self.over(FORGET) };
-        let outcome = self.propose(change).await;
+        let outcome = self.proposer.lease(change).await;
         let rows = self.readers.reading(leases)?;
         // Only now: what is seen has been so for some time.
         let now = Instant::now();
@@ -192,11 +229,18 @@ impl Node {
         Ok(if is_new { Answer::New(nodes) } else { Answer::Nodes(nodes) })
     }
 
-    async fn propose(&self, change: LeaseChange) -> Result<Outcome, StoreError> {
-        match self.proposer.propose(Command::Lease { owner: self.owner.clone(), change }).await? {
-            Outcome::Refused(refusal) => Err(refusal.into()),
-            outcome => Ok(outcome),
-        }
+    /// Returns when the state here has what it is to have for this to be read.
+    async fn up_to_date(&self, of: Of<'_>) -> Result<(), StoreError> {
+        let group = self.proposer.group();
+        self.proposer.settled(READ).await?;
+        group.applied(self.proposer.answered(), READ).await?;
+        let is_known = match of {
+            Of::Own => true,
+            Of::All => false,
+            Of::Key(key) if key.class.is_empty() => self.readers.reading(|state| is_there(state, key))?,
+            Of::Key(key) => self.readers.reading(|state| is_own(state, &self.owner, key))?,
+        };
+        if is_known { Ok(()) } else { group.caught_up(READ).await }
     }
 
     /// Leases that ran out so long ago, as this node has seen them last.
@@ -213,6 +257,19 @@ impl Node {
         // Nothing that can panic runs under the lock.
         self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Is there a record of this name?
+fn is_there(connection: &Connection, key: &Key) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM record WHERE shard = ? AND class = ? AND name = ?)";
+    Ok(connection.prepare_cached(sql)?.query_row(params![key.shard(), key.class, key.name], |row| row.get(0))?)
+}
+
+/// Has the key's shard this owner?
+fn is_own(connection: &Connection, owner: &Owner, key: &Key) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM owner WHERE shard = ? AND node = ? AND incarnation = ?)";
+    let found = params![key.shard(), owner.node, owner.incarnation];
+    Ok(connection.prepare_cached(sql)?.query_row(found, |row| row.get(0))?)
 }
 
 /// All leases.

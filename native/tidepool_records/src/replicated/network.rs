@@ -1,51 +1,228 @@
-//! The way to other voters, of which a voter that is alone has none.
+//! The way to other voters.
 
-use openraft::error::{Fatal, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable};
-use openraft::network::{RPCOption, RaftNetwork, RaftNetworkFactory};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::error::{Fatal, NetworkError, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
-use openraft::{OptionalSend, Snapshot, Vote};
+use openraft::{LogId, OptionalSend, Snapshot, Vote};
+use tokio::task::JoinHandle;
 
-use super::types::{DiskId, Member, Types};
+use super::rpc::{Asked, Part, Question, Said};
+use super::types::{DiskId, Member, Types, packed, unpacked};
+use crate::record::{finish, hasher};
 
-/// The network of a voter that is alone.
+/// How bytes get to the voter of another node, and what that answers.
+pub trait Links: Send + Sync + 'static {
+    /// Asks the voter of a node, which answers by [`Voter::answer`](super::Voter::answer). What was asked before may come later, or
+    /// twice. When the question or the answer is lost, that is to be an error as soon as it is known. Dropping what is returned ends the
+    /// wait.
+    fn ask(&self, node: &str, question: Vec<u8>) -> Answering;
+}
+
+/// An answer on its way, or why there is none.
+pub type Answering = Pin<Box<dyn Future<Output = Result<Vec<u8>, Arc<str>>> + Send>>;
+
+/// The links of a voter that is alone.
 pub(super) struct Alone;
 
-#[derive(Debug, thiserror::Error)]
-#[error("a voter that is alone reaches no other")]
-struct NoOther;
-
-impl RaftNetworkFactory<Types> for Alone {
-    type Network = Self;
-
-    async fn new_client(&mut self, _target: DiskId, _member: &Member) -> Self {
-        Alone
+impl Links for Alone {
+    fn ask(&self, _node: &str, _question: Vec<u8>) -> Answering {
+        Box::pin(std::future::ready(Err("a voter that is alone reaches no other".into())))
     }
 }
 
-impl RaftNetwork<Types> for Alone {
+/// Bytes of a part of a snapshot, and how long one may take.
+const PART_BYTES: usize = 1 << 20;
+const PART: Duration = Duration::from_secs(10);
+/// How long the last may take, which is when all of them are put in place.
+const LAST_PART: Duration = Duration::from_secs(600);
+
+/// How long entries may take.
+const ENTRIES: Duration = Duration::from_secs(120);
+/// How long one that could not be reached is left alone.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// The network of a voter.
+#[derive(Clone)]
+pub(super) struct Network {
+    pub(super) links: Arc<dyn Links>,
+    pub(super) own: DiskId,
+}
+
+/// The way to one other voter.
+pub(super) struct Peer {
+    network: Network,
+    disk: DiskId,
+    node: String,
+    sending: Option<Sending>,
+}
+
+/// Entries on their way. openraft waits no longer than until the next heartbeat, and sends them again: what takes longer would never
+/// end. So they go on, and who sends what comes after the same entry waits for them.
+struct Sending {
+    vote: Vote<DiskId>,
+    after: Option<LogId<DiskId>>,
+    last: LogId<DiskId>,
+    answer: JoinHandle<Result<Said, Arc<str>>>,
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.answer.abort();
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Why(Arc<str>);
+
+impl Network {
+    /// Asks the voter of a node; `to` is the disk that it is to have.
+    ///
+    /// # Errors
+    /// Why there is no answer within that time.
+    pub(super) async fn ask(
+        &self,
+        node: &str,
+        to: Option<DiskId>,
+        question: Question,
+        within: Duration,
+    ) -> Result<Said, Arc<str>> {
+        let asked = packed(&Asked { from: self.own, to, question }).map_err(|error| error.to_string())?;
+        let answer = tokio::time::timeout(within, self.links.ask(node, asked)).await;
+        let bytes = answer.map_err(|_late| format!("{node} has not answered within {} ms", within.as_millis()))??;
+        match unpacked(&bytes).map_err(|error| error.to_string())? {
+            Said::Failed(why) => Err(why.into()),
+            said => Ok(said),
+        }
+    }
+}
+
+impl Peer {
+    async fn ask(&self, question: Question, within: Duration) -> Result<Said, Unreachable> {
+        let answer = self.network.ask(&self.node, Some(self.disk), question, within).await;
+        answer.map_err(|why| Unreachable::new(&Why(why)))
+    }
+
+    /// Sends entries, or goes on waiting for those that were sent. The last that was, and the answer.
+    async fn send_entries(
+        &mut self,
+        request: AppendEntriesRequest<Types>,
+        last: LogId<DiskId>,
+    ) -> Result<(LogId<DiskId>, Said), Unreachable> {
+        let is_same = |sending: &Sending| {
+            sending.vote == request.vote && sending.after == request.prev_log_id && sending.last <= last
+        };
+        let sending = match self.sending.take().filter(is_same) {
+            Some(sending) => sending,
+            None => {
+                let (vote, after) = (request.vote, request.prev_log_id);
+                let (network, node, disk) = (self.network.clone(), self.node.clone(), self.disk);
+                let answer =
+                    tokio::spawn(
+                        async move { network.ask(&node, Some(disk), Question::Append(request), ENTRIES).await },
+                    );
+                Sending { vote, after, last, answer }
+            }
+        };
+        let sending = self.sending.insert(sending);
+        let answer = (&mut sending.answer).await.map_err(|error| Unreachable::new(&error));
+        let last = sending.last;
+        self.sending = None;
+        answer?.map(|said| (last, said)).map_err(|why| Unreachable::new(&Why(why)))
+    }
+
+    /// Sends a snapshot in parts.
+    async fn send(
+        &self,
+        vote: Vote<DiskId>,
+        snapshot: Snapshot<Types>,
+    ) -> Result<SnapshotResponse<DiskId>, StreamingError<Types, Fatal<DiskId>>> {
+        // It is copied for one that is there.
+        self.ask(Question::Here, PART).await?;
+        let unreadable = |why: String| Unreachable::new(&Why(why.into()));
+        let Snapshot { meta, snapshot } = snapshot;
+        let read = tokio::task::spawn_blocking(move || snapshot.parts(PART_BYTES)).await;
+        let read = read.map_err(|error| unreadable(error.to_string()))?;
+        let mut parts = read.map_err(|error| unreadable(error.to_string()))?;
+        let (mut at, mut digest) = (0_u64, hasher("snapshot"));
+        loop {
+            let (bytes, is_last) = parts.read().map_err(|error| unreadable(error.to_string()))?;
+            digest.update(&bytes);
+            let next = at.saturating_add(bytes.len() as u64);
+            let whole = is_last.then(|| finish(&digest));
+            let part = Part { vote, meta: meta.clone(), at, bytes, whole };
+            match self.ask(Question::Part(part), if is_last { LAST_PART } else { PART }).await? {
+                Said::Snapshot(answer) => return Ok(answer),
+                Said::Taken if !is_last => at = next,
+                _other => return Err(NetworkError::new(&unfit()).into()),
+            }
+        }
+    }
+}
+
+fn unfit() -> Why {
+    Why("it was answered something else".into())
+}
+
+impl RaftNetworkFactory<Types> for Network {
+    type Network = Peer;
+
+    async fn new_client(&mut self, disk: DiskId, member: &Member) -> Peer {
+        Peer { network: self.clone(), disk, node: member.node.clone(), sending: None }
+    }
+}
+
+impl RaftNetwork<Types> for Peer {
     async fn append_entries(
         &mut self,
-        _request: AppendEntriesRequest<Types>,
-        _option: RPCOption,
+        request: AppendEntriesRequest<Types>,
+        option: RPCOption,
     ) -> Result<AppendEntriesResponse<DiskId>, RPCError<DiskId, Member, RaftError<DiskId>>> {
-        Err(Unreachable::new(&NoOther).into())
+        let Some(last) = request.entries.last().map(|entry| entry.log_id) else {
+            return match self.ask(Question::Append(request), option.hard_ttl()).await? {
+                Said::Append(answer) => Ok(answer),
+                _other => Err(NetworkError::new(&unfit()).into()),
+            };
+        };
+        match self.send_entries(request, last).await? {
+            // What came after these was not sent.
+            (sent, Said::Append(AppendEntriesResponse::Success)) if sent < last => {
+                Ok(AppendEntriesResponse::PartialSuccess(Some(sent)))
+            }
+            (_sent, Said::Append(answer)) => Ok(answer),
+            _other => Err(NetworkError::new(&unfit()).into()),
+        }
     }
 
     async fn vote(
         &mut self,
-        _request: VoteRequest<DiskId>,
-        _option: RPCOption,
+        request: VoteRequest<DiskId>,
+        option: RPCOption,
     ) -> Result<VoteResponse<DiskId>, RPCError<DiskId, Member, RaftError<DiskId>>> {
-        Err(Unreachable::new(&NoOther).into())
+        match self.ask(Question::Vote(request), option.hard_ttl()).await? {
+            Said::Vote(answer) => Ok(answer),
+            _other => Err(NetworkError::new(&unfit()).into()),
+        }
     }
 
     async fn full_snapshot(
         &mut self,
-        _vote: Vote<DiskId>,
-        _snapshot: Snapshot<Types>,
-        _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        vote: Vote<DiskId>,
+        snapshot: Snapshot<Types>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<DiskId>, StreamingError<Types, Fatal<DiskId>>> {
-        Err(Unreachable::new(&NoOther).into())
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = self.send(vote, snapshot) => sent,
+        }
+    }
+
+    fn backoff(&self) -> Backoff {
+        Backoff::new(std::iter::repeat(AGAIN))
     }
 }

@@ -1,16 +1,15 @@
 //! Proposing: the changes that have piled up are one entry, and the next is proposed when that was applied.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use openraft::{Raft, ServerState};
+use tokio::sync::Mutex;
 use tokio::sync::mpsc::Receiver;
 
-use super::command::{Command, Outcome};
-use super::log::Log;
-use super::machine::Machine;
-use super::types::Types;
-use super::voter::Voter;
+use super::command::{Command, LeaseChange, Outcome, Ticket, What};
+use super::group::{Group, Unanswered};
+use super::rpc::{Lead, Led};
 use crate::lease::Owner;
 use crate::record::{Batch, Job, StoreError, piled_up};
 
@@ -19,65 +18,128 @@ const ENTRY: Batch = Batch { changes: 256, bytes: 1 << 20 };
 /// How long an entry may take.
 const COMMIT: Duration = Duration::from_secs(10);
 
-/// Proposes entries for a voter that leads.
-#[derive(Clone)]
+/// Proposes what one node has records do.
 pub(super) struct Proposer {
-    raft: Raft<Types>,
-    log: Log,
-    machine: Machine,
+    group: Group,
+    owner: Owner,
+    /// By which it is known, and the numbers of its last commands of each kind.
+    session: u64,
+    commits: Mutex<u64>,
+    leases: Mutex<u64>,
+    /// The last entry of which something was answered: whatever is read is to have it.
+    answered: AtomicU64,
+    /// Whether changes are on their way of which nobody has said what has become of them.
+    in_doubt: AtomicBool,
 }
 
 impl Proposer {
-    pub(super) fn new(voter: &Voter) -> Self {
-        Proposer { raft: voter.0.raft.clone(), log: voter.0.log.clone(), machine: voter.0.machine.clone() }
+    /// # Errors
+    /// When there is no randomness.
+    pub(super) fn new(group: Group, owner: Owner) -> Result<Self, StoreError> {
+        let session = super::snapshot::fresh()?;
+        Ok(Proposer {
+            group,
+            owner,
+            session,
+            commits: Mutex::default(),
+            leases: Mutex::default(),
+            answered: AtomicU64::default(),
+            in_doubt: AtomicBool::default(),
+        })
     }
 
-    /// Proposes a command. What comes of it, once it was applied.
+    /// What comes of changes, for each why it was refused, once they were applied.
     ///
     /// # Errors
-    /// [`StoreError::Full`], [`StoreError::Away`] and [`StoreError::Stopped`] when it was not proposed, [`StoreError::Unknown`] when it
-    /// was, and nobody knows what has become of it.
-    pub(super) async fn propose(&self, command: Command) -> Result<Outcome, StoreError> {
-        if self.log.is_full() || self.machine.is_full() {
-            return Err(StoreError::Full);
+    /// [`StoreError::Full`], [`StoreError::Away`] and [`StoreError::Stopped`] when they were not proposed, [`StoreError::Unknown`] when
+    /// they were, and nobody knows what has become of them.
+    async fn commit(&self, changes: Vec<(crate::record::Key, crate::record::Change)>) -> Result<Outcome, StoreError> {
+        let outcome = self.propose(&self.commits, What::Commit(changes)).await;
+        match &outcome {
+            Ok(_answered) => self.in_doubt.store(false, Ordering::Release),
+            Err(StoreError::Unknown(_)) => self.in_doubt.store(true, Ordering::Release),
+            Err(_not_proposed) => {}
         }
-        self.leads()?;
-        match tokio::time::timeout(COMMIT, self.raft.client_write(Arc::new(command))).await {
-            Ok(Ok(response)) => Ok(response.data),
-            // A leader that is one no more says so of what it has proposed as well as of what it has not.
-            Ok(Err(error)) => Err(StoreError::Unknown(error.to_string().into())),
-            Err(_late) => {
-                let why = format!("no majority has answered within {} s", COMMIT.as_secs());
-                Err(StoreError::Unknown(why.into()))
-            }
+        outcome
+    }
+
+    /// Returns when changes of which nobody has said what has become of them are made, or never will be: what is proposed now comes after
+    /// them.
+    ///
+    /// # Errors
+    /// [`StoreError::Away`] when that is not known within this time.
+    pub(super) async fn settled(&self, within: Duration) -> Result<(), StoreError> {
+        if !self.in_doubt.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let late = |_late| StoreError::Away("it is not known yet what has become of the last changes".into());
+        match tokio::time::timeout(within, self.commit(Vec::new())).await.map_err(late)? {
+            Ok(_outcome) => Ok(()),
+            Err(StoreError::Unknown(why)) => Err(StoreError::Away(why)),
+            Err(error) => Err(error),
         }
     }
 
-    /// Does this voter lead?
-    fn leads(&self) -> Result<(), StoreError> {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
-        if let Err(error) = &metrics.running_state {
-            return Err(StoreError::Stopped(error.to_string().into()));
+    /// The same of leases and shards. The state of this voter has it then.
+    ///
+    /// # Errors
+    /// The same, and what is refused.
+    pub(super) async fn lease(&self, change: LeaseChange) -> Result<Outcome, StoreError> {
+        let outcome = self.propose(&self.leases, What::Lease(change)).await?;
+        // It is made, and what is here does not have it.
+        let applied = self.group.applied(self.answered(), COMMIT).await;
+        applied.map_err(|error| StoreError::Unknown(error.to_string().into()))?;
+        match outcome {
+            Outcome::Refused(refusal) => Err(refusal.into()),
+            outcome => Ok(outcome),
         }
-        if metrics.state == ServerState::Leader {
-            return Ok(());
+    }
+
+    async fn propose(&self, last: &Mutex<u64>, what: What) -> Result<Outcome, StoreError> {
+        let mut last = last.lock().await;
+        *last = last.saturating_add(1);
+        let ticket = Ticket { session: self.session, number: *last };
+        let command = Arc::new(Command { owner: self.owner.clone(), ticket, what });
+        match self.group.ask_leader(&Lead::Propose(command), COMMIT).await {
+            Ok(Led::Outcome { number, outcome }) => {
+                self.answered.fetch_max(number, Ordering::AcqRel);
+                Ok(outcome)
+            }
+            Ok(_of_another_question) => Err(StoreError::Unknown("it was answered something else".into())),
+            Err(Unanswered { error, may_be: true }) => Err(StoreError::Unknown(error.to_string().into())),
+            Err(Unanswered { error, may_be: false }) => Err(error),
         }
-        Err(StoreError::Away("no voter leads at the moment".into()))
+    }
+
+    pub(super) fn group(&self) -> &Group {
+        &self.group
+    }
+
+    /// The last entry of which this node was answered something.
+    pub(super) fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Acquire)
     }
 }
 
 /// Writes what comes, until nothing more can come.
-pub(super) async fn write_all(proposer: Proposer, owner: Owner, mut queue: Receiver<Job>) {
+pub(super) async fn write_all(proposer: Arc<Proposer>, mut queue: Receiver<Job>) {
     while let Some(first) = queue.recv().await {
         let jobs = piled_up(first, ENTRY, || queue.try_recv().ok());
         let (changes, done): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| ((job.key, job.change), job.done)).unzip();
-        let outcome = proposer.propose(Command::Commit { owner: owner.clone(), changes }).await;
-        let mut outcomes = match outcome {
+        let mut outcomes = match proposer.commit(changes).await {
             Ok(Outcome::Committed(outcomes)) => Ok(outcomes.into_iter()),
             Ok(_of_another_command) => Err(StoreError::Unknown("it was answered as another command".into())),
             Err(error) => Err(error),
         };
+        if let Err(error) = &outcomes {
+            // Those that wait would wait as long again, each for those before it.
+            while let Ok(job) = queue.try_recv() {
+                (job.done)(Err(match error {
+                    StoreError::Unknown(why) => StoreError::Away(Arc::clone(why)),
+                    error => error.clone(),
+                }));
+            }
+        }
         for done in done {
             done(match &mut outcomes {
                 Ok(outcomes) => outcomes.next().flatten().map_or(Ok(()), |refusal| Err(refusal.into())),

@@ -9,11 +9,11 @@ use openraft::testing::{StoreBuilder, Suite};
 use openraft::{Raft, Vote};
 use tempfile::TempDir;
 
-use super::Replicated;
 use super::log::Log;
 use super::machine::Machine;
 use super::types::{Failure, Types};
 use super::voter::Voter;
+use super::{Of, Replicated};
 use crate::lease::{Ask, Owner};
 use crate::record::{Change, Image, Key, Put, StoreError};
 
@@ -23,7 +23,9 @@ impl StoreBuilder<Types, Log, Machine, TempDir> for Builder {
     async fn build(&self) -> Result<(TempDir, Log, Machine), Failure> {
         let folder = tempfile::tempdir().unwrap();
         let log = Log::open(&folder.path().join("log.db")).unwrap();
-        let machine = Machine::open(&folder.path().join("records.db"), log.disk()).unwrap();
+        // The suite purges what was never applied.
+        log.state_is_on_disk(u64::MAX);
+        let machine = Machine::open(&folder.path().join("records.db"), &log).unwrap();
         Ok((folder, log, machine))
     }
 }
@@ -61,7 +63,7 @@ fn commit(records: &Replicated, key: &Key, seq: u64) -> Result<(), StoreError> {
 
 /// A voter's records, all of whose shards this node has by the epoch 1.
 fn opened(voter: &Voter) -> Replicated {
-    let records = Replicated::open(voter, Owner { node: "a".into(), incarnation: 1 });
+    let records = Replicated::open(voter, Owner { node: "a".into(), incarnation: 1 }).unwrap();
     for ask in [Ask::Renew(3_600_000), Ask::Claim((0..crate::record::SHARDS).collect())] {
         let within = Duration::from_secs(60);
         answered(|tell| records.lease(ask, within, move |answer| drop(tell.send(answer)))).unwrap();
@@ -75,7 +77,7 @@ fn key() -> Key {
 
 /// Makes changes `from..=to` of a record in a folder, one entry each, and closes it.
 fn changed(folder: &Path, from: u64, to: u64) {
-    let voter = Voter::open(folder, "a").unwrap();
+    let voter = Voter::alone(folder, "a").unwrap();
     let records = opened(&voter);
     for seq in from..=to {
         commit(&records, &key(), seq).unwrap();
@@ -86,9 +88,9 @@ fn changed(folder: &Path, from: u64, to: u64) {
 
 /// How many changes there are.
 fn found(folder: &Path) -> Result<u64, StoreError> {
-    let voter = Voter::open(folder, "a")?;
-    let records = Replicated::open(&voter, Owner { node: "a".into(), incarnation: 1 });
-    let found = records.readers().read(&key())?.map_or(0, |record| record.seq);
+    let voter = Voter::alone(folder, "a")?;
+    let records = Replicated::open(&voter, Owner { node: "a".into(), incarnation: 1 })?;
+    let found = records.readers(Of::All)?.read(&key())?.map_or(0, |record| record.seq);
     drop(voter);
     records.close();
     Ok(found)
@@ -114,13 +116,13 @@ fn a_log_is_purged_of_what_the_state_has_on_disk_and_an_older_state_is_refused_t
     let folder = tempfile::tempdir().unwrap();
     changed(folder.path(), 1, 10);
     let older = std::fs::read(folder.path().join("records.db")).unwrap();
-    let voter = Voter::open(folder.path(), "a").unwrap();
+    let voter = Voter::alone(folder.path(), "a").unwrap();
     let records = opened(&voter);
     // More than are kept for others.
     (11..=1_100).for_each(|seq| commit(&records, &key(), seq).unwrap());
     voter.0.handle.block_on(async {
-        voter.0.raft.trigger().snapshot().await.unwrap();
-        until(&voter.0.raft, "it is purged", |metrics| metrics.purged.is_some_and(|id| id.index > 50)).await;
+        voter.0.group.raft.trigger().snapshot().await.unwrap();
+        until(&voter.0.group.raft, "it is purged", |metrics| metrics.purged.is_some_and(|id| id.index > 50)).await;
     });
     drop(voter);
     records.close();
@@ -191,7 +193,7 @@ fn a_voters_file_is_no_other_stores_and_no_other_folders() {
 #[test]
 fn what_can_not_be_applied_is_refused_before_it_is_in_the_log() {
     let folder = tempfile::tempdir().unwrap();
-    let voter = Voter::open(folder.path(), "a").unwrap();
+    let voter = Voter::alone(folder.path(), "a").unwrap();
     let records = opened(&voter);
     let change = Change::Erase { epoch: u64::MAX };
     let refused = records.commit(Key::new("", "module"), change, Box::new(|_outcome| {}));
@@ -202,10 +204,10 @@ fn what_can_not_be_applied_is_refused_before_it_is_in_the_log() {
 #[test]
 fn a_disk_is_open_once_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
-    let voter = Voter::open(folder.path(), "a").unwrap();
-    assert!(Voter::open(folder.path(), "a").is_err());
+    let voter = Voter::alone(folder.path(), "a").unwrap();
+    assert!(Voter::alone(folder.path(), "a").is_err());
     drop(voter);
-    assert!(Voter::open(folder.path(), "a").is_ok());
+    assert!(Voter::alone(folder.path(), "a").is_ok());
 }
 
 #[test]

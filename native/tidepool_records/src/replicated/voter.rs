@@ -1,17 +1,21 @@
 //! A voter: one of those who keep the log, with its disk.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::error::{InitializeError, RaftError};
 use openraft::{Config, Raft, SnapshotPolicy};
 use tokio::runtime::{Builder, Handle, Runtime};
 
+use tokio::sync::watch;
+
+use super::founding::join;
+use super::group::{Group, Standing, stopped};
 use super::log::Log;
 use super::machine::Machine;
-use super::network::Alone;
+use super::network::{Alone, Links, Network};
+use super::snapshot::remove_left;
 use super::types::{Member, Types};
 use crate::record::StoreError;
 use crate::sqlite::Readers;
@@ -35,10 +39,8 @@ pub struct Voter(pub(super) Arc<Disk>);
 
 /// What a voter has.
 pub(super) struct Disk {
-    pub(super) raft: Raft<Types>,
-    pub(super) log: Log,
+    pub(super) group: Group,
     pub(super) readers: Arc<Readers>,
-    pub(super) machine: Machine,
     /// It is taken when it ends.
     runtime: Option<Runtime>,
     pub(super) handle: Handle,
@@ -48,9 +50,18 @@ impl Voter {
     /// Opens a folder for a node that is the only voter, and makes what it lacks: `records.db`, and `log.db` beside it.
     ///
     /// # Errors
+    /// As for [`Voter::open`].
+    pub fn alone(folder: &Path, node: &str) -> Result<Self, StoreError> {
+        Self::open(folder, node, &[node.to_owned()], Arc::new(Alone))
+    }
+
+    /// Opens a folder for a node, and makes what it lacks. Where there is no group yet, it begins with the nodes that are `named`: once
+    /// each of them is there, and names the same. Does not wait for others.
+    ///
+    /// # Errors
     /// [`StoreError::Behind`] when the log lacks what was written to it, or a file is older than the other; when a file can't be read, is of a later version or in use,
     /// or the system gives no thread.
-    pub fn open(folder: &Path, node: &str) -> Result<Self, StoreError> {
+    pub fn open(folder: &Path, node: &str, named: &[String], links: Arc<dyn Links>) -> Result<Self, StoreError> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("tidepool-raft")
@@ -59,15 +70,44 @@ impl Voter {
             .map_err(|error| StoreError::Stopped(format!("its threads could not be started: {error}").into()))?;
         let records = folder.join("records.db");
         let log = Log::open(&folder.join("log.db"))?;
-        let machine = Machine::open(&records, log.disk())?;
+        let machine = Machine::open(&records, &log)?;
         fit(&log, &machine)?;
-        let member = Member { node: node.into() };
-        let started = async { tokio::time::timeout(OPEN, start(&log, &machine, member)).await };
+        remove_left(folder)?;
+        let founders = named.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
+        let network = Network { links, own: log.disk() };
+        let started = async {
+            let raft = raft(&log, &machine, network.clone()).await?;
+            let group = Group {
+                raft,
+                log,
+                machine,
+                network,
+                own: Member { node: node.into() },
+                founders,
+                folder: folder.into(),
+                standing: Arc::new(watch::Sender::new(Standing::Waiting("it has just begun".into()))),
+                turns: Arc::default(),
+                receiving: Arc::default(),
+            };
+            start(&group).await.map(|()| group)
+        };
         let late = |_late| stopped(&format!("it has not begun to lead within {} s", OPEN.as_secs()));
-        let raft = runtime.block_on(started).map_err(late)??;
-        runtime.spawn(purge(raft.clone(), log.clone()));
+        let group = runtime.block_on(async { tokio::time::timeout(OPEN, started).await }).map_err(late)??;
+        runtime.spawn(purge(group.raft.clone(), group.log.clone()));
         let (readers, handle) = (Arc::new(Readers::new(&records)), runtime.handle().clone());
-        Ok(Voter(Arc::new(Disk { raft, log, readers, machine, runtime: Some(runtime), handle })))
+        Ok(Voter(Arc::new(Disk { group, readers, runtime: Some(runtime), handle })))
+    }
+
+    /// Has this voter answer what the voter of another node has asked; `done` is called with the answer. Does not wait.
+    pub fn answer(&self, node: &str, question: Vec<u8>, done: impl FnOnce(Vec<u8>) + Send + 'static) {
+        let (group, node) = (self.0.group.clone(), node.to_owned());
+        self.0.handle.spawn(async move { done(group.answer(&node, &question).await) });
+    }
+
+    /// Whether it is one of a group.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.0.group.standing.borrow().clone()
     }
 }
 
@@ -83,14 +123,15 @@ fn fit(log: &Log, machine: &Machine) -> Result<(), StoreError> {
             "records.db has what came of {applied} entries, and log.db begins behind entry {purged}"
         ));
     }
-    if last < applied {
+    // What was received has taken the place of the entries, and they are about to be purged.
+    if last < applied && !machine.is_as_received()? {
         return behind(format!("records.db has what came of {applied} entries, and log.db ends with entry {last}"));
     }
     Ok(())
 }
 
-/// Starts Raft, and returns when this voter leads, and has applied what was committed before.
-async fn start(log: &Log, machine: &Machine, member: Member) -> Result<Raft<Types>, StoreError> {
+/// Starts Raft.
+async fn raft(log: &Log, machine: &Machine, network: Network) -> Result<Raft<Types>, StoreError> {
     let config = Config {
         cluster_name: "tidepool".into(),
         heartbeat_interval: HEARTBEAT_MS,
@@ -101,18 +142,29 @@ async fn start(log: &Log, machine: &Machine, member: Member) -> Result<Raft<Type
         ..Config::default()
     };
     let config = Arc::new(config.validate().map_err(|error| stopped(&error))?);
-    let disk = log.disk();
-    let raft = Raft::new(disk, config, Alone, log.clone(), machine.clone()).await.map_err(|error| stopped(&error))?;
-    match raft.initialize(BTreeMap::from([(disk, member)])).await {
-        // It was, at an earlier start.
-        Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
-        Err(error) => return Err(stopped(&error)),
+    Raft::new(log.disk(), config, network, log.clone(), machine.clone()).await.map_err(|error| stopped(&error))
+}
+
+/// Has it become one of its group. Where that has no others, returns when this voter leads, and has applied what was committed before.
+async fn start(group: &Group) -> Result<(), StoreError> {
+    let own = group.network.own;
+    let members = group.members().await?;
+    let is_alone = match members.as_slice() {
+        [] => group.founders.as_ref() == [group.own.node.clone()],
+        [(disk, _member)] => *disk == own,
+        _more => false,
+    };
+    let joining = join(group.clone());
+    if !is_alone {
+        tokio::spawn(joining);
+        return Ok(());
     }
-    raft.trigger().elect().await.map_err(|error| stopped(&error))?;
-    let waits = raft.wait(Some(OPEN));
-    waits.current_leader(disk, "the only voter leads").await.map_err(|error| stopped(&error))?;
-    raft.ensure_linearizable().await.map_err(|error| stopped(&error))?;
-    Ok(raft)
+    joining.await;
+    group.raft.trigger().elect().await.map_err(|error| stopped(&error))?;
+    let waits = group.raft.wait(Some(OPEN));
+    waits.current_leader(own, "the only voter leads").await.map_err(|error| stopped(&error))?;
+    group.raft.ensure_linearizable().await.map_err(|error| stopped(&error))?;
+    Ok(())
 }
 
 /// Has the log purged whenever it is long, for as long as Raft goes on.
@@ -125,19 +177,15 @@ async fn purge(raft: Raft<Types>, log: Log) {
     }
 }
 
-pub(super) fn stopped(error: &dyn std::fmt::Display) -> StoreError {
-    StoreError::Stopped(error.to_string().into())
-}
-
 impl Drop for Disk {
     fn drop(&mut self) {
         let Some(runtime) = self.runtime.take() else { return };
         self.readers.close(StoreError::Stopped("their voter ended".into()));
         // It has ended, or could not: nothing more can be done for it.
-        let ends = async { tokio::time::timeout(OPEN, self.raft.shutdown()).await };
+        let ends = async { tokio::time::timeout(OPEN, self.group.raft.shutdown()).await };
         // What waits for room on a disk is dropped with the threads.
         let _ended = runtime.block_on(ends);
-        self.machine.close();
+        self.group.machine.close();
         runtime.shutdown_timeout(OPEN);
     }
 }

@@ -3,12 +3,14 @@
 // Each test has this file as its own, and uses a part of it.
 #![allow(dead_code, reason = "tests")]
 
+pub(crate) mod group;
 pub(crate) mod postgres;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use self::group::Group;
 use tempfile::TempDir;
 use tidepool_records::{Answer, Ask, Change, Key, Owner, Records, SHARDS, StoreError, Voter};
 
@@ -102,8 +104,8 @@ pub(crate) fn voter(folder: &Path) -> String {
 pub(crate) fn open(address: &str) -> Records {
     let records = match address.strip_prefix(VOTER) {
         Some(folder) => {
-            let voter = Voter::open(Path::new(folder), "a").unwrap();
-            Records::open_replicated(&voter, owner("a", 1))
+            let voter = Voter::alone(Path::new(folder), "a").unwrap();
+            Records::open_replicated(&voter, owner("a", 1)).unwrap()
         }
         None if address.starts_with("postgres:") => shared(address, "a", 1),
         None => return Records::open(Path::new(address)).unwrap(),
@@ -118,28 +120,31 @@ pub(crate) fn shared(url: &str, node: &str, incarnation: i64) -> Records {
     Records::open_shared(url, owner(node, incarnation)).unwrap()
 }
 
-fn owner(node: &str, incarnation: i64) -> Owner {
+pub(crate) fn owner(node: &str, incarnation: i64) -> Owner {
     Owner { node: node.into(), incarnation }
 }
 
 /// What nodes share, and open one after the other.
 pub(crate) enum Store {
     Voter(Voter, TempDir),
+    Group(Group),
     Database(String),
 }
 
 impl Store {
-    /// One of each engine.
-    pub(crate) fn each() -> [Self; 2] {
+    /// One of each engine, and a group of voters.
+    pub(crate) fn each() -> [Self; 3] {
         let folder = tempfile::tempdir().unwrap();
-        let voter = Voter::open(folder.path(), "a").unwrap();
-        [Store::Voter(voter, folder), Store::Database(postgres::server().database())]
+        let voter = Voter::alone(folder.path(), "a").unwrap();
+        let database = postgres::server().database();
+        [Store::Voter(voter, folder), Store::Group(Group::begun()), Store::Database(database)]
     }
 
     /// Opens it as a node.
     pub(crate) fn open(&self, node: &str, incarnation: i64) -> Records {
         match self {
-            Store::Voter(voter, _folder) => Records::open_replicated(voter, owner(node, incarnation)),
+            Store::Voter(voter, _folder) => Records::open_replicated(voter, owner(node, incarnation)).unwrap(),
+            Store::Group(group) => group.records(group.nearest(node), owner(node, incarnation)),
             Store::Database(url) => shared(url, node, incarnation),
         }
     }

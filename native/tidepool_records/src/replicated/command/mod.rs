@@ -1,19 +1,42 @@
 //! Commands of the log, and what comes of each: the same on every voter, for nothing but a command and what is there decides it.
 
+mod apply;
+mod session;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::apply::{TABLES, apply};
 use crate::lease::{Owner, Row};
 use crate::record::{Change, Key, StoreError};
 
 /// What an entry of the log says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Command {
-    /// That changes are made by who owns the shards. One that is refused leaves the others.
-    Commit { owner: Owner, changes: Vec<(Key, Change)> },
-    /// That leases and shards change, as a node asks.
-    Lease { owner: Owner, change: LeaseChange },
+pub(crate) struct Command {
+    /// Who proposes it.
+    pub(crate) owner: Owner,
+    pub(crate) ticket: Ticket,
+    pub(crate) what: What,
+}
+
+/// By what a command is known when it is proposed once more: it is applied once. Ongaro ("Consensus: Bridging Theory and Practice", 2014,
+/// section 6.3) has the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ticket {
+    /// A number that no other proposer has.
+    pub(crate) session: u64,
+    /// One more than the proposer's command before, of its changes or of its leases.
+    pub(crate) number: u64,
+}
+
+/// What is to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum What {
+    /// Changes are made by who owns the shards. One that is refused leaves the others.
+    Commit(Vec<(Key, Change)>),
+    /// Leases and shards change, as a node asks.
+    Lease(LeaseChange),
 }
 
 /// A change of leases and shards. A clock decides none of it: who asks says what it has seen of leases that ran out, and those have run
@@ -52,6 +75,8 @@ pub(crate) enum Outcome {
     Moved(Vec<(u16, u64)>),
     /// It was refused.
     Refused(Refusal),
+    /// A later command of the same proposer was applied before it: it never is.
+    Late,
 }
 
 /// Why something was refused: the part of [`StoreError`] that depends on nothing else.

@@ -4,34 +4,61 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::command::{Command, LeaseChange, Outcome, Refusal};
+use super::session;
+use super::{Command, LeaseChange, Outcome, Refusal, What};
 use crate::lease::{Owner, Row};
 use crate::record::{Change, Key, SHARDS, StoreError, is_refusal};
 use crate::sqlite::apply as write;
 
-/// Tables beside those of records: nodes with leases, shards that have or had an owner, and what was applied.
-pub(super) const TABLES: &str = "
+/// Tables beside those of records: nodes with leases, shards that have or had an owner, the last commands of each proposer, and what was
+/// applied.
+pub(crate) const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS node (
   name TEXT PRIMARY KEY, incarnation INTEGER NOT NULL, renewal INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS owner (
   shard INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, node TEXT, incarnation INTEGER
 );
+CREATE TABLE IF NOT EXISTS session (
+  id INTEGER NOT NULL, leases INTEGER NOT NULL, number INTEGER NOT NULL, outcome BLOB NOT NULL, entry INTEGER NOT NULL,
+  PRIMARY KEY (id, leases)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS applied (only INTEGER PRIMARY KEY CHECK (only = 1), state BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS received (only INTEGER PRIMARY KEY CHECK (only = 1), number INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS disk (only INTEGER PRIMARY KEY CHECK (only = 1), number INTEGER NOT NULL);
 ";
 
-/// Applies the command of an entry with this number.
+/// Applies the command of an entry with this number, unless it was applied before. `is_alone` is whether there is no other voter, by the
+/// entries before.
 ///
 /// # Errors
 /// What SQLite says: then nothing of the transaction is to be kept.
-pub(super) fn apply(transaction: &Transaction<'_>, number: u64, command: &Command) -> Result<Outcome, StoreError> {
-    match command {
-        Command::Commit { owner, changes } => {
-            let made = changes.iter().map(|(key, change)| made(transaction, owner, key, change));
+pub(crate) fn apply(
+    transaction: &Transaction<'_>,
+    number: u64,
+    command: &Command,
+    is_alone: bool,
+) -> Result<Outcome, StoreError> {
+    if let Some(outcome) = session::before(transaction, command)? {
+        return Ok(outcome);
+    }
+    let outcome = anew(transaction, number, command, is_alone)?;
+    session::note(transaction, number, command, &outcome)?;
+    Ok(outcome)
+}
+
+fn anew(
+    transaction: &Transaction<'_>,
+    number: u64,
+    Command { owner, what, .. }: &Command,
+    is_alone: bool,
+) -> Result<Outcome, StoreError> {
+    match what {
+        What::Commit(changes) => {
+            let made = changes.iter().map(|(key, change)| made(transaction, owner, key, change, is_alone));
             made.collect::<Result<_, _>>().map(Outcome::Committed)
         }
-        Command::Lease { owner, change } => {
+        What::Lease(change) => {
             let outcome = match change {
                 LeaseChange::Renew { known, over, forget } => {
                     renew(transaction, number, owner, *known, over.as_ref(), forget)
@@ -51,9 +78,12 @@ fn made(
     owner: &Owner,
     key: &Key,
     change: &Change,
+    is_alone: bool,
 ) -> Result<Option<Refusal>, StoreError> {
     match fence(transaction, owner, key, change).and_then(|()| write(transaction, key, change)) {
         Ok(()) => Ok(None),
+        // Others have it whole, and make the change: this one would have another state from then on.
+        Err(error @ StoreError::Damaged { .. }) if !is_alone => Err(error),
         Err(error) if is_refusal(&error) => Refusal::try_from(error).map(Some),
         Err(error) => Err(error),
     }

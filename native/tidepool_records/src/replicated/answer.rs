@@ -1,0 +1,79 @@
+//! Answering other voters.
+
+use std::sync::{Arc, PoisonError};
+
+use openraft::Snapshot;
+use tokio::sync::SemaphorePermit;
+
+use super::group::{Group, said};
+use super::rpc::{Asked, Part, Question, Said};
+use super::snapshot::Receiving;
+use super::types::{DiskId, Member, packed, unpacked};
+
+impl Group {
+    /// What is answered to the voter of a node.
+    pub(super) async fn answer(&self, node: &str, question: &[u8]) -> Vec<u8> {
+        let said = match unpacked(question) {
+            Ok(asked) => self.said(node, asked).await.unwrap_or_else(Said::Failed),
+            Err(error) => Said::Failed(error.to_string()),
+        };
+        packed(&said).unwrap_or_default()
+    }
+
+    /// A turn to answer such a question. Raft may stand still for as long as a disk is full, and what it is asked meanwhile is asked again
+    /// soon.
+    fn turn(&self, question: &Question) -> Result<SemaphorePermit<'_>, String> {
+        let turns = if matches!(question, Question::Lead(_)) { &self.turns.led } else { &self.turns.own };
+        turns.try_acquire().map_err(|_none| format!("{} has too much to answer at the moment", self.own.node))
+    }
+
+    async fn said(&self, node: &str, Asked { from, to, question }: Asked) -> Result<Said, String> {
+        let own = self.network.own;
+        let _turn = self.turn(&question)?;
+        let members = self.members().await.map_err(|error| error.to_string())?;
+        if to.is_some_and(|disk| disk != own) {
+            return Err(format!("{} has another disk than the one that was asked for", self.own.node));
+        }
+        if let Some((_disk, Member { node: known })) = members.iter().find(|(disk, _member)| *disk == from)
+            && known != node
+        {
+            return Err(format!(
+                "the folder of the records of {known} is in use by {node}, too: one of them was copied. Give {node} an empty one"
+            ));
+        }
+        Ok(match question {
+            Question::Who { founders } => self.who(node, &founders, members)?,
+            Question::Here => Said::Taken,
+            Question::Vote(request) => said(self.raft.vote(request).await, Said::Vote),
+            Question::Append(request) => said(self.raft.append_entries(request).await, Said::Append),
+            Question::Part(part) => self.part(from, part).await?,
+            Question::Lead(asked) => Said::Led(self.lead(&asked).await),
+        })
+    }
+
+    fn who(&self, node: &str, founders: &[String], members: Vec<(DiskId, Member)>) -> Result<Said, String> {
+        if members.is_empty() && *self.founders != *founders {
+            return Err(format!(
+                "{node} is to keep records with {}, and {} with {}: name the same nodes on each",
+                founders.join(", "),
+                self.own.node,
+                self.founders.join(", ")
+            ));
+        }
+        Ok(Said::Disk { disk: self.network.own, members })
+    }
+
+    async fn part(&self, from: DiskId, part: Part) -> Result<Said, String> {
+        let (vote, meta) = (part.vote, part.meta.clone());
+        let (receiving, folder) = (Arc::clone(&self.receiving), self.folder.clone());
+        let taken = tokio::task::spawn_blocking(move || {
+            let mut receiving = receiving.lock().unwrap_or_else(PoisonError::into_inner);
+            Receiving::take(&mut receiving, &folder, from, &part)
+        });
+        let taken = taken.await.map_err(|error| error.to_string())?;
+        let Some(snapshot) = taken.map_err(|error| error.to_string())? else { return Ok(Said::Taken) };
+        let snapshot = Snapshot { meta, snapshot: Box::new(snapshot) };
+        let installed = self.raft.install_full_snapshot(vote, snapshot).await;
+        installed.map(Said::Snapshot).map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,92 @@
+//! How a group begins: its nodes are named on each of them, and the first of them founds it, once it has heard of each that it has a disk
+//! that no group knows. A majority could not be found: who is not heard of may have been one of another.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::error::RaftError;
+use tokio::time::sleep;
+
+use super::group::{Group, Standing, stopped};
+use super::rpc::{Question, Said};
+use super::types::{DiskId, Member};
+use crate::record::StoreError;
+
+/// How often somebody looks, and how long one that is asked may take.
+const PAUSE: Duration = Duration::from_millis(100);
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// Waits until this voter is one of a group, founds it if that is for this one to do, and notes how it stands.
+pub(super) async fn join(group: Group) {
+    loop {
+        match stands(&group).await {
+            Ok(Standing::Member) => return drop(group.standing.send_replace(Standing::Member)),
+            // It may be made a member yet.
+            Ok(standing) => drop(group.standing.send_replace(standing)),
+            // Raft has ended, and says why to who asks.
+            Err(_ended) => return,
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn stands(group: &Group) -> Result<Standing, StoreError> {
+    let (own, founders) = (group.network.own, &group.founders);
+    let members = group.members().await?;
+    if let Some((_disk, Member { node })) = members.iter().find(|(disk, _member)| *disk == own)
+        && *node != group.own.node
+    {
+        return Ok(Standing::Refused(copied(node, &group.own.node)));
+    }
+    if !members.is_empty() {
+        return Ok(Standing::Member);
+    }
+    if !founders.contains(&group.own.node) {
+        return Ok(Standing::Waiting("this node is none of those that are named: it is to be added".into()));
+    }
+    let mut disks = BTreeMap::from([(own, group.own.clone())]);
+    for node in founders.iter().filter(|node| **node != group.own.node) {
+        let question = Question::Who { founders: founders.to_vec() };
+        match group.network.ask(node, None, question, ANSWER).await {
+            Ok(Said::Disk { disk, members }) if members.is_empty() => {
+                if let Some(Member { node: other }) = disks.insert(disk, Member { node: node.clone() }) {
+                    return Ok(Standing::Refused(copied(&other, node)));
+                }
+            }
+            Ok(Said::Disk { members, .. }) => return Ok(beside(group, node, &members)),
+            Ok(_other) => return Ok(Standing::Waiting(format!("{node} has answered something else").into())),
+            Err(why) => return Ok(Standing::Waiting(why)),
+        }
+    }
+    if founders.first() == Some(&group.own.node) {
+        return match group.raft.initialize(disks).await {
+            Ok(()) => Ok(Standing::Member),
+            Err(RaftError::APIError(_)) => Ok(Standing::Waiting("it has just heard of a group".into())),
+            Err(error) => Err(stopped(&error)),
+        };
+    }
+    let first = founders.first().map_or("", String::as_str);
+    Ok(Standing::Waiting(format!("{first} is to found the group").into()))
+}
+
+/// How a disk without members stands beside a group.
+fn beside(group: &Group, node: &str, members: &[(DiskId, Member)]) -> Standing {
+    if members.iter().any(|(disk, _member)| *disk == group.network.own) {
+        return Standing::Waiting("it is to hear of the leader".into());
+    }
+    let own = &group.own.node;
+    let why = if members.iter().any(|(_disk, member)| member.node == *own) {
+        format!(
+            "{node} keeps records with another folder of {own} than this one. \
+             Put that back; or if it is lost, have {own} replaced as a member"
+        )
+    } else {
+        format!("{node} keeps records with others, and {own} is none of them: have it added as a member")
+    };
+    Standing::Refused(why.into())
+}
+
+fn copied(one: &str, other: &str) -> Arc<str> {
+    format!("{one} and {other} have copies of one folder: give one of them an empty one").into()
+}

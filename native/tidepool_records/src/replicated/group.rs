@@ -1,0 +1,236 @@
+//! What a voter has of its group: Raft, its disk, and the way to others; and the voter that leads, whichever that is.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use openraft::error::RaftError;
+use openraft::{Raft, ServerState};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::log::Log;
+use super::machine::Machine;
+use super::network::Network;
+use super::rpc::{Lead, Led, Question, Said};
+use super::snapshot::Receiving;
+use super::types::{DiskId, Member, Types};
+use crate::record::StoreError;
+
+/// How long it waits before it asks again who can't answer.
+const PAUSE: Duration = Duration::from_millis(10);
+/// How long a voter that leads waits for what becomes of an entry.
+const LED: Duration = Duration::from_secs(30);
+
+/// Whether a voter is one of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Not yet: what it waits for.
+    Waiting(Arc<str>),
+    /// It is.
+    Member,
+    /// It is not, and will not be: what to do.
+    Refused(Arc<str>),
+}
+
+/// How much is answered at once: to voters about the log, and to nodes by the one that leads.
+pub(super) struct Turns {
+    pub(super) own: Semaphore,
+    pub(super) led: Semaphore,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Turns { own: Semaphore::new(32), led: Semaphore::new(1_024) }
+    }
+}
+
+/// What a voter has of its group. Its clones are the same.
+#[derive(Clone)]
+pub(super) struct Group {
+    pub(super) raft: Raft<Types>,
+    pub(super) log: Log,
+    pub(super) machine: Machine,
+    pub(super) network: Network,
+    pub(super) own: Member,
+    /// The nodes that the group begins with, as this one was told, in order.
+    pub(super) founders: Arc<[String]>,
+    pub(super) folder: PathBuf,
+    pub(super) standing: Arc<watch::Sender<Standing>>,
+    pub(super) turns: Arc<Turns>,
+    /// The snapshot that is being received.
+    pub(super) receiving: Arc<Mutex<Option<Receiving>>>,
+}
+
+/// Who leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Leader {
+    This,
+    Other(DiskId, String),
+}
+
+/// Why the leader has answered nothing.
+pub(super) struct Unanswered {
+    pub(super) error: StoreError,
+    /// May an entry say by now what was proposed, or later?
+    pub(super) may_be: bool,
+}
+
+impl Group {
+    /// Does as the voter that leads, if this one does.
+    pub(super) async fn lead(&self, asked: &Lead) -> Led {
+        if self.raft.metrics().borrow().state != ServerState::Leader {
+            return Led::NotLeader;
+        }
+        match asked {
+            Lead::Propose(_) if self.log.is_full() || self.machine.is_full() => Led::Full,
+            // Of what a snapshot has come in between with nobody is told what has become of it.
+            Lead::Propose(command) => match timeout(LED, self.raft.client_write(Arc::clone(command))).await {
+                Ok(Ok(response)) => Led::Outcome { number: response.log_id.index, outcome: response.data },
+                // One that leads no more says so of what it has proposed as well as of what it has not.
+                Ok(Err(error)) => Led::Lost(error.to_string()),
+                Err(_late) => Led::Lost(format!("no majority has it after {} s", LED.as_secs())),
+            },
+            Lead::Index => match self.raft.get_read_log_id().await {
+                Ok((id, _applied)) => Led::Index(id.map_or(0, |id| id.index)),
+                Err(error) => Led::Lost(error.to_string()),
+            },
+        }
+    }
+
+    /// Asks whichever voter leads, and when that leads no more, the next one. A command has a number, so it is applied once however often
+    /// it is proposed.
+    ///
+    /// # Errors
+    /// Why nobody has answered within that time.
+    pub(super) async fn ask_leader(&self, asked: &Lead, within: Duration) -> Result<Led, Unanswered> {
+        let end = Instant::now() + within;
+        let mut leaders = self.raft.server_metrics();
+        let mut why: Option<Arc<str>> = None;
+        let mut may_be = false;
+        loop {
+            self.goes_on().map_err(|error| Unanswered { error, may_be })?;
+            let leader = self.leader(&leaders.borrow_and_update());
+            let changed = async {
+                // Who has ended is noticed above.
+                while leaders.changed().await.is_ok() && self.leader(&leaders.borrow_and_update()) == leader {}
+            };
+            let answer = tokio::select! {
+                answer = self.asked(leader.as_ref(), asked, end.duration_since(Instant::now())) => Some(answer),
+                () = changed => None,
+                () = sleep_until(end) => None,
+            };
+            match answer {
+                Some(Ok(Led::NotLeader)) => {}
+                Some(Ok(Led::Full)) if !may_be => return Err(Unanswered { error: StoreError::Full, may_be }),
+                Some(Ok(Led::Full)) => {}
+                Some(Ok(Led::Lost(lost))) => (may_be, why) = (true, Some(lost.into())),
+                Some(Ok(led)) => return Ok(led),
+                Some(Err(lost)) => (may_be, why) = (true, Some(lost)),
+                None => may_be |= leader.is_some(),
+            }
+            if Instant::now() + PAUSE >= end {
+                let why = why.unwrap_or_else(|| self.why_none(leader.as_ref(), within));
+                return Err(Unanswered { error: StoreError::Away(why), may_be });
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn asked(&self, leader: Option<&Leader>, asked: &Lead, within: Duration) -> Result<Led, Arc<str>> {
+        let (disk, node) = match leader {
+            None => return std::future::pending().await,
+            Some(Leader::This) => return Ok(self.lead(asked).await),
+            Some(Leader::Other(disk, node)) => (*disk, node),
+        };
+        match self.network.ask(node, Some(disk), Question::Lead(asked.clone()), within).await? {
+            Said::Led(led) => Ok(led),
+            _other => Err(format!("{node} has answered something else").into()),
+        }
+    }
+
+    fn leader(&self, metrics: &openraft::metrics::RaftServerMetrics<DiskId, Member>) -> Option<Leader> {
+        let leads = metrics.current_leader?;
+        if leads == self.network.own {
+            return Some(Leader::This);
+        }
+        let member = metrics.membership_config.membership().get_node(&leads)?;
+        Some(Leader::Other(leads, member.node.clone()))
+    }
+
+    /// Does Raft go on?
+    ///
+    /// # Errors
+    /// [`StoreError::Stopped`] when it has ended, [`StoreError::NoVoter`] when this one is none of the group's.
+    pub(super) fn goes_on(&self) -> Result<(), StoreError> {
+        if let Standing::Refused(why) = &*self.standing.borrow() {
+            return Err(StoreError::NoVoter(Arc::clone(why)));
+        }
+        match &self.raft.metrics().borrow().running_state {
+            Ok(()) => Ok(()),
+            Err(error) => Err(StoreError::Stopped(error.to_string().into())),
+        }
+    }
+
+    fn why_none(&self, leader: Option<&Leader>, within: Duration) -> Arc<str> {
+        match (&*self.standing.borrow(), leader) {
+            (Standing::Waiting(why), _) => Arc::clone(why),
+            (_, None) => "no voter leads at the moment".into(),
+            (_, Some(_)) => format!("no majority has answered within {} ms", within.as_millis()).into(),
+        }
+    }
+
+    /// Returns when the state has all that is answered by now, by whomever.
+    ///
+    /// # Errors
+    /// [`StoreError::Away`] when that is not known within this time, [`StoreError::Stopped`] when it never will be.
+    pub(super) async fn caught_up(&self, within: Duration) -> Result<(), StoreError> {
+        let end = Instant::now() + within;
+        match self.ask_leader(&Lead::Index, within).await {
+            Ok(Led::Index(number)) => self.applied(number, end.duration_since(Instant::now())).await,
+            Ok(_of_another_question) => Err(StoreError::Away("it was answered something else".into())),
+            Err(Unanswered { error, .. }) => Err(error),
+        }
+    }
+
+    /// Returns when an entry was applied to the state of this voter.
+    ///
+    /// # Errors
+    /// As for [`Group::caught_up`].
+    pub(super) async fn applied(&self, number: u64, within: Duration) -> Result<(), StoreError> {
+        let late = || {
+            StoreError::Away(
+                format!("it has taken {} ms, and entry {number} is not applied", within.as_millis()).into(),
+            )
+        };
+        match tokio::time::timeout(within, self.machine.applied(number)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_ended)) => self.goes_on().and_then(|()| Err(StoreError::Stopped("the state is closed".into()))),
+            Err(_late) => self.goes_on().and_then(|()| Err(late())),
+        }
+    }
+
+    /// The members that Raft knows of here, in its log or in the state.
+    ///
+    /// # Errors
+    /// [`StoreError::Stopped`] when it has ended.
+    pub(super) async fn members(&self) -> Result<Vec<(DiskId, Member)>, StoreError> {
+        let members = self.raft.with_raft_state(|state| {
+            let effective = state.membership_state.effective();
+            effective.membership().nodes().map(|(disk, member)| (*disk, member.clone())).collect()
+        });
+        members.await.map_err(|error| stopped(&error))
+    }
+}
+
+/// Is it of the request alone, and not the end of Raft?
+pub(super) fn said<T, E: std::error::Error>(
+    answer: Result<T, RaftError<DiskId, E>>,
+    said: impl FnOnce(T) -> Said,
+) -> Said {
+    answer.map_or_else(|error| Said::Failed(error.to_string()), said)
+}
+
+pub(super) fn stopped(error: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Stopped(error.to_string().into())
+}

@@ -1,0 +1,91 @@
+//! What voters say to each other, as bytes. Each says which disk it is, and which it takes the other for.
+
+use std::sync::Arc;
+
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
+use openraft::{SnapshotMeta, Vote};
+use serde::{Deserialize, Serialize};
+
+use super::command::{Command, Outcome};
+use super::types::{DiskId, Member, Types};
+use crate::record::Mark;
+
+/// A question to another voter.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Asked {
+    pub(super) from: DiskId,
+    /// `None` of who asks which disk it is.
+    pub(super) to: Option<DiskId>,
+    pub(super) question: Question,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Question {
+    /// Which disk is it, and who are the members? Who asks is about to found a group of these nodes.
+    Who {
+        founders: Vec<String>,
+    },
+    /// Is it there? [`Said::Taken`] is the answer.
+    Here,
+    Vote(VoteRequest<DiskId>),
+    Append(AppendEntriesRequest<Types>),
+    Part(Part),
+    /// To the voter that leads.
+    Lead(Lead),
+}
+
+/// What the voter that leads is asked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum Lead {
+    /// That an entry says this.
+    Propose(Arc<Command>),
+    /// Which entry has to be applied where what is answered by now is to be read.
+    Index,
+}
+
+/// A part of a snapshot: they come one after the other.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Part {
+    pub(super) vote: Vote<DiskId>,
+    pub(super) meta: SnapshotMeta<DiskId, Member>,
+    /// The bytes before it.
+    pub(super) at: u64,
+    #[serde(with = "serde_bytes")]
+    pub(super) bytes: Vec<u8>,
+    /// The digest of all bytes, with the last of them.
+    pub(super) whole: Option<Mark>,
+}
+
+/// The answer.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Said {
+    /// It is this disk, and these are the members that it knows of: none before there is a group.
+    Disk {
+        disk: DiskId,
+        members: Vec<(DiskId, Member)>,
+    },
+    Vote(VoteResponse<DiskId>),
+    Append(AppendEntriesResponse<DiskId>),
+    /// The snapshot has taken the place of what was there.
+    Snapshot(SnapshotResponse<DiskId>),
+    /// The part was taken, and the next is wanted.
+    Taken,
+    Led(Led),
+    /// It can't answer.
+    Failed(String),
+}
+
+/// What the voter says that was asked to lead.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Led {
+    /// The command was applied as this entry, or it was before; and this came of it.
+    Outcome { number: u64, outcome: Outcome },
+    /// This entry is to be applied.
+    Index(u64),
+    /// There is no room on its disk: it was not proposed.
+    Full,
+    /// It does not lead: it was not proposed.
+    NotLeader,
+    /// It leads no more, or can't reach the others: an entry may say it, or not.
+    Lost(String),
+}

@@ -1,0 +1,154 @@
+//! All that was applied up to an entry, as one database; and on its way from voter to voter, as a file in parts.
+
+mod receive;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::backup::Backup;
+use rusqlite::{Connection, MAIN_DB};
+
+pub(super) use self::receive::Receiving;
+use crate::record::StoreError;
+use crate::sqlite::readable;
+
+/// The files that a snapshot comes to, and that it is sent from.
+const RECEIVED: &str = "snapshot.received";
+const SENT: &str = "snapshot.sent";
+
+/// A connection that goes on seeing what there was when it was made, whatever is applied later.
+pub(crate) struct Snapshot {
+    connection: Mutex<Connection>,
+    folder: PathBuf,
+}
+
+impl Snapshot {
+    /// Of a file, as it is at this moment. Its log can't be put into the file for as long as it is held.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub(crate) fn of(path: &Path) -> Result<Self, StoreError> {
+        let connection = readable(path)?;
+        connection.execute_batch("BEGIN")?;
+        // The first read is what begins it.
+        connection.query_row("SELECT count(*) FROM applied", [], |row| row.get::<_, i64>(0))?;
+        let folder = path.parent().unwrap_or(Path::new("")).into();
+        Ok(Snapshot { connection: Mutex::new(connection), folder })
+    }
+
+    /// Of a file that was received, which has no name from then on.
+    ///
+    /// # Errors
+    /// When it is no snapshot.
+    fn received(path: &Path, folder: &Path) -> Result<Self, StoreError> {
+        let connection = Connection::open(path)?;
+        // Who loses power receives it again.
+        connection.pragma_update(None, "synchronous", "off")?;
+        connection.pragma_update(None, "journal_mode", "memory")?;
+        connection.query_row("SELECT count(*) FROM applied", [], |row| row.get::<_, i64>(0))?;
+        let _there_or_not = std::fs::remove_file(path);
+        Ok(Snapshot { connection: Mutex::new(connection), folder: folder.into() })
+    }
+
+    /// An empty one.
+    ///
+    /// # Errors
+    /// When SQLite has no temporary file.
+    pub(crate) fn empty() -> Result<Self, StoreError> {
+        Ok(Snapshot { connection: Mutex::new(Connection::open("")?), folder: PathBuf::new() })
+    }
+
+    /// Has it replace all that a database has, in one transaction, with what `note` writes to it before.
+    ///
+    /// # Errors
+    /// When something can't be read or written: then the database is as it was.
+    pub(crate) fn replace(
+        &self,
+        all_of: &mut Connection,
+        note: impl FnOnce(&Connection) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        if !connection.is_readonly(MAIN_DB)? {
+            note(&connection)?;
+            return copy(&connection, all_of);
+        }
+        let mut own = Connection::open("")?;
+        copy(&connection, &mut own)?;
+        note(&own)?;
+        copy(&own, all_of)
+    }
+
+    /// Copies it into a file that has no name, and is gone with what is returned. It needs as much room again.
+    ///
+    /// # Errors
+    /// When something can't be read or written.
+    pub(crate) fn parts(&self, bytes: usize) -> Result<Parts, StoreError> {
+        let path = self.folder.join(format!("{SENT}.{:016x}", fresh()?));
+        let copied = (|| {
+            let mut to = Connection::open(&path)?;
+            // Who loses power sends it again.
+            to.pragma_update(None, "synchronous", "off")?;
+            to.pragma_update(None, "journal_mode", "off")?;
+            copy(&self.connection.lock().unwrap_or_else(PoisonError::into_inner), &mut to)?;
+            to.close().map_err(|(_open, error)| error)?;
+            File::open(&path).map_err(|error| StoreError::file(&path, &error))
+        })();
+        let _there_or_not = std::fs::remove_file(&path);
+        let file = copied?;
+        let left = file.metadata().map_err(|error| StoreError::file(&path, &error))?.len();
+        Ok(Parts { file, path, left, bytes })
+    }
+}
+
+/// Copies all, in one transaction.
+fn copy(from: &Connection, to: &mut Connection) -> Result<(), StoreError> {
+    Ok(Backup::new(from, to)?.run_to_completion(i32::MAX, Duration::ZERO, None)?)
+}
+
+/// A number that nothing else has.
+///
+/// # Errors
+/// When there is no randomness.
+pub(crate) fn fresh() -> Result<u64, StoreError> {
+    getrandom::u64().map_err(|error| StoreError::Stopped(format!("there is no randomness: {error}").into()))
+}
+
+/// A snapshot, part by part.
+pub(crate) struct Parts {
+    file: File,
+    path: PathBuf,
+    left: u64,
+    bytes: usize,
+}
+
+impl Parts {
+    /// The next part, and whether it is the last.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub(crate) fn read(&mut self) -> Result<(Vec<u8>, bool), StoreError> {
+        let mut bytes = Vec::new();
+        let part = (&mut self.file).take(self.bytes as u64).read_to_end(&mut bytes);
+        part.map_err(|error| StoreError::file(&self.path, &error))?;
+        self.left = self.left.saturating_sub(bytes.len() as u64);
+        Ok((bytes, self.left == 0))
+    }
+}
+
+/// Removes what a voter that was killed has left of snapshots.
+///
+/// # Errors
+/// When the folder can't be read.
+pub(crate) fn remove_left(folder: &Path) -> Result<(), StoreError> {
+    for entry in std::fs::read_dir(folder).map_err(|error| StoreError::file(folder, &error))? {
+        let entry = entry.map_err(|error| StoreError::file(folder, &error))?;
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with(RECEIVED) || name.starts_with(SENT)) {
+            let _there_or_not = std::fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! Voters of one process, and what carries their words: it loses them, has them come late, or twice, as it is told.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use tempfile::TempDir;
+use tidepool_records::{Answering, Links, Owner, Records, Standing, Voter};
+use tokio::sync::oneshot;
+
+use super::PATIENCE;
+
+pub(crate) const NODES: [&str; 3] = ["a", "b", "c"];
+
+/// Three voters, each with a folder.
+pub(crate) struct Group {
+    pub(crate) board: Arc<Board>,
+    folders: TempDir,
+}
+
+impl Group {
+    /// Voters that have founded a group, or are about to.
+    pub(crate) fn begun() -> Self {
+        Self::of(&NODES)
+    }
+
+    /// Those of these nodes alone.
+    pub(crate) fn of(nodes: &[&str]) -> Self {
+        let group = Group { board: Arc::default(), folders: tempfile::tempdir().unwrap() };
+        nodes.iter().for_each(|node| group.start(node));
+        group
+    }
+
+    /// The same, once each is a member.
+    pub(crate) fn founded() -> Self {
+        let group = Self::begun();
+        NODES.iter().for_each(|node| group.until_member(node));
+        group
+    }
+
+    pub(crate) fn until_member(&self, node: &str) {
+        until(&format!("{node} is a member"), || self.standing(node) == Standing::Member);
+    }
+
+    pub(crate) fn standing(&self, node: &str) -> Standing {
+        self.board.with(node, Voter::standing).expect("the voter is there")
+    }
+
+    pub(crate) fn folder(&self, node: &str) -> PathBuf {
+        self.folders.path().join(node)
+    }
+
+    pub(crate) fn start(&self, node: &str) {
+        let named = NODES.map(String::from);
+        std::fs::create_dir_all(self.folder(node)).unwrap();
+        let line = Line { board: Arc::clone(&self.board), from: node.to_owned() };
+        let voter = Voter::open(&self.folder(node), node, &named, Arc::new(line)).unwrap();
+        self.insert(node, voter);
+    }
+
+    pub(crate) fn insert(&self, node: &str, voter: Voter) {
+        self.board.0.lock().unwrap().voters.insert(node.to_owned(), voter);
+    }
+
+    /// Ends a voter. Who has its records open is to have closed them.
+    pub(crate) fn stop(&self, node: &str) {
+        let voter = self.board.0.lock().unwrap().voters.remove(node);
+        drop(voter);
+    }
+
+    /// Opens what a voter keeps for a node.
+    pub(crate) fn records(&self, voter: &str, owner: Owner) -> Records {
+        self.board.with(voter, |voter| Records::open_replicated(voter, owner).unwrap()).expect("the voter is there")
+    }
+
+    /// The voter of a node; of one that has none, one of them.
+    pub(crate) fn nearest(&self, node: &str) -> &'static str {
+        NODES.iter().find(|name| **name == node).unwrap_or(&NODES[2])
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        NODES.iter().for_each(|node| self.stop(node));
+    }
+}
+
+/// Looks until it is so.
+pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Who is there, and what befalls what is said.
+#[derive(Default)]
+pub(crate) struct Board(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    voters: HashMap<String, Voter>,
+    /// From whom nothing gets to whom.
+    cut: HashSet<(String, String)>,
+    faults: Option<Rng>,
+    /// How long each question takes.
+    slow: Duration,
+    /// Whether the next answer is lost.
+    loses_answer: bool,
+}
+
+impl Board {
+    fn with<T>(&self, node: &str, of: impl FnOnce(&Voter) -> T) -> Option<T> {
+        self.0.lock().unwrap().voters.get(node).map(of)
+    }
+
+    /// Nothing gets from one to the other.
+    pub(crate) fn cut(&self, from: &str, to: &str) {
+        self.0.lock().unwrap().cut.insert((from.into(), to.into()));
+    }
+
+    /// A node reaches nobody, and nobody reaches it.
+    pub(crate) fn isolate(&self, node: &str) {
+        for other in NODES.iter().filter(|other| **other != node) {
+            self.cut(node, other);
+            self.cut(other, node);
+        }
+    }
+
+    pub(crate) fn heal(&self) {
+        self.0.lock().unwrap().cut.clear();
+    }
+
+    /// From now on a part of what is said is lost, late or doubled; of `None`, nothing is.
+    pub(crate) fn faults(&self, seed: Option<u64>) {
+        self.0.lock().unwrap().faults = seed.map(Rng::with_seed);
+    }
+
+    /// The next answer is lost, and who waits for it is told that the connection was.
+    pub(crate) fn lose_answer(&self) {
+        self.0.lock().unwrap().loses_answer = true;
+    }
+
+    /// Each question takes so long from now on.
+    pub(crate) fn slow(&self, by: Duration) {
+        self.0.lock().unwrap().slow = by;
+    }
+
+    fn fate(&self) -> Fate {
+        let mut state = self.0.lock().unwrap();
+        if std::mem::take(&mut state.loses_answer) {
+            return Fate { is_answer_lost: true, ..Fate::default() };
+        }
+        let slow = state.slow;
+        let Some(faults) = &mut state.faults else { return Fate { asked_late: slow, ..Fate::default() } };
+        let late = |faults: &mut Rng| {
+            if faults.u8(..8) == 0 { Duration::from_millis(faults.u64(..40)) } else { Duration::ZERO }
+        };
+        Fate {
+            asked_late: late(faults),
+            answered_late: late(faults),
+            is_lost: faults.u8(..20) == 0,
+            is_answer_lost: faults.u8(..20) == 0,
+            is_doubled: faults.u8(..10) == 0,
+        }
+    }
+
+    /// Has a voter answer, if it is there and can be reached.
+    fn deliver(&self, from: &str, to: &str, question: Vec<u8>) -> Option<oneshot::Receiver<Vec<u8>>> {
+        let state = self.0.lock().unwrap();
+        let (tell, told) = oneshot::channel();
+        if state.cut.contains(&(from.into(), to.into())) {
+            return None;
+        }
+        state.voters.get(to)?.answer(from, question, move |answer| drop(tell.send(answer)));
+        Some(told)
+    }
+
+    fn is_cut(&self, from: &str, to: &str) -> bool {
+        self.0.lock().unwrap().cut.contains(&(from.into(), to.into()))
+    }
+}
+
+/// What befalls a question.
+#[derive(Default)]
+struct Fate {
+    asked_late: Duration,
+    answered_late: Duration,
+    is_lost: bool,
+    is_answer_lost: bool,
+    is_doubled: bool,
+}
+
+/// The links of one voter.
+pub(crate) struct Line {
+    pub(crate) board: Arc<Board>,
+    pub(crate) from: String,
+}
+
+impl Links for Line {
+    fn ask(&self, node: &str, question: Vec<u8>) -> Answering {
+        let (board, from, to) = (Arc::clone(&self.board), self.from.clone(), node.to_owned());
+        let fate = board.fate();
+        Box::pin(async move {
+            tokio::time::sleep(fate.asked_late).await;
+            if fate.is_lost {
+                return Err("the connection was lost".into());
+            }
+            if fate.is_doubled {
+                let _nobody_waits = board.deliver(&from, &to, question.clone());
+            }
+            let told = board.deliver(&from, &to, question).ok_or("it is not to be reached")?;
+            let answer = told.await.map_err(|_ended| "it has ended")?;
+            tokio::time::sleep(fate.answered_late).await;
+            if board.is_cut(&to, &from) {
+                return Err("it is not to be reached".into());
+            }
+            if fate.is_answer_lost { Err("the connection was lost".into()) } else { Ok(answer) }
+        })
+    }
+}

@@ -1,0 +1,472 @@
+//! Three voters of one group: what any of them was answered, all have, whoever ends, is cut off, or gets no answer.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+
+mod support;
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use fastrand::Rng;
+use support::group::{Group, Line, NODES, until};
+use support::{commit, lease, owner};
+use tidepool_records::{Answer, Ask, Change, Image, Key, Put, Records, SHARDS, Standing, StoreError, Voter};
+
+const LONG_MS: u32 = 3_600_000;
+
+fn image(seq: u64) -> Vec<u8> {
+    seq.to_le_bytes().repeat(200)
+}
+
+fn put(epoch: u64, seq: u64) -> Change {
+    let image = Image::Whole(image(seq).into());
+    Change::Put(Put { epoch, seq, alarm_at: None, head: seq.to_le_bytes().to_vec(), image, values: Vec::new() })
+}
+
+/// Asks until a voter leads.
+fn asked(records: &Records, ask: &Ask) -> Answer {
+    loop {
+        match lease(records, ask.clone()) {
+            Ok(answer) => return answer,
+            Err(StoreError::Away(_) | StoreError::Unknown(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// A node that has a lease, and these shards by these epochs.
+fn owning(group: &Group, node: &str, incarnation: i64, shards: &[u16]) -> (Records, HashMap<u16, u64>) {
+    let records = group.records(node, owner(node, incarnation));
+    asked(&records, &Ask::Renew(LONG_MS));
+    asked(&records, &Ask::Claim(shards.to_vec()));
+    let Answer::Shards(found) = asked(&records, &Ask::Shards) else { panic!("they are told") };
+    let own = found.into_iter().filter(|shard| shard.owner.as_deref() == Some(node));
+    let own: HashMap<u16, u64> = own.map(|shard| (shard.id, shard.epoch)).collect();
+    assert!(shards.iter().all(|shard| own.contains_key(shard)), "they are its own");
+    (records, own)
+}
+
+/// A record whose shard is one of the node's: those are every third.
+fn key_of(nth: usize, number: usize) -> Key {
+    let keys = (0..).map(|word: usize| Key::new("counter", format!("{nth} {word}")));
+    keys.filter(|key| usize::from(key.shard()) % NODES.len() == nth).nth(number).unwrap()
+}
+
+fn shards_of(nth: usize) -> Vec<u16> {
+    (0..SHARDS).filter(|shard| usize::from(*shard) % NODES.len() == nth).collect()
+}
+
+fn made(records: &Records, key: &Key, epoch: u64, seq: u64) {
+    make(records, key, seq, &put(epoch, seq));
+}
+
+/// Makes a change, and again if nobody has said what has become of it.
+fn make(records: &Records, key: &Key, seq: u64, change: &Change) {
+    let mut may_be = false;
+    loop {
+        match commit(records, key, change.clone()) {
+            Ok(()) => return,
+            Err(StoreError::Away(_)) => {}
+            Err(StoreError::Unknown(_)) => may_be = true,
+            Err(StoreError::OutOfOrder { stored, .. }) if may_be && stored == seq => return,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+fn seq(records: &Records, key: &Key) -> Result<u64, StoreError> {
+    Ok(records.read(key)?.map_or(0, |record| {
+        assert_eq!(record.images, [image(record.seq)]);
+        record.seq
+    }))
+}
+
+#[test]
+fn what_one_node_was_answered_every_node_reads_at_once() {
+    let group = Group::founded();
+    let nodes: Vec<_> = (0..3).map(|nth| owning(&group, NODES[nth], 1, &shards_of(nth))).collect();
+    for round in 1..=20 {
+        for (nth, (records, epochs)) in nodes.iter().enumerate() {
+            let key = key_of(nth, 0);
+            made(records, &key, epochs[&key.shard()], round);
+            for (reader, _epochs) in &nodes {
+                assert_eq!(read(reader, &key), round);
+                assert_eq!(
+                    reader.list("counter", None, 10).unwrap().records.len(),
+                    if round == 1 { nth + 1 } else { 3 }
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn two_voters_go_on_without_the_third_which_has_all_when_it_is_back() {
+    let group = Group::founded();
+    let key = key_of(0, 0);
+    for (round, away) in NODES.iter().enumerate() {
+        let (round, others) = (i64::try_from(round).unwrap(), NODES.iter().filter(|node| *node != away));
+        group.stop(away);
+        let mut epoch = 0;
+        for node in others {
+            let (records, epochs) = owning(&group, node, round + 1, &[key.shard()]);
+            epoch = epochs[&key.shard()];
+            let next = read(&records, &key) + 1;
+            made(&records, &key, epoch, next);
+            asked(&records, &Ask::Release);
+            records.close();
+        }
+        group.start(away);
+        let (records, epochs) = owning(&group, away, round + 1, &[key.shard()]);
+        assert!(epochs[&key.shard()] > epoch);
+        assert_eq!(read(&records, &key), u64::try_from(round + 1).unwrap() * 2);
+        asked(&records, &Ask::Release);
+        records.close();
+    }
+}
+
+#[test]
+fn who_reaches_no_majority_is_answered_nothing_and_reads_nothing_of_before() {
+    let group = Group::founded();
+    let key = key_of(0, 0);
+    let (records, epochs) = owning(&group, "a", 1, &[key.shard()]);
+    let epoch = epochs[&key.shard()];
+    made(&records, &key, epoch, 1);
+    let reader = group.records("c", owner("c", 1));
+    assert_eq!(read(&reader, &key), 1);
+    group.board.isolate("c");
+    made(&records, &key, epoch, 2);
+    assert!(matches!(seq(&reader, &key), Err(StoreError::Away(_))));
+    assert!(matches!(reader.classes("", 1), Err(StoreError::Away(_))));
+    let other = commit(&reader, &Key::new("", "module"), put(0, 1));
+    assert!(matches!(other, Err(StoreError::Away(_) | StoreError::Unknown(_))), "{other:?}");
+    group.board.heal();
+    until("it is reached again", || seq(&reader, &key).is_ok_and(|seq| seq == 2));
+}
+
+#[test]
+fn a_change_whose_answer_was_lost_is_answered_as_what_came_of_it_and_made_once() {
+    let group = Group::founded();
+    let nodes: Vec<_> = (0..3).map(|nth| owning(&group, NODES[nth], 1, &shards_of(nth))).collect();
+    for round in 1..=30 {
+        for (nth, (records, epochs)) in nodes.iter().enumerate() {
+            group.board.lose_answer();
+            let key = key_of(nth, 0);
+            made(records, &key, epochs[&key.shard()], round);
+        }
+    }
+    for (nth, (records, _epochs)) in nodes.iter().enumerate() {
+        assert_eq!(read(records, &key_of(nth, 0)), 30);
+    }
+}
+
+#[test]
+fn what_was_read_after_a_change_that_nobody_has_answered_is_what_has_become_of_it() {
+    let group = Group::founded();
+    let nodes: Vec<_> = (0..3).map(|nth| owning(&group, NODES[nth], 1, &shards_of(nth))).collect();
+    for (nth, (records, epochs)) in nodes.iter().enumerate() {
+        let key = key_of(nth, 0);
+        let epoch = epochs[&key.shard()];
+        made(records, &key, epoch, 1);
+        group.board.isolate(NODES[nth]);
+        assert!(matches!(commit(records, &key, put(epoch, 2)), Err(StoreError::Unknown(_))));
+        assert!(matches!(seq(records, &key), Err(StoreError::Away(_))), "nobody knows");
+        group.board.heal();
+        let found = read(records, &key);
+        made(records, &key, epoch, found + 1);
+        assert_eq!(read(records, &key), found + 1);
+    }
+}
+
+#[test]
+fn a_change_that_takes_longer_on_its_way_than_a_heartbeat_is_made() {
+    let group = Group::founded();
+    let key = key_of(0, 0);
+    let (records, epochs) = owning(&group, "a", 1, &[key.shard()]);
+    group.board.slow(Duration::from_millis(70));
+    let image = Image::Whole(vec![7; 32 << 20].into());
+    let put = Put { epoch: epochs[&key.shard()], seq: 1, alarm_at: None, head: Vec::new(), image, values: Vec::new() };
+    make(&records, &key, 1, &Change::Put(put));
+    group.board.slow(Duration::ZERO);
+    let reader = group.records("c", owner("c", 1));
+    until("it is there", || reader.head(&key).is_ok_and(|head| head.is_some()));
+}
+
+#[test]
+fn a_voter_that_was_away_while_entries_were_purged_gets_all_of_the_state() {
+    let group = Group::founded();
+    let (records, epochs) = owning(&group, "a", 1, &(0..SHARDS).collect::<Vec<_>>());
+    let first = key_of(0, 0);
+    made(&records, &first, epochs[&first.shard()], 1);
+    group.stop("c");
+    let last = last_entry(&group, "c");
+    // More than are kept for who was away for a short time, and more bytes than a log may have.
+    let large = Key::new("counter", "large");
+    let epoch = epochs[&large.shard()];
+    for seq in 1..=1_200_u64 {
+        let image = Image::Whole(vec![u8::try_from(seq % 251).unwrap(); 64 << 10].into());
+        let put = Put { epoch, seq, alarm_at: None, head: Vec::new(), image, values: Vec::new() };
+        make(&records, &large, seq, &Change::Put(put));
+    }
+    until("entries are purged", || first_entry(&group, "a") > last + 1);
+    // Parts of it are lost, or come late or twice.
+    group.board.faults(Some(1));
+    group.start("c");
+    let reader = group.records("c", owner("c", 1));
+    until("it has the state", || reader.head(&large).is_ok_and(|head| head.is_some_and(|(seq, _head)| seq == 1_200)));
+    group.board.faults(None);
+    assert_eq!(read(&reader, &first), 1);
+    assert_eq!(reader.read(&large).unwrap().unwrap().images, [vec![u8::try_from(1_200 % 251).unwrap(); 64 << 10]]);
+    // It goes on from there: with it and without another.
+    group.stop("b");
+    made(&records, &first, epochs[&first.shard()], 2);
+    assert_eq!(read(&reader, &first), 2);
+    reader.close();
+    group.stop("c");
+    assert!(first_entry(&group, "c") > last + 1, "it has come as a state, not as entries");
+    assert_eq!(std::fs::read_dir(group.folder("c")).unwrap().filter(is_of_snapshots).count(), 0);
+    group.start("c");
+    until("it starts from there", || seq(&group.records("c", owner("c", 2)), &first).is_ok_and(|seq| seq == 2));
+}
+
+fn is_of_snapshots(entry: &std::io::Result<std::fs::DirEntry>) -> bool {
+    entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with("snapshot")
+}
+
+/// The number of an entry of a voter's log: it is read from a copy, for the voter has the file for itself.
+fn entry(group: &Group, node: &str, which: &str) -> u64 {
+    let copy = tempfile::tempdir().unwrap();
+    for file in ["log.db", "log.db-wal"] {
+        let _there_or_not = std::fs::copy(group.folder(node).join(file), copy.path().join(file));
+    }
+    let log = rusqlite::Connection::open(copy.path().join("log.db")).unwrap();
+    // One that was copied while it was written may be no database.
+    log.query_row(&format!("SELECT {which}(number) FROM entry"), [], |row| row.get(0)).unwrap_or(0)
+}
+
+fn first_entry(group: &Group, node: &str) -> u64 {
+    entry(group, node, "min")
+}
+
+fn last_entry(group: &Group, node: &str) -> u64 {
+    entry(group, node, "max")
+}
+
+#[test]
+fn a_voter_whose_folder_is_empty_is_not_the_voter_that_it_was() {
+    let group = Group::founded();
+    let key = key_of(0, 0);
+    let (records, epochs) = owning(&group, "a", 1, &[key.shard()]);
+    group.stop("c");
+    std::fs::remove_dir_all(group.folder("c")).unwrap();
+    group.start("c");
+    let refused = || matches!(group.standing("c"), Standing::Refused(why) if why.contains("replaced as a member"));
+    until("it is refused", refused);
+    let own = group.records("c", owner("c", 2));
+    assert!(matches!(own.read(&key), Err(StoreError::NoVoter(_))));
+    made(&records, &key, epochs[&key.shard()], 1);
+    // Its vote is no vote of the group's.
+    group.board.isolate("b");
+    assert!(matches!(
+        commit(&records, &key, put(epochs[&key.shard()], 2)),
+        Err(StoreError::Away(_) | StoreError::Unknown(_))
+    ));
+}
+
+#[test]
+fn a_group_begins_when_each_of_its_nodes_is_there_and_names_the_same() {
+    let group = Group::of(&["a", "b"]);
+    let waits = |node, word: &str| matches!(group.standing(node), Standing::Waiting(why) if why.contains(word));
+    until("it waits for the third", || waits("a", "not to be reached"));
+    let line = Line { board: group.board.clone(), from: "c".into() };
+    let named = ["a", "c", "d"].map(String::from);
+    std::fs::create_dir_all(group.folder("c")).unwrap();
+    group.insert("c", Voter::open(&group.folder("c"), "c", &named, std::sync::Arc::new(line)).unwrap());
+    until("they name others", || waits("a", "name the same nodes") && waits("c", "name the same nodes"));
+    group.stop("c");
+    group.start("c");
+    NODES.iter().for_each(|node| group.until_member(node));
+}
+
+#[test]
+fn a_folder_that_was_copied_is_the_voter_of_one_node_alone() {
+    let group = Group::founded();
+    let key = key_of(0, 0);
+    let (records, epochs) = owning(&group, "a", 1, &[key.shard()]);
+    group.stop("c");
+    std::fs::create_dir_all(group.folder("d")).unwrap();
+    for file in ["log.db", "records.db"] {
+        std::fs::copy(group.folder("c").join(file), group.folder("d").join(file)).unwrap();
+    }
+    group.start("d");
+    let copy = group.records("d", owner("d", 1));
+    until("it is refused", || matches!(group.standing("d"), Standing::Refused(why) if why.contains("copies")));
+    assert!(matches!(copy.read(&key), Err(StoreError::NoVoter(_))));
+    // Nobody takes its vote for that of the voter whose folder it has.
+    group.board.isolate("b");
+    assert!(matches!(commit(&records, &key, put(1, 1)), Err(StoreError::Away(_) | StoreError::Unknown(_))));
+    group.board.heal();
+    group.start("c");
+    read(&records, &key);
+    let next = read(&records, &key) + 1;
+    made(&records, &key, epochs[&key.shard()], next);
+    copy.close();
+    group.stop("d");
+}
+
+#[test]
+fn a_voter_that_finds_damage_ends_and_the_others_go_on() {
+    let group = Group::founded();
+    let key = key_of(0, 0);
+    let (records, epochs) = owning(&group, "a", 1, &[key.shard()]);
+    let epoch = epochs[&key.shard()];
+    made(&records, &key, epoch, 1);
+    let reader = group.records("c", owner("c", 1));
+    assert_eq!(read(&reader, &key), 1);
+    reader.close();
+    group.stop("c");
+    let state = rusqlite::Connection::open(group.folder("c").join("records.db")).unwrap();
+    assert_eq!(state.execute("UPDATE record SET head = x'00'", []).unwrap(), 1);
+    state.close().unwrap();
+    group.start("c");
+    let reader = group.records("c", owner("c", 2));
+    made(&records, &key, epoch, 2);
+    until("it has ended", || matches!(reader.classes("", 1), Err(StoreError::Stopped(why)) if why.contains("damaged")));
+    made(&records, &key, epoch, 3);
+    let other = group.records("b", owner("b", 1));
+    assert_eq!(read(&other, &key), 3);
+}
+
+/// What is known of the records of one node.
+#[derive(Default)]
+struct Known {
+    answered: [AtomicU64; 2],
+    begun: [AtomicU64; 2],
+}
+
+/// Writes to a node's records until there are so many changes, whatever befalls the node.
+fn write(group: &Group, gate: &Mutex<i64>, nth: usize, known: &Known, most: u64) {
+    let node = NODES[nth];
+    loop {
+        // The voter ends when nobody has it open.
+        let mut incarnation = gate.lock().unwrap();
+        *incarnation += 1;
+        let (records, epochs) = owning(group, node, *incarnation, &shards_of(nth));
+        let keys = [0, 1].map(|number| key_of(nth, number));
+        // Whatever was on its way when the node ended is there by now, or never.
+        let mut seqs = [0, 1].map(|number| read(&records, &keys[number]));
+        for (number, seq) in seqs.iter().enumerate() {
+            let answered = known.answered[number].load(Ordering::SeqCst);
+            assert!(answered <= *seq, "{node}: {answered} was answered, and {seq} is there");
+        }
+        for _change in 0..25 {
+            for (number, key) in keys.iter().enumerate() {
+                let next = seqs[number] + 1;
+                known.begun[number].store(next, Ordering::SeqCst);
+                made(&records, key, epochs[&key.shard()], next);
+                seqs[number] = next;
+                known.answered[number].store(next, Ordering::SeqCst);
+            }
+        }
+        records.close();
+        if seqs.iter().all(|seq| *seq >= most) {
+            return;
+        }
+        drop(incarnation);
+        // Others may have it end.
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// How long a fault lasts, and the peace after it.
+fn pause(rng: &mut Rng, most_ms: u64) {
+    std::thread::sleep(Duration::from_millis(rng.u64(..most_ms)));
+}
+
+fn read(records: &Records, key: &Key) -> u64 {
+    loop {
+        match seq(records, key) {
+            Ok(seq) => return seq,
+            Err(StoreError::Away(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn nothing_answered_is_lost_and_nothing_read_is_of_before_whatever_befalls_voters_and_what_they_say() {
+    const MOST: u64 = 150;
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let group = Group::founded();
+    let gates: [Mutex<i64>; 3] = Default::default();
+    let known: [Known; 3] = Default::default();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (group, gates, known, is_over) = (&group, &gates, &known, &is_over);
+        let writers: Vec<_> =
+            (0..3).map(|nth| scope.spawn(move || write(group, &gates[nth], nth, &known[nth], MOST))).collect();
+        for nth in 0..3 {
+            scope.spawn(move || {
+                let mut rng = Rng::with_seed(seed ^ (nth as u64 + 1));
+                while !is_over.load(Ordering::SeqCst) {
+                    let gate = gates[nth].lock().unwrap();
+                    let reader = group.records(NODES[nth], owner("reader", *gate));
+                    for _read in 0..40 {
+                        let (of, number) = (rng.usize(..3), rng.usize(..2));
+                        let answered = known[of].answered[number].load(Ordering::SeqCst);
+                        match seq(&reader, &key_of(of, number)) {
+                            Ok(seq) => {
+                                let begun = known[of].begun[number].load(Ordering::SeqCst);
+                                assert!((answered..=begun).contains(&seq), "{seq} is not from {answered} to {begun}");
+                            }
+                            Err(StoreError::Away(_)) => break,
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                    reader.close();
+                }
+            });
+        }
+        scope.spawn(move || {
+            let mut rng = Rng::with_seed(seed);
+            group.board.faults(Some(seed));
+            while !is_over.load(Ordering::SeqCst) {
+                pause(&mut rng, 400);
+                let (nth, other) = (rng.usize(..3), rng.usize(..3));
+                match rng.u8(..4) {
+                    // A half, a bridge, one way alone, and a voter that ends while nobody has it open.
+                    0 => group.board.isolate(NODES[nth]),
+                    1 => {
+                        group.board.cut(NODES[nth], NODES[other]);
+                        group.board.cut(NODES[other], NODES[nth]);
+                    }
+                    2 => group.board.cut(NODES[nth], NODES[other]),
+                    _ => {
+                        let _gate = gates[nth].lock().unwrap();
+                        group.stop(NODES[nth]);
+                        pause(&mut rng, 400);
+                        group.start(NODES[nth]);
+                    }
+                }
+                pause(&mut rng, 600);
+                group.board.heal();
+            }
+            group.board.faults(None);
+            group.board.heal();
+        });
+        let ended: Vec<_> = writers.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
+        is_over.store(true, Ordering::SeqCst);
+        ended.into_iter().for_each(|ended| ended.unwrap());
+    });
+    for (reader, node) in NODES.iter().enumerate() {
+        let records = group.records(node, owner("reader", i64::try_from(reader).unwrap()));
+        for (nth, known) in known.iter().enumerate() {
+            for number in 0..2 {
+                assert_eq!(read(&records, &key_of(nth, number)), known.answered[number].load(Ordering::SeqCst));
+            }
+        }
+    }
+}
