@@ -19,6 +19,8 @@ defmodule Tidepool.Process do
   # A slice of a busy node; who waits is looked at in less.
   @look_ms 100
   @looks 3
+  # Messages that one may have waiting that is looked at.
+  @unheard 100
 
   # How long another node may take to say what it knows of a process.
   @there_ms 5_000
@@ -136,11 +138,17 @@ defmodule Tidepool.Process do
   def info(pid) when node(pid) != node(), do: there(pid, :info, [pid], nil)
 
   def info(pid) do
-    with reference when reference != nil <- reference(pid),
-         %{} = info <- reference |> Native.process_info() |> complete() do
+    with %{} = info <- known(pid) do
       stack = Map.get(stacks([pid]), pid)
       Map.merge(info, %{current_function: List.first(stack || []), stack: stack})
     end
+  end
+
+  @doc "As `info/1`, of a process of this node, without a look where it is."
+  @spec known(pid) :: info | nil
+  def known(pid) do
+    with reference when reference != nil <- reference(pid),
+         do: reference |> Native.process_info() |> complete()
   end
 
   @doc """
@@ -154,12 +162,17 @@ defmodule Tidepool.Process do
     # What comes too late is nobody's.
     alias = :erlang.alias()
     mine = for pid <- pids, node(pid) == node(), pid != self(), do: pid
+    mine = Enum.filter(mine, &listens?/1)
     for pid <- mine, do: send(pid, {:tidepool_look, alias})
     stacks = seen(alias, Map.new(mine, &{&1, @looks}), System.monotonic_time(:millisecond) + @look_ms, %{})
     :erlang.unalias(alias)
     flush(alias)
     stacks
   end
+
+  # One that has this much to hear does not show itself in time, and each look would stay with it.
+  defp listens?(pid),
+    do: match?({:message_queue_len, waiting} when waiting <= @unheard, Process.info(pid, :message_queue_len))
 
   # How often each is still to be looked at that has not shown where it is: it may have had no slice.
   defp seen(_alias, left, _deadline, stacks) when left == %{}, do: stacks

@@ -73,6 +73,14 @@ defmodule TidepoolWeb.ProcessesTest do
     assert {200, _headers, _killed} = curl("/processes/#{id}", ["-X", "DELETE"])
   end
 
+  test "a process with much to hear is not looked at, and nothing of a look stays with it" do
+    deaf = spawn(fn -> Process.sleep(:infinity) end)
+    for number <- 1..101, do: send(deaf, number)
+    assert Tidepool.Process.stacks([deaf]) == %{}
+    assert {:message_queue_len, 101} = Process.info(deaf, :message_queue_len)
+    Process.exit(deaf, :kill)
+  end
+
   test "GET tells what is linked to what, and of the functions that were asked for alone", %{name: name} do
     puppet = Puppets.start(name)
     {_id, child} = Puppets.spawn(puppet, 7)

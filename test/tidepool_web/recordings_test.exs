@@ -46,6 +46,10 @@ defmodule TidepoolWeb.RecordingsTest do
     end
 
     assert {422, _headers, %{"error" => %{"reason" => "invalid_recording"}}} = replay(~s({"recording":"AAAA"}))
+    # Of what is no text there is little: read as terms it would be many times as much.
+    for between <- [String.duplicate(" ", 5_000), ~s(,"module":[#{String.duplicate("0,", 3_000)}0])] do
+      assert {400, _headers, %{"error" => %{"reason" => "invalid_option"}}} = replay(~s({"recording":"AAAA"#{between}}))
+    end
   end
 
   test "what is in no recording's place is none" do

@@ -4,6 +4,9 @@ defmodule Tidepool.Oci.Challenge do
   an address for one.
   """
 
+  # Bytes of one that is read.
+  @longest 4_096
+
   @type t :: :basic | {:bearer, realm :: String.t(), service :: String.t() | nil}
 
   @doc """
@@ -15,6 +18,8 @@ defmodule Tidepool.Oci.Challenge do
       iex> Tidepool.Oci.Challenge.read([{"www-authenticate", "Negotiate"}, {"www-authenticate", ~s(basic realm="a")}])
       :basic
       iex> Tidepool.Oci.Challenge.read([{"www-authenticate", "Bearer realm="}])
+      nil
+      iex> Tidepool.Oci.Challenge.read([{"www-authenticate", bearer <> String.duplicate("a", 5_000)}])
       nil
   """
   @spec read([{String.t(), String.t()}]) :: t | nil
@@ -28,7 +33,7 @@ defmodule Tidepool.Oci.Challenge do
   defp challenge([scheme | parameters]) do
     case {String.downcase(scheme), parameters} do
       {"basic", _realm} -> :basic
-      {"bearer", [text]} -> bearer(parameters(text))
+      {"bearer", [text]} when byte_size(text) <= @longest -> bearer(parameters(text))
       _unknown -> nil
     end
   end
@@ -36,8 +41,9 @@ defmodule Tidepool.Oci.Challenge do
   defp bearer(%{"realm" => realm} = parameters), do: {:bearer, realm, parameters["service"]}
   defp bearer(_none), do: nil
 
+  # A name begins where no other letter is before it: a long one is looked at once.
   defp parameters(text) do
-    for [_all, name, value] <- Regex.scan(~r/([A-Za-z]+)="([^"\\]*)"/, text),
+    for [_all, name, value] <- Regex.scan(~r/(?<![A-Za-z])([A-Za-z]+)="([^"\\]*)"/, text),
         into: %{},
         do: {String.downcase(name), value}
   end

@@ -16,6 +16,7 @@ defmodule TidepoolWeb.Resources.Processes do
 
   # A program's arguments and its environment.
   @max_body 262_144
+  @large_bytes 16_384
   # A killed process ends with its slice, which is a ms.
   @patience_ms 5_000
   # Those of a start.
@@ -31,7 +32,7 @@ defmodule TidepoolWeb.Resources.Processes do
       {"GET", "/processes", scope: :read, selects: true, query: true, places: @places},
       {"POST", "/processes/:function", scope: :call, body: {:whole, @max_body}},
       {"POST", "/processes/:process/upgrade", scope: :deploy, selects: true},
-      {"GET", "/processes/:process", scope: :read, selects: true},
+      {"GET", "/processes/:process", scope: :read, selects: true, places: @places},
       {"DELETE", "/processes/:process", scope: :deploy, selects: true}
     ]
   end
@@ -149,7 +150,7 @@ defmodule TidepoolWeb.Resources.Processes do
   defp program("", name), do: {:ok, [name], []}
 
   defp program(body, name) do
-    with {:ok, %{} = given} <- Native.json_decode(body),
+    with {:ok, %{} = given} <- decode(body),
          {:known, nil} <- {:known, Enum.find(Map.keys(given), &(&1 not in @fields))},
          {args, env, entry} =
            {Map.get(given, "args", []), Map.get(given, "env", %{}), Map.get(given, "entry", "_start")},
@@ -161,6 +162,10 @@ defmodule TidepoolWeb.Resources.Processes do
       _other -> wrong(~s(has to be like {"args": ["a"], "env": {"KEY": "value"}, "entry": "_start"}), name)
     end
   end
+
+  # Beside the schedulers, when it takes more than a slice.
+  defp decode(body),
+    do: if(byte_size(body) < @large_bytes, do: Native.json_decode(body), else: Native.json_decode_large(body))
 
   defp wrong(why, name), do: {:error, Error.new(:invalid_option, "the body " <> why, name)}
 
@@ -188,12 +193,14 @@ defmodule TidepoolWeb.Resources.Processes do
 
   # Links to processes of other programs, and of the host's, are told as the VM does.
   defp json(info, numbers) do
-    links = for pid <- info.links, do: numbers[pid] || linked(pid)
-    info |> Map.drop([:pid, :program]) |> Map.merge(%{id: number(info), links: links})
+    {shown, omitted} = Enum.split(info.links, @listed)
+    told = %{id: number(info), links: for(pid <- shown, do: numbers[pid] || linked(pid))}
+    told = if omitted == [], do: told, else: Map.put(told, :links_omitted, length(omitted))
+    info |> Map.drop([:pid, :program]) |> Map.merge(told)
   end
 
   defp linked(pid) do
-    case Tidepool.Process.info(pid) do
+    case Tidepool.Process.known(pid) do
       nil -> inspect(pid)
       info -> number(info)
     end

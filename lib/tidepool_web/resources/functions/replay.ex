@@ -8,6 +8,9 @@ defmodule TidepoolWeb.Resources.Functions.Replay do
 
   # The longest recording and the largest module, in Base64.
   @body_bytes 100_663_296
+  # Names and texts, and what is between them.
+  @texts 6
+  @between 4_096
   @members ["recording", "module", "against"]
 
   @impl true
@@ -16,12 +19,32 @@ defmodule TidepoolWeb.Resources.Functions.Replay do
 
   @impl true
   def serve("POST", ["replay"], %{body: body}) do
-    with {:ok, recording, module, against?} <- asked(Native.json_decode_large(body)),
+    with {:ok, recording, module, against?} <- asked(if(plain?(body), do: Native.json_decode_large(body))),
          {:ok, report} <- Recording.replay(recording, module, against: against?) do
       Reply.json(200, report)
     else
       {:error, error} -> Reply.error(error)
     end
+  end
+
+  # Base64 has neither quotes nor brackets, so there are a few texts, and little between them: other JSON would be many times its size as
+  # terms.
+  defp plain?(body), do: plain?(body, 0, @texts, @between)
+
+  defp plain?(body, at, texts, between) do
+    case quoted(body, at) do
+      {from, to} when texts > 0 and from - at <= between -> plain?(body, to, texts - 1, between - (from - at))
+      nil -> byte_size(body) - at <= between
+      _more -> false
+    end
+  end
+
+  # Where the next text begins, and where it is over.
+  defp quoted(body, at) do
+    with {from, 1} <- :binary.match(body, "\"", scope: {at, byte_size(body) - at}),
+         {to, 1} <- :binary.match(body, "\"", scope: {from + 1, byte_size(body) - from - 1}),
+         do: {from, to + 1},
+         else: (:nomatch -> nil)
   end
 
   defp asked({:ok, %{"recording" => recording} = asked}) do

@@ -80,6 +80,7 @@ fn shortened(error: &CallError) -> CallError {
         CallError::Failed { value, is_json } if value.size() > MESSAGE_BYTES => {
             CallError::too_large_to_keep(value, *is_json)
         }
+        CallError::NoResponse { message } => CallError::NoResponse { message: short(message) },
         CallError::Arguments { path, message } => CallError::Arguments { path: short(path), message: short(message) },
         other => other.clone(),
     }

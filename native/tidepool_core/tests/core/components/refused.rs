@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use tidepool_core::value::Value;
-use tidepool_core::{CallError, CompileError, Instances};
+use tidepool_core::{CallError, CompileError, Instances, Limit};
 
 use super::{OPTIONS, call, component, int, json, simple, text};
 use crate::support::{Node, limits};
@@ -242,6 +242,29 @@ fn the_error_of_a_result_is_the_calls_and_leaves_the_instance() {
     }
     let outcome = call(&function, "flip", vec![Value::Bool(true)]);
     assert_eq!(outcome, Err(CallError::Failed { value: Box::new(Value::Null), is_json: false }));
+}
+
+#[test]
+fn an_error_of_a_result_has_a_bound_of_its_own_and_what_is_said_of_it_a_shorter_one() {
+    let node = Node::small();
+    let wasm = component(
+        r#"(func (export "fail") (param i32) (result i32)
+             (drop (memory.grow (i32.const 32)))
+             (i32.store8 (i32.const 16) (i32.const 1))
+             (i32.store (i32.const 20) (i32.const 65536)) (i32.store (i32.const 24) (local.get 0))
+             (i32.const 16))"#,
+        &format!(
+            r#"(func (export "fail") (param "bytes" u32) (result (result u32 (error string)))
+                 (canon lift (core func $i "fail") {OPTIONS}))"#
+        ),
+    );
+    let function = node.warm(&wasm);
+    let failed = |bytes| call(&function, "fail", vec![int(bytes)]).map(|_| ());
+    let error = failed(100_000).unwrap_err();
+    let CallError::Failed { value, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(**value, text(&"\0".repeat(100_000)));
+    assert!(error.to_string().len() < 2_000);
+    assert!(matches!(failed(300_000), Err(CallError::Limit { limit: Limit::Reply, .. })));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The head of a guest's response, on its way to who asked.
 
+use std::fmt::{Display, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http_body_util::BodyExt;
@@ -9,6 +10,9 @@ use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 use super::fate::Fate;
 use super::response::{Response, announced};
 use crate::base::request::exchange::{Exchange, Respond};
+
+/// Bytes of what a guest says of why it has failed.
+const TEXT_BYTES: usize = 4_096;
 
 /// What a guest sets its response by, or says that it has failed.
 pub(super) type Set = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
@@ -78,7 +82,42 @@ impl State {
                     respond(response);
                 }
             }
-            Some(Err(code)) => self.fate.refuse(format!("the handler failed: {code}")),
+            Some(Err(code)) => self.fate.refuse(format!("the handler failed: {}", cut(&code))),
+        }
+    }
+}
+
+/// What there is to say of an error, as far as it is not too long: guests say it.
+fn cut(code: &impl Display) -> String {
+    let mut text = Cut(String::new());
+    if write!(text, "{code}").is_err() {
+        text.0.push('…');
+    }
+    text.0
+}
+
+/// A text that takes no more than so much.
+struct Cut(String);
+
+impl Write for Cut {
+    fn write_str(&mut self, more: &str) -> std::fmt::Result {
+        let room = TEXT_BYTES.saturating_sub(self.0.len());
+        let fits = more.get(..more.floor_char_boundary(room)).unwrap_or_default();
+        self.0.push_str(fits);
+        if fits.len() == more.len() { Ok(()) } else { Err(std::fmt::Error) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_guest_says_of_why_it_has_failed_is_cut() {
+        let said = |text: &str| cut(&ErrorCode::InternalError(Some(text.into())));
+        assert!(said("it is closed").contains("it is closed"));
+        for text in ["x", "\u{1}", "ü"] {
+            assert!(said(&text.repeat(1 << 20)).len() <= TEXT_BYTES + '…'.len_utf8());
         }
     }
 }
