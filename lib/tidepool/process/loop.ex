@@ -20,6 +20,10 @@ defmodule Tidepool.Process.Loop do
   # Comparing with numbers of one word is quicker.
   @short_tags -0x0800_0000_0000_0000..0x07FF_FFFF_FFFF_FFFF
   @tags -0x8000_0000_0000_0000..0x7FFF_FFFF_FFFF_FFFF
+  # Bytes of a message that goes from link to link.
+  @short_bytes 256
+  # Is it the first process of its program?
+  @first {__MODULE__, :first}
   # What the guest asks of links and monitors.
   @tying [:link, :unlink, :monitor, :stop_monitoring, :die_when_link_dies]
 
@@ -49,6 +53,7 @@ defmodule Tidepool.Process.Loop do
       step ->
         reference = step |> elem(1) |> Native.process_ref()
         Process.put(__MODULE__, reference)
+        Process.put(@first, true)
         %{program: number, version: version} = Native.process_info(reference)
         Remote.begin(reference, self())
         true = Programs.add(self(), reference, number, running(name, version))
@@ -175,16 +180,33 @@ defmodule Tidepool.Process.Loop do
   # It is about to be killed, and so are those of whose deaths it is told meanwhile.
   defp run(:ended, _state), do: Process.sleep(:infinity)
 
-  defp run({:error, reason, message, details}, _state) do
+  defp run({:error, reason, message, details}, ties) do
     %{function: function, entry: entry} = __MODULE__ |> Process.get() |> Native.process_info()
-    fail(Error.new(reason, message, function, details), entry)
+    error = Error.new(reason, message, function, details)
+
+    # The VM copies a reason for each process that a link tells of it, and those tell others: the details are for the log, and for who
+    # has started the program.
+    short = %{error | message: short(message), details: %{}}
+    for pid <- Ties.linked(ties), do: part(pid, short)
+    if Process.get(@first), do: fail(error, entry), else: fail(error, entry, short)
   end
 
-  @spec fail(Error.t(), String.t()) :: no_return
-  defp fail(error, entry) do
+  defp part(pid, error) do
+    Process.unlink(pid)
+    Process.exit(pid, {error, []})
+  end
+
+  defp short(<<text::binary-size(@short_bytes), _more::binary>>), do: whole(text) <> "…"
+  defp short(text), do: text
+
+  # Without a part of a character at its end.
+  defp whole(text), do: if(String.valid?(text), do: text, else: whole(binary_part(text, 0, byte_size(text) - 1)))
+
+  @spec fail(Error.t(), String.t(), told :: Error.t() | nil) :: no_return
+  defp fail(error, entry, told \\ nil) do
     # Whoever is linked is told now, however long a busy log takes.
     spawn(fn -> Log.failed(error, entry, &Catalog.fetch/1) end)
-    exit({error, []})
+    exit({told || error, []})
   end
 
   defp timeout(remaining_us) when remaining_us > @year_us, do: :infinity
