@@ -79,8 +79,9 @@ defmodule Tidepool.Fault.CompilersTest do
           do: assert_receive({:tidepool_compiled, id, {:ok, _module, _facts}, _us} when is_integer(id), 120_000)
 
     before = ids |> Enum.map(&elem(&1, 1)) |> Enum.find_index(&(&1 == few))
-    # Those that the threads begin with, and those that are compiled beside it.
-    assert before <= 2 * threads
+    # Those that the threads begin with, and those that are compiled beside it, however long the system has a thread wait: of one queue for
+    # all it would be the last.
+    assert before < 20
   end
 
   # Keeps a thread that compiles for as long as the process lives.
