@@ -186,7 +186,7 @@ defmodule Tidepool.Process.Loop do
 
     # The VM copies a reason for each process that a link tells of it, and those tell others: the details are for the log, and for who
     # has started the program.
-    short = %{error | message: short(message), details: %{}}
+    short = %{error | message: short(message), details: Map.filter(error.details, &short?/1)}
     for pid <- Ties.linked(ties), do: part(pid, short)
     if Process.get(@first), do: fail(error, entry), else: fail(error, entry, short)
   end
@@ -195,6 +195,8 @@ defmodule Tidepool.Process.Loop do
     Process.unlink(pid)
     Process.exit(pid, {error, []})
   end
+
+  defp short?({_name, value}), do: is_number(value) or (is_binary(value) and byte_size(value) <= @short_bytes)
 
   defp short(<<text::binary-size(@short_bytes), _more::binary>>), do: whole(text) <> "…"
   defp short(text), do: text

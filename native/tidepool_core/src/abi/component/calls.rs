@@ -15,7 +15,7 @@ use crate::abi::interface::{Export, Interface};
 use crate::abi::slots::State;
 use crate::abi::typed::arguments;
 use crate::base::error::CallError;
-use crate::base::limits::Limit;
+use crate::base::limits::{Limit, Limits};
 use crate::base::request::{Reply, Request, Takes};
 use crate::slice::yielding::yielded;
 use crate::store::failure::call_error;
