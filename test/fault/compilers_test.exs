@@ -72,16 +72,17 @@ defmodule Tidepool.Fault.CompilersTest do
 
     for number <- 1..40, do: compile.("many/#{number}", number)
     few = compile.("few/one", 41)
-    for pid <- held, do: Process.exit(pid, :kill)
+
+    # One thread goes on: what it ends one after another it has begun one after another, however long the system has it wait.
+    Process.exit(hd(held), :kill)
 
     ids =
       for _module <- 1..41,
           do: assert_receive({:tidepool_compiled, id, {:ok, _module, _facts}, _us} when is_integer(id), 120_000)
 
     before = ids |> Enum.map(&elem(&1, 1)) |> Enum.find_index(&(&1 == few))
-    # Those that the threads begin with, and those that are compiled beside it, however long the system has a thread wait: of one queue for
-    # all it would be the last.
-    assert before < 20
+    # Of one queue for all it would be the last.
+    assert before < 2 * threads
   end
 
   # Keeps a thread that compiles for as long as the process lives.

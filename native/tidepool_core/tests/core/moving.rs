@@ -27,9 +27,9 @@ fn begun(code: &str) -> (Node, Task) {
 #[test]
 fn a_process_goes_on_in_another_instance_with_its_stack_its_memory_and_its_globals() {
     passes(
-        r#"(global $count (mut i64) (i64.const 7))
-           (func (export "_start") (local $to i64)
-             (local.set $to (call $child (i64.const 0) (i64.const -1)))
+        r#"(global $count (mut i64) (i64.const 7)) (global $other (mut i64) (i64.const 0))
+           (func (export "_start")
+             (global.set $other (call $child (i64.const 0) (i64.const -1)))
              (i64.store (i32.const 70000) (i64.const 0x0123456789ABCDEF))
              (drop (memory.grow (i32.const 3)))
              (i64.store (i32.const 300000) (i64.const 99))
@@ -46,12 +46,16 @@ fn a_process_goes_on_in_another_instance_with_its_stack_its_memory_and_its_globa
                (local.set $sum (call $deep (i32.sub (local.get $more) (i32.const 1)) (f64.add (local.get $half) (f64.const 1))
                  (i64.add (local.get $sum) (local.get $own)))))
                (else (local.set $sum (i64.add (local.get $sum) (i64.trunc_f64_s (local.get $half))))))
-             (call $sleep (i64.const 100))
+             (call $create (i64.const 3) (i64.const 0))
+             (call $check (i32.eqz (call $send_receive (global.get $other) (i64.const 77) (call $forever))))
              (global.set $count (i64.add (global.get $count) (i64.const 1)))
              (i64.sub (local.get $sum) (i64.mul (i64.const 0) (local.get $own))))
-           (func (export "child"))"#,
-        // A sleep that is over by the time that somebody looks is no wait.
-        5,
+           (func (export "child")
+             (loop $forever
+               (drop (call $next (i64.const 3) (call $forever)))
+               (call $post (i64.const 1) (i64.const 77) (i32.const 0))
+               (br $forever)))"#,
+        10,
     );
 }
 
