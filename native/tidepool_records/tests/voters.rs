@@ -83,6 +83,15 @@ fn seq(records: &Records, key: &Key) -> Result<u64, StoreError> {
     }))
 }
 
+/// A group of three whose first node owns a shard: its records, a key of that shard, and its epoch.
+fn begun() -> (Group, Records, Key, u64) {
+    let group = Group::founded();
+    let key = key_of(0, 0);
+    let (records, epochs) = owning(&group, "a", 1, &[key.shard()]);
+    let epoch = epochs[&key.shard()];
+    (group, records, key, epoch)
+}
+
 #[test]
 fn what_one_node_was_answered_every_node_reads_at_once() {
     let group = Group::founded();
@@ -129,10 +138,7 @@ fn two_voters_go_on_without_the_third_which_has_all_when_it_is_back() {
 
 #[test]
 fn who_reaches_no_majority_is_answered_nothing_and_reads_nothing_of_before() {
-    let group = Group::founded();
-    let key = key_of(0, 0);
-    let (records, epochs) = owning(&group, "a", 1, &[key.shard()]);
-    let epoch = epochs[&key.shard()];
+    let (group, records, key, epoch) = begun();
     made(&records, &key, epoch, 1);
     let reader = group.records("c", owner("c", 1));
     assert_eq!(read(&reader, &key), 1);
@@ -182,12 +188,10 @@ fn what_was_read_after_a_change_that_nobody_has_answered_is_what_has_become_of_i
 
 #[test]
 fn a_change_that_takes_longer_on_its_way_than_a_heartbeat_is_made() {
-    let group = Group::founded();
-    let key = key_of(0, 0);
-    let (records, epochs) = owning(&group, "a", 1, &[key.shard()]);
+    let (group, records, key, epoch) = begun();
     group.board.slow(Duration::from_millis(70));
     let image = Image::Whole(vec![7; 32 << 20].into());
-    let put = Put { epoch: epochs[&key.shard()], seq: 1, alarm_at: None, head: Vec::new(), image, values: Vec::new() };
+    let put = Put { epoch, seq: 1, alarm_at: None, head: Vec::new(), image, values: Vec::new() };
     make(&records, &key, 1, &Change::Put(put));
     group.board.slow(Duration::ZERO);
     let reader = group.records("c", owner("c", 1));
@@ -256,9 +260,7 @@ fn last_entry(group: &Group, node: &str) -> u64 {
 
 #[test]
 fn a_voter_whose_folder_is_empty_is_not_the_voter_that_it_was() {
-    let group = Group::founded();
-    let key = key_of(0, 0);
-    let (records, epochs) = owning(&group, "a", 1, &[key.shard()]);
+    let (group, records, key, epoch) = begun();
     group.stop("c");
     std::fs::remove_dir_all(group.folder("c")).unwrap();
     group.start("c");
@@ -266,13 +268,10 @@ fn a_voter_whose_folder_is_empty_is_not_the_voter_that_it_was() {
     until("it is refused", refused);
     let own = group.records("c", owner("c", 2));
     assert!(matches!(own.read(&key), Err(StoreError::NoVoter(_))));
-    made(&records, &key, epochs[&key.shard()], 1);
+    made(&records, &key, epoch, 1);
     // Its vote is no vote of the group's.
     group.board.isolate("b");
-    assert!(matches!(
-        commit(&records, &key, put(epochs[&key.shard()], 2)),
-        Err(StoreError::Away(_) | StoreError::Unknown(_))
-    ));
+    assert!(matches!(commit(&records, &key, put(epoch, 2)), Err(StoreError::Away(_) | StoreError::Unknown(_))));
 }
 
 #[test]
@@ -292,9 +291,7 @@ fn a_group_begins_when_each_of_its_nodes_is_there_and_names_the_same() {
 
 #[test]
 fn a_folder_that_was_copied_is_the_voter_of_one_node_alone() {
-    let group = Group::founded();
-    let key = key_of(0, 0);
-    let (records, epochs) = owning(&group, "a", 1, &[key.shard()]);
+    let (group, records, key, epoch) = begun();
     group.stop("c");
     std::fs::create_dir_all(group.folder("d")).unwrap();
     for file in ["log.db", "records.db"] {
@@ -311,17 +308,14 @@ fn a_folder_that_was_copied_is_the_voter_of_one_node_alone() {
     group.start("c");
     read(&records, &key);
     let next = read(&records, &key) + 1;
-    made(&records, &key, epochs[&key.shard()], next);
+    made(&records, &key, epoch, next);
     copy.close();
     group.stop("d");
 }
 
 #[test]
 fn a_voter_that_finds_damage_ends_and_the_others_go_on() {
-    let group = Group::founded();
-    let key = key_of(0, 0);
-    let (records, epochs) = owning(&group, "a", 1, &[key.shard()]);
-    let epoch = epochs[&key.shard()];
+    let (group, records, key, epoch) = begun();
     made(&records, &key, epoch, 1);
     let reader = group.records("c", owner("c", 1));
     assert_eq!(read(&reader, &key), 1);

@@ -30,11 +30,10 @@ impl Group {
     async fn said(&self, node: &str, Asked { from, to, question }: Asked) -> Result<Said, String> {
         let own = self.network.own;
         let _turn = self.turn(&question)?;
-        let members = self.members().await.map_err(|error| error.to_string())?;
         if to.is_some_and(|disk| disk != own) {
             return Err(format!("{} has another disk than the one that was asked for", self.own.node));
         }
-        if let Some((_disk, Member { node: known })) = members.iter().find(|(disk, _member)| *disk == from)
+        if let Some(Member { node: known }) = self.member(from)
             && known != node
         {
             return Err(format!(
@@ -42,7 +41,7 @@ impl Group {
             ));
         }
         Ok(match question {
-            Question::Who { founders } => self.who(node, &founders, members)?,
+            Question::Who { founders } => self.who(node, &founders).await?,
             Question::Here => Said::Taken,
             Question::Vote(request) => said(self.raft.vote(request).await, Said::Vote),
             Question::Append(request) => said(self.raft.append_entries(request).await, Said::Append),
@@ -51,7 +50,8 @@ impl Group {
         })
     }
 
-    fn who(&self, node: &str, founders: &[String], members: Vec<(DiskId, Member)>) -> Result<Said, String> {
+    async fn who(&self, node: &str, founders: &[String]) -> Result<Said, String> {
+        let members = self.members().await.map_err(|error| error.to_string())?;
         if members.is_empty() && *self.founders != *founders {
             return Err(format!(
                 "{node} is to keep records with {}, and {} with {}: name the same nodes on each",

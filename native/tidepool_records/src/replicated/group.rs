@@ -221,6 +221,13 @@ impl Group {
         });
         members.await.map_err(|error| stopped(&error))
     }
+
+    /// The member with a disk, as Raft last told: it is not asked, as it may stand still.
+    pub(super) fn member(&self, disk: DiskId) -> Option<Member> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        metrics.membership_config.membership().get_node(&disk).cloned()
+    }
 }
 
 /// Is it of the request alone, and not the end of Raft?
