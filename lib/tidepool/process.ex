@@ -144,7 +144,7 @@ defmodule Tidepool.Process do
     end
   end
 
-  @doc "As `info/1`, of a process of this node, without a look where it is."
+  @doc "As `info/1`, of a process of this node alone, without a look where it is."
   @spec known(pid) :: info | nil
   def known(pid) do
     with reference when reference != nil <- reference(pid),
@@ -153,7 +153,8 @@ defmodule Tidepool.Process do
 
   @doc """
   Where processes are: of each pid the guest's functions that it is in, by their names in its module, the innermost first. One is
-  missing that has ended, that waits in a function of WASI, or that did not show it within 100 ms, as one that has not begun yet.
+  missing that has ended, that waits in a function of WASI, that has more than 100 messages of the VM to take, or that did not show it
+  within 100 ms, as one that has not begun yet.
 
   It costs those processes one look each, and a slice when they compute. Between calls of it they pay nothing.
   """

@@ -21,6 +21,23 @@ defmodule Tidepool.Processes.TiesTest do
     {:ok, name: name, first: first, down: Process.monitor(first)}
   end
 
+  test "a link tells in short how a process failed: where, and what it has printed last", %{first: first, down: down} do
+    {_id, child} = Puppets.spawn(first, 7)
+    seen = Process.monitor(child)
+    Puppets.ask(child, ?C)
+    assert_receive {:DOWN, ^seen, :process, ^child, {error, []}}, @patience
+    assert %Error{reason: {:trap, :unreachable}, details: %{backtrace: [%{function: "" <> _} | _] = frames}} = error
+    assert length(frames) <= 8
+    assert Enum.any?(error.details.console, &(&1 =~ "a command"))
+    assert_receive {:DOWN, ^down, :process, ^first, {^error, []}}, @patience
+  end
+
+  test "a program of one process tells all of how it failed", %{first: first, down: down} do
+    Puppets.ask(first, ?C)
+    assert_receive {:DOWN, ^down, :process, ^first, {%Error{details: %{backtrace: frames}}, []}}, @patience
+    assert length(frames) > 8
+  end
+
   test "what a process watches is its program's until it doesn't any more, or that has died",
        %{first: first} = context do
     {_id, child} = Puppets.spawn(first)

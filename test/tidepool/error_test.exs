@@ -4,6 +4,8 @@ defmodule Tidepool.ErrorTest do
   alias Tidepool.Error
   alias Tidepool.Error.Reason
 
+  doctest Tidepool.Error.Short
+
   # What is listed in a Rust source, by a pattern with its names in it.
   defp listed(path, pattern), do: Regex.scan(pattern, File.read!(path), capture: :all_but_first)
 

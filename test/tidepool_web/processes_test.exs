@@ -73,6 +73,26 @@ defmodule TidepoolWeb.ProcessesTest do
     assert {200, _headers, _killed} = curl("/processes/#{id}", ["-X", "DELETE"])
   end
 
+  test "of a process with very many links GET tells a thousand, and how many more there are", %{name: name} do
+    puppet = Puppets.start(name)
+    %{program: program} = Tidepool.Process.info(puppet)
+    test = self()
+
+    for _link <- 1..1_001 do
+      spawn(fn ->
+        Process.link(puppet)
+        send(test, :linked)
+        Process.sleep(:infinity)
+      end)
+
+      assert_receive :linked
+    end
+
+    assert {200, _headers, %{"links" => links, "links_omitted" => 1}} = curl("/processes/#{program}.1")
+    assert length(links) == 1_000
+    assert {200, _headers, %{"processes" => [%{"links" => ^links, "links_omitted" => 1}]}} = listed(name)
+  end
+
   test "a process with much to hear is not looked at, and nothing of a look stays with it" do
     deaf = spawn(fn -> Process.sleep(:infinity) end)
     for number <- 1..101, do: send(deaf, number)

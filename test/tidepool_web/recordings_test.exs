@@ -47,9 +47,23 @@ defmodule TidepoolWeb.RecordingsTest do
 
     assert {422, _headers, %{"error" => %{"reason" => "invalid_recording"}}} = replay(~s({"recording":"AAAA"}))
     # Of what is no text there is little: read as terms it would be many times as much.
-    for between <- [String.duplicate(" ", 5_000), ~s(,"module":[#{String.duplicate("0,", 3_000)}0])] do
-      assert {400, _headers, %{"error" => %{"reason" => "invalid_option"}}} = replay(~s({"recording":"AAAA"#{between}}))
+    list = "[" <> String.duplicate("0,", 3_000) <> "0]"
+    valid = ~s("recording":"AAAA")
+
+    for body <- [
+          ~s({#{valid}#{String.duplicate(" ", 5_000)}}),
+          ~s({"recording":#{list},#{valid}}),
+          # What takes the quote within a name for its end takes the list for a text.
+          ~s({"recording\\"":#{list},#{valid}}),
+          ~s({"":1,"recording\\\\":#{list},#{valid}}),
+          ~s({#{valid},"module":#{list}")
+        ] do
+      assert {400, _headers, %{"error" => %{"reason" => "invalid_option"}}} = replay(body)
     end
+
+    spaced = String.duplicate(" ", 1_000)
+    body = ~s({#{spaced}"recording"#{spaced}:#{spaced}"AAAA"#{spaced}})
+    assert {422, _headers, %{"error" => %{"reason" => "invalid_recording"}}} = replay(body)
   end
 
   test "what is in no recording's place is none" do

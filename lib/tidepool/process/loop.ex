@@ -8,7 +8,7 @@ defmodule Tidepool.Process.Loop do
   """
 
   alias Tidepool.{Catalog, Engine, Error, Function, Log, Native, Nodes}
-  alias Tidepool.Error.Reason
+  alias Tidepool.Error.{Reason, Short}
   alias Tidepool.Function.Loader
   alias Tidepool.Host.Timer
   alias Tidepool.Process.{Files, HostCalls, Names, Programs, Remote, Ties}
@@ -20,8 +20,6 @@ defmodule Tidepool.Process.Loop do
   # Comparing with numbers of one word is quicker.
   @short_tags -0x0800_0000_0000_0000..0x07FF_FFFF_FFFF_FFFF
   @tags -0x8000_0000_0000_0000..0x7FFF_FFFF_FFFF_FFFF
-  # Bytes of a message that goes from link to link.
-  @short_bytes 256
   # Is it the first process of its program?
   @first {__MODULE__, :first}
   # What the guest asks of links and monitors.
@@ -44,7 +42,7 @@ defmodule Tidepool.Process.Loop do
         # Otherwise what failed is the program.
         if Reason.is?(reason, :unbegun), do: refuse(starter, tag, error)
         send(starter, {tag, :started})
-        fail(error, options.entry)
+        fail(error, options.entry, error)
 
       {:ok, _nothing} ->
         send(starter, {tag, :started})
@@ -184,31 +182,16 @@ defmodule Tidepool.Process.Loop do
     %{function: function, entry: entry} = __MODULE__ |> Process.get() |> Native.process_info()
     error = Error.new(reason, message, function, details)
 
-    # The VM copies a reason for each process that a link tells of it, and those tell others: the details are for the log, and for who
-    # has started the program.
-    short = %{error | message: short(message), details: Map.filter(error.details, &short?/1)}
-    for pid <- Ties.linked(ties), do: part(pid, short)
-    if Process.get(@first), do: fail(error, entry), else: fail(error, entry, short)
+    # What has started a program of one process is told all.
+    told = if Process.get(@first) && not Ties.linked?(ties), do: error, else: Short.of(error)
+    fail(error, entry, told)
   end
 
-  defp part(pid, error) do
-    Process.unlink(pid)
-    Process.exit(pid, {error, []})
-  end
-
-  defp short?({_name, value}), do: is_number(value) or (is_binary(value) and byte_size(value) <= @short_bytes)
-
-  defp short(<<text::binary-size(@short_bytes), _more::binary>>), do: whole(text) <> "…"
-  defp short(text), do: text
-
-  # Without a part of a character at its end.
-  defp whole(text), do: if(String.valid?(text), do: text, else: whole(binary_part(text, 0, byte_size(text) - 1)))
-
-  @spec fail(Error.t(), String.t(), told :: Error.t() | nil) :: no_return
-  defp fail(error, entry, told \\ nil) do
+  @spec fail(Error.t(), String.t(), told :: Error.t()) :: no_return
+  defp fail(error, entry, told) do
     # Whoever is linked is told now, however long a busy log takes.
     spawn(fn -> Log.failed(error, entry, &Catalog.fetch/1) end)
-    exit({told || error, []})
+    exit({told, []})
   end
 
   defp timeout(remaining_us) when remaining_us > @year_us, do: :infinity

@@ -30,12 +30,9 @@ defmodule Tidepool.Process.Ties do
   @spec put(t, pid, integer) :: t
   def put({links, watched, told?}, pid, tag), do: {Links.put(links, pid, tag), watched, told?}
 
-  @doc "The guests that it is linked with now."
-  @spec linked(t) :: [pid]
-  def linked({links, _watched, _told?}) do
-    {:links, linked} = Process.info(self(), :links)
-    for pid <- linked, is_map_key(links, pid), do: pid
-  end
+  @doc "Is it linked with other guests?"
+  @spec linked?(t) :: boolean
+  def linked?({links, _watched, _told?}), do: links != %{}
 
   @doc "Does what the guest asks for. One that dies of it exits."
   @spec serve(tuple, Native.task(), t) :: t | no_return

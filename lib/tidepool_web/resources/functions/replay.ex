@@ -28,24 +28,27 @@ defmodule TidepoolWeb.Resources.Functions.Replay do
   end
 
   # Base64 has neither quotes nor brackets, so there are a few texts, and little between them: other JSON would be many times its size as
-  # terms.
+  # terms. A quote within a text is no end of it, and no text that is asked for has one.
   defp plain?(body), do: plain?(body, 0, @texts, @between)
 
   defp plain?(body, at, texts, between) do
     case quoted(body, at) do
       {from, to} when texts > 0 and from - at <= between -> plain?(body, to, texts - 1, between - (from - at))
-      nil -> byte_size(body) - at <= between
-      _more -> false
+      :none -> byte_size(body) - at <= between
+      _other -> false
     end
   end
 
   # Where the next text begins, and where it is over.
   defp quoted(body, at) do
-    with {from, 1} <- :binary.match(body, "\"", scope: {at, byte_size(body) - at}),
-         {to, 1} <- :binary.match(body, "\"", scope: {from + 1, byte_size(body) - from - 1}),
-         do: {from, to + 1},
-         else: (:nomatch -> nil)
+    case :binary.match(body, "\"", scope: {at, byte_size(body) - at}) do
+      {from, 1} -> ended(from, :binary.match(body, "\"", scope: {from + 1, byte_size(body) - from - 1}), body)
+      :nomatch -> :none
+    end
   end
+
+  defp ended(from, {to, 1}, body), do: if(:binary.at(body, to - 1) == ?\\, do: :other, else: {from, to + 1})
+  defp ended(_from, :nomatch, _body), do: :other
 
   defp asked({:ok, %{"recording" => recording} = asked}) do
     with [] <- Map.keys(asked) -- @members,

@@ -293,17 +293,10 @@ pub enum CallError {
     },
 }
 
-/// Bytes of an error's text that are said of it.
-const SAID_BYTES: usize = 1_024;
-
 /// What a value says, if it is a text.
 fn said(value: &Value) -> String {
     match value {
-        // All of it is among the details.
-        Value::Text(text) | Value::Name(text) => match text.get(..text.floor_char_boundary(SAID_BYTES)) {
-            Some(first) if first.len() < text.len() => format!(": {first}…"),
-            _whole => format!(": {text}"),
-        },
+        Value::Text(text) | Value::Name(text) => format!(": {text}"),
         _ => String::new(),
     }
 }

@@ -27,6 +27,7 @@ defmodule TidepoolWeb.Resources.OpenApi.Schemas.Guests do
           memory: integer(),
           cpu_us: integer(),
           links: list(text()),
+          links_omitted: said(integer(1), "How many more there are."),
           current_function: nullable(text()),
           stack: nullable(list(text()))
         )

@@ -38,7 +38,8 @@ const SLICE_COUNT: usize = 4_096;
 /// A longer text is handed on in a slice of its own.
 const SLICE_BYTES: usize = 1 << 20;
 
-/// Bytes of the error of a result: it is written in one go, with what else is said of a call that has failed.
+/// Bytes of the error of a result, as a value: it is written in one go, with what else is said of a call that has failed. The limit of
+/// replies is not its, so that a guest can say why it has none.
 const ERROR_BYTES: u64 = 256 << 10;
 
 /// The operation that drops a resource: its argument.
@@ -131,7 +132,7 @@ async fn call_export(
         true => CallError::limit(Limit::Reply, allowed),
         false => call_error(store, &error),
     })?;
-    arguments::reply(succeeded(result, export, is_json, allowed)?, is_json, allowed).await
+    arguments::reply(succeeded(result, export, is_json)?, is_json, allowed).await
 }
 
 /// Calls an export of bytes and texts; `None` when it is none.
@@ -292,14 +293,14 @@ fn ordered<'a>(arguments: &'a Value, export: &Export) -> Result<Vec<&'a Value>, 
 ///
 /// # Errors
 /// [`CallError::Failed`] with the error; [`CallError::Limit`] when that is larger than one may be.
-fn succeeded(result: Value, export: &Export, is_json: bool, allowed: u64) -> Result<Value, CallError> {
+fn succeeded(result: Value, export: &Export, is_json: bool) -> Result<Value, CallError> {
     if !matches!(export.result, Some(wasmtime::component::Type::Result(_))) {
         return Ok(result);
     }
     match result {
         Value::Case(name, value) if &*name == "ok" => Ok(*value),
-        Value::Case(_error, value) if !Limits::fits(value.size(), allowed.min(ERROR_BYTES)) => {
-            Err(CallError::limit(Limit::Reply, allowed.min(ERROR_BYTES)))
+        Value::Case(_error, value) if !Limits::fits(value.size(), ERROR_BYTES) => {
+            Err(CallError::limit(Limit::Reply, ERROR_BYTES))
         }
         Value::Case(_error, value) => Err(CallError::Failed { value, is_json }),
         Value::Name(name) if &*name == "ok" => Ok(Value::Null),
