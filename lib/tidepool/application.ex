@@ -88,7 +88,7 @@ defmodule Tidepool.Application do
   end
 
   defp hidden({:postgres, _url}), do: {:postgres, fn -> :actors |> Config.get() |> elem(1) end}
-  defp hidden(:local), do: :local
+  defp hidden(actors), do: actors
 
   @impl true
   def prep_stop(state) do

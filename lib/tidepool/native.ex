@@ -902,6 +902,39 @@ defmodule Tidepool.Native do
   @spec open_shared(url :: binary, node_name :: binary, incarnation :: integer) :: {:ok, records} | record_failure
   def open_shared(_url, _node, _incarnation), do: :erlang.nif_error(:not_loaded)
 
+  @typedoc "A voter that has its folder open: one of those that keep records together."
+  @type voter :: reference
+
+  @doc """
+  Opens the folder of this node's voter, which keeps records with those of the nodes `named`, and makes what it lacks. Does not wait for
+  others. The caller gets `{:tidepool_voter, id, node_name, question, within_ms}` for what the voter asks that of another node, and hands
+  it the answer with `voter_answered/3`.
+  """
+  @spec open_voter(folder :: binary, node_name :: binary, named :: [binary]) :: {:ok, voter} | record_failure
+  def open_voter(_folder, _node, _named), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  Has the voter answer what the voter of another node has asked. Returns an id, and the caller gets `{:tidepool_answer, id, answer}`; nothing
+  when the voter has ended.
+  """
+  @spec voter_answer(voter, node_name :: binary, question :: binary) :: id :: pos_integer
+  def voter_answer(_voter, _node, _question), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Hands the voter the answer to the question of this id, or says why there is none."
+  @spec voter_answered(voter, id :: non_neg_integer, {:ok, binary} | {:error, why :: binary}) :: :ok
+  def voter_answered(_voter, _id, _answer), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  Is the voter one of its group? If not, what it waits for; why it is refused, and what to do; that it waits for room on its disk; or why it
+  writes nothing any more: it has ended then, and may go on when it is opened again.
+  """
+  @spec voter_standing(voter) :: :member | {:waiting | :refused | :full | :stopped, why :: binary}
+  def voter_standing(_voter), do: :erlang.nif_error(:not_loaded)
+
+  @doc "As `open_shared/3`, of what a voter keeps with others."
+  @spec open_replicated(voter, node_name :: binary, incarnation :: integer) :: {:ok, records} | record_failure
+  def open_replicated(_voter, _node, _incarnation), do: :erlang.nif_error(:not_loaded)
+
   @doc """
   Has this node's lease last so many ms from now on; leases of all nodes last as long. Like all questions of leases and shards it
   returns an id at once, and the caller gets `{:tidepool_lease, id, {:ok, answer} | {:error, kind, message}}` within `timeout_ms`. The

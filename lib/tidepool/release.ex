@@ -167,10 +167,19 @@ defmodule Tidepool.Release do
   defp actors(options) do
     _loaded_before = Application.load(:tidepool)
 
-    with {:ok, config} <- Config.Schema.check(Keyword.take(Application.get_all_env(:tidepool), [:actors])) do
+    settings = Keyword.take(Application.get_all_env(:tidepool), [:actors, :data])
+
+    with {:ok, config} <- Config.Schema.check(Keyword.merge(settings, Keyword.take(options, [:data]))) do
       case {config.actors, options[:data]} do
-        {{:postgres, url}, nil} -> {:ok, {:postgres, url}}
-        _local -> with {:ok, folder} <- folder(options), do: {:ok, {:folder, folder}}
+        {{:postgres, url}, nil} ->
+          {:ok, {:postgres, url}}
+
+        {{:replicated, _named}, nil} ->
+          {:error,
+           Error.new(:no_store, "actors that nodes keep together are neither exported, nor imported, nor accepted")}
+
+        _local ->
+          with {:ok, folder} <- folder(options), do: {:ok, {:folder, folder}}
       end
     end
   end

@@ -144,6 +144,11 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     import_records: [:record_place, :text, :boolean],
     accept_records: [:text],
     open_shared: [:text, :text, :integer],
+    open_voter: [:text, :text, :list],
+    voter_answer: [:voter, :text, :binary],
+    voter_answered: [:voter, :number, :answered],
+    voter_standing: [:voter],
+    open_replicated: [:voter, :text, :integer],
     lease_renew: [:records, :number, :number],
     lease_release: [:records, :number],
     shards: [:records, :number],
@@ -214,6 +219,8 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
       lines: FaultNative.lines(runtime),
       records: FaultNative.records(),
       record_place: {:file, "/nowhere/records"},
+      voter: FaultNative.voter(),
+      answered: {:ok, ""},
       owned: FaultNative.owned(function),
       session: FaultNative.session(runtime),
       resource: Native.resource_new(runtime, self(), 1),
@@ -299,6 +306,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     assert_argument_error(:metrics, [runtime, [], [{"name", "help", [{"function", 1} | 2]}]])
     assert_argument_error(:publish, [runtime, [{"name", "operation", function} | 2]])
     assert_argument_error(:json_encode, [[1 | 2]])
+    assert_argument_error(:open_voter, ["/nowhere", "a@b", ["a@b" | 2]])
     assert_argument_error(:shards_claim, [context.right.records, [1 | 2], 100])
     assert_argument_error(:shards_hand, [context.right.records, [{1, 1} | 2], nil, 100])
     put = {:put, 1, 1, nil, "", nil, [{"key", nil} | 2]}
@@ -459,6 +467,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
             :stream,
             :body,
             :records,
+            :voter,
             :owned
           ],
           key != kind,

@@ -81,6 +81,33 @@ defmodule Tidepool.ConfigTest do
     assert {:ok, %{data: :temporary}} = Config.Schema.check(data: :temporary)
   end
 
+  test "nodes that keep actors together are named, are as many as have a majority, find each other, and have a folder" do
+    three = ["a@10.0.0.1", "b@10.0.0.2", "c@10.0.0.3"]
+
+    for actors <- [{:replicated, three}, "replicated:" <> Enum.join(three, ",")] do
+      settings = [actors: actors, data: "data", seeds: "a@10.0.0.1,d@10.0.0.4", cluster: :auto]
+      assert {:ok, config} = Config.Schema.check(settings)
+      assert %{actors: {:replicated, ^three}, cluster: true} = config
+      assert Enum.sort(config.seeds) == three ++ ["d@10.0.0.4"]
+
+      for data <- [nil, :temporary] do
+        assert {:error, %Error{reason: :invalid_option, message: message}} =
+                 Config.Schema.check(actors: actors, data: data)
+
+        assert message =~ "TIDEPOOL_DATA"
+      end
+    end
+
+    for nodes <- [[], tl(three), ["a@10.0.0.1" | tl(tl(three))] ++ ["a@10.0.0.1"], ["a", "b", "c"], [:"a@10.0.0.1"]] do
+      assert {:error, %Error{reason: :invalid_option, message: message}} =
+               Config.Schema.check(actors: {:replicated, nodes}, data: "data")
+
+      assert message =~ ":actors"
+    end
+
+    assert {:error, %Error{reason: :invalid_option}} = Config.Schema.check(actors: "replicated:", data: "data")
+  end
+
   test "an unknown setting is refused, with the nearest known one" do
     assert {:error, %Error{reason: :invalid_option, message: message}} = Config.Schema.check(max_instance: 5)
     assert message =~ "did you mean :max_instances?"

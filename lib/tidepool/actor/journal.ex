@@ -1,11 +1,12 @@
 defmodule Tidepool.Actor.Journal do
   @moduledoc """
   The records of actors: `actors/records.db` in the node's data folder, a file of SQLite's that the native library keeps, or the
-  PostgreSQL database of the setting `actors`, which all nodes of a cluster share.
+  PostgreSQL database of the setting `actors`, which all nodes of a cluster share, or the data folders of some nodes, which keep the same
+  (`Tidepool.Actor.Voter`).
 
   The file is made for the first actor. When the disk fails it, or it can't be opened, it is opened again and again until it works:
-  the log says when that begins and when it is over, and `stopped?/0` in between. The database is opened by the owner of this node's part of it (`open_shared/2`), and again when
-  that starts anew. A caller that can't be given the records is told why, and the node goes on.
+  the log says when that begins and when it is over, and `stopped?/0` in between. What nodes share is opened by the owner of this node's part
+  of it (`open_shared/2`), and again when that starts anew. A caller that can't be given the records is told why, and the node goes on.
   """
 
   use GenServer
@@ -14,6 +15,7 @@ defmodule Tidepool.Actor.Journal do
 
   alias Tidepool.{Config, Error, Native}
   alias Tidepool.Actor.Journal.Archive
+  alias Tidepool.Actor.Voter
   alias Tidepool.Catalog.Store
   alias Tidepool.Error.Reason
 
@@ -52,16 +54,19 @@ defmodule Tidepool.Actor.Journal do
     ArgumentError -> {:error, restarting(nil)}
   end
 
-  @doc "Is nothing written to this node's file, for the disk has failed, or it can't be opened? What it was asked meanwhile has failed."
+  @doc """
+  Is nothing written to this node's disk, for it has failed, or can't be opened, or is none of those that nodes keep records on? What it was
+  asked meanwhile has failed.
+  """
   @spec stopped? :: boolean
   def stopped? do
-    :ets.member(__MODULE__, :stopped)
+    :ets.member(__MODULE__, :stopped) or Voter.stopped?()
   rescue
     ArgumentError -> false
   end
 
   @doc """
-  Opens the database that nodes share, for this start of the node: `incarnation` is a number that no other start of it has. From then
+  Opens the store that nodes share, for this start of the node: `incarnation` is a number that no other start of it has. From then
   on `records/0` has it. The reason of an error is `:no_store`.
   """
   @spec open_shared(node :: String.t(), incarnation :: integer) :: {:ok, Native.records()} | {:error, Error.t()}
@@ -142,6 +147,20 @@ defmodule Tidepool.Actor.Journal do
     {:ok, {:postgres, url}}
   end
 
+  def init(%{actors: {:replicated, _named}, data: data}) do
+    unused = data |> Store.folder() |> Archive.records()
+
+    if File.exists?(unused),
+      do:
+        Logger.warning(
+          "the actors in #{unused} are of another setting of TIDEPOOL_ACTORS: this node does not have them"
+        )
+
+    :ets.new(__MODULE__, [:named_table, :protected, read_concurrency: true])
+    :ets.insert(__MODULE__, {:shared, true})
+    {:ok, :replicated}
+  end
+
   def init(config) do
     :ets.new(__MODULE__, [:named_table, :protected, read_concurrency: true])
     path = config.data |> Store.folder() |> Archive.records()
@@ -160,14 +179,18 @@ defmodule Tidepool.Actor.Journal do
     end
   end
 
-  def handle_call({:open_shared, node, incarnation}, _from, {:postgres, url} = state) do
-    case Native.open_shared(url.(), node, incarnation) do
+  def handle_call({:open_shared, node, incarnation}, _from, state) do
+    case shared(state, node, incarnation) do
       {:ok, records} ->
         :ets.insert(__MODULE__, {:records, records})
         {:reply, {:ok, records}, state}
 
+      # The voter says in the log why it can't be.
+      :none ->
+        {:reply, {:error, unopened()}, state}
+
       {:error, _kind, message} ->
-        Logger.error("the database of actors' records can't be opened: #{message}")
+        Logger.error("the store of actors' records can't be opened: #{message}")
         {:reply, {:error, unopened()}, state}
     end
   end
@@ -187,6 +210,11 @@ defmodule Tidepool.Actor.Journal do
   end
 
   def handle_info(_other, state), do: {:noreply, state}
+
+  defp shared({:postgres, url}, node, incarnation), do: Native.open_shared(url.(), node, incarnation)
+
+  defp shared(:replicated, node, incarnation),
+    do: with({:ok, voter} <- Voter.voter(), do: Native.open_replicated(voter, node, incarnation))
 
   defp shared?, do: :ets.member(__MODULE__, :shared)
 

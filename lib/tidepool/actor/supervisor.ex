@@ -2,6 +2,7 @@ defmodule Tidepool.Actor.Supervisor do
   @moduledoc false
   # rest_for_one: with the records end those who write them.
   #
+  #   Voter               keeps records with other nodes', and Questions answers those; where nodes keep them together
   #   Journal             the store of records
   #   Journal.Quota       what namespaces have of them
   #   Journal.Frozen      actors that sleep in memory: what is here is what the store has
@@ -40,19 +41,26 @@ defmodule Tidepool.Actor.Supervisor do
     ActorLock.new()
     WaitingBytes.new()
 
-    children = [
-      {Tidepool.Actor.Journal, config},
-      {Tidepool.Actor.Journal.Quota, config.namespaces},
-      Tidepool.Actor.Journal.Frozen,
-      Tidepool.Actor.Activation.Modules,
-      {Registry, keys: :unique, name: @registry, partitions: System.schedulers_online()},
-      {PartitionSupervisor, child_spec: DynamicSupervisor, name: @servers},
-      Tidepool.Actor.Activation.Alarms
-      | owners(config)
-    ]
+    children =
+      voter(config) ++
+        [
+          {Tidepool.Actor.Journal, config},
+          {Tidepool.Actor.Journal.Quota, config.namespaces},
+          Tidepool.Actor.Journal.Frozen,
+          Tidepool.Actor.Activation.Modules,
+          {Registry, keys: :unique, name: @registry, partitions: System.schedulers_online()},
+          {PartitionSupervisor, child_spec: DynamicSupervisor, name: @servers},
+          Tidepool.Actor.Activation.Alarms
+          | owners(config)
+        ]
 
     Supervisor.init(children, strategy: :rest_for_one)
   end
+
+  defp voter(%{actors: {:replicated, named}, data: data}),
+    do: [{Tidepool.Actor.Voter, {named, data}}, {Tidepool.Nodes.Server, {Tidepool.Actor.Voter.Questions, nil}}]
+
+  defp voter(_config), do: []
 
   defp owners(%{actors: :local, cluster: true}),
     do:

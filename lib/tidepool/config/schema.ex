@@ -89,12 +89,15 @@ defmodule Tidepool.Config.Schema do
           "node stops, and so is `nil`, with a warning."
     ],
     actors: [
-      type: {:check, &__MODULE__.actors?/1, ":local, or {:postgres, \"postgres://…\"}"},
+      type:
+        {:check, &__MODULE__.actors?/1,
+         ":local, {:postgres, \"postgres://…\"}, or {:replicated, [\"NAME@HOST\", …]} with 1, 3, 5 or 7 nodes"},
       default: :local,
       secret: true,
       doc:
-        "where actors are kept: `:local`, in the data folder, or `{:postgres, url}`, a database that the nodes of a cluster " <>
-          "share; as a string `local`, or the URL."
+        "where actors are kept: `:local`, in the data folder; `{:postgres, url}`, a database that the nodes of a cluster " <>
+          "share; or `{:replicated, nodes}`, in the data folders of 1, 3, 5 or 7 nodes, which keep the same. As a string `local`, " <>
+          "the URL, or `replicated:a@host1,b@host2,c@host3`."
     ],
     limits: [type: {:keyword, Tidepool.Limits.schema()}, default: [], doc: "default limits of functions."],
     instances: [
@@ -366,13 +369,14 @@ defmodule Tidepool.Config.Schema do
       type: {:one_of, [true, false, :auto]},
       default: false,
       doc:
-        "whether the node shares what is deployed with other nodes, once it has a name; `:auto`: when there are `seeds` " <>
-          "or `dns`. `mix tidepool.server` sets `true`, releases `:auto`."
+        "whether the node shares what is deployed with other nodes, once it has a name; `:auto`: when there are `seeds`, " <>
+          "`dns`, or nodes in `actors`. `mix tidepool.server` sets `true`, releases `:auto`."
     ],
     seeds: [
       type: {:check, &__MODULE__.seeds?/1, "node names such as \"a@10.0.0.1,b@10.0.0.2\""},
       default: [],
-      doc: "nodes to find the cluster by: a list, or a string with commas. Not all of them have to be there."
+      doc:
+        "nodes to find the cluster by, beside those of `actors`: a list, or a string with commas. Not all of them have to be there."
     ],
     dns: [
       type: :string,
@@ -423,23 +427,38 @@ defmodule Tidepool.Config.Schema do
     with {:ok, config} <- Tidepool.Options.check(settings, @schema, "the setting"),
          :ok <- guarded(config),
          :ok <- paired(config),
-         :ok <- closable(config) do
+         :ok <- closable(config),
+         actors = store(config.actors),
+         :ok <- kept(actors, config.data) do
+      # Nodes that keep actors together have to find each other.
+      seeds = Enum.uniq(Config.seeds(config.seeds) ++ voters(actors))
+
       {:ok,
        %{
          config
-         | actors: store(config.actors),
+         | actors: actors,
+           seeds: seeds,
            namespaces: Tidepool.Namespaces.Setting.read(config.namespaces),
            data: if(is_binary(config.data), do: Path.expand(config.data), else: config.data),
-           cluster: if(config.cluster == :auto, do: named?(config), else: config.cluster)
+           cluster: if(config.cluster == :auto, do: seeds != [] or config.dns != nil, else: config.cluster)
        }}
     end
   end
 
   defp store("local"), do: :local
+  defp store("replicated:" <> nodes), do: {:replicated, Config.words(nodes)}
   defp store(url) when is_binary(url), do: {:postgres, url}
   defp store(actors), do: actors
 
-  defp named?(config), do: Config.seeds(config.seeds) != [] or config.dns != nil
+  defp voters({:replicated, nodes}), do: nodes
+  defp voters(_actors), do: []
+
+  defp kept({:replicated, _nodes}, data) when data in [nil, :temporary],
+    do:
+      {:error,
+       Error.new(:invalid_option, "actors that nodes keep together need a folder that stays: set data (TIDEPOOL_DATA)")}
+
+  defp kept(_actors, _data), do: :ok
 
   defp guarded(%{server: true, token: nil, address: address}) do
     {:ok, ip} = :inet.parse_address(to_charlist(address))
@@ -500,7 +519,14 @@ defmodule Tidepool.Config.Schema do
 
   @doc false
   def actors?({:postgres, url}), do: is_binary(url) and url =~ ~r/\Apostgres(ql)?:\/\//
+
+  def actors?({:replicated, nodes}) when is_list(nodes),
+    do: length(nodes) in [1, 3, 5, 7] and Enum.uniq(nodes) == nodes and Enum.all?(nodes, &node_name?/1)
+
+  def actors?("replicated:" <> nodes), do: actors?({:replicated, Config.words(nodes)})
   def actors?(value), do: value in [:local, "local"] or (is_binary(value) and actors?({:postgres, value}))
+
+  defp node_name?(name), do: is_binary(name) and byte_size(name) <= 255 and name =~ ~r/\A[^@\s,]+@[^@\s,]+\z/
 
   @doc false
   def hosts?(value), do: words?(value, &(&1 =~ ~r/\A([a-z0-9_-]+(\.[a-z0-9_-]+)*|\*)\z/i))

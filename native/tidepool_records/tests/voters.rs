@@ -264,7 +264,7 @@ fn a_voter_whose_folder_is_empty_is_not_the_voter_that_it_was() {
     group.stop("c");
     std::fs::remove_dir_all(group.folder("c")).unwrap();
     group.start("c");
-    let refused = || matches!(group.standing("c"), Standing::Refused(why) if why.contains("replaced as a member"));
+    let refused = || matches!(group.standing("c"), Standing::Refused(why) if why.contains("another folder"));
     until("it is refused", refused);
     let own = group.records("c", owner("c", 2));
     assert!(matches!(own.read(&key), Err(StoreError::NoVoter(_))));

@@ -205,6 +205,14 @@ defmodule Tidepool.FaultNative do
     records
   end
 
+  @doc "A voter that is alone, in a folder of the test's own."
+  def voter do
+    folder = Path.join(Tidepool.Case.tmp_folder!(), "voter")
+    File.mkdir_p!(folder)
+    {:ok, voter} = Native.open_voter(folder, "alone@nowhere", ["alone@nowhere"])
+    voter
+  end
+
   @doc "A part of a program of another node."
   def part, do: %{node: 2, origin: 1, module: 1, first: 1}
 

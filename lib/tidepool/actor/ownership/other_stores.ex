@@ -84,7 +84,7 @@ defmodule Tidepool.Actor.Ownership.OtherStores do
 
   defp why(:shared, names) do
     "#{names} share a store of actors, and this node, #{node()}, is not told which: start it with the same setting actors " <>
-      "(TIDEPOOL_ACTORS=postgres://…); or stop all nodes, and start them without"
+      "(TIDEPOOL_ACTORS); or stop all nodes, and start them without"
   end
 
   defp why(:own, names) do
@@ -94,7 +94,7 @@ defmodule Tidepool.Actor.Ownership.OtherStores do
 
   defp why(:another, names) do
     "#{names} share another store of actors than this node, #{node()}: start it with the same setting actors " <>
-      "(TIDEPOOL_ACTORS=postgres://…)"
+      "(TIDEPOOL_ACTORS)"
   end
 
   defp get, do: :persistent_term.get(@key, nil)

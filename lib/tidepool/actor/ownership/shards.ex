@@ -48,7 +48,8 @@ defmodule Tidepool.Actor.Ownership.Shards do
 
       cluster? and not shared?() and consistency == :strict ->
         "nodes of a cluster need a store that they share for actors of which there is never more than one: start all with the " <>
-          "setting actors: {:postgres, url} (TIDEPOOL_ACTORS=postgres://…); deploy the class with consistency=available, " <>
+          "setting actors: {:replicated, nodes} or {:postgres, url} (TIDEPOOL_ACTORS=replicated:a@host1,b@host2,c@host3 or " <>
+          "postgres://…); deploy the class with consistency=available, " <>
           "which needs no such store, and has each side of a parted network go on (actor: [consistency: :available], or in a " <>
           "form -F 'actor={\"consistency\": \"available\"}'); or start this node without a cluster: cluster: false " <>
           "(TIDEPOOL_CLUSTER=false)"

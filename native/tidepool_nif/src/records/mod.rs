@@ -4,3 +4,4 @@ pub(crate) mod change;
 pub(crate) mod lease;
 pub(crate) mod moving;
 pub(crate) mod store;
+pub(crate) mod voter;

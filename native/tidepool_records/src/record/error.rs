@@ -95,7 +95,7 @@ pub enum StoreError {
     )]
     Stopped(Arc<str>),
     /// Nothing has come of it: the database is away, or does not answer in time.
-    #[error("the database of the records is away: {0}")]
+    #[error("the store of the records is away: {0}")]
     Away(Arc<str>),
     /// What keeps the records failed while it committed: the connection to a database was lost, or a disk did not say that it had
     /// all. The change is kept, or it is not: the record is to be read anew.

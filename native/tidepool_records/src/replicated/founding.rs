@@ -43,9 +43,10 @@ async fn stands(group: &Group) -> Result<Standing, StoreError> {
         return Ok(Standing::Member);
     }
     if !founders.contains(&group.own.node) {
-        return Ok(Standing::Waiting("this node is none of those that are named: it is to be added".into()));
+        return Ok(Standing::Waiting("this node is none of those that are named".into()));
     }
     let mut disks = BTreeMap::from([(own, group.own.clone())]);
+    let mut waits = None;
     for node in founders.iter().filter(|node| **node != group.own.node) {
         let question = Question::Who { founders: founders.to_vec() };
         match group.network.ask(node, None, question, ANSWER).await {
@@ -55,9 +56,13 @@ async fn stands(group: &Group) -> Result<Standing, StoreError> {
                 }
             }
             Ok(Said::Disk { members, .. }) => return Ok(beside(group, node, &members)),
-            Ok(_other) => return Ok(Standing::Waiting(format!("{node} has answered something else").into())),
-            Err(why) => return Ok(Standing::Waiting(why)),
+            // Another one may have more to say.
+            Ok(_other) => waits = waits.or_else(|| Some(format!("{node} has answered something else").into())),
+            Err(why) => waits = waits.or(Some(why)),
         }
+    }
+    if let Some(why) = waits {
+        return Ok(Standing::Waiting(why));
     }
     if founders.first() == Some(&group.own.node) {
         return match group.raft.initialize(disks).await {
@@ -79,10 +84,10 @@ fn beside(group: &Group, node: &str, members: &[(DiskId, Member)]) -> Standing {
     let why = if members.iter().any(|(_disk, member)| member.node == *own) {
         format!(
             "{node} keeps records with another folder of {own} than this one. \
-             Put that back; or if it is lost, have {own} replaced as a member"
+             Put that back: the others go on without it"
         )
     } else {
-        format!("{node} keeps records with others, and {own} is none of them: have it added as a member")
+        format!("{node} keeps records with others, and {own} is none of them")
     };
     Standing::Refused(why.into())
 }

@@ -31,6 +31,10 @@ pub enum Standing {
     Member,
     /// It is not, and will not be: what to do.
     Refused(Arc<str>),
+    /// It is, and waits for room on its disk.
+    Full,
+    /// It was, and writes nothing any more: why. Opened again it may go on.
+    Stopped(Arc<str>),
 }
 
 /// How much is answered at once: to voters about the log, and to nodes by the one that leads.
@@ -163,12 +167,12 @@ impl Group {
     /// # Errors
     /// [`StoreError::Stopped`] when it has ended, [`StoreError::NoVoter`] when this one is none of the group's.
     pub(super) fn goes_on(&self) -> Result<(), StoreError> {
-        if let Standing::Refused(why) = &*self.standing.borrow() {
-            return Err(StoreError::NoVoter(Arc::clone(why)));
+        if let Err(error) = &self.raft.metrics().borrow().running_state {
+            return Err(StoreError::Stopped(error.to_string().into()));
         }
-        match &self.raft.metrics().borrow().running_state {
-            Ok(()) => Ok(()),
-            Err(error) => Err(StoreError::Stopped(error.to_string().into())),
+        match &*self.standing.borrow() {
+            Standing::Refused(why) => Err(StoreError::NoVoter(Arc::clone(why))),
+            _may_be => Ok(()),
         }
     }
 

@@ -127,7 +127,11 @@ impl Replicated {
     /// [`StoreError::Away`] when it is not known within 5 s.
     pub(crate) fn readers(&self, of: Of<'_>) -> Result<&Readers, StoreError> {
         let open = self.open.as_ref().ok_or_else(|| StoreError::Stopped("who writes ended".into()))?;
-        open.voter.0.handle.block_on(self.node.up_to_date(of))?;
+        // A thread waits for it.
+        let known = open.voter.0.handle.block_on(async { tokio::time::timeout(READ, self.node.up_to_date(of)).await });
+        let late =
+            |_late| StoreError::Away(format!("it is not known within {} s what there is", READ.as_secs()).into());
+        known.map_err(late)??;
         Ok(&self.node.readers)
     }
 

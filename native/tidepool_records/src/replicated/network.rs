@@ -17,9 +17,9 @@ use crate::record::{finish, hasher};
 /// How bytes get to the voter of another node, and what that answers.
 pub trait Links: Send + Sync + 'static {
     /// Asks the voter of a node, which answers by [`Voter::answer`](super::Voter::answer). What was asked before may come later, or
-    /// twice. When the question or the answer is lost, that is to be an error as soon as it is known. Dropping what is returned ends the
-    /// wait.
-    fn ask(&self, node: &str, question: Vec<u8>) -> Answering;
+    /// twice. When the question or the answer is lost, that is to be an error as soon as it is known. Nobody waits for longer than `within`;
+    /// dropping what is returned ends the wait.
+    fn ask(&self, node: &str, question: Vec<u8>, within: Duration) -> Answering;
 }
 
 /// An answer on its way, or why there is none.
@@ -29,7 +29,7 @@ pub type Answering = Pin<Box<dyn Future<Output = Result<Vec<u8>, Arc<str>>> + Se
 pub(super) struct Alone;
 
 impl Links for Alone {
-    fn ask(&self, _node: &str, _question: Vec<u8>) -> Answering {
+    fn ask(&self, _node: &str, _question: Vec<u8>, _within: Duration) -> Answering {
         Box::pin(std::future::ready(Err("a voter that is alone reaches no other".into())))
     }
 }
@@ -92,7 +92,7 @@ impl Network {
         within: Duration,
     ) -> Result<Said, Arc<str>> {
         let asked = packed(&Asked { from: self.own, to, question }).map_err(|error| error.to_string())?;
-        let answer = tokio::time::timeout(within, self.links.ask(node, asked)).await;
+        let answer = tokio::time::timeout(within, self.links.ask(node, asked, within)).await;
         let bytes = answer.map_err(|_late| format!("{node} has not answered within {} ms", within.as_millis()))??;
         match unpacked(&bytes).map_err(|error| error.to_string())? {
             Said::Failed(why) => Err(why.into()),

@@ -128,9 +128,9 @@ fn a_log_is_purged_of_what_the_state_has_on_disk_and_an_older_state_is_refused_t
     records.close();
     assert_eq!(found(folder.path()).unwrap(), 1_100);
     remove(folder.path(), "records.db");
-    assert!(matches!(found(folder.path()), Err(StoreError::Behind(_))), "there is none");
+    assert!(matches!(found(folder.path()), Err(StoreError::NoVoter(_))), "there is none");
     std::fs::write(folder.path().join("records.db"), older).unwrap();
-    assert!(matches!(found(folder.path()), Err(StoreError::Behind(_))), "it is older");
+    assert!(matches!(found(folder.path()), Err(StoreError::NoVoter(_))), "it is older");
 }
 
 #[test]
@@ -141,10 +141,10 @@ fn a_log_that_is_gone_or_older_than_the_state_is_refused() {
     changed(folder.path(), 4, 6);
     let newer = std::fs::read(folder.path().join("log.db")).unwrap();
     remove(folder.path(), "log.db");
-    assert!(matches!(found(folder.path()), Err(StoreError::Behind(_))), "there is none");
+    assert!(matches!(found(folder.path()), Err(StoreError::NoVoter(_))), "there is none");
     remove(folder.path(), "log.db");
     std::fs::write(folder.path().join("log.db"), older).unwrap();
-    assert!(matches!(found(folder.path()), Err(StoreError::Behind(_))), "it is older");
+    assert!(matches!(found(folder.path()), Err(StoreError::NoVoter(_))), "it is older");
     std::fs::write(folder.path().join("log.db"), newer).unwrap();
     assert_eq!(found(folder.path()).unwrap(), 6);
 }
@@ -184,7 +184,7 @@ fn a_voters_file_is_no_other_stores_and_no_other_folders() {
     let records = folder.path().join("records.db");
     assert!(matches!(crate::sqlite::File::open(&records, Box::new(|_why| {})).err(), Some(StoreError::OfVoter)));
     std::fs::copy(other.path().join("records.db"), &records).unwrap();
-    assert!(matches!(found(folder.path()), Err(StoreError::Behind(_))));
+    assert!(matches!(found(folder.path()), Err(StoreError::NoVoter(_))));
     remove(folder.path(), "records.db");
     crate::sqlite::File::open(&records, Box::new(|_why| {})).unwrap().close();
     assert!(matches!(found(folder.path()), Err(StoreError::OfNoVoter)));

@@ -59,8 +59,8 @@ impl Voter {
     /// each of them is there, and names the same. Does not wait for others.
     ///
     /// # Errors
-    /// [`StoreError::Behind`] when the log lacks what was written to it, or a file is older than the other; when a file can't be read, is of a later version or in use,
-    /// or the system gives no thread.
+    /// [`StoreError::NoVoter`] when the log lacks what was written to it, or a file is older than the other; when a file can't be read, is of
+    /// a later version or in use, or the system gives no thread.
     pub fn open(folder: &Path, node: &str, named: &[String], links: Arc<dyn Links>) -> Result<Self, StoreError> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(THREADS)
@@ -69,9 +69,19 @@ impl Voter {
             .build()
             .map_err(|error| StoreError::Stopped(format!("its threads could not be started: {error}").into()))?;
         let records = folder.join("records.db");
-        let log = Log::open(&folder.join("log.db"))?;
-        let machine = Machine::open(&records, &log)?;
-        fit(&log, &machine)?;
+        let opened = || {
+            let log = Log::open(&folder.join("log.db"))?;
+            let machine = Machine::open(&records, &log)?;
+            fit(&log, &machine)?;
+            Ok((log, machine))
+        };
+        let (log, machine) = opened().map_err(|error| match error {
+            // What is left may not be accepted, as of a node's own records: what this voter has said is on its disk counts for others.
+            StoreError::Behind(why) => {
+                StoreError::NoVoter(format!("{why}. Put back what was there: the others go on without it").into())
+            }
+            error => error,
+        })?;
         remove_left(folder)?;
         let founders = named.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
         let network = Network { links, own: log.disk() };
@@ -107,7 +117,12 @@ impl Voter {
     /// Whether it is one of a group.
     #[must_use]
     pub fn standing(&self) -> Standing {
-        self.0.group.standing.borrow().clone()
+        let group = &self.0.group;
+        match group.goes_on() {
+            Err(StoreError::Stopped(why)) => Standing::Stopped(why),
+            Ok(()) if group.log.is_full() || group.machine.is_full() => Standing::Full,
+            _goes_on => group.standing.borrow().clone(),
+        }
     }
 }
 

@@ -201,7 +201,7 @@ pub(crate) struct Line {
 }
 
 impl Links for Line {
-    fn ask(&self, node: &str, question: Vec<u8>) -> Answering {
+    fn ask(&self, node: &str, question: Vec<u8>, _within: Duration) -> Answering {
         let (board, from, to) = (Arc::clone(&self.board), self.from.clone(), node.to_owned());
         let fate = board.fate();
         Box::pin(async move {

@@ -1,0 +1,169 @@
+defmodule Tidepool.Actor.Voter do
+  @moduledoc """
+  This node's voter, where nodes keep actors together on their own disks: the folder `actors/replicated` in the node's data folder, with a
+  log and what came of it. It carries what voters ask each other: a question of this node's goes to `Tidepool.Actor.Voter.Questions` of
+  another node, by a process of its own.
+
+  A voter whose disk fails ends, and so does this process after a while: its supervisor has the folder opened again, with all that keeps
+  actors.
+  """
+
+  use GenServer
+
+  require Logger
+
+  alias Tidepool.Actor.Voter.Speech
+  alias Tidepool.Catalog.Store
+  alias Tidepool.{Config, Native, Nodes}
+  alias Tidepool.Nodes.Ask
+
+  # How long a folder that can't be opened is left alone, and how often it is looked at how the voter stands.
+  @pause_ms 1_000
+  # How long one that has ended is left alone.
+  @again_ms 10_000
+  # How many questions to a node are on their way. One that stands still has a few until its link is cut.
+  @on_their_way 256
+
+  @doc false
+  # With the names of the nodes that keep actors together, and where the data is.
+  def start_link({named, data}), do: GenServer.start_link(__MODULE__, {named, data}, name: __MODULE__)
+
+  @doc "The voter, once its folder is open."
+  @spec voter :: {:ok, Native.voter()} | :none
+  def voter do
+    case :ets.lookup(__MODULE__, :voter) do
+      [{:voter, voter}] -> {:ok, voter}
+      [] -> :none
+    end
+  rescue
+    ArgumentError -> :none
+  end
+
+  @doc "Does this node's voter write nothing, for its disk fails it, or it is none of the group's?"
+  @spec stopped? :: boolean
+  def stopped? do
+    :ets.member(__MODULE__, :stopped)
+  rescue
+    ArgumentError -> false
+  end
+
+  @doc "The names of the nodes that keep actors together, as this one was told."
+  @spec named :: [String.t()]
+  def named, do: with({:replicated, named} <- Config.get(:actors), do: named, else: (_other -> []))
+
+  @doc "The folder of a node's voter."
+  @spec folder(data :: Path.t()) :: Path.t()
+  def folder(data), do: Path.join([data, "actors", "replicated"])
+
+  @impl true
+  def init({named, data}) do
+    :ets.new(__MODULE__, [:named_table, :protected, read_concurrency: true])
+    folder = data |> Store.folder() |> folder()
+    {:ok, open(%{named: named, folder: folder, there?: File.exists?(folder), voter: nil, said: nil, asking: %{}})}
+  end
+
+  @impl true
+  def handle_info(:look, %{voter: nil} = state), do: {:noreply, open(state)}
+  def handle_info(:look, state), do: {:noreply, state.voter |> Native.voter_standing() |> stands(state)}
+
+  def handle_info({:tidepool_voter, id, name, question, within_ms}, %{voter: voter} = state) when voter != nil do
+    asking = Map.update(state.asking, name, 1, &(&1 + 1))
+
+    if asking[name] > @on_their_way do
+      Native.voter_answered(voter, id, {:error, "#{name} answers nothing at the moment"})
+      {:noreply, state}
+    else
+      me = self()
+      # It ends with this one, and keeps no voter.
+      spawn_link(fn -> send(me, {:asked, name, id, asked(name, question, within_ms)}) end)
+      {:noreply, %{state | asking: asking}}
+    end
+  end
+
+  def handle_info({:asked, name, id, answer}, %{voter: voter} = state) do
+    Native.voter_answered(voter, id, answer)
+    {:noreply, %{state | asking: Map.update!(state.asking, name, &(&1 - 1))}}
+  end
+
+  def handle_info(:again, state), do: {:stop, {:shutdown, :ended}, state}
+  def handle_info(_other, state), do: {:noreply, state}
+
+  defp stands(:member, state) do
+    if state.said, do: Logger.warning("this node keeps actors with #{Enum.join(state.named -- [own()], ", ")}")
+    :ets.delete(__MODULE__, :stopped)
+    look(%{state | said: nil})
+  end
+
+  # Those that begin find each other within a second or so, or are waited for.
+  defp stands({:waiting, why}, state) do
+    :ets.delete(__MODULE__, :stopped)
+    state |> say(:warning, "waits for its actors: #{why}") |> look()
+  end
+
+  defp stands({:full, why}, state) do
+    :ets.insert(__MODULE__, {:stopped, why})
+    state |> say(:error, "writes nothing of actors: #{why} (#{state.folder})") |> look()
+  end
+
+  defp stands({:refused, why}, state) do
+    :ets.insert(__MODULE__, {:stopped, why})
+    state |> say(:error, "has no actors: #{why}") |> look()
+  end
+
+  defp stands({:stopped, why}, state) do
+    :ets.insert(__MODULE__, {:stopped, why})
+    Process.send_after(self(), :again, @again_ms)
+    say(state, :error, "writes nothing of actors: #{why} (#{state.folder})")
+  end
+
+  # Once, however often it is looked at.
+  defp say(%{said: said} = state, _level, said), do: state
+
+  defp say(state, level, what) do
+    Logger.log(level, "this node #{what}")
+    %{state | said: what}
+  end
+
+  defp look(state) do
+    Process.send_after(self(), :look, @pause_ms)
+    state
+  end
+
+  defp own, do: to_string(node())
+
+  defp asked(name, question, within_ms) do
+    # Members are few, and named by who runs the nodes.
+    node = String.to_atom(name)
+
+    # The cluster makes the links: to ask would make one that is not hidden.
+    case if(Nodes.linked?(node), do: Ask.ask(Speech.protocol(), node, question, within_ms), else: {:error, :lost}) do
+      {:ok, answer} when is_binary(answer) -> {:ok, answer}
+      {:ok, :busy} -> {:error, "#{name} has too much to answer at the moment"}
+      {:ok, _not_open} -> {:error, "#{name} has not opened what it keeps of actors"}
+      {:error, :gone} -> {:error, "#{name} does not keep actors with others: see its setting actors"}
+      {:error, :lost} -> {:error, "#{name} is not to be reached"}
+      {:error, :timeout} -> {:error, "#{name} has not answered"}
+      {:error, :unknown_version} -> {:error, "#{name} is of another version"}
+    end
+  end
+
+  defp open(state) do
+    with :ok <- place(state),
+         {:ok, voter} <- Native.open_voter(state.folder, own(), state.named) do
+      :ets.insert(__MODULE__, {:voter, voter})
+      look(%{state | voter: voter, there?: true})
+    else
+      {:error, posix} -> unopened(state, to_string(:file.format_error(posix)))
+      {:error, _kind, message} -> unopened(state, message)
+    end
+  end
+
+  # One that was there is waited for: where its disk is away, it would be made anew, and be in the way of what comes back.
+  defp place(%{there?: true, folder: folder}), do: if(File.exists?(folder), do: :ok, else: {:error, :enoent})
+  defp place(%{folder: folder}), do: File.mkdir_p(folder)
+
+  defp unopened(state, why) do
+    :ets.insert(__MODULE__, {:stopped, why})
+    state |> say(:error, "can't open what it keeps of actors: #{why} (#{state.folder})") |> look()
+  end
+end

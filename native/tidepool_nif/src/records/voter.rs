@@ -1,0 +1,157 @@
+//! Voters, which keep records together. What one asks another goes through a process, which knows the nodes.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustler::{Atom, Binary, Encoder, Env, LocalPid, OwnedEnv, Resource, ResourceArc, Term};
+use tidepool_records::{Answering, Links, Owner, Records, Standing, Voter};
+use tokio::sync::oneshot;
+
+use super::store::{answer, opened};
+use crate::terms::decode::List;
+use crate::terms::{atoms, encode};
+
+/// A voter, and the answers that it waits for.
+pub(super) struct VoterHandle {
+    /// It is taken when the term is gone.
+    voter: Option<Voter>,
+    asked: Arc<Asked>,
+}
+
+#[rustler::resource_impl]
+impl Resource for VoterHandle {}
+
+impl Drop for VoterHandle {
+    fn drop(&mut self) {
+        // Closing its files takes its time, and a scheduler has none. Without a thread they are left as a kill leaves them.
+        let voter = self.voter.take();
+        let _closing = std::thread::Builder::new().name("tidepool-closing".into()).spawn(move || drop(voter));
+    }
+}
+
+/// An answer, or why there is none.
+type Answered = Result<Vec<u8>, Arc<str>>;
+
+/// Who waits for which answer.
+#[derive(Default)]
+struct Asked {
+    waiting: Mutex<HashMap<u64, oneshot::Sender<Answered>>>,
+}
+
+impl Asked {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Answered>>> {
+        // Nothing that can panic runs under the lock.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One that is waited for, until this is dropped.
+struct Waiting {
+    asked: Arc<Asked>,
+    id: u64,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.asked.waiting().remove(&self.id);
+    }
+}
+
+/// Links by way of a process.
+struct Through {
+    process: LocalPid,
+    asked: Arc<Asked>,
+}
+
+impl Links for Through {
+    fn ask(&self, node: &str, question: Vec<u8>, within: Duration) -> Answering {
+        // A process may have had another voter before.
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let (tell, told) = oneshot::channel();
+        self.asked.waiting().insert(id, tell);
+        let waiting = Waiting { asked: Arc::clone(&self.asked), id };
+        let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        let (process, node) = (self.process, node.to_owned());
+        Box::pin(async move {
+            let _waiting = waiting;
+            // On a thread of the voter's: who reads drives this on one of the VM's, where nothing can be sent so.
+            let sent = tokio::spawn(async move {
+                OwnedEnv::new().send_and_clear(&process, |env| {
+                    (atoms::tidepool_voter(), id, node, encode::message(env, question), within_ms).encode(env)
+                })
+            });
+            let gone = || Arc::from("the process of this node's voter has ended");
+            sent.await.map_err(|_ended| gone())?.map_err(|_dead| gone())?;
+            told.await.unwrap_or_else(|_gone| Err("nobody answers any more".into()))
+        })
+    }
+}
+
+/// `{:ok, voter}` or `{:error, kind, message}`. The caller gets `{:tidepool_voter, id, node, question, within_ms}` for what the voter asks,
+/// and is to answer with `voter_answered`.
+#[rustler::nif(schedule = "DirtyIo")]
+fn open_voter<'a>(env: Env<'a>, folder: String, node: String, named: List<String>) -> Term<'a> {
+    let asked = Arc::new(Asked::default());
+    let links = Through { process: env.pid(), asked: Arc::clone(&asked) };
+    answer(env, Voter::open(Path::new(&folder), &node, &named.0, Arc::new(links)), |voter| {
+        (atoms::ok(), ResourceArc::new(VoterHandle { voter: Some(voter), asked }))
+    })
+}
+
+/// Has a question answered that has come from another node. The caller gets `{:tidepool_answer, id, answer}` with the id that this returns.
+#[rustler::nif]
+fn voter_answer<'a>(env: Env<'a>, voter: &'a VoterHandle, node: String, question: Binary<'a>) -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let (id, asker) = (NEXT.fetch_add(1, Ordering::Relaxed), env.pid());
+    if let Some(voter) = &voter.voter {
+        voter.answer(&node, question.as_slice().to_vec(), move |answer| {
+            // On a thread of the voter's. A dead asker needs no message.
+            let _ = OwnedEnv::new()
+                .send_and_clear(&asker, |env| (atoms::tidepool_answer(), id, encode::message(env, answer)).encode(env));
+        });
+    }
+    id
+}
+
+/// Hands the voter an answer, `{:ok, bytes}`, or says why there is none, `{:error, why}`.
+#[rustler::nif]
+fn voter_answered<'a>(voter: &'a VoterHandle, id: u64, answer: (Atom, Binary<'a>)) -> Atom {
+    let (kind, bytes) = answer;
+    let answer = if kind == atoms::ok() {
+        Ok(bytes.as_slice().to_vec())
+    } else {
+        Err(String::from_utf8_lossy(bytes.as_slice()).into())
+    };
+    if let Some(tell) = voter.asked.waiting().remove(&id) {
+        // Who waits no longer needs no answer.
+        let _gone = tell.send(answer);
+    }
+    atoms::ok()
+}
+
+/// `:member`, or `{:waiting | :refused | :full | :stopped, why}`.
+#[rustler::nif]
+fn voter_standing<'a>(env: Env<'a>, voter: &'a VoterHandle) -> Term<'a> {
+    match voter.voter.as_ref().map(Voter::standing) {
+        Some(Standing::Member) => atoms::member().encode(env),
+        Some(Standing::Waiting(why)) => (atoms::waiting(), &*why).encode(env),
+        Some(Standing::Refused(why)) => (atoms::refused(), &*why).encode(env),
+        Some(Standing::Stopped(why)) => (atoms::stopped(), &*why).encode(env),
+        Some(Standing::Full) => (atoms::full(), "there is no room on the disk").encode(env),
+        None => (atoms::stopped(), "the voter has ended").encode(env),
+    }
+}
+
+/// `{:ok, records}` or `{:error, kind, message}`.
+#[rustler::nif(schedule = "DirtyIo")]
+fn open_replicated<'a>(env: Env<'a>, voter: &'a VoterHandle, node: String, incarnation: i64) -> Term<'a> {
+    let records = voter.voter.as_ref().map_or_else(
+        || Err(tidepool_records::StoreError::Stopped("the voter has ended".into())),
+        |voter| Records::open_replicated(voter, Owner { node, incarnation }),
+    );
+    opened(env, records)
+}

@@ -1,0 +1,148 @@
+defmodule Tidepool.ReplicatedActorsTest do
+  # Actors that nodes keep together on their own disks: who has them, and what becomes of them when nodes end, are cut off or come back.
+  use Tidepool.Case, async: true
+
+  @moduletag :slow
+
+  alias Tidepool.{Actor, Native, Peer, TestCluster}
+  alias Tidepool.Actor.Ownership.Shards
+  alias Tidepool.Actor.Voter
+
+  @patience 60_000
+
+  setup do
+    names = for stem <- ~w(a b c), do: Peer.name(stem)
+    cookie = Peer.cookie()
+    settings = [actors: {:replicated, Enum.map(names, &to_string/1)}, builtins: [:actor]]
+    peers = for name <- names, do: TestCluster.start_node!(name, cookie, names -- [name], settings)
+    Peer.deploy!(hd(peers), "rust", "ledger", name: "ledger", actor: true)
+    for peer <- peers, do: own_some(peer)
+    {:ok, peers: peers, settings: settings}
+  end
+
+  defp own_some(peer), do: eventually(fn -> Enum.any?(placed(peer), &(&1.name == to_string(peer.node))) end, @patience)
+
+  defp placed(peer) do
+    case Peer.call(peer, Actor, :placement, []) do
+      %{nodes: nodes} -> for node <- nodes, node.shards > 0, do: node
+      nil -> []
+    end
+  end
+
+  defp call(peer, name, operation, payload, options),
+    do: Peer.call(peer, Actor, :call, ["ledger", name, operation, payload, options])
+
+  # The answer, once there is one.
+  defp answer(peer, name, operation, payload, options \\ []) do
+    eventually(
+      fn ->
+        assert {:ok, answer} = call(peer, name, operation, payload, options)
+        answer
+      end,
+      @patience
+    )
+  end
+
+  # A name whose actor is on that node.
+  defp on(peer) do
+    eventually(
+      fn ->
+        names = Enum.map(1..500, &"actor-#{&1}")
+        assert name = Enum.find(names, &match?({:here, _title}, Peer.call(peer, Shards, :place, ["ledger", &1])))
+        name
+      end,
+      @patience
+    )
+  end
+
+  defp standing(peer) do
+    with {:ok, voter} <- Peer.call(peer, Voter, :voter, []), do: Peer.call(peer, Native, :voter_standing, [voter])
+  end
+
+  test "every node calls every actor, and there is one of each", %{peers: [one, other, third] = peers} do
+    for number <- 1..20 do
+      assert answer(one, "actor-#{number}", "add", "1", request_id: "1") == "1"
+      assert answer(other, "actor-#{number}", "add", "2", request_id: "2") == "3"
+      assert answer(third, "actor-#{number}", "sum", "") == "3"
+    end
+
+    for peer <- peers do
+      # Two of them ask the one that leads.
+      assert {:ok, listed, nil} = Peer.call(peer, Actor, :list, ["ledger"])
+      assert length(listed) == 20
+      eventually(fn -> standing(peer) == :member end, @patience)
+      refute Peer.call(peer, Actor.Journal, :stopped?, [])
+      # `global` cuts those that it takes to be parted: what nodes ask each other makes no links that it knows.
+      assert Peer.call(peer, Node, :list, [:visible]) -- [node()] == []
+    end
+  end
+
+  test "what was answered is there after its node was killed, and that one has it when it is back",
+       %{peers: peers, settings: settings} do
+    Enum.reduce(0..2, peers, fn turn, peers ->
+      {killed, others} = List.pop_at(peers, turn)
+      other = hd(others)
+      name = on(killed)
+      before = answer(other, name, "add", "7", request_id: "seven #{turn}")
+      Peer.halt(killed)
+      assert answer(other, name, "add", "7", request_id: "seven #{turn}") == before
+      sum = answer(other, name, "add", "1", request_id: "one #{turn}")
+      back = TestCluster.restart!(killed, Enum.map(others, & &1.node), settings)
+      own_some(back)
+      assert answer(back, name, "sum", "") == sum
+      List.insert_at(others, turn, back)
+    end)
+  end
+
+  test "a node that is cut off from the others answers for no actor, and they do for all", %{peers: [one | others]} do
+    name = on(one)
+    assert answer(one, name, "add", "1", request_id: "1") == "1"
+    TestCluster.part([one], others)
+
+    eventually(
+      fn -> match?({:error, %{reason: :no_store}}, call(one, name, "add", "10", request_id: "3")) end,
+      @patience
+    )
+
+    assert answer(hd(others), name, "add", "2", request_id: "2") == "3"
+    for _call <- 1..20, do: assert({:error, %{reason: :no_store}} = call(one, name, "add", "10", timeout: 1_000))
+    TestCluster.heal([one], others)
+    assert answer(one, name, "sum", "") == "3"
+    assert answer(one, name, "add", "10", request_id: "3") == "13"
+  end
+
+  test "without a majority no actor is called, and all are again when there is one", %{peers: peers, settings: settings} do
+    [one | others] = peers
+    assert answer(one, "actor", "add", "1", request_id: "1") == "1"
+    for other <- others, do: Peer.halt(other)
+
+    eventually(
+      fn -> match?({:error, %{reason: :no_store}}, call(one, "actor", "add", "2", request_id: "2")) end,
+      @patience
+    )
+
+    Peer.halt(one)
+    names = for peer <- peers, do: peer.node
+    again = for peer <- peers, do: TestCluster.restart!(peer, names -- [peer.node], settings)
+    assert answer(hd(again), "actor", "add", "2", request_id: "2") == "3"
+  end
+
+  test "a node whose folder is lost has no actors, says so, and is in the way of no others",
+       %{peers: peers} = context do
+    [one, other, lost] = peers
+    assert answer(one, "actor", "add", "1", request_id: "1") == "1"
+    Peer.halt(lost)
+    [folder] = Path.wildcard(Path.join([lost.data, "**/actors/replicated"]))
+    File.rm_rf!(folder)
+    back = TestCluster.restart!(lost, [one.node, other.node], context.settings)
+
+    eventually(
+      fn -> with({:refused, why} <- standing(back), do: why =~ "another folder", else: (_waits -> false)) end,
+      @patience
+    )
+
+    eventually(fn -> Peer.call(back, Actor.Journal, :stopped?, []) end, @patience)
+    assert answer(other, "actor", "add", "2", request_id: "2") == "3"
+    assert {:error, %{reason: :no_store}} = call(back, "actor", "sum", "", timeout: 1_000)
+  end
+end
