@@ -550,7 +550,7 @@ defmodule Tidepool.CopiesClusterTest do
       deployed = Peer.call(one, Tidepool, :deploy, [guest("rust", "ledger"), [name: "ledger", actor: actor]])
       assert {:error, %{reason: :invalid_config, message: message}} = deployed
       assert message =~ "consistency=available"
-      assert message =~ "TIDEPOOL_ACTORS=postgres"
+      assert message =~ "TIDEPOOL_ACTORS=replicated:" and message =~ "postgres://"
     end
 
     for peer <- peers, do: assert(Peer.call(peer, Tidepool, :list, []) == [])
