@@ -221,7 +221,7 @@ defmodule Tidepool.Actor.Journal do
   defp replied({outcome, state}), do: {:reply, outcome, state}
 
   defp open(%{path: path} = state) do
-    with :ok <- place(state),
+    with :ok <- Store.place(path, Path.dirname(path), state.there?),
          {:ok, records} <- Native.open_records(path) do
       :ets.insert(__MODULE__, {:records, records})
       if state.pause_ms, do: works()
@@ -231,10 +231,6 @@ defmodule Tidepool.Actor.Journal do
       {:error, _kind, message} -> unopened(state, message)
     end
   end
-
-  # One that was there is waited for: where its disk is away, it would be made anew, and be in the way of what comes back.
-  defp place(%{there?: true, path: path}), do: if(File.exists?(path), do: :ok, else: {:error, :enoent})
-  defp place(%{path: path}), do: File.mkdir_p(Path.dirname(path))
 
   defp unopened(state, why) do
     stopped("can't be opened: #{why}", state.path)

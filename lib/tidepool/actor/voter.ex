@@ -148,7 +148,7 @@ defmodule Tidepool.Actor.Voter do
   end
 
   defp open(state) do
-    with :ok <- place(state),
+    with :ok <- Store.place(state.folder, state.folder, state.there?),
          {:ok, voter} <- Native.open_voter(state.folder, own(), state.named) do
       :ets.insert(__MODULE__, {:voter, voter})
       look(%{state | voter: voter, there?: true})
@@ -157,10 +157,6 @@ defmodule Tidepool.Actor.Voter do
       {:error, _kind, message} -> unopened(state, message)
     end
   end
-
-  # One that was there is waited for: where its disk is away, it would be made anew, and be in the way of what comes back.
-  defp place(%{there?: true, folder: folder}), do: if(File.exists?(folder), do: :ok, else: {:error, :enoent})
-  defp place(%{folder: folder}), do: File.mkdir_p(folder)
 
   defp unopened(state, why) do
     :ets.insert(__MODULE__, {:stopped, why})

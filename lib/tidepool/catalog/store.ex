@@ -102,6 +102,14 @@ defmodule Tidepool.Catalog.Store do
   @spec folder(data :: Path.t(), node :: String.t()) :: Path.t()
   def folder(data, node \\ to_string(node())), do: Path.join(data, node)
 
+  @doc """
+  Makes the folder in which something is to be, unless that was there before: then it is waited for, as `{:error, :enoent}`. Where its disk is
+  away it would be made anew, and be in the way of what comes back.
+  """
+  @spec place(Path.t(), folder :: Path.t(), there? :: boolean) :: :ok | {:error, File.posix()}
+  def place(path, _folder, true), do: if(File.exists?(path), do: :ok, else: {:error, :enoent})
+  def place(_path, folder, false), do: File.mkdir_p(folder)
+
   @doc "Makes the folder, if it is not there, and locks it for as long as the term lives. Errors as of `open/3`."
   @spec claim(Path.t()) :: {:ok, reference} | {:error, Error.t()}
   def claim(folder) do
