@@ -8,7 +8,7 @@ most_second_tries=3
 strict_tests='^test/cluster/(actors|consistency_change|copies|histories|lagging_copies|transfer)_test'
 strict_tests+='|^test/fault/(actor_|full_disk|hostile_guests|isolation|memory|sigkill)'
 strict_tests+='|^test/fault/cluster/(killed_nodes|ordeal|partition|return)_test'
-strict_tests+='|^test/tidepool/(limits|actor/archive|actor/frozen|actor/quota)_test|^test/fuzz/'
+strict_tests+='|^test/tidepool/(limits|actor/archive|actor/frozen|actor/quota|keyvalue/actors)_test|^test/fuzz/'
 strict_tests+='|^core/(caps|differential|image_changes|images|limits|namespaces|components::limits)::'
 strict_tests+='|^(histories|model|moving|ownership|returns|shared|survives)/'
 

@@ -798,6 +798,10 @@ defmodule Tidepool.Native do
   @spec commit_record(records, class :: binary, name :: binary, change) :: id :: pos_integer
   def commit_record(_records, _class, _name, _change), do: :erlang.nif_error(:not_loaded)
 
+  @doc "Does no change of a record wait for being written?"
+  @spec record_settled(records, class :: binary, name :: binary) :: boolean
+  def record_settled(_records, _class, _name), do: :erlang.nif_error(:not_loaded)
+
   @doc "A record, but for its values; `nil` when there is certainly none. Changes of its image are behind it."
   @spec read_record(records, class :: binary, name :: binary) ::
           {:ok,

@@ -130,6 +130,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     resource_end: [:resource],
     open_records: [:text],
     commit_record: [:records, :text, :text, :change],
+    record_settled: [:records, :text, :text],
     read_record: [:records, :text, :text],
     record_head: [:records, :text, :text],
     record_value: [:records, :text, :text, :binary],

@@ -44,6 +44,8 @@ defmodule Tidepool.Actor.Activation do
 
   defp read(state, create) do
     with {:ok, records} <- Journal.records(),
+         # The process before this one may have been killed while it wrote.
+         :ok <- Journal.settle(records, state.class, state.name),
          {:ok, found} <- Journal.read(records, state.class, state.name, state.class) do
       begin(found, create, state)
     else

@@ -23,6 +23,9 @@ defmodule Tidepool.Actor.Journal do
   @pause_ms 100
   @longest_ms 5_000
 
+  # How often it is looked at most whether changes wait: a full disk may take its time.
+  @settle_ms 64
+
   # What the library's word is for callers, too.
   @reasons Reason.all(:actor) ++ Reason.all(:call)
 
@@ -80,6 +83,20 @@ defmodule Tidepool.Actor.Journal do
           head :: binary,
           image :: binary | nil
         }
+
+  @doc """
+  Returns when no change of a record waits for being written: those of a process that was killed are made, or never will be, and what is
+  read from then on has them.
+  """
+  @spec settle(Native.records(), String.t(), String.t(), pause_ms :: pos_integer) :: :ok
+  def settle(records, class, name, pause_ms \\ 1) do
+    unless Native.record_settled(records, class, name) do
+      Process.sleep(pause_ms)
+      settle(records, class, name, min(pause_ms * 2, @settle_ms))
+    end
+
+    :ok
+  end
 
   @doc "Reads a record; an error is one of the class `told`."
   @spec read(Native.records(), String.t(), String.t(), told :: String.t()) ::

@@ -145,6 +145,16 @@ impl Records {
         }
     }
 
+    /// Does no change of this record wait for being written? One that waits may be of a process that was killed.
+    #[must_use]
+    pub fn is_settled(&self, key: &Key) -> bool {
+        match &self.0 {
+            Engine::Sqlite(file) => file.room().is_settled(key),
+            Engine::Replicated(replicated) => replicated.room().is_settled(key),
+            Engine::Postgres(database) => database.room().is_settled(key),
+        }
+    }
+
     /// Returns when what waits has been written, and the file or the connections are closed.
     pub fn close(self) {
         match self.0 {

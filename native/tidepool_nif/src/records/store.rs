@@ -63,6 +63,12 @@ fn commit_record<'a>(
     Ok(id)
 }
 
+/// Does no change of a record wait for being written?
+#[rustler::nif]
+fn record_settled(records: &RecordsHandle, class: String, name: String) -> bool {
+    records.0.is_settled(&Key::new(class, name))
+}
+
 /// `{:ok, nil | {epoch, seq, alarm_at, head, image}}`, or an error. What follows an image is behind it.
 #[rustler::nif(schedule = "DirtyIo")]
 fn read_record<'a>(env: Env<'a>, records: &'a RecordsHandle, class: String, name: String) -> Term<'a> {

@@ -92,6 +92,11 @@ impl Database {
         })
     }
 
+    /// What waits for being written.
+    pub(crate) fn room(&self) -> &Room {
+        &self.room
+    }
+
     /// Returns when what waits has been written and the connections are closed.
     pub(crate) fn close(self) {
         let Database { jobs, common, thread, .. } = self;

@@ -38,6 +38,8 @@ struct Waiting {
     all: Load,
     /// Of those that have some.
     namespaces: HashMap<String, Load>,
+    /// How many changes of each record.
+    records: HashMap<Key, usize>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -49,7 +51,7 @@ struct Load {
 /// A change that waits, or is being written.
 struct Held {
     waiting: Arc<Mutex<Waiting>>,
-    namespace: Option<String>,
+    key: Key,
     load: Load,
 }
 
@@ -62,15 +64,23 @@ impl Room {
     pub(crate) fn take(&self, key: &Key, change: &Change, done: Done) -> Result<Done, StoreError> {
         // What has no class has a queue of its own.
         let load = Load { changes: usize::from(!key.class.is_empty()), bytes: change.bytes() };
-        let namespace = key.namespace();
-        if !locked(&self.0).take(namespace, load) {
+        let mut waiting = locked(&self.0);
+        if !waiting.take(key.namespace(), load) {
             return Err(StoreError::Overloaded);
         }
-        let held = Held { waiting: Arc::clone(&self.0), namespace: namespace.map(str::to_owned), load };
+        let changes = waiting.records.entry(key.clone()).or_default();
+        *changes = changes.saturating_add(1);
+        drop(waiting);
+        let held = Held { waiting: Arc::clone(&self.0), key: key.clone(), load };
         Ok(Box::new(move |outcome| {
             drop(held);
             done(outcome);
         }))
+    }
+
+    /// Does no change of this record wait?
+    pub(crate) fn is_settled(&self, key: &Key) -> bool {
+        !locked(&self.0).records.contains_key(key)
     }
 }
 
@@ -121,7 +131,14 @@ impl Load {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        locked(&self.waiting).give_back(self.namespace.as_deref(), self.load);
+        let mut waiting = locked(&self.waiting);
+        waiting.give_back(self.key.namespace(), self.load);
+        if let Some(changes) = waiting.records.get_mut(&self.key) {
+            *changes = changes.saturating_sub(1);
+            if *changes == 0 {
+                waiting.records.remove(&self.key);
+            }
+        }
     }
 }
 
@@ -163,6 +180,20 @@ mod tests {
             }
             assert_eq!(waiting.namespaces.len(), 0, "who has nothing that waits is not kept");
         }
+    }
+
+    #[test]
+    fn a_record_is_settled_when_no_change_of_it_waits_whatever_has_become_of_them() {
+        let (room, key, other) = (Room::default(), Key::new("class", "one"), Key::new("class", "other"));
+        let take =
+            |key| room.take(key, &Change::Erase { epoch: 1 }, Box::new(drop)).unwrap_or_else(|_none| unreachable!());
+        let (first, second) = (take(&key), take(&key));
+        assert!(!room.is_settled(&key) && room.is_settled(&other));
+        first(Ok(()));
+        assert!(!room.is_settled(&key));
+        // Nothing is written any more.
+        drop(second);
+        assert!(room.is_settled(&key) && locked(&room.0).records.is_empty());
     }
 
     #[test]

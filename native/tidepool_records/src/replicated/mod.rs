@@ -135,6 +135,11 @@ impl Replicated {
         Ok(&self.node.readers)
     }
 
+    /// What waits for being written.
+    pub(crate) fn room(&self) -> &Room {
+        &self.room
+    }
+
     pub(crate) fn owner(&self) -> &Owner {
         &self.node.owner
     }

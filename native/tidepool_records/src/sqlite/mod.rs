@@ -82,6 +82,11 @@ impl File {
         let _ended = writer.join();
     }
 
+    /// What waits for being written.
+    pub(crate) fn room(&self) -> &Room {
+        &self.room
+    }
+
     /// Connections that read.
     pub(crate) fn readers(&self) -> &Readers {
         &self.readers
