@@ -132,7 +132,7 @@ fn programs(recipe: &Recipe<'_>) -> Result<(), SetupError> {
         format!("export LD_LIBRARY_PATH=\"$here/usr/lib/{libraries}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\"\n");
     recipe.program("rustc", &format!("unset RUSTC_BOOTSTRAP\n{library}exec \"$here/usr/bin/rustc\" \"$@\""))?;
     let version = recipe.run("rustc", recipe.command(recipe.into.join("bin/rustc")).arg("--version"))?;
-    let sparse = if has_sparse_registries(&version) { "" } else { SPARSE };
+    let sparse = if is_at_least(&version, SPARSE_REGISTRIES) { "" } else { SPARSE };
     let linkers = TARGETS.map(|target| {
         let variable = format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_"));
         format!("export {variable}=\"${{{variable}:-$here/usr/bin/{linker}}}\"\n")
@@ -149,10 +149,22 @@ fn programs(recipe: &Recipe<'_>) -> Result<(), SetupError> {
 /// What has cargo speak the registry's present protocol where it has that behind a flag. The compiler hears nothing of it.
 const SPARSE: &str = "export RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_SPARSE_REGISTRY=true\n";
 
-/// From 1.68 on.
-fn has_sparse_registries(version: &str) -> bool {
-    let minor = version.split_whitespace().nth(1).and_then(|version| version.split('.').nth(1));
-    minor.and_then(|minor| minor.parse().ok()).is_none_or(|minor: u32| minor >= 68)
+/// From this minor version on it has that without one.
+const SPARSE_REGISTRIES: u32 = 68;
+
+/// Whether a compiler's own words about its version name that minor version, or a later one. Words that name none may be of
+/// any.
+pub(super) fn is_at_least(words: &str, wanted: u32) -> bool {
+    number(words).and_then(minor).is_none_or(|minor| minor >= wanted)
+}
+
+/// The number in a compiler's own words about its version.
+pub(super) fn number(words: &str) -> Option<&str> {
+    words.split_whitespace().nth(1).filter(|number| minor(number).is_some())
+}
+
+fn minor(number: &str) -> Option<u32> {
+    number.split('.').nth(1)?.parse().ok()
 }
 
 /// What is in a folder with such a name, in order.
@@ -166,11 +178,12 @@ fn found(folder: &PathBuf, is_meant: impl Fn(&str) -> bool) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::has_sparse_registries;
+    use super::{SPARSE_REGISTRIES, is_at_least};
 
     #[test]
     fn cargo_is_told_to_speak_the_protocol_of_registries_that_it_has_behind_a_flag_and_no_other_is() {
-        assert!(!has_sparse_registries("rustc 1.63.0 (built from a source tarball)"));
-        assert!(["rustc 1.68.0", "rustc 1.95.0 (59807616e 2026-04-14)", ""].into_iter().all(has_sparse_registries));
+        let has_it = |words| is_at_least(words, SPARSE_REGISTRIES);
+        assert!(!has_it("rustc 1.63.0 (built from a source tarball)"));
+        assert!(["rustc 1.68.0", "rustc 1.95.0 (59807616e 2026-04-14)", ""].into_iter().all(has_it));
     }
 }

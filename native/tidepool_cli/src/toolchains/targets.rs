@@ -7,13 +7,17 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::rust::TARGETS;
+use super::rust::{TARGETS, is_at_least, number};
 use crate::processes::{RunError, run};
 
 /// How long a compiler may take to say where its libraries are.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What the name of Rust's standard library begins with.
 const LIBRARY: &str = "libstd-";
+/// What the templates of components and of handlers of HTTP are compiled for.
+const COMPONENTS: &str = "wasm32-wasip1";
+/// The minor version from which on Rust compiles their crates.
+const COMPONENTS_SINCE: u32 = 85;
 
 /// The targets that projects are compiled for, by whether their library is there.
 #[derive(Debug, Default)]
@@ -37,6 +41,20 @@ impl Targets {
             list.push(target);
         }
         Ok(targets)
+    }
+
+    /// What the compiler lacks for components, and what brings it; `version` is its version in its own words. Nothing where it
+    /// lacks nothing.
+    pub(crate) fn lacks_for_components(&self, version: &str) -> Option<String> {
+        if is_at_least(version, COMPONENTS_SINCE) && self.there.contains(&COMPONENTS) {
+            return None;
+        }
+        let rust = number(version).map_or_else(|| "This Rust".to_owned(), |number| format!("Rust {number}"));
+        Some(format!(
+            "{rust} makes no components here: `tidepool new --component rust` and `--http rust` take Rust \
+             1.{COMPONENTS_SINCE} or newer with its library for {COMPONENTS}. rustup brings both: once it is there, run \
+             `tidepool setup rust --remove` and `tidepool setup rust`"
+        ))
     }
 }
 
@@ -86,5 +104,17 @@ mod tests {
         let targets = Targets::of(folder.path().as_os_str()).unwrap();
         assert_eq!(targets.there, ["wasm32-unknown-unknown"]);
         assert_eq!(targets.missing, ["wasm32-wasip1", "wasm32-wasip2"]);
+    }
+
+    #[test]
+    fn what_components_take_is_a_newer_compiler_and_the_library_for_their_target() {
+        let with = Targets { there: vec!["wasm32-unknown-unknown", "wasm32-wasip1"], ..Targets::default() };
+        let without = Targets { there: vec!["wasm32-unknown-unknown"], ..Targets::default() };
+        let (old, new) = ("rustc 1.63.0 (built from a source tarball)", "rustc 1.85.0 (4d91de4e4 2025-02-17)");
+        assert!(with.lacks_for_components(new).is_none());
+        let cases = [(&with, old, "Rust 1.63.0 "), (&without, new, "Rust 1.85.0 "), (&without, "", "This Rust ")];
+        for (targets, words, begins) in cases {
+            assert!(targets.lacks_for_components(words).unwrap().starts_with(begins));
+        }
     }
 }

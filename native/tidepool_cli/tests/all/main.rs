@@ -4,6 +4,7 @@
 mod component;
 mod logs;
 mod project;
+mod rust;
 mod servers;
 mod setup;
 mod support;

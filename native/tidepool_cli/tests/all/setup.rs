@@ -16,10 +16,10 @@ use crate::support::{MODULE, PATIENCE, accept, eventually, project, run, tidepoo
 
 const LANGUAGES: [&str; 7] = ["rust", "assemblyscript", "zig", "go", "c", "javascript", "python"];
 /// Nobody listens there.
-const NOWHERE: &str = "http://127.0.0.1:1/";
+pub(crate) const NOWHERE: &str = "http://127.0.0.1:1/";
 
 /// The tool with tool chains in a folder, and clients that know no index but one.
-fn setup(arguments: &[&str], folder: &Path, index: &str) -> Command {
+pub(crate) fn setup(arguments: &[&str], folder: &Path, index: &str) -> Command {
     let mut command = tidepool(&[&["setup"], arguments].concat());
     clients(&mut command, folder, index);
     command
@@ -216,7 +216,7 @@ fn whoever_waits_goes_on_when_the_other_is_killed_and_what_that_left_goes() {
 }
 
 /// A tool chain as setup leaves it, whose compiler is a shell's line.
-fn installed(folder: &Path, name: &str, program: &str, line: &str) {
+pub(crate) fn installed(folder: &Path, name: &str, program: &str, line: &str) {
     let bin = folder.join(name).join("bin");
     fs::create_dir_all(&bin).unwrap();
     fs::write(bin.join(program), format!("#!/bin/sh\n{line}\n")).unwrap();
@@ -224,7 +224,7 @@ fn installed(folder: &Path, name: &str, program: &str, line: &str) {
 }
 
 /// The name of a language's tool chain.
-fn name_of(language: &str) -> String {
+pub(crate) fn name_of(language: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let (code, out, _error) = run(&mut setup(&["--list", "--json"], folder.path(), NOWHERE));
     assert_eq!(code, 0, "{out}");
@@ -288,15 +288,16 @@ fn what_is_there_and_does_not_compile_is_kept_until_its_successor_is_there() {
     assert_eq!(left(tools.path()), [name_of("zig")]);
 }
 
-/// A stand-in for rustup, whose cargo makes a module of nothing.
+/// A stand-in for cargo that makes a module of nothing. The last of its arguments is the folder for what it builds.
+pub(crate) const CARGO: &str = "for out; do :; done; out=$out/wasm32-unknown-unknown/debug
+    mkdir -p $out && printf '\\0asm\\1\\0\\0\\0' > $out/line.wasm";
+
+/// A stand-in for rustup, whose cargo is that one.
 fn rustup() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let line = "[ $1 = --version ] || { bin=$RUSTUP_HOME/toolchains/1.95.0-it/bin && mkdir -p $bin && cp ${0%/*}/cargo $bin; }";
     installed(folder.path(), "it", "rustup", line);
-    // The last of its arguments is the folder for what it builds.
-    let line = "for out; do :; done; out=$out/wasm32-unknown-unknown/debug
-        mkdir -p $out && printf '\\0asm\\1\\0\\0\\0' > $out/line.wasm";
-    installed(folder.path(), "it", "cargo", line);
+    installed(folder.path(), "it", "cargo", CARGO);
     folder
 }
 

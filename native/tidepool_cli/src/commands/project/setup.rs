@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::interrupt;
 use crate::output::{Output, Progress, Table};
 use crate::project::Language;
-use crate::toolchains::{Fetched, Toolchain, Toolchains};
+use crate::toolchains::{Fetched, Targets, Toolchain, Toolchains};
 
 /// `tidepool setup`
 #[derive(Debug, Args)]
@@ -40,17 +40,32 @@ fn fetch(toolchains: &Toolchains, language: Language, output: Output) -> Result<
     let progress = (!output.is_json()).then(|| Progress::of(format!("setting up {}", language.title())));
     let Fetched { place, was_there } = toolchains.fetch(language, &|text| output.note(text))?;
     drop(progress);
+    let lacks = lacks_for_components(toolchains, language)?;
     let name = Toolchain::of(language).name();
-    let value = json!({ "language": language.name(), "toolchain": name, "folder": place, "fetched": !was_there });
+    let mut value = json!({ "language": language.name(), "toolchain": name, "folder": place, "fetched": !was_there });
+    if let (Language::Rust, Some(members)) = (language, value.as_object_mut()) {
+        members.insert("components".to_owned(), lacks.is_none().into());
+    }
     let shown = place.display();
     Ok(output.say(&value, || {
         let how = if was_there { "is there already, in" } else { "is set up, in" };
+        let lacks = lacks.map(|lacks| format!("\n{lacks}.")).unwrap_or_default();
         format!(
-            "{} {how} {shown}; builds find it there.\nGo on with: tidepool new {} hello",
+            "{} {how} {shown}; builds find it there.{lacks}\nGo on with: tidepool new {} hello",
             language.title(),
             language.name()
         )
     })?)
+}
+
+/// What Rust lacks for components where it is a distribution's. Other languages' compilers are fetched for them.
+fn lacks_for_components(toolchains: &Toolchains, language: Language) -> Result<Option<String>, Failure> {
+    if language != Language::Rust {
+        return Ok(None);
+    }
+    let version = toolchains.version(Toolchain::of(language))?.unwrap_or_default();
+    let targets = Targets::of(&toolchains.path()).map_err(|_| Failure::Interrupted)?;
+    Ok(targets.lacks_for_components(&version))
 }
 
 fn remove(toolchains: &Toolchains, language: Language, output: Output) -> Result<(), Failure> {
