@@ -10,6 +10,13 @@ defmodule Tidepool.Ship.SetupTest do
     [{"PATH", folder}, {"HOME", folder}]
   end
 
+  # A stand-in for a program, of a line for the shell.
+  defp program!(folder, name, line) do
+    path = Path.join(folder, name)
+    File.write!(path, "#!#{folder}/bash\n#{line}\n")
+    File.chmod!(path, 0o755)
+  end
+
   test "there is nothing to do on a machine that has everything" do
     assert System.cmd(Path.expand("bin/setup"), ["--test"], stderr_to_stdout: true) == {"setup: nothing to do\n", 0}
   end
@@ -39,11 +46,8 @@ defmodule Tidepool.Ship.SetupTest do
           {"elixir", "printf 'elixir 1.12.2\\notp 24\\nElixir.crypto\\n'"},
           {"rustc", "echo 'rustc 1.63.0 (built from a source tarball)'"},
           {"cargo", "exit 0"}
-        ] do
-      path = Path.join(folder, program)
-      File.write!(path, "#!#{folder}/bash\n#{line}\n")
-      File.chmod!(path, 0o755)
-    end
+        ],
+        do: program!(folder, program, line)
 
     bash = System.find_executable("bash")
     setup = fn -> System.cmd(bash, ["bin/setup"], env: env, stderr_to_stdout: true) end
@@ -52,8 +56,25 @@ defmodule Tidepool.Ship.SetupTest do
     assert output =~ ~r/Rust 1\.\d+ or newer \(found Rust 1\.63\.0 at #{folder}\/rustc\)/
 
     # One without its VM says nothing of itself.
-    File.write!(Path.join(folder, "elixir"), "#!#{folder}/bash\nexit 1\n")
+    program!(folder, "elixir", "exit 1")
     assert {output, 1} = setup.()
     assert output =~ "(found one that does not start at #{folder}/elixir)"
+  end
+
+  test "where apt has the slower Rust and no other that is new enough, that is said before it is installed" do
+    env = bare!(~w(bash dirname sed grep env python3 curl cc))
+    {"PATH", folder} = List.keyfind(env, "PATH", 0)
+    program!(folder, "id", "echo 0")
+    program!(folder, "apt-get", "exit 1")
+    bash = System.find_executable("bash")
+
+    for {rust, told?} <- [{"1.63.0+dfsg1-2", true}, {"1.99.0+dfsg1-2", false}] do
+      policy = ~s|case $2 in *-web) echo "  Candidate: 1.99.0+dfsg1-2" ;; *) echo "  Candidate: #{rust}" ;; esac|
+      program!(folder, "apt-cache", policy)
+      assert {output, 1} = System.cmd(bash, ["bin/setup"], env: env, stderr_to_stdout: true)
+      assert output =~ "installing "
+      assert output =~ "rustc-web" == told?
+      assert output =~ "five with rustup's Rust" == told?
+    end
   end
 end
