@@ -1,6 +1,6 @@
 defmodule Tidepool.Ship.ToolchainsTest do
-  # From a machine without compilers to an answer, for each language: `tidepool setup` for real, by the registries' own clients. It
-  # takes a network, for some 900 MB. One way is taken for each language; with TIDEPOOL_LONG, as by `bin/test --long`, all of them are.
+  # From a machine without compilers to an answer, for each language and each kind of project: `tidepool setup` for real, by the
+  # registries' own clients. It takes a network, for some 900 MB. One way is taken for each language; with TIDEPOOL_LONG, as by `bin/test --long`, all of them are.
   use Tidepool.Case, async: true
 
   alias Tidepool.{Peer, Tool}
@@ -19,6 +19,11 @@ defmodule Tidepool.Ship.ToolchainsTest do
     {["python"], "by pip", []},
     {["rust"], "by apt-get", ~w(apt-get apt-cache apt-config dpkg dpkg-deb dpkg-query)}
   ]
+
+  # What projects are beside those of `new` alone. Components of Rust take more than some ways bring, and have a test of their own.
+  @kinds %{"go" => ["--http", "--component"], "javascript" => ["--component"], "python" => ["--component"]}
+  # Projects of `new` alone that are handlers of HTTP.
+  @handlers ["javascript", "python"]
 
   @rustup System.find_executable("rustup")
 
@@ -54,7 +59,7 @@ defmodule Tidepool.Ship.ToolchainsTest do
       {before, 0} = System.cmd(@rustup, ["toolchain", "list"])
       File.ln_s!(@rustup, Path.join(path, "rustup"))
       answer!(["rust"], folder, env)
-      components_answer!(folder, env)
+      rust_components_answer!(folder, env)
       assert {^before, 0} = System.cmd(@rustup, ["toolchain", "list"])
     end
   end
@@ -90,9 +95,12 @@ defmodule Tidepool.Ship.ToolchainsTest do
   defp executable(program), do: System.find_executable(program)
 
   defp answer!([language | others] = languages, folder, env) do
-    projects = for language <- languages, do: {language, project!(language, folder, env)}
+    projects =
+      for language <- languages,
+          kind <- [nil | Map.get(@kinds, language, [])],
+          do: {language, kind, project!(language, kind, folder, env)}
 
-    for {language, project} <- projects do
+    for {language, _kind, project} <- projects do
       assert {refused, 4} = Tool.run(["build", "--json"], cd: project, env: env, stderr_to_stdout: true)
       assert refused =~ ~s("reason":"no_compiler")
       assert refused =~ "tidepool setup #{language}"
@@ -102,48 +110,50 @@ defmodule Tidepool.Ship.ToolchainsTest do
     assert Path.dirname(place) == Path.join(folder, "home/.local/share/tidepool/toolchains")
     for again <- [language | others], do: assert(%{"fetched" => false} = Tool.json!(["setup", again], env: env))
 
-    for {language, project} <- projects do
-      name = Path.basename(project)
-      assert %{"name" => ^name, "version" => 1} = Tool.json!(["deploy"], cd: project, env: env)
-      # Projects in some languages are handlers of HTTP.
-      operation = if language in ["javascript", "python"], do: ["POST", "/"], else: []
-      assert %{"reply" => "Hello, Ada!"} = Tool.json!(["call", name | operation] ++ ["--data", "Ada"], env: env)
-    end
+    for {language, kind, project} <- projects, do: answers!(language, kind, project, env)
 
     assert %{"removed" => true} = Tool.json!(["setup", language, "--remove"], env: env)
     assert Path.wildcard(Path.dirname(place) <> "/*") == []
 
-    for {_language, project} <- projects do
+    for {_language, _kind, project} <- projects do
       assert {_refused, 4} = Tool.run(["build"], cd: project, env: env, stderr_to_stdout: true)
     end
   end
 
-  # By Rust, whose crates come from their registry.
-  defp components_answer!(folder, env) do
+  # Its crates come from their registry.
+  defp rust_components_answer!(folder, env) do
     env = [{"CARGO_HOME", nil}, {"CARGO_TARGET_DIR", nil} | env]
-    assert %{"fetched" => true} = Tool.json!(["setup", "rust"], env: env)
+    assert %{"fetched" => true, "components" => true} = Tool.json!(["setup", "rust"], env: env)
 
-    for {kind, call, reply} <- [
-          {"--http", ["POST", "/", "--data", "Ada"], "Hello, Ada!"},
-          {"--component", ["hello", "--data", ~s(["Ada"])], ~s("Hello, Ada!")}
-        ] do
-      name = "rust_" <> String.trim_leading(kind, "-")
-      Tool.json!(["new", kind, "rust", name], cd: folder, env: env)
+    for kind <- ["--http", "--component"] do
+      project = project!("rust", kind, folder, env)
       # Procedural macros take a linker of the machine's.
-      project = [cd: Path.join(folder, name), env: List.keyreplace(env, "PATH", 0, linking(env))]
-      assert %{"name" => ^name, "version" => 1} = Tool.json!(["deploy"], project)
-      assert %{"reply" => ^reply} = Tool.json!(["call", name | call], env: env)
+      answers!("rust", kind, project, List.keyreplace(env, "PATH", 0, linking(env)))
     end
   end
+
+  defp answers!(language, kind, project, env) do
+    name = Path.basename(project)
+    assert %{"name" => ^name, "version" => 1} = Tool.json!(["deploy"], cd: project, env: env)
+    {call, reply} = call(language, kind)
+    assert %{"reply" => ^reply} = Tool.json!(["call", name | call], env: env)
+  end
+
+  defp call(_language, "--component"), do: {["hello", "--data", ~s(["Ada"])], ~s("Hello, Ada!")}
+
+  defp call(language, kind) when kind == "--http" or language in @handlers,
+    do: {["POST", "/", "--data", "Ada"], "Hello, Ada!"}
+
+  defp call(_language, nil), do: {["--data", "Ada"], "Hello, Ada!"}
 
   defp linking(env) do
     {"PATH", path} = List.keyfind(env, "PATH", 0)
     {"PATH", path <> ":" <> Path.dirname(System.find_executable("cc"))}
   end
 
-  defp project!(language, folder, env) do
+  defp project!(language, kind, folder, env) do
     name = "set_up_#{language}_#{System.unique_integer([:positive])}"
-    Tool.json!(["new", language, name], cd: folder, env: env)
+    Tool.json!(["new" | List.wrap(kind)] ++ [language, name], cd: folder, env: env)
     Path.join(folder, name)
   end
 end
