@@ -1,5 +1,9 @@
+Code.require_file("built.exs", __DIR__)
+
 defmodule Tidepool.Ship.SetupTest do
   use Tidepool.Case, async: true
+
+  alias Tidepool.Built
 
   @moduletag :ship
 
@@ -76,5 +80,13 @@ defmodule Tidepool.Ship.SetupTest do
       assert output =~ "rustc-web" == told?
       assert output =~ "five with rustup's Rust" == told?
     end
+  end
+
+  test "on the smallest Debian, which may have curl alone, certificates are installed by which cargo knows where crates are" do
+    [root, machine] = for program <- ~w(ops/root ops/machine), do: Path.expand(program, __DIR__)
+    env = [{"MACHINE_ROOT", root |> Built.run!(["bookworm"]) |> String.trim()}]
+    # Nothing is to be fetched.
+    script = "mkdir /tmp/it && ln -s /bin/false /tmp/it/apt-get; PATH=/tmp/it:$PATH /mnt/bin/setup 2>&1 || true"
+    assert Built.run!(machine, [File.cwd!(), script], env: env) =~ ~r/^setup: installing .*\bca-certificates\b/m
   end
 end
