@@ -35,6 +35,7 @@ defmodule TidepoolWeb.Router do
     Processes,
     Actors,
     Cluster,
+    Cluster.Members,
     Events,
     Metrics,
     Figures,

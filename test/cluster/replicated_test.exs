@@ -13,7 +13,7 @@ defmodule Tidepool.ReplicatedActorsTest do
   setup do
     names = for stem <- ~w(a b c), do: Peer.name(stem)
     cookie = Peer.cookie()
-    settings = [actors: {:replicated, Enum.map(names, &to_string/1)}, builtins: [:actor]]
+    settings = [actors: {:replicated, Enum.map(names, &to_string/1)}, builtins: [:actor], server: true]
     peers = for name <- names, do: TestCluster.start_node!(name, cookie, names -- [name], settings)
     Peer.deploy!(hd(peers), "rust", "ledger", name: "ledger", actor: true)
     for peer <- peers, do: own_some(peer)
@@ -53,6 +53,13 @@ defmodule Tidepool.ReplicatedActorsTest do
       end,
       @patience
     )
+  end
+
+  defp change(peer, how, of), do: post(peer, ~s({"#{how}":"#{of.node}"}))
+
+  defp post(peer, body) do
+    {status, _headers, answer} = curl_url(Peer.url(peer, "/members"), ["--data-binary", body])
+    {status, answer}
   end
 
   defp standing(peer) do
@@ -144,5 +151,33 @@ defmodule Tidepool.ReplicatedActorsTest do
     eventually(fn -> Peer.call(back, Actor.Journal, :stopped?, []) end, @patience)
     assert answer(other, "actor", "add", "2", request_id: "2") == "3"
     assert {:error, %{reason: :no_store}} = call(back, "actor", "sum", "", timeout: 1_000)
+
+    # Replaced, it is one of them again.
+    assert {409, %{"error" => %{"reason" => "members_unchanged", "message" => why}}} = change(one, "add", back)
+    assert why =~ "replace"
+    assert {200, %{"members" => members}} = change(one, "replace", back)
+    assert Enum.map(members, & &1["node"]) == Enum.sort(Enum.map(peers, &to_string(&1.node)))
+    own_some(back)
+    assert answer(back, "actor", "sum", "") == "3"
+  end
+
+  test "a node is added and another removed while actors are called, and none is lost", %{peers: peers} = context do
+    [one, other, third] = peers
+    late = TestCluster.start_node!(Peer.name("d"), one.cookie, Enum.map(peers, & &1.node), context.settings)
+    caller = Task.async(fn -> for number <- 1..60, do: answer(one, "actor", "add", "1", request_id: "#{number}") end)
+    eventually(fn -> match?({:waiting, _why}, standing(late)) end, @patience)
+    # Whichever leads is to have a link with it.
+    eventually(fn -> assert {200, %{"members" => [_, _, _, _]}} = change(other, "add", late) end, @patience)
+    # It is told that it is one of them in a moment.
+    {200, %{"members" => members}} = eventually(fn -> {200, _members} = change(late, "remove", third) end, @patience)
+    assert Enum.all?(members, &(&1["votes"] and &1["answers"]))
+    refute to_string(third.node) in Enum.map(members, & &1["node"])
+    assert Task.await(caller, :infinity) == Enum.map(1..60, &to_string/1)
+    own_some(late)
+    eventually(fn -> match?({:refused, _why}, standing(third)) end, @patience)
+    assert answer(late, "actor", "sum", "") == "60"
+
+    for body <- ["", "{}", ~s({"add":1}), ~s({"make":"a@b"}), ~s({"add":"a@b","remove":"a@b"})],
+        do: assert({400, %{"error" => %{"reason" => "invalid_option"}}} = post(one, body))
   end
 end

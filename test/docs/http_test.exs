@@ -70,7 +70,7 @@ defmodule Tidepool.Docs.HttpTest do
   end
 
   test "every reason of forgetting a node is documented with its status" do
-    documented = documented("Of forgetting a node, and of recordings")
+    documented = documented("Of forgetting a node, of members, and of recordings")
     assert Enum.sort(Enum.map(documented, &elem(&1, 0))) == Enum.sort(known("Reasons of forgetting a node"))
     for {reason, [first]} <- documented, do: assert(status(String.to_existing_atom(reason), %{}) == first, reason)
   end

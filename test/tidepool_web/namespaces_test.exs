@@ -166,6 +166,7 @@ defmodule TidepoolWeb.NamespacesTest do
       # A stream: what it tells is in mcp/listening_test.exs.
       "/mcp" => :stream,
       "/cluster" => 403,
+      "/members" => 403,
       "/metrics" => 403,
       "/node" => 403,
       "/tokens" => 403,

@@ -212,7 +212,17 @@ defmodule TidepoolWeb.ResourceTest do
     guarded = for {_method, path, true} <- rows(), do: path
     actors = ["/actors/x/x", "/actors/x/x/x"]
     tokens = ["/tokens", "/tokens", "/tokens/x", "/audit"]
-    changes = ["/cluster/nodes/x", "/deploy", "/functions/x", "/processes/x", "/processes/x", "/processes/x/upgrade"]
+
+    changes = [
+      "/cluster/nodes/x",
+      "/members",
+      "/deploy",
+      "/functions/x",
+      "/processes/x",
+      "/processes/x",
+      "/processes/x/upgrade"
+    ]
+
     page = ["/node", "/session", "/session"]
     functions = ["/functions/x/wasm", "/functions/x/logs", "/functions/x/failures", "/functions/x/rollback"]
     recordings = ["/recordings", "/recordings/x", "/recordings/x", "/replay"]

@@ -89,7 +89,7 @@ defmodule Tidepool.Actor.Voter do
   def handle_info(_other, state), do: {:noreply, state}
 
   defp stands(:member, state) do
-    if state.said, do: Logger.warning("this node keeps actors with #{Enum.join(state.named -- [own()], ", ")}")
+    if state.said, do: Logger.warning("this node keeps actors with others")
     :ets.delete(__MODULE__, :stopped)
     look(%{state | said: nil})
   end
@@ -132,11 +132,13 @@ defmodule Tidepool.Actor.Voter do
   defp own, do: to_string(node())
 
   defp asked(name, question, within_ms) do
-    # Members are few, and named by who runs the nodes.
-    node = String.to_atom(name)
+    node = existing(name)
 
     # The cluster makes the links: to ask would make one that is not hidden.
-    case if(Nodes.linked?(node), do: Ask.ask(Speech.protocol(), node, question, within_ms), else: {:error, :lost}) do
+    case if(node && Nodes.linked?(node),
+           do: Ask.ask(Speech.protocol(), node, question, within_ms),
+           else: {:error, :lost}
+         ) do
       {:ok, answer} when is_binary(answer) -> {:ok, answer}
       {:ok, :busy} -> {:error, "#{name} has too much to answer at the moment"}
       {:ok, _not_open} -> {:error, "#{name} has not opened what it keeps of actors"}
@@ -145,6 +147,13 @@ defmodule Tidepool.Actor.Voter do
       {:error, :timeout} -> {:error, "#{name} has not answered"}
       {:error, :unknown_version} -> {:error, "#{name} is of another version"}
     end
+  end
+
+  # A node that is linked has a name here. Others leave none behind.
+  defp existing(name) do
+    String.to_existing_atom(name)
+  rescue
+    ArgumentError -> nil
   end
 
   defp open(state) do

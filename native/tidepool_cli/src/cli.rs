@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::commands::access::{sign, token};
 use crate::commands::project::{build, new, setup, watch};
 use crate::commands::recording::{recordings, replay};
-use crate::commands::{actor, call, completions, deploy, doctor, functions, logs, process, push, status};
+use crate::commands::{actor, call, completions, deploy, doctor, functions, logs, process, push, status, voters};
 use crate::context::{Context, Options};
 use crate::exit;
 use crate::failure::Failure;
@@ -88,6 +88,8 @@ enum Command {
     /// Make, list and revoke tokens
     #[command(subcommand)]
     Token(token::Token),
+    /// List the nodes that keep actors together; add, remove and replace them
+    Members(voters::Members),
     /// Make a key that signs modules
     Keygen(sign::Keygen),
     /// Sign a module
@@ -140,6 +142,7 @@ fn run(command: &Command, context: &Context) -> Result<(), Failure> {
         Command::Recordings(recordings) => recordings.run(context),
         Command::Replay(replay) => replay.run(context),
         Command::Token(token) => token.run(context),
+        Command::Members(members) => members.run(context),
         Command::Keygen(keygen) => keygen.run(context),
         Command::Sign(sign) => sign.run(context),
         Command::Status(status) => status.run(context),

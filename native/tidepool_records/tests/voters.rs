@@ -4,93 +4,15 @@
 
 mod support;
 
-use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fastrand::Rng;
 use support::group::{Group, Line, NODES, until};
+use support::voters::{LONG_MS, asked, begun, key_of, made, make, owning, put, read, seq, shards_of};
 use support::{commit, lease, owner};
-use tidepool_records::{Answer, Ask, Change, Image, Key, Put, Records, SHARDS, Standing, StoreError, Voter};
-
-const LONG_MS: u32 = 3_600_000;
-
-fn image(seq: u64) -> Vec<u8> {
-    seq.to_le_bytes().repeat(200)
-}
-
-fn put(epoch: u64, seq: u64) -> Change {
-    let image = Image::Whole(image(seq).into());
-    Change::Put(Put { epoch, seq, alarm_at: None, head: seq.to_le_bytes().to_vec(), image, values: Vec::new() })
-}
-
-/// Asks until a voter leads.
-fn asked(records: &Records, ask: &Ask) -> Answer {
-    loop {
-        match lease(records, ask.clone()) {
-            Ok(answer) => return answer,
-            Err(StoreError::Away(_) | StoreError::Unknown(_)) => {}
-            Err(error) => panic!("{error}"),
-        }
-    }
-}
-
-/// A node that has a lease, and these shards by these epochs.
-fn owning(group: &Group, node: &str, incarnation: i64, shards: &[u16]) -> (Records, HashMap<u16, u64>) {
-    let records = group.records(node, owner(node, incarnation));
-    asked(&records, &Ask::Renew(LONG_MS));
-    asked(&records, &Ask::Claim(shards.to_vec()));
-    let Answer::Shards(found) = asked(&records, &Ask::Shards) else { panic!("they are told") };
-    let own = found.into_iter().filter(|shard| shard.owner.as_deref() == Some(node));
-    let own: HashMap<u16, u64> = own.map(|shard| (shard.id, shard.epoch)).collect();
-    assert!(shards.iter().all(|shard| own.contains_key(shard)), "they are its own");
-    (records, own)
-}
-
-/// A record whose shard is one of the node's: those are every third.
-fn key_of(nth: usize, number: usize) -> Key {
-    let keys = (0..).map(|word: usize| Key::new("counter", format!("{nth} {word}")));
-    keys.filter(|key| usize::from(key.shard()) % NODES.len() == nth).nth(number).unwrap()
-}
-
-fn shards_of(nth: usize) -> Vec<u16> {
-    (0..SHARDS).filter(|shard| usize::from(*shard) % NODES.len() == nth).collect()
-}
-
-fn made(records: &Records, key: &Key, epoch: u64, seq: u64) {
-    make(records, key, seq, &put(epoch, seq));
-}
-
-/// Makes a change, and again if nobody has said what has become of it.
-fn make(records: &Records, key: &Key, seq: u64, change: &Change) {
-    let mut may_be = false;
-    loop {
-        match commit(records, key, change.clone()) {
-            Ok(()) => return,
-            Err(StoreError::Away(_)) => {}
-            Err(StoreError::Unknown(_)) => may_be = true,
-            Err(StoreError::OutOfOrder { stored, .. }) if may_be && stored == seq => return,
-            Err(error) => panic!("{error}"),
-        }
-    }
-}
-
-fn seq(records: &Records, key: &Key) -> Result<u64, StoreError> {
-    Ok(records.read(key)?.map_or(0, |record| {
-        assert_eq!(record.images, [image(record.seq)]);
-        record.seq
-    }))
-}
-
-/// A group of three whose first node owns a shard: its records, a key of that shard, and its epoch.
-fn begun() -> (Group, Records, Key, u64) {
-    let group = Group::founded();
-    let key = key_of(0, 0);
-    let (records, epochs) = owning(&group, "a", 1, &[key.shard()]);
-    let epoch = epochs[&key.shard()];
-    (group, records, key, epoch)
-}
+use tidepool_records::{Ask, Change, Image, Key, Put, SHARDS, Standing, StoreError, Voter};
 
 #[test]
 fn what_one_node_was_answered_every_node_reads_at_once() {
@@ -205,7 +127,7 @@ fn a_voter_that_was_away_while_entries_were_purged_gets_all_of_the_state() {
     let first = key_of(0, 0);
     made(&records, &first, epochs[&first.shard()], 1);
     group.stop("c");
-    let last = last_entry(&group, "c");
+    let last = group.last_entry("c");
     // More than are kept for who was away for a short time, and more bytes than a log may have.
     let large = Key::new("counter", "large");
     let epoch = epochs[&large.shard()];
@@ -214,7 +136,7 @@ fn a_voter_that_was_away_while_entries_were_purged_gets_all_of_the_state() {
         let put = Put { epoch, seq, alarm_at: None, head: Vec::new(), image, values: Vec::new() };
         make(&records, &large, seq, &Change::Put(put));
     }
-    until("entries are purged", || first_entry(&group, "a") > last + 1);
+    until("entries are purged", || group.first_entry("a") > last + 1);
     // Parts of it are lost, or come late or twice.
     group.board.faults(Some(1));
     group.start("c");
@@ -229,7 +151,7 @@ fn a_voter_that_was_away_while_entries_were_purged_gets_all_of_the_state() {
     assert_eq!(read(&reader, &first), 2);
     reader.close();
     group.stop("c");
-    assert!(first_entry(&group, "c") > last + 1, "it has come as a state, not as entries");
+    assert!(group.first_entry("c") > last + 1, "it has come as a state, not as entries");
     assert_eq!(std::fs::read_dir(group.folder("c")).unwrap().filter(is_of_snapshots).count(), 0);
     group.start("c");
     until("it starts from there", || seq(&group.records("c", owner("c", 2)), &first).is_ok_and(|seq| seq == 2));
@@ -239,32 +161,13 @@ fn is_of_snapshots(entry: &std::io::Result<std::fs::DirEntry>) -> bool {
     entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with("snapshot")
 }
 
-/// The number of an entry of a voter's log: it is read from a copy, for the voter has the file for itself.
-fn entry(group: &Group, node: &str, which: &str) -> u64 {
-    let copy = tempfile::tempdir().unwrap();
-    for file in ["log.db", "log.db-wal"] {
-        let _there_or_not = std::fs::copy(group.folder(node).join(file), copy.path().join(file));
-    }
-    let log = rusqlite::Connection::open(copy.path().join("log.db")).unwrap();
-    // One that was copied while it was written may be no database.
-    log.query_row(&format!("SELECT {which}(number) FROM entry"), [], |row| row.get(0)).unwrap_or(0)
-}
-
-fn first_entry(group: &Group, node: &str) -> u64 {
-    entry(group, node, "min")
-}
-
-fn last_entry(group: &Group, node: &str) -> u64 {
-    entry(group, node, "max")
-}
-
 #[test]
 fn a_voter_whose_folder_is_empty_is_not_the_voter_that_it_was() {
     let (group, records, key, epoch) = begun();
     group.stop("c");
     std::fs::remove_dir_all(group.folder("c")).unwrap();
     group.start("c");
-    let refused = || matches!(group.standing("c"), Standing::Refused(why) if why.contains("another folder"));
+    let refused = || matches!(group.standing("c"), Standing::Refused(why) if why.contains("replaced as a member"));
     until("it is refused", refused);
     let own = group.records("c", owner("c", 2));
     assert!(matches!(own.read(&key), Err(StoreError::NoVoter(_))));
@@ -293,10 +196,7 @@ fn a_group_begins_when_each_of_its_nodes_is_there_and_names_the_same() {
 fn a_folder_that_was_copied_is_the_voter_of_one_node_alone() {
     let (group, records, key, epoch) = begun();
     group.stop("c");
-    std::fs::create_dir_all(group.folder("d")).unwrap();
-    for file in ["log.db", "records.db"] {
-        std::fs::copy(group.folder("c").join(file), group.folder("d").join(file)).unwrap();
-    }
+    group.put_back("d", &group.copied("c"));
     group.start("d");
     let copy = group.records("d", owner("d", 1));
     until("it is refused", || matches!(group.standing("d"), Standing::Refused(why) if why.contains("copies")));
@@ -311,6 +211,51 @@ fn a_folder_that_was_copied_is_the_voter_of_one_node_alone() {
     made(&records, &key, epoch, next);
     copy.close();
     group.stop("d");
+}
+
+#[test]
+fn a_folder_that_is_put_back_from_an_earlier_time_is_in_no_majority_however_often_it_is_opened() {
+    let (group, records, key, epoch) = begun();
+    made(&records, &key, epoch, 1);
+    group.stop("c");
+    let earlier = group.copied("c");
+    group.start("c");
+    made(&records, &key, epoch, 2);
+    let node = group.records("c", owner("c", 1));
+    assert_eq!(read(&node, &key), 2);
+    // Every second in a node. The others have applied it when who has no shard there has read.
+    asked(&node, &Ask::Renew(LONG_MS));
+    for voter in ["a", "b"] {
+        let reader = group.records(voter, owner("x", 1));
+        assert_eq!(read(&reader, &key), 2);
+        reader.close();
+    }
+    node.close();
+    group.stop("c");
+    group.put_back("c", &earlier);
+    for turn in 2..5 {
+        group.start("c");
+        until(
+            "it is refused",
+            || matches!(group.standing("c"), Standing::Refused(why) if why.contains("earlier time")),
+        );
+        let copy = group.records("c", owner("c", turn));
+        assert!(matches!(copy.read(&key), Err(StoreError::NoVoter(_))));
+        copy.close();
+        group.stop("c");
+    }
+    group.start("c");
+    made(&records, &key, epoch, 3);
+    // What it takes, and for whom it votes, counts for nobody, even when they are started again.
+    group.board.isolate("b");
+    assert!(matches!(commit(&records, &key, put(epoch, 4)), Err(StoreError::Away(_) | StoreError::Unknown(_))));
+    records.close();
+    group.stop("a");
+    group.start("a");
+    let records = group.records("a", owner("a", 2));
+    assert!(matches!(lease(&records, Ask::Renew(LONG_MS)), Err(StoreError::Away(_) | StoreError::Unknown(_))));
+    group.board.heal();
+    assert!(read(&records, &key) >= 3);
 }
 
 #[test]
@@ -377,16 +322,6 @@ fn write(group: &Group, gate: &Mutex<i64>, nth: usize, known: &Known, most: u64)
 /// How long a fault lasts, and the peace after it.
 fn pause(rng: &mut Rng, most_ms: u64) {
     std::thread::sleep(Duration::from_millis(rng.u64(..most_ms)));
-}
-
-fn read(records: &Records, key: &Key) -> u64 {
-    loop {
-        match seq(records, key) {
-            Ok(seq) => return seq,
-            Err(StoreError::Away(_)) => {}
-            Err(error) => panic!("{error}"),
-        }
-    }
 }
 
 #[test]

@@ -13,6 +13,5 @@ pub(crate) mod process;
 pub(crate) mod project;
 pub(crate) mod push;
 pub(crate) mod recording;
-mod replies;
-mod request;
 pub(crate) mod status;
+pub(crate) mod voters;

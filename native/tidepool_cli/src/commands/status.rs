@@ -47,13 +47,21 @@ fn waiters(queue: &str) -> String {
     }
 }
 
-/// What functions share, as `/health` calls it.
+/// What there is so much of, as `/health` calls it.
 fn held(resource: &str) -> String {
-    match resource {
-        "fast_stacks" => "stacks of caught calls of the fast engine".to_owned(),
-        "dense_stacks" => "stacks of caught calls of the dense engine".to_owned(),
-        other => escape(other),
-    }
+    let known = match resource {
+        "fast_stacks" => "stacks of caught calls of the fast engine",
+        "dense_stacks" => "stacks of caught calls of the dense engine",
+        "fast_trials" => "places for trials of the fast engine",
+        "dense_trials" => "places for trials of the dense engine",
+        "lookups" => "lookups of names",
+        "deploys" => "places for deploys",
+        "fetches" => "places for fetches from registries",
+        "changes" => "places for changes of actors",
+        "change_bytes" => "bytes of changes of actors",
+        other => return escape(other),
+    };
+    known.to_owned()
 }
 
 /// What of a member of `/health` lasts for long, and for how many seconds.
@@ -83,7 +91,10 @@ fn report(health: &Value, cluster: &Value) -> String {
         lines.push(format!("{} have been waiting for {seconds} s without a break", waiters(queue)));
     }
     for (resource, seconds) in lasting(health, "full") {
-        lines.push(format!("functions have had nearly all {} for {seconds} s: more is refused", held(resource)));
+        lines.push(format!(
+            "the node has had nearly all {} taken for {seconds} s: more is refused, or waits",
+            held(resource)
+        ));
     }
     if cluster.is_null() {
         lines.push("of its cluster the token is told nothing: that takes `read` for all functions".to_owned());
@@ -137,10 +148,11 @@ mod tests {
         let health = |full| json!({ "node": "a@b", "status": "ok", "instances": {}, "full": full });
         let told = |full| report(&health(full), &json!({}));
         assert_eq!(told(json!({ "memory": 59 })).lines().count(), 2);
-        let said = told(json!({ "code": 60, "dense_stacks": 61 }));
+        let said = told(json!({ "code": 60, "change_bytes": 61, "fetches": 62 }));
         for line in [
-            "functions have had nearly all code for 60 s: more is refused",
-            "functions have had nearly all stacks of caught calls of the dense engine for 61 s: more is refused",
+            "the node has had nearly all code taken for 60 s: more is refused, or waits",
+            "the node has had nearly all bytes of changes of actors taken for 61 s: more is refused, or waits",
+            "the node has had nearly all places for fetches from registries taken for 62 s: more is refused, or waits",
         ] {
             assert!(said.lines().any(|told| told == line), "{said}");
         }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustler::{Atom, Binary, Encoder, Env, LocalPid, OwnedEnv, Resource, ResourceArc, Term};
-use tidepool_records::{Answering, Links, Owner, Records, Standing, Voter};
+use rustler::{Atom, Binary, Encoder, Env, Error, LocalPid, NifResult, OwnedEnv, Resource, ResourceArc, Term};
+use tidepool_records::{Answering, Links, MemberChange, MemberState, Owner, Records, Standing, StoreError, Voter};
 use tokio::sync::oneshot;
 
 use super::store::{answer, opened};
@@ -146,12 +146,61 @@ fn voter_standing<'a>(env: Env<'a>, voter: &'a VoterHandle) -> Term<'a> {
     }
 }
 
+/// Asks for the members. The caller gets `{:tidepool_members, id, {:ok, [{node, votes, leads, answers, lacks}]} | {:error, kind, message}}`
+/// with the id that this returns.
+#[rustler::nif]
+fn voter_members<'a>(env: Env<'a>, voter: &'a VoterHandle, within_ms: u64) -> u64 {
+    let (id, told) = telling(env);
+    if let Some(voter) = &voter.voter {
+        voter.members(Duration::from_millis(within_ms), told);
+    }
+    id
+}
+
+/// Has a node added, removed or replaced as a member. The caller gets the members by then, or why they have not changed, as of
+/// [`voter_members`].
+#[rustler::nif]
+fn voter_change<'a>(env: Env<'a>, voter: &'a VoterHandle, how: Atom, node: String, within_ms: u64) -> NifResult<u64> {
+    let change = if how == atoms::add() {
+        MemberChange::Add(node)
+    } else if how == atoms::remove() {
+        MemberChange::Remove(node)
+    } else if how == atoms::replace() {
+        MemberChange::Replace(node)
+    } else {
+        return Err(Error::BadArg);
+    };
+    let (id, told) = telling(env);
+    if let Some(voter) = &voter.voter {
+        voter.change_members(change, Duration::from_millis(within_ms), told);
+    }
+    Ok(id)
+}
+
+/// An id, and what tells the caller of the members with it.
+fn telling(env: Env<'_>) -> (u64, impl FnOnce(Result<Vec<MemberState>, StoreError>) + Send + 'static) {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let (id, asker) = (NEXT.fetch_add(1, Ordering::Relaxed), env.pid());
+    let told = move |members: Result<Vec<MemberState>, StoreError>| {
+        let row = |it: MemberState| (it.node, it.votes, it.leads, it.answers, it.lacks);
+        let rows = |members: Vec<MemberState>| (atoms::ok(), members.into_iter().map(row).collect::<Vec<_>>());
+        // On a thread of the voter's. A dead asker needs no message.
+        let _ = OwnedEnv::new()
+            .send_and_clear(&asker, |env| (atoms::tidepool_members(), id, answer(env, members, rows)).encode(env));
+    };
+    (id, told)
+}
+
+fn ended() -> StoreError {
+    StoreError::Stopped("the voter has ended".into())
+}
+
 /// `{:ok, records}` or `{:error, kind, message}`.
 #[rustler::nif(schedule = "DirtyIo")]
 fn open_replicated<'a>(env: Env<'a>, voter: &'a VoterHandle, node: String, incarnation: i64) -> Term<'a> {
-    let records = voter.voter.as_ref().map_or_else(
-        || Err(tidepool_records::StoreError::Stopped("the voter has ended".into())),
-        |voter| Records::open_replicated(voter, Owner { node, incarnation }),
-    );
+    let records = voter
+        .voter
+        .as_ref()
+        .map_or_else(|| Err(ended()), |voter| Records::open_replicated(voter, Owner { node, incarnation }));
     opened(env, records)
 }

@@ -76,6 +76,9 @@ pub enum StoreError {
     /// The node's folder is none of those of the voters that keep the records together.
     #[error("{0}")]
     NoVoter(Arc<str>),
+    /// The members of those that keep the records together are not changed.
+    #[error("{0}")]
+    Members(Arc<str>),
     /// The disk is full. Nothing of the change is kept; the next one may find room.
     #[error("there is no room on the disk for the records")]
     Full,

@@ -2,11 +2,12 @@
 
 use std::sync::{Arc, PoisonError};
 
-use openraft::Snapshot;
+use openraft::{ServerState, Snapshot};
 use tokio::sync::SemaphorePermit;
 
 use super::group::{Group, said};
-use super::rpc::{Asked, Part, Question, Said};
+use super::network::Network;
+use super::rpc::{Answered, Asked, Part, Question, Said};
 use super::snapshot::Receiving;
 use super::types::{DiskId, Member, packed, unpacked};
 
@@ -17,7 +18,8 @@ impl Group {
             Ok(asked) => self.said(node, asked).await.unwrap_or_else(Said::Failed),
             Err(error) => Said::Failed(error.to_string()),
         };
-        packed(&said).unwrap_or_default()
+        let Network { own: from, claim, .. } = &self.network;
+        packed(&Answered { from: *from, claim: *claim, said }).unwrap_or_default()
     }
 
     /// A turn to answer such a question. Raft may stand still for as long as a disk is full, and what it is asked meanwhile is asked again
@@ -27,22 +29,42 @@ impl Group {
         turns.try_acquire().map_err(|_none| format!("{} has too much to answer at the moment", self.own.node))
     }
 
-    async fn said(&self, node: &str, Asked { from, to, question }: Asked) -> Result<Said, String> {
+    async fn said(&self, node: &str, Asked { from, claim, to, known, question }: Asked) -> Result<Said, String> {
         let own = self.network.own;
         let _turn = self.turn(&question)?;
         if to.is_some_and(|disk| disk != own) {
             return Err(format!("{} has another disk than the one that was asked for", self.own.node));
         }
-        if let Some(Member { node: known }) = self.member(from)
-            && known != node
-        {
-            return Err(format!(
-                "the folder of the records of {known} is in use by {node}, too: one of them was copied. Give {node} an empty one"
-            ));
+        if let Some(Member { node: known }) = self.member(from) {
+            if known != node {
+                return Err(format!(
+                    "the folder of the records of {known} is in use by {node}, too: one of them was copied. Give {node} an empty one"
+                ));
+            }
+            if !self.machine.fits(from, &claim) {
+                return Ok(Said::Later);
+            }
+        }
+        if to.is_some() && known.is_some_and(|known| !self.network.claim.fits(&known)) {
+            self.be_earlier(node);
+        }
+        let (leads, is_member, by) = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow();
+            let members = &metrics.membership_config;
+            let is_member = members.membership().get_node(&from).is_some();
+            (metrics.state == ServerState::Leader, is_member, *members.log_id())
+        };
+        if leads && !is_member && matches!(question, Question::Lead(_)) {
+            return Ok(Said::NoMember);
+        }
+        // What it would take, or give, is to count for nobody.
+        if self.is_earlier() && matches!(question, Question::Vote(_) | Question::Append(_) | Question::Part(_)) {
+            return Err(format!("the folder of the records of {} is of an earlier time than it was", self.own.node));
         }
         Ok(match question {
             Question::Who { founders } => self.who(node, &founders).await?,
-            Question::Here => Said::Taken,
+            Question::Here => Said::Here { leads, is_member, by },
             Question::Vote(request) => said(self.raft.vote(request).await, Said::Vote),
             Question::Append(request) => said(self.raft.append_entries(request).await, Said::Append),
             Question::Part(part) => self.part(from, part).await?,
@@ -51,8 +73,9 @@ impl Group {
     }
 
     async fn who(&self, node: &str, founders: &[String]) -> Result<Said, String> {
-        let members = self.members().await.map_err(|error| error.to_string())?;
-        if members.is_empty() && *self.founders != *founders {
+        let (by, members) = self.membership().await.map_err(|error| error.to_string())?;
+        let members: Vec<_> = members.nodes().map(|(disk, member)| (*disk, member.clone())).collect();
+        if members.is_empty() && !founders.is_empty() && *self.founders != *founders {
             return Err(format!(
                 "{node} is to keep records with {}, and {} with {}: name the same nodes on each",
                 founders.join(", "),
@@ -60,7 +83,7 @@ impl Group {
                 self.founders.join(", ")
             ));
         }
-        Ok(Said::Disk { disk: self.network.own, members })
+        Ok(Said::Disk { disk: self.network.own, members, by })
     }
 
     async fn part(&self, from: DiskId, part: Part) -> Result<Said, String> {

@@ -1,11 +1,12 @@
 //! What a voter has of its group: Raft, its disk, and the way to others; and the voter that leads, whichever that is.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use openraft::error::RaftError;
-use openraft::{Raft, ServerState};
+use openraft::{LogId, Membership, Raft, ServerState};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -21,6 +22,8 @@ use crate::record::StoreError;
 const PAUSE: Duration = Duration::from_millis(10);
 /// How long a voter that leads waits for what becomes of an entry.
 const LED: Duration = Duration::from_secs(30);
+/// How long a voter waits for one that leads.
+const LEADERLESS: Duration = Duration::from_secs(30);
 
 /// Whether a voter is one of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +65,10 @@ pub(super) struct Group {
     pub(super) folder: PathBuf,
     pub(super) standing: Arc<watch::Sender<Standing>>,
     pub(super) turns: Arc<Turns>,
+    /// Whether another has heard of a later time of this disk.
+    pub(super) is_earlier: Arc<AtomicBool>,
+    /// Held by who changes the members.
+    pub(super) changing: Arc<tokio::sync::Mutex<()>>,
     /// The snapshot that is being received.
     pub(super) receiving: Arc<Mutex<Option<Receiving>>>,
 }
@@ -81,9 +88,26 @@ pub(super) struct Unanswered {
 }
 
 impl Group {
+    /// Does it lead?
+    pub(super) fn leads(&self) -> bool {
+        self.raft.metrics().borrow().state == ServerState::Leader
+    }
+
+    /// Has another heard of a later time of this disk?
+    pub(super) fn is_earlier(&self) -> bool {
+        self.is_earlier.load(Ordering::Acquire)
+    }
+
+    /// Another has heard of a later time of this disk: it takes nothing and gives nothing any more, until it is opened anew.
+    pub(super) fn be_earlier(&self, than: &str) {
+        self.is_earlier.store(true, Ordering::Release);
+        self.raft.runtime_config().elect(false);
+        self.standing.send_replace(Standing::Refused(earlier(&self.own.node, than)));
+    }
+
     /// Does as the voter that leads, if this one does.
     pub(super) async fn lead(&self, asked: &Lead) -> Led {
-        if self.raft.metrics().borrow().state != ServerState::Leader {
+        if !self.leads() {
             return Led::NotLeader;
         }
         match asked {
@@ -99,6 +123,8 @@ impl Group {
                 Ok((id, _applied)) => Led::Index(id.map_or(0, |id| id.index)),
                 Err(error) => Led::Lost(error.to_string()),
             },
+            Lead::Members => self.member_states().await,
+            Lead::Change(change) => self.change_members(change).await,
         }
     }
 
@@ -108,13 +134,16 @@ impl Group {
     /// # Errors
     /// Why nobody has answered within that time.
     pub(super) async fn ask_leader(&self, asked: &Lead, within: Duration) -> Result<Led, Unanswered> {
-        let end = Instant::now() + within;
+        let last = Instant::now() + within;
+        let mut led = Instant::now();
         let mut leaders = self.raft.server_metrics();
         let mut why: Option<Arc<str>> = None;
         let mut may_be = false;
         loop {
             self.goes_on().map_err(|error| Unanswered { error, may_be })?;
             let leader = self.leader(&leaders.borrow_and_update());
+            // A change of the members may take long, but not while none leads.
+            let end = if leader.is_some() { last } else { last.min(led + LEADERLESS) };
             let changed = async {
                 // Who has ended is noticed above.
                 while leaders.changed().await.is_ok() && self.leader(&leaders.borrow_and_update()) == leader {}
@@ -124,6 +153,9 @@ impl Group {
                 () = changed => None,
                 () = sleep_until(end) => None,
             };
+            if leader.is_some() {
+                led = Instant::now();
+            }
             match answer {
                 Some(Ok(Led::NotLeader)) => {}
                 Some(Ok(Led::Full)) if !may_be => return Err(Unanswered { error: StoreError::Full, may_be }),
@@ -149,6 +181,8 @@ impl Group {
         };
         match self.network.ask(node, Some(disk), Question::Lead(asked.clone()), within).await? {
             Said::Led(led) => Ok(led),
+            // It has proposed nothing.
+            Said::NoMember => Ok(Led::NotLeader),
             _other => Err(format!("{node} has answered something else").into()),
         }
     }
@@ -219,11 +253,20 @@ impl Group {
     /// # Errors
     /// [`StoreError::Stopped`] when it has ended.
     pub(super) async fn members(&self) -> Result<Vec<(DiskId, Member)>, StoreError> {
-        let members = self.raft.with_raft_state(|state| {
+        let (_by, membership) = self.membership().await?;
+        Ok(membership.nodes().map(|(disk, member)| (*disk, member.clone())).collect())
+    }
+
+    /// Who votes and who does not, and by which entry of the log. Raft is asked: what it last told may be of before.
+    ///
+    /// # Errors
+    /// As for [`Group::members`].
+    pub(super) async fn membership(&self) -> Result<(Option<LogId<DiskId>>, Membership<DiskId, Member>), StoreError> {
+        let membership = self.raft.with_raft_state(|state| {
             let effective = state.membership_state.effective();
-            effective.membership().nodes().map(|(disk, member)| (*disk, member.clone())).collect()
+            (*effective.log_id(), effective.membership().clone())
         });
-        members.await.map_err(|error| stopped(&error))
+        membership.await.map_err(|error| stopped(&error))
     }
 
     /// The member with a disk, as Raft last told: it is not asked, as it may stand still.
@@ -244,4 +287,12 @@ pub(super) fn said<T, E: std::error::Error>(
 
 pub(super) fn stopped(error: &dyn std::fmt::Display) -> StoreError {
     StoreError::Stopped(error.to_string().into())
+}
+
+fn earlier(own: &str, other: &str) -> Arc<str> {
+    format!(
+        "the folder is of an earlier time than {other} has heard of, and lacks what was answered since. If the later one is there, put it \
+         back; if it is lost, start {own} with an empty one, and have it replaced as a member"
+    )
+    .into()
 }

@@ -116,6 +116,14 @@ impl Log {
         Ok([last_purged_log_id, last_log_id].map(|id| id.map_or(0, |id| id.index)))
     }
 
+    /// The last entry.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub(super) fn last(&self) -> Result<Option<LogId<DiskId>>, StoreError> {
+        Ok(self.file().state()?.last_log_id)
+    }
+
     /// Does an entry wait for room on the disk?
     pub(super) fn is_full(&self) -> bool {
         self.0.is_full.load(Ordering::Acquire)

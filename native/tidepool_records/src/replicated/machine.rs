@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use openraft::storage::RaftStateMachine;
 use openraft::{
@@ -15,7 +15,8 @@ use openraft::{
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use tokio::sync::watch;
 
-use super::command::{Outcome, TABLES, apply};
+use super::claim::{Claim, Known};
+use super::command::{Outcome, TABLES, apply, known};
 use super::full::with_room;
 use super::log::Log;
 use super::snapshot::Snapshot;
@@ -29,6 +30,9 @@ pub(crate) struct Machine {
     path: PathBuf,
     log: Log,
     state: Arc<Mutex<State>>,
+    /// What is known of disks, by what was applied.
+    known: Arc<RwLock<Vec<Known>>>,
+    on_disk: Arc<RwLock<Option<LogId<DiskId>>>>,
     /// The number of the last entry that was applied.
     applied: Arc<watch::Sender<u64>>,
     /// Whether the disk is full: what is to be applied waits.
@@ -63,11 +67,14 @@ impl Machine {
         log.state_is_on_disk(number);
         // Who lacks what was purged needs one.
         let has_snapshot = log.ends()?[0] > 0;
+        let known = known(&opened.connection)?;
         let state = State { opened, applied, disk, has_snapshot };
         Ok(Machine {
             path: path.into(),
             log: log.clone(),
             state: Arc::new(Mutex::new(state)),
+            known: Arc::new(RwLock::new(known)),
+            on_disk: Arc::default(),
             applied: Arc::new(watch::Sender::new(number)),
             is_full: Arc::default(),
         })
@@ -76,6 +83,35 @@ impl Machine {
     /// The last entry that was applied.
     pub(super) fn last(&self) -> u64 {
         number(&self.state().applied)
+    }
+
+    /// Which that is, when the folder is opened.
+    pub(super) fn last_id(&self) -> Option<LogId<DiskId>> {
+        self.state().applied.0
+    }
+
+    /// An entry that is on the disk, or what came of it, whatever happens to the machine: the last one that was applied, as far as that is
+    /// known.
+    pub(super) fn on_disk(&self) -> Option<LogId<DiskId>> {
+        *self.on_disk.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An entry was applied, and is on the disk, or what came of it is.
+    fn is_on_disk(&self) {
+        let last = self.last_id();
+        *self.on_disk.write().unwrap_or_else(PoisonError::into_inner) = last;
+        self.applied.send_replace(last.map_or(0, |id| id.index));
+    }
+
+    /// What is known of a disk.
+    pub(super) fn known(&self, disk: DiskId) -> Option<Known> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.iter().find(|known| known.disk == disk).copied()
+    }
+
+    /// Is a disk of the time that it was, as far as is known here?
+    pub(super) fn fits(&self, disk: DiskId, claim: &Claim) -> bool {
+        self.known(disk).is_none_or(|known| claim.fits(&known))
     }
 
     /// Was the last entry that was applied part of a snapshot that was received?
@@ -104,6 +140,13 @@ impl Machine {
     /// Writes what there may be no room for.
     async fn with_room<T>(&self, mut write: impl FnMut(&mut State) -> Result<T, StoreError>) -> Result<T, StoreError> {
         with_room(|| write(&mut self.state()), |is_full| self.is_full.store(is_full, Ordering::Release)).await
+    }
+
+    /// Knows of disks what was applied.
+    fn know(&self) -> Result<(), StoreError> {
+        let found = known(&self.state().opened.connection)?;
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = found;
+        Ok(())
     }
 
     /// Puts what is in the log of the file into it.
@@ -201,9 +244,15 @@ impl RaftStateMachine<Types> for Machine {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<_> = entries.into_iter().collect();
+        let is_of_a_disk =
+            |entry: &Entry<Types>| matches!(&entry.payload, EntryPayload::Normal(command) if command.is_of_a_disk());
         let outcomes = self.with_room(|state| state.apply(&entries)).await;
+        let outcomes = match outcomes {
+            Ok(outcomes) if entries.iter().any(is_of_a_disk) => self.know().map(|()| outcomes),
+            other => other,
+        };
         if outcomes.is_ok() {
-            self.applied.send_replace(self.last());
+            self.is_on_disk();
         } else {
             self.log.state_failed();
         }
@@ -225,11 +274,11 @@ impl RaftStateMachine<Types> for Machine {
         snapshot: Box<Snapshot>,
     ) -> Result<(), Failure> {
         let installed = self.with_room(|state| state.install(meta, &snapshot)).await;
-        let installed = installed.and_then(|()| crate::sqlite::flush_log(&self.path));
+        let installed = installed.and_then(|()| crate::sqlite::flush_log(&self.path)).and_then(|()| self.know());
         match &installed {
             Ok(()) => {
                 self.log.state_is_on_disk(self.last());
-                self.applied.send_replace(self.last());
+                self.is_on_disk();
             }
             Err(_told_below) => self.log.state_failed(),
         }

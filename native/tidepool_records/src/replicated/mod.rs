@@ -4,12 +4,13 @@
 //! The protocol is that of Ongaro and Ousterhout ("In Search of an Understandable Consensus Algorithm", 2014), by the crate openraft.
 
 mod answer;
+mod claim;
 mod command;
-mod founding;
 mod full;
 mod group;
 mod log;
 mod machine;
+mod members;
 mod network;
 mod propose;
 mod rpc;
@@ -28,8 +29,10 @@ use rusqlite::{Connection, params};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use self::claim::Known;
 use self::command::{LeaseChange, Outcome};
 pub use self::group::Standing;
+pub use self::members::{MemberChange, MemberState};
 pub use self::network::{Answering, Links};
 use self::propose::Proposer;
 pub use self::voter::Voter;
@@ -225,7 +228,13 @@ impl Node {
 
     async fn renew(&self, lasts: Duration) -> Result<Answer, StoreError> {
         let known = self.known.load(Ordering::Acquire);
-        let change = LeaseChange::Renew { known, over: self.over_of(&self.owner.node), forget: self.over(FORGET) };
+        let group = self.proposer.group();
+        let change = LeaseChange::Renew {
+            known,
+            over: self.over_of(&self.owner.node),
+            forget: self.over(FORGET),
+            disk: Known { disk: group.network.own, run: group.network.claim.run, had: group.machine.on_disk() },
+        };
         let outcome = self.proposer.lease(change).await;
         let rows = self.readers.reading(leases)?;
         // Only now: what is seen has been so for some time.

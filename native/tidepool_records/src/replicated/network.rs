@@ -10,7 +10,9 @@ use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotRespon
 use openraft::{LogId, OptionalSend, Snapshot, Vote};
 use tokio::task::JoinHandle;
 
-use super::rpc::{Asked, Part, Question, Said};
+use super::claim::Claim;
+use super::machine::Machine;
+use super::rpc::{Answered, Asked, Part, Question, Said};
 use super::types::{DiskId, Member, Types, packed, unpacked};
 use crate::record::{finish, hasher};
 
@@ -50,6 +52,9 @@ const AGAIN: Duration = Duration::from_millis(50);
 pub(super) struct Network {
     pub(super) links: Arc<dyn Links>,
     pub(super) own: DiskId,
+    pub(super) claim: Claim,
+    /// It knows of which time disks are.
+    pub(super) machine: Machine,
 }
 
 /// The way to one other voter.
@@ -91,10 +96,21 @@ impl Network {
         question: Question,
         within: Duration,
     ) -> Result<Said, Arc<str>> {
-        let asked = packed(&Asked { from: self.own, to, question }).map_err(|error| error.to_string())?;
+        let asked = Asked {
+            from: self.own,
+            claim: self.claim,
+            to,
+            known: to.and_then(|disk| self.machine.known(disk)),
+            question,
+        };
+        let asked = packed(&asked).map_err(|error| error.to_string())?;
         let answer = tokio::time::timeout(within, self.links.ask(node, asked, within)).await;
         let bytes = answer.map_err(|_late| format!("{node} has not answered within {} ms", within.as_millis()))??;
-        match unpacked(&bytes).map_err(|error| error.to_string())? {
+        let Answered { from, claim, said } = unpacked(&bytes).map_err(|error| error.to_string())?;
+        if to == Some(from) && !self.machine.fits(from, &claim) {
+            return Err(format!("the folder of the records of {node} is of an earlier time than it was").into());
+        }
+        match said {
             Said::Failed(why) => Err(why.into()),
             said => Ok(said),
         }

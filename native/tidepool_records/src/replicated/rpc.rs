@@ -1,12 +1,14 @@
-//! What voters say to each other, as bytes. Each says which disk it is, and which it takes the other for.
+//! What voters say to each other, as bytes. Each says which disk it is, of which time, and which it takes the other for.
 
 use std::sync::Arc;
 
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
-use openraft::{SnapshotMeta, Vote};
+use openraft::{LogId, SnapshotMeta, Vote};
 use serde::{Deserialize, Serialize};
 
+use super::claim::{Claim, Known};
 use super::command::{Command, Outcome};
+use super::members::change::{MemberChange, MemberState};
 use super::types::{DiskId, Member, Types};
 use crate::record::Mark;
 
@@ -14,18 +16,21 @@ use crate::record::Mark;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Asked {
     pub(super) from: DiskId,
+    pub(super) claim: Claim,
     /// `None` of who asks which disk it is.
     pub(super) to: Option<DiskId>,
+    /// What who asks knows of that disk.
+    pub(super) known: Option<Known>,
     pub(super) question: Question,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Question {
-    /// Which disk is it, and who are the members? Who asks is about to found a group of these nodes.
+    /// Which disk is it, and who are the members? Who asks is about to found a group of these nodes, or leads one.
     Who {
         founders: Vec<String>,
     },
-    /// Is it there? [`Said::Taken`] is the answer.
+    /// Is it there? [`Said::Here`] is the answer.
     Here,
     Vote(VoteRequest<DiskId>),
     Append(AppendEntriesRequest<Types>),
@@ -41,6 +46,10 @@ pub(super) enum Lead {
     Propose(Arc<Command>),
     /// Which entry has to be applied where what is answered by now is to be read.
     Index,
+    /// What is known of each member.
+    Members,
+    /// That the members change.
+    Change(MemberChange),
 }
 
 /// A part of a snapshot: they come one after the other.
@@ -56,13 +65,22 @@ pub(super) struct Part {
     pub(super) whole: Option<Mark>,
 }
 
-/// The answer.
+/// An answer.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Answered {
+    pub(super) from: DiskId,
+    pub(super) claim: Claim,
+    pub(super) said: Said,
+}
+
+/// What it says.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Said {
-    /// It is this disk, and these are the members that it knows of: none before there is a group.
+    /// It is this disk, and these are the members that it knows of, by this entry of the log: none before there is a group.
     Disk {
         disk: DiskId,
         members: Vec<(DiskId, Member)>,
+        by: Option<LogId<DiskId>>,
     },
     Vote(VoteResponse<DiskId>),
     Append(AppendEntriesResponse<DiskId>),
@@ -71,6 +89,16 @@ pub(super) enum Said {
     /// The part was taken, and the next is wanted.
     Taken,
     Led(Led),
+    /// It is there, and leads or does not; and the disk that asks is a member, or is not, by this entry of the log.
+    Here {
+        leads: bool,
+        is_member: bool,
+        by: Option<LogId<DiskId>>,
+    },
+    /// Nothing, for it has heard of a later time of the disk that asks.
+    Later,
+    /// Nothing: it leads, and the disk that asks is no member.
+    NoMember,
     /// It can't answer.
     Failed(String),
 }
@@ -82,6 +110,12 @@ pub(super) enum Led {
     Outcome { number: u64, outcome: Outcome },
     /// This entry is to be applied.
     Index(u64),
+    /// The members.
+    Members(Vec<MemberState>),
+    /// They have changed so, or had; and these are they by now.
+    Changed(Vec<MemberState>),
+    /// They have not, and why.
+    Refused(String),
     /// There is no room on its disk: it was not proposed.
     Full,
     /// It does not lead: it was not proposed.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use openraft::{Entry, ErrorSubject, ErrorVerb, LogId, StorageError, StorageIOError, StoredMembership, TokioRuntime};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use super::claim::DiskId;
 use super::command::{Command, Outcome};
 use super::snapshot::Snapshot;
 use crate::record::StoreError;
@@ -20,9 +21,6 @@ openraft::declare_raft_types!(
         SnapshotData = Snapshot,
         AsyncRuntime = TokioRuntime,
 );
-
-/// A disk: the number that its folder was made with. A folder that is made anew is another, whatever the node's name.
-pub(crate) type DiskId = u64;
 
 /// Who has a disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

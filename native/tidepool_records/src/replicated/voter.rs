@@ -10,12 +10,14 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use tokio::sync::watch;
 
-use super::founding::join;
-use super::group::{Group, Standing, stopped};
+use super::claim::Claim;
+use super::group::{Group, Standing, Unanswered, stopped};
 use super::log::Log;
 use super::machine::Machine;
+use super::members::{MemberChange, MemberState, finish, grown, join, watch_others};
 use super::network::{Alone, Links, Network};
-use super::snapshot::remove_left;
+use super::rpc::{Lead, Led};
+use super::snapshot::{fresh, remove_left};
 use super::types::{Member, Types};
 use crate::record::StoreError;
 use crate::sqlite::Readers;
@@ -77,14 +79,18 @@ impl Voter {
         };
         let (log, machine) = opened().map_err(|error| match error {
             // What is left may not be accepted, as of a node's own records: what this voter has said is on its disk counts for others.
-            StoreError::Behind(why) => {
-                StoreError::NoVoter(format!("{why}. Put back what was there: the others go on without it").into())
-            }
+            StoreError::Behind(why) => StoreError::NoVoter(
+                format!(
+                    "{why}. Put back what was there; or if it is lost, start {node} with an empty folder, and have it replaced as a member"
+                )
+                .into(),
+            ),
             error => error,
         })?;
         remove_left(folder)?;
         let founders = named.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
-        let network = Network { links, own: log.disk() };
+        let claim = Claim { run: fresh()?, opened: log.last()?.max(machine.last_id()) };
+        let network = Network { links, own: log.disk(), claim, machine: machine.clone() };
         let started = async {
             let raft = raft(&log, &machine, network.clone()).await?;
             let group = Group {
@@ -97,6 +103,8 @@ impl Voter {
                 folder: folder.into(),
                 standing: Arc::new(watch::Sender::new(Standing::Waiting("it has just begun".into()))),
                 turns: Arc::default(),
+                is_earlier: Arc::default(),
+                changing: Arc::default(),
                 receiving: Arc::default(),
             };
             start(&group).await.map(|()| group)
@@ -104,6 +112,8 @@ impl Voter {
         let late = |_late| stopped(&format!("it has not begun to lead within {} s", OPEN.as_secs()));
         let group = runtime.block_on(async { tokio::time::timeout(OPEN, started).await }).map_err(late)??;
         runtime.spawn(purge(group.raft.clone(), group.log.clone()));
+        runtime.spawn(watch_others(group.clone()));
+        runtime.spawn(finish(group.clone()));
         let (readers, handle) = (Arc::new(Readers::new(&records)), runtime.handle().clone());
         Ok(Voter(Arc::new(Disk { group, readers, runtime: Some(runtime), handle })))
     }
@@ -112,6 +122,58 @@ impl Voter {
     pub fn answer(&self, node: &str, question: Vec<u8>, done: impl FnOnce(Vec<u8>) + Send + 'static) {
         let (group, node) = (self.0.group.clone(), node.to_owned());
         self.0.handle.spawn(async move { done(group.answer(&node, &question).await) });
+    }
+
+    /// Tells what is known of each member, by the voter that leads.
+    ///
+    /// # Errors
+    /// `done` is told [`StoreError::Away`] when none has said so within that time.
+    pub fn members(&self, within: Duration, done: impl FnOnce(Result<Vec<MemberState>, StoreError>) + Send + 'static) {
+        self.ask(Lead::Members, within, |led| {
+            done(led.and_then(|led| match led {
+                Led::Members(members) => Ok(members),
+                other => Err(unfit(&other)),
+            }))
+        });
+    }
+
+    /// Has the members changed, and tells them when they are.
+    ///
+    /// # Errors
+    /// `done` is told [`StoreError::Members`] when they are not, and why; [`StoreError::Unknown`] when nobody has said so within that
+    /// time: asking again is the same change.
+    pub fn change_members(
+        &self,
+        change: MemberChange,
+        within: Duration,
+        done: impl FnOnce(Result<Vec<MemberState>, StoreError>) + Send + 'static,
+    ) {
+        self.ask(Lead::Change(change), within, |led| {
+            done(led.and_then(|led| match led {
+                Led::Changed(members) => Ok(members),
+                Led::Refused(why) => Err(StoreError::Members(why.into())),
+                other => Err(unfit(&other)),
+            }))
+        });
+    }
+
+    fn ask(&self, ask: Lead, within: Duration, done: impl FnOnce(Result<Led, StoreError>) + Send + 'static) {
+        let group = self.0.group.clone();
+        self.0.handle.spawn(async move {
+            // It is none of those that could answer, and knows none of them.
+            let waits =
+                if let Standing::Waiting(why) = &*group.standing.borrow() { Some(Arc::clone(why)) } else { None };
+            if let Some(why) = waits {
+                return done(Err(StoreError::Away(why)));
+            }
+            let led = group.ask_leader(&ask, within).await.map_err(|Unanswered { error, may_be }| match error {
+                StoreError::Away(why) | StoreError::NoVoter(why) if may_be && matches!(ask, Lead::Change(_)) => {
+                    StoreError::Unknown(why)
+                }
+                error => error,
+            });
+            done(led);
+        });
     }
 
     /// Whether it is one of a group.
@@ -124,6 +186,10 @@ impl Voter {
             _goes_on => group.standing.borrow().clone(),
         }
     }
+}
+
+fn unfit(led: &Led) -> StoreError {
+    StoreError::Away(format!("it was answered something else: {led:?}").into())
 }
 
 /// Are both files of one time? An entry is in the log before it is applied, and it is purged only when the state that has it is on disk.
@@ -153,6 +219,8 @@ async fn raft(log: &Log, machine: &Machine, network: Network) -> Result<Raft<Typ
         election_timeout_min: ELECTION_MS.0,
         election_timeout_max: ELECTION_MS.1,
         snapshot_policy: SnapshotPolicy::Never,
+        // Not before it is known how it stands.
+        enable_elect: false,
         max_in_snapshot_log_to_keep: KEPT_ENTRIES,
         ..Config::default()
     };
@@ -160,24 +228,38 @@ async fn raft(log: &Log, machine: &Machine, network: Network) -> Result<Raft<Typ
     Raft::new(log.disk(), config, network, log.clone(), machine.clone()).await.map_err(|error| stopped(&error))
 }
 
-/// Has it become one of its group. Where that has no others, returns when this voter leads, and has applied what was committed before.
+/// Has it become one of its group. Where nobody else is named, and it has no others, returns when this voter leads, and has applied what was
+/// committed before.
 async fn start(group: &Group) -> Result<(), StoreError> {
     let own = group.network.own;
     let members = group.members().await?;
+    let is_named_alone = group.founders.as_ref() == [group.own.node.clone()];
     let is_alone = match members.as_slice() {
-        [] => group.founders.as_ref() == [group.own.node.clone()],
+        [] => is_named_alone,
         [(disk, _member)] => *disk == own,
         _more => false,
     };
-    let joining = join(group.clone());
-    if !is_alone {
-        tokio::spawn(joining);
-        return Ok(());
+    if is_alone && is_named_alone {
+        join(group.clone()).await;
+        return lead_alone(group).await;
     }
-    joining.await;
+    let group = group.clone();
+    tokio::spawn(async move {
+        // What is said goes through who opens it.
+        if let (true, Some(other)) = (is_alone, grown(&group).await) {
+            return group.be_earlier(&other);
+        }
+        group.raft.runtime_config().elect(true);
+        join(group).await;
+    });
+    Ok(())
+}
+
+async fn lead_alone(group: &Group) -> Result<(), StoreError> {
+    group.raft.runtime_config().elect(true);
     group.raft.trigger().elect().await.map_err(|error| stopped(&error))?;
     let waits = group.raft.wait(Some(OPEN));
-    waits.current_leader(own, "the only voter leads").await.map_err(|error| stopped(&error))?;
+    waits.current_leader(group.network.own, "the only voter leads").await.map_err(|error| stopped(&error))?;
     group.raft.ensure_linearizable().await.map_err(|error| stopped(&error))?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Voters of one process, and what carries their words: it loses them, has them come late, or twice, as it is told.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -28,8 +28,13 @@ impl Group {
 
     /// Those of these nodes alone.
     pub(crate) fn of(nodes: &[&str]) -> Self {
+        Self::named(nodes, &NODES)
+    }
+
+    /// Those of these nodes, where the ones of a group are named so.
+    pub(crate) fn named(nodes: &[&str], named: &[&str]) -> Self {
         let group = Group { board: Arc::default(), folders: tempfile::tempdir().unwrap() };
-        nodes.iter().for_each(|node| group.start(node));
+        nodes.iter().for_each(|node| group.start_named(node, named));
         group
     }
 
@@ -45,19 +50,60 @@ impl Group {
     }
 
     pub(crate) fn standing(&self, node: &str) -> Standing {
-        self.board.with(node, Voter::standing).expect("the voter is there")
+        self.with(node, Voter::standing)
     }
 
     pub(crate) fn folder(&self, node: &str) -> PathBuf {
         self.folders.path().join(node)
     }
 
+    /// What is in the folder of a voter that is not open.
+    pub(crate) fn copied(&self, node: &str) -> TempDir {
+        let copy = tempfile::tempdir().unwrap();
+        copied(&self.folder(node), copy.path());
+        copy
+    }
+
+    /// Puts back what was in the folder of a voter that is not open.
+    pub(crate) fn put_back(&self, node: &str, copy: &TempDir) {
+        copied(copy.path(), &self.folder(node));
+    }
+
+    /// The number of the first entry in a voter's log.
+    pub(crate) fn first_entry(&self, node: &str) -> u64 {
+        self.entry(node, "min")
+    }
+
+    /// The number of the last one.
+    pub(crate) fn last_entry(&self, node: &str) -> u64 {
+        self.entry(node, "max")
+    }
+
+    /// It is read from a copy, for the voter has the file for itself.
+    fn entry(&self, node: &str, which: &str) -> u64 {
+        let copy = tempfile::tempdir().unwrap();
+        for file in ["log.db", "log.db-wal"] {
+            let _there_or_not = std::fs::copy(self.folder(node).join(file), copy.path().join(file));
+        }
+        let log = rusqlite::Connection::open(copy.path().join("log.db")).unwrap();
+        // One that was copied while it was written may be no database.
+        log.query_row(&format!("SELECT {which}(number) FROM entry"), [], |row| row.get(0)).unwrap_or(0)
+    }
+
     pub(crate) fn start(&self, node: &str) {
-        let named = NODES.map(String::from);
+        self.start_named(node, &NODES);
+    }
+
+    pub(crate) fn start_named(&self, node: &str, named: &[&str]) {
+        let named: Vec<_> = named.iter().map(|name| String::from(*name)).collect();
         std::fs::create_dir_all(self.folder(node)).unwrap();
         let line = Line { board: Arc::clone(&self.board), from: node.to_owned() };
         let voter = Voter::open(&self.folder(node), node, &named, Arc::new(line)).unwrap();
         self.insert(node, voter);
+    }
+
+    pub(crate) fn with<T>(&self, node: &str, of: impl FnOnce(&Voter) -> T) -> T {
+        self.board.with(node, of).expect("the voter is there")
     }
 
     pub(crate) fn insert(&self, node: &str, voter: Voter) {
@@ -72,7 +118,7 @@ impl Group {
 
     /// Opens what a voter keeps for a node.
     pub(crate) fn records(&self, voter: &str, owner: Owner) -> Records {
-        self.board.with(voter, |voter| Records::open_replicated(voter, owner).unwrap()).expect("the voter is there")
+        self.with(voter, |voter| Records::open_replicated(voter, owner).unwrap())
     }
 
     /// The voter of a node; of one that has none, one of them.
@@ -83,7 +129,16 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        NODES.iter().for_each(|node| self.stop(node));
+        let voters = std::mem::take(&mut self.board.0.lock().unwrap().voters);
+        drop(voters);
+    }
+}
+
+/// Has what a closed voter left be in another folder.
+fn copied(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for file in ["log.db", "records.db"] {
+        std::fs::copy(from.join(file), to.join(file)).unwrap();
     }
 }
 

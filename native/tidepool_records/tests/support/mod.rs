@@ -5,6 +5,7 @@
 
 pub(crate) mod group;
 pub(crate) mod postgres;
+pub(crate) mod voters;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -14,7 +15,7 @@ use self::group::Group;
 use tempfile::TempDir;
 use tidepool_records::{Answer, Ask, Change, Key, Owner, Records, SHARDS, StoreError, Voter};
 
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Has changes committed together, or nearly so; what came of each.
 pub(crate) fn commit_all(records: &Records, changes: Vec<(Key, Change)>) -> Vec<Result<(), StoreError>> {

@@ -53,6 +53,24 @@ defmodule TidepoolWeb.Resources.OpenApi.Operations.Node do
          summary: "Has the cluster forget a node that is lost for good.",
          answers: [{200, {@json, object(forgotten: text())}, "It is forgotten."}],
          errors: [:node]
+       }},
+      {{"GET", "/members"},
+       %{
+         id: "listMembers",
+         tag: "node",
+         summary: "Tells of the nodes that keep actors together.",
+         answers: [{200, json(:Members), "The members."}],
+         errors: [:actor]
+       }},
+      {{"POST", "/members"},
+       %{
+         id: "changeMembers",
+         tag: "node",
+         summary:
+           "Adds one of the nodes that keep actors together, removes one, or has one replaced whose folder is lost.",
+         body: {@json, ref(:MemberChange), true},
+         answers: [{200, json(:Members), "The members by now."}],
+         errors: [:node, :actor, :token]
        }}
     ]
   end

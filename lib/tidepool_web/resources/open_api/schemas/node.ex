@@ -69,7 +69,15 @@ defmodule TidepoolWeb.Resources.OpenApi.Schemas.Node do
           functions: list(object(function)),
           fetching: list(object(fetched)),
           actors: nullable(named(any()))
-        )
+        ),
+      Members:
+        object(
+          members:
+            list(
+              object(node: text(), votes: boolean(), leads: boolean(), answers: boolean(), lacks: nullable(integer()))
+            )
+        ),
+      MemberChange: object([], add: text(), remove: text(), replace: text())
     ]
   end
 

@@ -8,6 +8,8 @@ use super::session;
 use super::{Command, LeaseChange, Outcome, Refusal, What};
 use crate::lease::{Owner, Row};
 use crate::record::{Change, Key, SHARDS, StoreError, is_refusal};
+use crate::replicated::claim::Known;
+use crate::replicated::types::{packed, unpacked};
 use crate::sqlite::apply as write;
 
 /// Tables beside those of records: nodes with leases, shards that have or had an owner, the last commands of each proposer, and what was
@@ -25,6 +27,7 @@ CREATE TABLE IF NOT EXISTS session (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS applied (only INTEGER PRIMARY KEY CHECK (only = 1), state BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS received (only INTEGER PRIMARY KEY CHECK (only = 1), number INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS known (disk INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS disk (only INTEGER PRIMARY KEY CHECK (only = 1), number INTEGER NOT NULL);
 ";
 
@@ -60,7 +63,8 @@ fn anew(
         }
         What::Lease(change) => {
             let outcome = match change {
-                LeaseChange::Renew { known, over, forget } => {
+                LeaseChange::Renew { known, over, forget, disk } => {
+                    know(transaction, disk)?;
                     renew(transaction, number, owner, *known, over.as_ref(), forget)
                 }
                 LeaseChange::Release => release(transaction, owner),
@@ -115,6 +119,27 @@ fn holder(connection: &Connection, node: &str) -> Result<Option<Row>, StoreError
     let row =
         select.query_row([node], |row| Ok(Row { node: node.into(), incarnation: row.get(0)?, renewal: row.get(1)? }));
     Ok(row.optional()?)
+}
+
+/// Notes what a voter has on its disk, unless that is less than what it had before: a leader that is behind may have passed on the words of
+/// one whose folder is of an earlier time.
+fn know(transaction: &Transaction<'_>, now: &Known) -> Result<(), StoreError> {
+    let before = known(transaction)?.into_iter().find(|known| known.disk == now.disk);
+    if before.is_none_or(|known| now.had >= known.had) {
+        let mut replace = transaction.prepare_cached("INSERT OR REPLACE INTO known VALUES (?, ?)")?;
+        replace.execute(params![now.disk, packed(now)?])?;
+    }
+    Ok(())
+}
+
+/// What is known of the disks.
+///
+/// # Errors
+/// When it can't be read.
+pub(crate) fn known(connection: &Connection) -> Result<Vec<Known>, StoreError> {
+    let mut select = connection.prepare_cached("SELECT bytes FROM known")?;
+    let found = select.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
+    found.map(|bytes| unpacked(&bytes?)).collect()
 }
 
 fn renew(
@@ -229,4 +254,30 @@ fn give(transaction: &Transaction<'_>, shards: &[u16], to: Option<&Owner>) -> Re
     }
     moved.sort_unstable();
     Ok(moved)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+mod tests {
+    use openraft::{CommittedLeaderId, LogId};
+
+    use super::*;
+
+    #[test]
+    fn a_disk_is_known_by_the_most_that_was_on_it_whoever_tells_of_it_later() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(TABLES).unwrap();
+        let transaction = connection.transaction().unwrap();
+        let had = |number| Some(LogId::new(CommittedLeaderId::new(1, 1), number));
+        let told = |disk, run, had| {
+            know(&transaction, &Known { disk, run, had }).unwrap();
+            known(&transaction).unwrap().into_iter().find(|known| known.disk == disk).unwrap()
+        };
+        assert_eq!(told(1, 7, None), Known { disk: 1, run: 7, had: None });
+        assert_eq!(told(1, 7, had(9)), Known { disk: 1, run: 7, had: had(9) });
+        assert_eq!(told(2, 5, had(3)), Known { disk: 2, run: 5, had: had(3) });
+        assert_eq!(told(1, 6, had(4)), Known { disk: 1, run: 7, had: had(9) });
+        assert_eq!(told(1, 8, None), Known { disk: 1, run: 7, had: had(9) });
+        assert_eq!(told(1, 8, had(10)), Known { disk: 1, run: 8, had: had(10) });
+    }
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::apply::{TABLES, apply};
+pub(super) use self::apply::{TABLES, apply, known};
+use super::claim::Known;
 use crate::lease::{Owner, Row};
 use crate::record::{Change, Key, StoreError};
 
@@ -18,6 +19,13 @@ pub(crate) struct Command {
     pub(crate) owner: Owner,
     pub(crate) ticket: Ticket,
     pub(crate) what: What,
+}
+
+impl Command {
+    /// Does it say what a voter has on its disk?
+    pub(super) fn is_of_a_disk(&self) -> bool {
+        matches!(self.what, What::Lease(LeaseChange::Renew { .. }))
+    }
 }
 
 /// By what a command is known when it is proposed once more: it is applied once. Ongaro ("Consensus: Bridging Theory and Practice", 2014,
@@ -51,6 +59,8 @@ pub(crate) enum LeaseChange {
         over: Option<Row>,
         /// Leases that ran out long ago.
         forget: Vec<Row>,
+        /// What the asker's voter has on its disk.
+        disk: Known,
     },
     /// The asker has none any more.
     Release,

@@ -6,19 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::error::RaftError;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use super::group::{Group, Standing, stopped};
-use super::rpc::{Question, Said};
-use super::types::{DiskId, Member};
 use crate::record::StoreError;
+use crate::replicated::group::{Group, Standing, stopped};
+use crate::replicated::rpc::{Question, Said};
+use crate::replicated::types::{DiskId, Member};
 
 /// How often somebody looks, and how long one that is asked may take.
 const PAUSE: Duration = Duration::from_millis(100);
 const ANSWER: Duration = Duration::from_secs(2);
+/// How long a voter that was alone waits for those that may have joined it.
+const GROWN: Duration = Duration::from_secs(5);
 
 /// Waits until this voter is one of a group, founds it if that is for this one to do, and notes how it stands.
-pub(super) async fn join(group: Group) {
+pub(crate) async fn join(group: Group) {
     loop {
         match stands(&group).await {
             Ok(Standing::Member) => return drop(group.standing.send_replace(Standing::Member)),
@@ -43,14 +45,14 @@ async fn stands(group: &Group) -> Result<Standing, StoreError> {
         return Ok(Standing::Member);
     }
     if !founders.contains(&group.own.node) {
-        return Ok(Standing::Waiting("this node is none of those that are named".into()));
+        return Ok(Standing::Waiting("this node is none of those that are named: it is to be added".into()));
     }
     let mut disks = BTreeMap::from([(own, group.own.clone())]);
     let mut waits = None;
     for node in founders.iter().filter(|node| **node != group.own.node) {
         let question = Question::Who { founders: founders.to_vec() };
         match group.network.ask(node, None, question, ANSWER).await {
-            Ok(Said::Disk { disk, members }) if members.is_empty() => {
+            Ok(Said::Disk { disk, members, .. }) if members.is_empty() => {
                 if let Some(Member { node: other }) = disks.insert(disk, Member { node: node.clone() }) {
                     return Ok(Standing::Refused(copied(&other, node)));
                 }
@@ -75,6 +77,32 @@ async fn stands(group: &Group) -> Result<Standing, StoreError> {
     Ok(Standing::Waiting(format!("{first} is to found the group").into()))
 }
 
+/// Which node says that a voter which was alone when its folder was written has others by now, by an entry of the log that it does not have?
+/// Those that are named are asked until each has answered, or until there was time for that: they may be gone.
+pub(crate) async fn grown(group: &Group) -> Option<String> {
+    let own = group.network.own;
+    let (own_by, _members) = group.membership().await.ok()?;
+    let end = Instant::now() + GROWN;
+    loop {
+        let mut is_each_there = true;
+        for node in group.founders.iter().filter(|node| **node != group.own.node) {
+            let question = Question::Who { founders: Vec::new() };
+            match group.network.ask(node, None, question, ANSWER).await {
+                Ok(Said::Disk { members, by, .. }) => {
+                    if by > own_by && members.len() > 1 && members.iter().any(|(disk, _member)| *disk == own) {
+                        return Some(node.clone());
+                    }
+                }
+                _unknown => is_each_there = false,
+            }
+        }
+        if is_each_there || Instant::now() + PAUSE >= end {
+            return None;
+        }
+        sleep(PAUSE).await;
+    }
+}
+
 /// How a disk without members stands beside a group.
 fn beside(group: &Group, node: &str, members: &[(DiskId, Member)]) -> Standing {
     if members.iter().any(|(disk, _member)| *disk == group.network.own) {
@@ -84,10 +112,10 @@ fn beside(group: &Group, node: &str, members: &[(DiskId, Member)]) -> Standing {
     let why = if members.iter().any(|(_disk, member)| member.node == *own) {
         format!(
             "{node} keeps records with another folder of {own} than this one. \
-             Put that back: the others go on without it"
+             Put that back; or if it is lost, have {own} replaced as a member"
         )
     } else {
-        format!("{node} keeps records with others, and {own} is none of them")
+        format!("{node} keeps records with others, and {own} is none of them: have it added as a member")
     };
     Standing::Refused(why.into())
 }

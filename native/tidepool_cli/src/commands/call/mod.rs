@@ -1,5 +1,8 @@
 //! `tidepool call`, and how all calls send what they are about.
 
+mod replies;
+mod request;
+
 use std::path::{Path as FilePath, PathBuf};
 use std::time::Instant;
 
@@ -8,8 +11,8 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use serde_json::Value;
 use tidepool_errors::Reason;
 
-use super::replies::{add, last_words, said};
-use super::request::request;
+use self::replies::{add, last_words, said};
+use self::request::request;
 use crate::context::{Context, read};
 use crate::failure::Failure;
 use crate::node::{Asked, Header, Node, NodeError, Path, Target, headers, method};

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::members::{list, shown, text};
+use crate::commands::members::{list, shown, text};
 use crate::context::Context;
 use crate::node::NodeError;
 

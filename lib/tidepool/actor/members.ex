@@ -1,0 +1,90 @@
+defmodule Tidepool.Actor.Members do
+  @moduledoc """
+  The nodes that keep actors together (`Tidepool.Actor.Voter`): who they are, and how one is added, removed, or replaced when its folder is
+  lost. Any of them can be asked, and asks the one that leads.
+  """
+
+  alias Tidepool.{Config, Error, Native}
+  alias Tidepool.Actor.{Journal, Voter}
+
+  # How long it may take until the members are told, and until they have changed: a node that is added has to have all.
+  @tell_ms 10_000
+  @change_ms 600_000
+  @late_ms 5_000
+
+  @typedoc """
+  `votes` says whether it is a voter, or is about to be one; `leads` whether it is asked first; `answers` whether it is there; `lacks` is how many
+  entries of the log are not on its disk, `nil` until it has said so to the one that leads.
+  """
+  @type member :: %{
+          node: String.t(),
+          votes: boolean,
+          leads: boolean,
+          answers: boolean,
+          lacks: non_neg_integer | nil
+        }
+
+  @type change :: :add | :remove | :replace
+
+  @doc "The members, by their names. Errors have the reason `:no_store`, where none leads, or this node keeps no actors with others."
+  @spec list :: {:ok, [member]} | {:error, Error.t()}
+  def list do
+    asked(&Native.voter_members(&1, @tell_ms), @tell_ms, &Error.new(:no_store, &1))
+  end
+
+  @doc """
+  Changes the members; them, when they have changed. Asked for again it is the same change.
+
+  Errors have the reason `:invalid_option` for what is no node's name; `:members_unchanged`, and say why; `:unknown_outcome` when no voter has said what has become of it, so that it is to
+  be asked for again; or `:no_store`.
+  """
+  @spec change(change, node :: String.t()) :: {:ok, [member]} | {:error, Error.t()}
+  def change(how, node) when how in [:add, :remove, :replace] do
+    if Config.node_name?(node),
+      do: asked(&Native.voter_change(&1, how, node, @change_ms), @change_ms, &unknown/1),
+      else: {:error, Error.new(:invalid_option, "a member is named by the full name of its node, as in d@10.0.0.4")}
+  end
+
+  # The answer comes as a message.
+  defp asked(ask, within_ms, lost) do
+    case Voter.voter() do
+      {:ok, voter} ->
+        # A voter that ends answers no question.
+        monitor = Process.monitor(Voter)
+        id = ask.(voter)
+
+        answer =
+          receive do
+            {:tidepool_members, ^id, answer} -> told(answer)
+            {:DOWN, ^monitor, :process, _voter, _reason} -> {:error, lost.("the voter of this node has ended")}
+          after
+            within_ms + @late_ms -> {:error, lost.("no voter that leads has answered in time")}
+          end
+
+        Process.demonitor(monitor, [:flush])
+        answer
+
+      :none ->
+        {:error,
+         Error.new(
+           :no_store,
+           "this node keeps no actors with others, or can't open what it keeps: see its setting actors, and its log"
+         )}
+    end
+  end
+
+  defp told({:ok, rows}) do
+    members =
+      for {node, votes, leads, answers, lacks} <- rows,
+          do: %{node: node, votes: votes, leads: leads, answers: answers, lacks: lacks}
+
+    {:ok, Enum.sort_by(members, & &1.node)}
+  end
+
+  defp told({:error, :members_unchanged, message}), do: {:error, Error.new(:members_unchanged, message)}
+  defp told({:error, kind, message}), do: {:error, Journal.error(kind, message, nil)}
+
+  defp unknown(why),
+    do:
+      Error.new(:unknown_outcome, "#{why}: the members may have changed, or not. Ask for them, or for the change again")
+end

@@ -1,0 +1,75 @@
+//! `tidepool members`: the nodes that keep actors together.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::commands::members::{list, number, text};
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::node::Path;
+use crate::output::Table;
+
+/// `tidepool members`
+#[derive(Debug, Args)]
+pub(crate) struct Members {
+    #[command(subcommand)]
+    change: Option<Change>,
+}
+
+/// How they change.
+#[derive(Debug, Subcommand)]
+enum Change {
+    /// Have a node that waits get all that there is, and vote
+    Add(Of),
+    /// Have a node vote no more, whether it is there or not
+    Remove(Of),
+    /// Have a node vote with the folder that it has now, where the one before is lost
+    Replace(Of),
+}
+
+/// Which node.
+#[derive(Debug, Args)]
+struct Of {
+    /// Its full name: `d@10.0.0.4`
+    node: String,
+}
+
+impl Members {
+    pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
+        let (node, path) = (context.node()?, Path::of(&["members"]));
+        let change = match &self.change {
+            None => None,
+            Some(Change::Add(of)) => Some(("add", of)),
+            Some(Change::Remove(of)) => Some(("remove", of)),
+            Some(Change::Replace(of)) => Some(("replace", of)),
+        };
+        let answer = match change {
+            None => node.get(&path)?,
+            Some((how, Of { node: of })) => {
+                let body = json!({ how: of }).to_string().into_bytes();
+                node.post(&path, "application/json", body)?.1
+            }
+        };
+        Ok(context.output.say(&answer, || table(&answer))?)
+    }
+}
+
+fn table(answer: &Value) -> String {
+    let mut table = Table::new(&["node", "is", "answers", "lacks"]);
+    for member in list(answer, "members") {
+        let is = |what| member.get(what).and_then(Value::as_bool) == Some(true);
+        let part = match (is("leads"), is("votes")) {
+            (true, _) => "the leader",
+            (false, true) => "a voter",
+            (false, false) => "catching up",
+        };
+        let answers = if is("answers") { "yes" } else { "no" };
+        let lacks = match number(member, "lacks") {
+            Some(0) => "nothing".to_owned(),
+            Some(entries) => format!("{entries} entries"),
+            None => "-".to_owned(),
+        };
+        table.row([text(member, "node"), part.to_owned(), answers.to_owned(), lacks]);
+    }
+    table.text()
+}

@@ -1,0 +1,290 @@
+//! Voters that are added, removed and replaced while records are written.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+
+mod support;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use support::group::{Group, NODES, until};
+use support::voters::{begun, key_of, made, owning, put, read};
+use support::{PATIENCE, commit, owner};
+use tidepool_records::{Key, MemberChange, MemberState, SHARDS, Standing, StoreError};
+
+/// What a voter says of the members.
+fn members(group: &Group, node: &str) -> Result<Vec<MemberState>, StoreError> {
+    let (tell, told) = mpsc::channel();
+    group.with(node, |voter| voter.members(Duration::from_secs(5), move |members| drop(tell.send(members))));
+    told.recv_timeout(PATIENCE).unwrap()
+}
+
+/// Has a voter see to a change, and again when it is not known what has become of it.
+fn change(group: &Group, by: &str, change: &MemberChange) -> Result<Vec<MemberState>, StoreError> {
+    let begun = Instant::now();
+    loop {
+        assert!(begun.elapsed() < PATIENCE, "{change:?}");
+        let (tell, told) = mpsc::channel();
+        group.with(by, |voter| {
+            voter.change_members(change.clone(), Duration::from_secs(30), move |changed| drop(tell.send(changed)));
+        });
+        match told.recv_timeout(PATIENCE).unwrap() {
+            Err(StoreError::Unknown(_) | StoreError::Away(_)) => {}
+            changed => return changed,
+        }
+    }
+}
+
+fn add(node: &str) -> MemberChange {
+    MemberChange::Add(node.into())
+}
+
+fn remove(node: &str) -> MemberChange {
+    MemberChange::Remove(node.into())
+}
+
+fn replace(node: &str) -> MemberChange {
+    MemberChange::Replace(node.into())
+}
+
+/// Who votes, by what a voter says.
+fn voters(group: &Group, by: &str) -> Vec<String> {
+    let mut found: Vec<_> = loop {
+        if let Ok(members) = members(group, by) {
+            break members.into_iter().filter(|member| member.votes).map(|member| member.node).collect();
+        }
+    };
+    found.sort();
+    found
+}
+
+fn leader(group: &Group, by: &str) -> String {
+    loop {
+        let leader = members(group, by).ok().and_then(|members| members.into_iter().find(|member| member.leads));
+        if let Some(leader) = leader {
+            return leader.node;
+        }
+    }
+}
+
+#[test]
+fn a_node_that_is_added_has_all_and_votes_and_one_that_is_removed_does_not_any_more() {
+    let (group, records, key, epoch) = begun();
+    made(&records, &key, epoch, 1);
+    group.start("d");
+    until("it waits", || matches!(group.standing("d"), Standing::Waiting(why) if why.contains("to be added")));
+    change(&group, "b", &add("d")).unwrap();
+    group.until_member("d");
+    assert_eq!(voters(&group, "c"), ["a", "b", "c", "d"]);
+    change(&group, "b", &remove("c")).unwrap();
+    assert_eq!(voters(&group, "d"), ["a", "b", "d"]);
+    until("it is told", || matches!(group.standing("c"), Standing::Refused(why) if why.contains("no member")));
+    let removed = group.records("c", owner("c", 1));
+    assert!(matches!(removed.read(&key), Err(StoreError::NoVoter(_))));
+    removed.close();
+    // The majority is one with it.
+    group.stop("b");
+    made(&records, &key, epoch, 2);
+    let reader = group.records("d", owner("d", 1));
+    assert_eq!(read(&reader, &key), 2);
+    // What is asked for again is done.
+    group.start("b");
+    change(&group, "d", &remove("c")).unwrap();
+    change(&group, "d", &add("d")).unwrap();
+    assert_eq!(voters(&group, "a"), ["a", "b", "d"]);
+    // One that was removed may come back.
+    change(&group, "d", &add("c")).unwrap();
+    group.until_member("c");
+    reader.close();
+}
+
+#[test]
+fn a_node_whose_folder_is_lost_is_replaced_and_votes_with_its_new_one() {
+    let (group, records, key, epoch) = begun();
+    made(&records, &key, epoch, 1);
+    group.stop("c");
+    std::fs::remove_dir_all(group.folder("c")).unwrap();
+    group.start("c");
+    until("it is refused", || matches!(group.standing("c"), Standing::Refused(why) if why.contains("replaced")));
+    let added = change(&group, "a", &add("c"));
+    assert!(matches!(&added, Err(StoreError::Members(why)) if why.contains("another folder")), "{added:?}");
+    change(&group, "a", &replace("c")).unwrap();
+    group.until_member("c");
+    assert_eq!(members(&group, "b").unwrap().len(), 3);
+    change(&group, "b", &replace("c")).unwrap();
+    group.stop("b");
+    made(&records, &key, epoch, 2);
+    let reader = group.records("c", owner("c", 1));
+    assert_eq!(read(&reader, &key), 2);
+    reader.close();
+}
+
+#[test]
+fn a_leader_that_is_removed_leaves_to_the_others_what_it_was_doing() {
+    let group = Group::founded();
+    group.start("d");
+    change(&group, "a", &add("d")).unwrap();
+    for _turn in 0..2 {
+        let gone = leader(&group, "d");
+        let other = ["a", "b", "c", "d"]
+            .into_iter()
+            .find(|node| **node != *gone && voters(&group, &gone).contains(&(*node).to_owned()));
+        let other = other.unwrap();
+        change(&group, other, &remove(&gone)).unwrap();
+        assert!(!voters(&group, other).contains(&gone));
+        if gone == "d" {
+            return;
+        }
+    }
+}
+
+#[test]
+fn members_that_change_at_once_change_one_after_the_other() {
+    let group = Group::founded();
+    let late = ["d", "e"];
+    late.iter().for_each(|node| group.start(node));
+    std::thread::scope(|scope| {
+        let group = &group;
+        for (by, node) in ["a", "b"].into_iter().zip(late) {
+            scope.spawn(move || change(group, by, &add(node)).unwrap());
+        }
+        scope.spawn(move || change(group, "a", &remove("c")).unwrap());
+    });
+    assert_eq!(voters(&group, "d"), ["a", "b", "d", "e"]);
+}
+
+#[test]
+fn what_would_leave_no_majority_or_reaches_nobody_is_refused() {
+    let (group, records, key, epoch) = begun();
+    let refused = |asked: &MemberChange, word: &str| {
+        let changed = change(&group, "a", asked);
+        assert!(matches!(&changed, Err(StoreError::Members(why)) if why.contains(word)), "{changed:?}");
+    };
+    refused(&add("d"), "has to be there");
+    group.stop("c");
+    refused(&remove("b"), "no majority");
+    assert_eq!(voters(&group, "a"), ["a", "b", "c"]);
+    // One that is away may be removed, and then the group is one of two.
+    change(&group, "a", &remove("c")).unwrap();
+    made(&records, &key, epoch, 1);
+    change(&group, "a", &remove("b")).unwrap();
+    refused(&remove("a"), "only voter");
+    made(&records, &key, epoch, 2);
+}
+
+#[test]
+fn a_node_that_was_alone_is_joined_by_others_while_it_writes_and_leaves_them_all() {
+    let group = Group::named(&["a"], &["a"]);
+    group.until_member("a");
+    let (records, epochs) = owning(&group, "a", 1, &(0..SHARDS).collect::<Vec<_>>());
+    let key = Key::new("counter", "one");
+    let (epoch, answered, is_over) = (epochs[&key.shard()], AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for seq in 1.. {
+                if is_over.load(Ordering::SeqCst) {
+                    return;
+                }
+                made(&records, &key, epoch, seq);
+                answered.store(seq, Ordering::SeqCst);
+            }
+        });
+        for node in ["b", "c"] {
+            group.start_named(node, &["a"]);
+            change(&group, "a", &add(node)).unwrap();
+            group.until_member(node);
+        }
+        let before = answered.load(Ordering::SeqCst);
+        until("it goes on", || answered.load(Ordering::SeqCst) > before + 10);
+        is_over.store(true, Ordering::SeqCst);
+    });
+    records.close();
+    group.stop("a");
+    change(&group, "b", &remove("a")).unwrap();
+    let last = answered.load(Ordering::SeqCst);
+    for node in ["b", "c"] {
+        let reader = group.records(node, owner(node, 1));
+        assert_eq!(read(&reader, &key), last);
+        reader.close();
+    }
+    // Nobody owns the shard but the node that is gone: nothing is written for it.
+    let other = group.records("b", owner("b", 2));
+    let refused = commit(&other, &key, put(epoch + 1, last + 1));
+    assert!(matches!(refused, Err(StoreError::Fenced { .. })), "{refused:?}");
+    other.close();
+}
+
+#[test]
+fn a_node_that_is_put_back_from_when_it_was_alone_is_refused_by_those_that_have_joined_it() {
+    let group = Group::named(&["a"], &["a"]);
+    group.until_member("a");
+    group.stop("a");
+    let alone = group.copied("a");
+    group.start("a");
+    for node in ["b", "c"] {
+        group.start(node);
+        change(&group, "a", &add(node)).unwrap();
+        group.until_member(node);
+    }
+    let key = key_of(1, 0);
+    let (records, epochs) = owning(&group, "b", 1, &[key.shard()]);
+    let epoch = epochs[&key.shard()];
+    made(&records, &key, epoch, 1);
+    group.stop("a");
+    group.put_back("a", &alone);
+    group.start("a");
+    until("it is refused", || matches!(group.standing("a"), Standing::Refused(why) if why.contains("earlier time")));
+    let own = group.records("a", owner("a", 1));
+    assert!(matches!(own.read(&key), Err(StoreError::NoVoter(_))));
+    own.close();
+    made(&records, &key, epoch, 2);
+    // As it is told.
+    group.stop("a");
+    std::fs::remove_dir_all(group.folder("a")).unwrap();
+    group.start("a");
+    change(&group, "b", &replace("a")).unwrap();
+    group.until_member("a");
+    group.stop("c");
+    made(&records, &key, epoch, 3);
+    let own = group.records("a", owner("a", 2));
+    assert_eq!(read(&own, &key), 3);
+    own.close();
+}
+
+/// Adds the node d, and ends the leader when voters of before and after have begun to agree, and it has not heard of that: who that was. In
+/// time, or not: then it is `None`, and d is no member.
+fn left_in_the_middle(group: &Group) -> Option<String> {
+    let gone = leader(group, "a");
+    let others = NODES.into_iter().filter(|node| *node != gone).chain(["d"]);
+    let before = group.last_entry(&gone);
+    group.board.slow(Duration::from_millis(70));
+    group.with(&gone, |voter| voter.change_members(add("d"), PATIENCE, drop));
+    // One entry has d learn, the next has both agree, the one after that has those of before leave.
+    until("both are to agree", || group.last_entry(&gone) >= before + 2);
+    others.clone().for_each(|node| group.board.cut(node, &gone));
+    for node in others {
+        until("they have the same", || group.last_entry(node) >= group.last_entry(&gone));
+    }
+    group.stop(&gone);
+    group.board.heal();
+    group.board.slow(Duration::ZERO);
+    let is_in_the_middle = group.last_entry(&gone) == before + 2;
+    // If another leads already that number is not of what it was.
+    if is_in_the_middle && voters(group, "d").iter().any(|node| node == "d") {
+        return Some(gone);
+    }
+    group.start(&gone);
+    change(group, &gone, &remove("d")).unwrap();
+    None
+}
+
+#[test]
+fn a_change_whose_leader_ends_in_the_middle_is_finished_by_the_next_one() {
+    let group = Group::founded();
+    group.start("d");
+    let gone = (0..20).find_map(|_try| left_in_the_middle(&group)).expect("one is in time");
+    let left: Vec<_> = NODES.into_iter().filter(|node| *node != gone).chain(["d"]).collect();
+    change(&group, "d", &remove(&gone)).unwrap();
+    assert_eq!(voters(&group, "d"), left);
+}
