@@ -30,11 +30,12 @@
     (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $print (param i32 i32 i32 i32) (result i32)))
 
-  ;; 0: a result; 8: where it is; 64, 72: entries; 128: a parameter; 192: 127.0.0.1; 256: a name of a host; 528: what is printed;
-  ;; 768: a module; 1024: room.
+  ;; 0: a result; 8: where it is; 64, 72, 80: entries; 128: a parameter; 192: 127.0.0.1; 256: a name of a host; 512: a tag;
+  ;; 528: what is printed; 768: a module; 1024: room.
   (memory (export "memory") 3)
   (table $elements 1 funcref)
-  (data (i32.const 64) "child") (data (i32.const 72) "sleeps") (data (i32.const 128) "\7f") (data (i32.const 192) "\7f\00\00\01")
+  (data (i32.const 64) "child") (data (i32.const 72) "sleeps") (data (i32.const 80) "chooses")
+  (data (i32.const 512) "\ff\ff\ff\ff\ff\ff\ff\ff") (data (i32.const 128) "\7f") (data (i32.const 192) "\7f\00\00\01")
   (data (i32.const 256) "127.0.0.1:70")
   ;; (module (import "lunatic::process" "sleep_ms" (func (param i64))) (memory (export "memory") 1) (func (export "_start")))
   (data (i32.const 768)
@@ -66,6 +67,7 @@
 
   (func (export "child") (call $wait))
   (func (export "sleeps") (loop $more (call $sleep (i64.const 1000000)) (br $more)))
+  (func (export "chooses") (loop $more (drop (call $receive (i32.const 512) (i32.const 1) (i64.const 200))) (br $more)))
   (func (export "_lunatic_catch_trap") (param $deep i32) (param i32) (result i32)
     (if (local.get $deep)
       (then (drop (call $catch (i32.sub (local.get $deep) (i32.const 1)) (i32.const 0)))))
@@ -88,6 +90,12 @@
     (drop (call $child (i32.const 72) (i32.const 6)))
     (call $begin)
     (loop $more (call $kilobytes (i32.const 1)) (drop (call $send (i64.load (i32.const 8)))) (br $more)))
+  (func (export "messages with tags")
+    (drop (call $child (i32.const 80) (i32.const 7)))
+    (call $begin)
+    (loop $more (drop (call $other))
+      (call $create (i64.extend_i32_u (global.get $count)) (i64.const 0))
+      (drop (call $send (i64.load (i32.const 8)))) (br $more)))
   (func (export "a message that is written") (call $begin)
     (call $create (i64.const 0) (i64.const 0))
     (loop $more (drop (call $write (i32.const 1024) (i32.const 65536))) (br $more)))

@@ -22,7 +22,7 @@ defmodule Tidepool.Application do
   #   Cluster            other nodes: what crashes there stays there, and calls go on
   #   Actor.Supervisor   actors that are awake, and the records of all: a node owns none before it knows what others have deployed,
   #                      and hands its own on while it still has links
-  #   Engine.Queues      for how long calls and modules have been waiting
+  #   Engine.Queues      for how long calls and modules have been waiting, and what there is so much of has been full
   #   TidepoolWeb        the HTTP edge, when it is wanted: last up, first down, so that traffic meets a whole node
   #
   # Calls have no place here: each runs in the process that makes it.
@@ -115,6 +115,9 @@ defmodule Tidepool.Application do
   defp children(config) do
     cluster = if config.cluster, do: [{Tidepool.Cluster.Guard, config}], else: []
     edge = if config.server, do: [{TidepoolWeb.Supervisor, config}], else: []
+    # What there is so much of, beside what the engine knows.
+    of_edge = if config.server, do: [&TidepoolWeb.Listener.held/0], else: []
+    held = [&Tidepool.Oci.Places.held/0, &Tidepool.Actor.Journal.held/0] ++ of_edge
 
     [
       {Tidepool.Engine, config},
@@ -133,7 +136,7 @@ defmodule Tidepool.Application do
       Tidepool.Process.Programs,
       {Tidepool.Tokens, Map.take(config, [:data, :cluster])},
       Tidepool.Oci.Places
-    ] ++ cluster ++ [{Tidepool.Actor.Supervisor, config}, Tidepool.Engine.Queues | edge]
+    ] ++ cluster ++ [{Tidepool.Actor.Supervisor, config}, {Tidepool.Engine.Queues, held} | edge]
   end
 
   # Whoever starts the node reads a sentence. Where the VM is there for the node that is all there is to read; elsewhere its

@@ -61,7 +61,8 @@ defmodule Tidepool.Engine do
 
   @doc """
   What all functions of this node hold of what they share, and how much there may be: bytes of `memory` and of `code`, numbers of
-  `sockets` and of stacks of caught calls on each engine (`fast_stacks`, `dense_stacks`).
+  `sockets`, of `lookups` of names, and of each engine stacks of caught calls (`fast_stacks`, `dense_stacks`) and trials that have
+  what is set aside for them (`fast_trials`, `dense_trials`).
   """
   @spec shared :: %{String.t() => %{held: non_neg_integer, max: non_neg_integer}}
   def shared do

@@ -173,13 +173,13 @@ defmodule Tidepool.Native do
   @spec io(runtime) :: :tokio | :uring | {:tokio, String.t()}
   def io(_runtime), do: :erlang.nif_error(:not_loaded)
 
-  @doc "All metrics as OpenMetrics text, with gauges added, and such that each function has."
+  @doc "All metrics as OpenMetrics text, with gauges added, and such that have a label, with values by what that says."
   @spec metrics(
           runtime,
           [{name :: binary, help :: binary, value :: integer}],
-          [{name :: binary, help :: binary, [{function :: binary, value :: integer}]}]
+          [{name :: binary, help :: binary, label :: binary, [{binary, value :: integer}]}]
         ) :: binary
-  def metrics(_runtime, _gauges, _by_function), do: :erlang.nif_error(:not_loaded)
+  def metrics(_runtime, _gauges, _by_label), do: :erlang.nif_error(:not_loaded)
 
   @doc """
   What the calls of each function have come to since the start: how calls can end, upper bounds of buckets of latencies in ns,
@@ -802,6 +802,11 @@ defmodule Tidepool.Native do
   @spec record_settled(records, class :: binary, name :: binary) :: boolean
   def record_settled(_records, _class, _name), do: :erlang.nif_error(:not_loaded)
 
+  @doc "How many changes wait or are being written, and how many may wait; and the same of the bytes that all of them hold."
+  @spec records_waiting(records) ::
+          {changes :: non_neg_integer, most :: pos_integer, bytes :: non_neg_integer, most_bytes :: pos_integer}
+  def records_waiting(_records), do: :erlang.nif_error(:not_loaded)
+
   @doc "A record, but for its values; `nil` when there is certainly none. Changes of its image are behind it."
   @spec read_record(records, class :: binary, name :: binary) ::
           {:ok,
@@ -934,6 +939,18 @@ defmodule Tidepool.Native do
   """
   @spec voter_standing(voter) :: :member | {:waiting | :refused | :full | :stopped, why :: binary}
   def voter_standing(_voter), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  Asks a voter for the members: see `Tidepool.Actor.Members`. The caller gets `{:tidepool_members, id, {:ok, rows} | {:error, kind, message}}`
+  with the id that this returns, within that time; a row is `{node_name, votes, leads, answers, lacks}`.
+  """
+  @spec voter_members(voter, within_ms :: pos_integer) :: id :: pos_integer
+  def voter_members(_voter, _within_ms), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Has the members changed. The caller gets them by then, or why they have not, as of `voter_members/2`."
+  @spec voter_change(voter, :add | :remove | :replace, node_name :: binary, within_ms :: pos_integer) ::
+          id :: pos_integer
+  def voter_change(_voter, _how, _node, _within_ms), do: :erlang.nif_error(:not_loaded)
 
   @doc "As `open_shared/3`, of what a voter keeps with others."
   @spec open_replicated(voter, node_name :: binary, incarnation :: integer) :: {:ok, records} | record_failure

@@ -15,6 +15,10 @@ defmodule TidepoolWeb.Deploys do
   @spec most :: pos_integer
   def most, do: @most
 
+  @doc "How many there are now, and may be."
+  @spec held :: %{held: non_neg_integer, max: pos_integer}
+  def held, do: %{held: Shares.count(:deploys), max: @most}
+
   @doc """
   Runs a deploy of the function of this name, if its namespace has a place for that. One without a namespace has whatever place there is.
   """

@@ -39,6 +39,27 @@ defmodule TidepoolWeb.Listener do
     end)
   end
 
+  @doc """
+  How much is taken of what there is so much of: places of deploys, and connections and requests of the port that has the most. Nothing
+  where there is no edge.
+  """
+  @spec held :: %{String.t() => %{held: non_neg_integer, max: pos_integer}}
+  def held do
+    case Enum.map(servers(), &Native.http_stats/1) do
+      [] ->
+        %{}
+
+      stats ->
+        most = fn figure -> stats |> Enum.map(&Map.fetch!(&1, figure)) |> Enum.max() end
+
+        %{
+          "connections" => %{held: most.(:connections_open), max: Config.get(:max_connections)},
+          "requests" => %{held: most.(:requests_in_flight), max: Config.get(:max_requests)},
+          "deploys" => Deploys.held()
+        }
+    end
+  end
+
   # That of the node, and that of sites where there is one.
   defp servers, do: :persistent_term.get(__MODULE__, [])
 

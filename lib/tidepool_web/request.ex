@@ -88,7 +88,7 @@ defmodule TidepoolWeb.Request do
       engines: Engine.engines(),
       compiles: Engine.compiles(),
       waiting: Queues.waiting(),
-      shared: Engine.shared(),
+      shared: Queues.shared(),
       full: Queues.full()
     }
 

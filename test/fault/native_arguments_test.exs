@@ -131,6 +131,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     open_records: [:text],
     commit_record: [:records, :text, :text, :change],
     record_settled: [:records, :text, :text],
+    records_waiting: [:records],
     read_record: [:records, :text, :text],
     record_head: [:records, :text, :text],
     record_value: [:records, :text, :text, :binary],
@@ -149,6 +150,8 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     voter_answer: [:voter, :text, :binary],
     voter_answered: [:voter, :number, :answered],
     voter_standing: [:voter],
+    voter_members: [:voter, :number],
+    voter_change: [:voter, :member_change, :text, :number],
     open_replicated: [:voter, :text, :integer],
     lease_renew: [:records, :number, :number],
     lease_release: [:records, :number],
@@ -222,6 +225,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
       record_place: {:file, "/nowhere/records"},
       voter: FaultNative.voter(),
       answered: {:ok, ""},
+      member_change: :add,
       owned: FaultNative.owned(function),
       session: FaultNative.session(runtime),
       resource: Native.resource_new(runtime, self(), 1),
@@ -304,7 +308,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
   test "an improper list raises ArgumentError", context do
     %{runtime: runtime, function: function, responder: responder} = context.right
     assert_argument_error(:metrics, [runtime, [{"name", "help", 1} | 2], []])
-    assert_argument_error(:metrics, [runtime, [], [{"name", "help", [{"function", 1} | 2]}]])
+    assert_argument_error(:metrics, [runtime, [], [{"name", "help", "label", [{"function", 1} | 2]}]])
     assert_argument_error(:publish, [runtime, [{"name", "operation", function} | 2]])
     assert_argument_error(:json_encode, [[1 | 2]])
     assert_argument_error(:open_voter, ["/nowhere", "a@b", ["a@b" | 2]])
@@ -321,7 +325,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     %{runtime: runtime, responder: responder} = context.right
     assert_argument_error(:call, [runtime, "parked", nil, "", 2 ** 32, 1_000])
     assert_argument_error(:metrics, [runtime, [{"name", "help", 2 ** 63}], []])
-    assert_argument_error(:metrics, [runtime, [], [{"name", "help", [{"function", 2 ** 63}]}]])
+    assert_argument_error(:metrics, [runtime, [], [{"name", "help", "label", [{"function", 2 ** 63}]}]])
     assert_argument_error(:count_deploy, [runtime, "ok", 2 ** 64])
     assert_argument_error(:json_encode, [2 ** 64])
     assert_argument_error(:lease_renew, [context.right.records, 2 ** 32, 100])

@@ -90,6 +90,7 @@ defmodule Tidepool.RecordsTest do
     assert Native.records_usage(records, "shop", true) == {:ok, 1, 5}
     assert Native.records_usage(records, "shop", false) == {:ok, 1, 0}
     assert Native.records_usage(records, "none", true) == {:ok, 0, 0}
+    assert Native.records_waiting(records) == {0, 16_384, 0, 536_870_912}
   end
 
   defp list(records, from) do

@@ -3,7 +3,7 @@ defmodule TidepoolWeb.DeploySharesTest do
   use Tidepool.Case, async: false
 
   alias Tidepool.FaultVersion
-  alias TidepoolWeb.Deploys
+  alias TidepoolWeb.{Deploys, Listener}
 
   # No trial is over before the test is.
   @long ~s({"time": 600000, "cpu_time": 600000})
@@ -18,7 +18,7 @@ defmodule TidepoolWeb.DeploySharesTest do
 
   # A deploy whose trial has no end, on a connection of its own.
   defp start_deploy(name) do
-    {:ok, socket} = :gen_tcp.connect({127, 0, 0, 1}, TidepoolWeb.Listener.port(), [:binary, active: false])
+    {:ok, socket} = :gen_tcp.connect({127, 0, 0, 1}, Listener.port(), [:binary, active: false])
     fields = [name: name, limits: @long, engine: "dense"]
     part = fn what, content -> ["--part\r\ncontent-disposition: form-data; ", what, "\r\n\r\n", content, "\r\n"] end
     wasm = part.(~s(name="wasm"; filename="a.wasm"), guest("wat", "init_loop"))
@@ -38,6 +38,7 @@ defmodule TidepoolWeb.DeploySharesTest do
     share = div(Deploys.most(), 2)
     begun = for number <- 1..share, do: start_deploy("#{context.slow}/#{number}")
     eventually(fn -> busy_instances() == share end, 20_000)
+    assert Listener.held()["deploys"] == %{held: share, max: Deploys.most()}
 
     for number <- (share + 1)..Deploys.most() do
       name = "#{context.slow}/#{number}"

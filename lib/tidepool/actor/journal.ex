@@ -69,6 +69,19 @@ defmodule Tidepool.Actor.Journal do
   end
 
   @doc """
+  How many `changes` of actors wait for being written, and how many may, and the same of the bytes of all that is written. Nothing unless
+  the records are open.
+  """
+  @spec held :: %{String.t() => %{held: non_neg_integer, max: pos_integer}}
+  def held do
+    for {:records, records} <- :ets.lookup(__MODULE__, :records), reduce: %{} do
+      _none ->
+        {changes, most, bytes, most_bytes} = Native.records_waiting(records)
+        %{"changes" => %{held: changes, max: most}, "change_bytes" => %{held: bytes, max: most_bytes}}
+    end
+  end
+
+  @doc """
   Opens the store that nodes share, for this start of the node: `incarnation` is a number that no other start of it has. From then
   on `records/0` has it. The reason of an error is `:no_store`.
   """

@@ -1,10 +1,10 @@
 defmodule Tidepool.Engine.Queues do
   @moduledoc """
-  For how long calls and modules have been waiting without a break, and for how long what functions share has been full.
+  For how long calls and modules have been waiting without a break, and for how long what a node has so much of has been full.
 
   A queue that has something for a moment is what queues are for. One that never gets empty says that the node has too little of
-  something. So does a resource that functions have nearly all of: who wants more is refused it. They are looked at once a second, so
-  that what is served between two looks breaks no wait.
+  something. So does a resource of which nearly all is taken: who wants more is refused it, or waits. They are looked at once a
+  second, so that what is served between two looks breaks no wait.
   """
 
   use GenServer
@@ -22,25 +22,50 @@ defmodule Tidepool.Engine.Queues do
   """
   @type queue :: :fast | :dense | :caps | :compiles
 
+  @typedoc "How much of each resource is taken, and how much there may be."
+  @type resources :: %{String.t() => %{held: non_neg_integer, max: non_neg_integer}}
+
   @doc false
-  @spec start_link(term) :: GenServer.on_start()
-  def start_link(_config), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
+  # `others` say what there is so much of beside what the engine knows.
+  @spec start_link([(() -> resources)]) :: GenServer.on_start()
+  def start_link(others), do: GenServer.start_link(__MODULE__, others, name: __MODULE__)
 
   @doc "The queues that have not been empty at any look, and for how many seconds."
   @spec waiting :: %{queue => non_neg_integer}
-  def waiting, do: seconds(:waiting)
+  def waiting, do: lasting(:waiting)
 
   @doc """
-  The resources of `Tidepool.Engine.shared/0` that have been full at each look, and for how many seconds: a sixteenth at most is
-  free. Memory is not full while there are idle instances, which make room.
+  The resources of `shared/0` that have been full at each look, and for how many seconds: a sixteenth at most is free. Memory is not
+  full while there are idle instances, which make room.
   """
   @spec full :: %{String.t() => non_neg_integer}
-  def full, do: seconds(:full)
+  def full, do: lasting(:full)
+
+  @doc "The same of all queues (`:waiting`), or of all resources (`:full`): 0 for those that are empty, or have room."
+  @spec seconds(:waiting | :full) :: %{(queue | String.t()) => non_neg_integer}
+  def seconds(kind) do
+    now = now()
+    for {{^kind, what}, since} <- seen(:since), into: %{}, do: {what, if(since, do: now - since, else: 0)}
+  end
+
+  @doc "What there is so much of, as it was at the last look: what `Tidepool.Engine.shared/0` has, and what is of others."
+  @spec shared :: resources
+  def shared, do: seen(:shared)
+
+  @doc "The names of those resources that are full, with so many idle instances."
+  @spec full_of(resources, idle :: non_neg_integer) :: [String.t()]
+  def full_of(shared, idle) do
+    for {resource, %{held: held, max: max}} <- shared,
+        max > 0 and held >= max - div(max, @free_part),
+        resource != "memory" or idle == 0,
+        do: resource
+  end
 
   @impl true
-  def init(nil) do
+  def init(others) do
     :ets.new(__MODULE__, [:named_table, read_concurrency: true])
-    {:ok, nil, {:continue, :look}}
+    :ets.insert(__MODULE__, since: %{}, shared: %{})
+    {:ok, %{others: others, since: %{}}, {:continue, :look}}
   end
 
   @impl true
@@ -50,25 +75,36 @@ defmodule Tidepool.Engine.Queues do
   def handle_info(:look, state), do: look(state)
 
   defp look(state) do
-    for {queue, queued} <- queued(), do: note({:waiting, queue}, queued > 0)
-    idle = Engine.instances().idle
+    shared = Enum.reduce(state.others, Engine.shared(), &Map.merge(&2, told(&1)))
+    full = full_of(shared, Engine.instances().idle)
+    waiting = for {queue, queued} <- queued(), do: {{:waiting, queue}, queued > 0}
+    resources = for {resource, _figures} <- shared, do: {{:full, resource}, resource in full}
 
-    for {resource, %{held: held, max: max}} <- Engine.shared() do
-      full? = max > 0 and held >= max - div(max, @free_part)
-      note({:full, resource}, full? and not (resource == "memory" and idle > 0))
-    end
-
+    now = now()
+    since = for {what, lasts?} <- waiting ++ resources, into: %{}, do: {what, if(lasts?, do: state.since[what] || now)}
+    :ets.insert(__MODULE__, since: since, shared: shared)
     Process.send_after(self(), :look, @look_ms)
-    {:noreply, state}
+    # Who is asked has native terms, as records of actors: these close when the last process has forgotten them.
+    {:noreply, %{state | since: since}, :hibernate}
   end
 
-  defp note(key, true), do: :ets.insert_new(__MODULE__, {key, System.monotonic_time(:second)})
-  defp note(key, false), do: :ets.delete(__MODULE__, key)
-
-  defp seconds(kind) do
-    now = System.monotonic_time(:second)
-    for [what, since] <- :ets.match(__MODULE__, {{kind, :"$1"}, :"$2"}), into: %{}, do: {what, now - since}
+  # While who is asked is being started again there is nothing to tell.
+  defp told(other) do
+    other.()
+  rescue
+    ArgumentError -> %{}
+  catch
+    :exit, _reason -> %{}
   end
+
+  defp lasting(kind) do
+    now = now()
+    for {{^kind, what}, since} when since != nil <- seen(:since), into: %{}, do: {what, now - since}
+  end
+
+  defp seen(what), do: :ets.lookup_element(__MODULE__, what, 2)
+
+  defp now, do: System.monotonic_time(:second)
 
   defp queued do
     at_engines = for {engine, %{queued: queued}} <- Engine.engines(), do: {engine, queued}

@@ -13,6 +13,10 @@ defmodule Tidepool.Oci.Places do
   @spec most :: {pos_integer, pos_integer}
   def most, do: {@most, @most_of_one}
 
+  @doc "How many there are now, and may be, as `fetches`."
+  @spec held :: %{String.t() => %{held: non_neg_integer, max: pos_integer}}
+  def held, do: %{"fetches" => %{held: GenServer.call(__MODULE__, :held), max: @most}}
+
   @doc false
   def start_link(_options), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
 
@@ -33,6 +37,8 @@ defmodule Tidepool.Oci.Places do
   def init(nil), do: {:ok, %{}}
 
   @impl true
+  def handle_call(:held, _from, held), do: {:reply, map_size(held), held}
+
   def handle_call({:take, registry, namespace}, {pid, _tag}, held) do
     of_registry = Enum.count(held, &match?({_place, {^registry, _namespace}}, &1))
     of_namespace = Enum.count(held, &match?({_place, {_registry, ^namespace}}, &1))

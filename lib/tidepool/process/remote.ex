@@ -27,10 +27,10 @@ defmodule Tidepool.Process.Remote do
   @most_waiting 512
   @find_ms 10_000
   @spawn_ms 30_000
-  # Bytes that are sent to one process, and to all, before they are asked; what a message takes beside its own.
+  # Bytes that are sent to one process, and to all, before they are asked; what a message takes beside its own, and as much for a tag.
   @window 65_536
   @windows 262_144
-  @overhead 96
+  @overhead 144
   # Links that are made and removed before those that they are with are asked whether they know of them.
   @most_links 256
   # Processes of other nodes that are remembered.
@@ -165,7 +165,7 @@ defmodule Tidepool.Process.Remote do
 
         # The VM has a sender wait whose link is busy.
         if :erlang.send(pid, {:tidepool_post, tag, bytes}, [:noconnect]) == :ok do
-          spent = byte_size(bytes) + @overhead
+          spent = byte_size(bytes) + if(tag == 0, do: @overhead, else: 2 * @overhead)
           Process.put(@under_way, {all + spent, Map.update(to, pid, spent, &(&1 + spent))})
         end
 

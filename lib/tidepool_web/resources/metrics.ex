@@ -6,6 +6,7 @@ defmodule TidepoolWeb.Resources.Metrics do
   require Logger
 
   alias Tidepool.{Actor, Catalog, Cluster, Engine, Error, Native, Trace}
+  alias Tidepool.Engine.Queues
   alias TidepoolWeb.{Listener, Reply}
 
   @text "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -40,17 +41,20 @@ defmodule TidepoolWeb.Resources.Metrics do
       {"beam_run_queue", "Erlang processes that are ready to run", :erlang.statistics(:total_run_queue_lengths)}
     ]
 
-    by_function = [
-      {"tidepool_function_version", "Version that is deployed",
+    by_label = [
+      {"tidepool_function_version", "Version that is deployed", "function",
        for({name, version, _at} <- functions, do: {name, version})},
-      {"tidepool_function_deployed_timestamp_seconds", "When it was deployed, since 1970",
-       for({name, _version, at} <- functions, do: {name, at})}
+      {"tidepool_function_deployed_timestamp_seconds", "When it was deployed, since 1970", "function",
+       for({name, _version, at} <- functions, do: {name, at})},
+      {"tidepool_waiting_seconds", "For how long the queue has not been empty, or 0", "queue",
+       for({queue, seconds} <- Queues.seconds(:waiting), do: {to_string(queue), seconds})},
+      {"tidepool_full_seconds", "For how long nearly all of the resource has been taken, or 0", "resource",
+       Map.to_list(Queues.seconds(:full))}
     ]
 
     edge = for {name, value} <- Listener.stats(), do: {"tidepool_http_#{name}", "HTTP edge: #{name}", value}
 
-    {200, @text, [],
-     Native.metrics(Engine.runtime(), gauges ++ edge ++ Trace.metrics() ++ Cluster.metrics(), by_function)}
+    {200, @text, [], Native.metrics(Engine.runtime(), gauges ++ edge ++ Trace.metrics() ++ Cluster.metrics(), by_label)}
   rescue
     exception ->
       Logger.error("the metrics could not be read: " <> Exception.format(:error, exception, __STACKTRACE__))

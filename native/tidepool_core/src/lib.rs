@@ -74,7 +74,7 @@ pub use instance::wake::Imaged;
 pub use metrics::failure::{FAILURES, Failure, PAYLOAD_BYTES};
 pub use metrics::figures::{CallFigures, FunctionFigures, LATENCY_BOUNDS_NS, reasons};
 pub use metrics::recent::{Found, Recent, Recorded};
-pub use metrics::text::{EngineFigures, Gauge, GaugeByFunction, SharedFigures};
+pub use metrics::text::{EngineFigures, Gauge, GaugeByLabel, SharedFigures};
 pub use module::Complaint;
 pub use module::compiled::CompiledModule;
 pub use os::buffers;

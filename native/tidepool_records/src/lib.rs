@@ -29,9 +29,9 @@ mod store;
 pub use archive::Moved;
 pub use lease::{Answer, Ask, NodeLease, Owner, Shard};
 pub use record::{
-    Change, Done, Heads, Image, Key, MAX_LINKS, MostOfEach, Page, Put, Record, SHARDS, StoreError, Summary, Usage,
-    Values,
+    Change, Done, Heads, Image, Key, Load, MAX_LINKS, MostOfEach, Page, Put, Record, SHARDS, StoreError, Summary,
+    Usage, Values,
 };
-pub use replicated::{Answering, Links, Standing, Voter};
+pub use replicated::{Answering, Links, MemberChange, MemberState, Standing, Voter};
 pub use sqlite::Told;
 pub use store::{Place, Records};

@@ -6,7 +6,9 @@ use std::time::Duration;
 use crate::archive::{Moved, Reader, Writer};
 use crate::lease::{Answer, Ask, Owner};
 use crate::postgres::{self, Database};
-use crate::record::{Change, Done, Heads, Key, MostOfEach, Page, Record, StoreError, Summary, Usage, Values};
+use crate::record::{
+    Change, Done, Heads, Key, Load, MostOfEach, Page, Record, Room, StoreError, Summary, Usage, Values,
+};
 use crate::replicated::{Of, Replicated, Voter};
 use crate::sqlite::{self, File, Readers, Told};
 
@@ -145,13 +147,23 @@ impl Records {
         }
     }
 
+    /// How much waits for being written, or is being written.
+    #[must_use]
+    pub fn waiting(&self) -> Load {
+        self.room().load()
+    }
+
     /// Does no change of this record wait for being written? One that waits may be of a process that was killed.
     #[must_use]
     pub fn is_settled(&self, key: &Key) -> bool {
+        self.room().is_settled(key)
+    }
+
+    fn room(&self) -> &Room {
         match &self.0 {
-            Engine::Sqlite(file) => file.room().is_settled(key),
-            Engine::Replicated(replicated) => replicated.room().is_settled(key),
-            Engine::Postgres(database) => database.room().is_settled(key),
+            Engine::Sqlite(file) => file.room(),
+            Engine::Replicated(replicated) => replicated.room(),
+            Engine::Postgres(database) => database.room(),
         }
     }
 

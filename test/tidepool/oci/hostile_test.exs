@@ -190,7 +190,7 @@ defmodule Tidepool.Oci.HostileTest do
   end
 
   test "one registry has some of the places, and those who have given up leave theirs", %{name: name, module: module} do
-    {_all, of_one} = Places.most()
+    {all, of_one} = Places.most()
     silent = FalseRegistry.start!(always(:never))
     good = FalseRegistry.start!(serving(module))
 
@@ -201,6 +201,7 @@ defmodule Tidepool.Oci.HostileTest do
         pid
       end
 
+    eventually(fn -> Places.held() == %{"fetches" => %{held: of_one, max: all}} end)
     assert refused(silent, name) == :registry_busy
     assert {:ok, _function} = deploy(good, name)
 

@@ -24,7 +24,7 @@ impl Comments {
 }
 
 /// The exports of a component: `{"functions": […], "wit": "…"}`. `None` where their text would be too long, which is seen before all of it
-/// is made.
+/// is made. Where types are cut in it, because they are too many or too deep, `wit` is null: it would be none.
 pub(crate) fn component(interface: &Interface, Comments(docs): &Comments) -> Option<Json> {
     let (mut writer, mut functions) = (Writer::new(interface), Vec::new());
     for export in interface.functions() {

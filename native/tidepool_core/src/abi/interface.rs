@@ -11,6 +11,8 @@ use wasmtime::component::{Component, ComponentExportIndex, ResourceType, Type};
 use super::exports::{NAMED, first};
 use super::typed::arguments::Places;
 use super::typed::shape::Shape;
+use super::written::look::Look;
+use super::written::named::is_declared;
 use crate::base::error::CompileError;
 
 /// Types that are looked at in one component: they may be built of one another, and be very large.
@@ -44,6 +46,8 @@ pub(crate) struct Interface {
     functions: Vec<Export>,
     /// Types by the interface that they are in and their names there.
     types: Vec<(Option<Box<str>>, Box<str>, Type)>,
+    /// Those that are declared by a name and that it imports: its exports may have them.
+    imported: Vec<(Box<str>, Type)>,
     /// Resources, each once.
     kinds: Vec<Kind>,
     /// What all this takes, or more.
@@ -135,7 +139,8 @@ impl Interface {
         }
         // A whole name is never another's short one.
         by_name.extend(functions.iter().enumerate().map(|(index, function)| (function.name.clone(), Some(index))));
-        Ok(Interface { by_name, functions, types, kinds, bytes: kept.bytes })
+        let imported = imported_types(component, &mut kept);
+        Ok(Interface { by_name, functions, types, imported, kinds, bytes: kept.bytes })
     }
 
     /// What it takes of the node's memory, at most.
@@ -151,6 +156,11 @@ impl Interface {
     /// Types with a name: the interface that it is in, the name, the type.
     pub(crate) fn types(&self) -> impl ExactSizeIterator<Item = (Option<&str>, &str, &Type)> {
         self.types.iter().map(|(scope, name, ty)| (scope.as_deref(), &**name, ty))
+    }
+
+    /// Types that are declared by a name in an interface that it imports: the name, the type.
+    pub(crate) fn imported(&self) -> impl ExactSizeIterator<Item = (&str, &Type)> {
+        self.imported.iter().map(|(name, ty)| (&**name, ty))
     }
 
     /// Resources that it exports or imports, each by the first name that it has.
@@ -223,6 +233,13 @@ impl Kept {
             "what is known of its {of} would take more than {mib} MiB: they are too many, or their names too long"
         );
         Err(CompileError::TooDemanding { message })
+    }
+
+    /// Adds what can be done without, if there is room for it.
+    fn add_spare(&mut self, bytes: usize) -> bool {
+        let has_room = self.bytes.saturating_add(bytes) <= MAX_BYTES;
+        self.bytes += if has_room { bytes } else { 0 };
+        has_room
     }
 
     /// A function whose whole name has so many bytes.
@@ -352,6 +369,25 @@ pub(crate) fn hosted(component: &Component) -> Vec<Kind> {
     kinds
 }
 
+/// Types of the interfaces that a component imports and that are declared by a name. The engine tells none that are of no interface. There
+/// may be no room for all of their names: exports that have others are written with names that they have nowhere.
+fn imported_types(component: &Component, kept: &mut Kept) -> Vec<(Box<str>, Type)> {
+    let (engine, ty) = (component.engine(), component.component_type());
+    let mut types = Vec::new();
+    for (_name, import) in ty.imports(engine) {
+        let ComponentItem::ComponentInstance(instance) = import.ty else { continue };
+        for (name, export) in instance.exports(engine) {
+            if let ComponentItem::Type(ty) = export.ty
+                && is_declared(&ty)
+                && kept.add_spare(TYPE_BYTES + name.len())
+            {
+                types.push((name.into(), ty));
+            }
+        }
+    }
+    types
+}
+
 /// An interface that has the resource of another has no new one. Of what is beyond the bound no value is given or taken.
 fn add_kind(kinds: &mut Vec<Kind>, name: String, ty: ResourceType, hosted: Option<u32>) {
     if kinds.len() < MAX_KINDS && !kinds.iter().any(|kind| kind.ty == ty) {
@@ -376,40 +412,4 @@ fn short_names(whole: &str) -> Vec<String> {
     }
     names.retain(|name| name != whole);
     names
-}
-
-/// A look at the types of a function.
-struct Look<'a> {
-    /// Types that may still be looked at.
-    budget: &'a mut usize,
-    /// Is a resource among them?
-    resources: bool,
-}
-
-impl Look<'_> {
-    /// What of a type no caller has a value for.
-    fn unspeakable(&mut self, ty: &Type) -> Option<&'static str> {
-        let Some(left) = self.budget.checked_sub(1) else {
-            return Some("has types that are too large, or others of its component");
-        };
-        *self.budget = left;
-        match ty {
-            Type::Own(_) | Type::Borrow(_) => {
-                self.resources = true;
-                None
-            }
-            Type::Future(_) | Type::Stream(_) | Type::ErrorContext => {
-                Some("takes or returns a stream or a future of WASI 0.3, which this host does not run")
-            }
-            Type::List(list) => self.unspeakable(&list.ty()),
-            Type::FixedLengthList(list) => self.unspeakable(&list.ty()),
-            Type::Map(map) => self.unspeakable(&map.key()).or_else(|| self.unspeakable(&map.value())),
-            Type::Record(record) => record.fields().find_map(|field| self.unspeakable(&field.ty)),
-            Type::Tuple(tuple) => tuple.types().find_map(|ty| self.unspeakable(&ty)),
-            Type::Variant(variant) => variant.cases().filter_map(|case| case.ty).find_map(|ty| self.unspeakable(&ty)),
-            Type::Option(option) => self.unspeakable(&option.ty()),
-            Type::Result(result) => result.ok().into_iter().chain(result.err()).find_map(|ty| self.unspeakable(&ty)),
-            _ => None,
-        }
-    }
 }

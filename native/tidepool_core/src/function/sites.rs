@@ -14,18 +14,37 @@ pub struct Sites {
     hosts: ArcSwap<Hosts>,
 }
 
-/// Routes by their host, in lower case; the longest come first. Those of any host have none.
-type Hosts = HashMap<Box<str>, Vec<Route>, RandomState>;
+/// Routes by their host, in lower case. Those of any host have none.
+type Hosts = HashMap<Box<str>, Routes, RandomState>;
 
-struct Route {
-    path: Box<str>,
-    has_below: bool,
-    function: Box<str>,
+/// Functions by their paths: however many there are, a request is looked up as often as its path has parts.
+#[derive(Default)]
+struct Routes {
+    exact: HashMap<Box<str>, Box<str>, RandomState>,
+    /// Of what is below these, and them.
+    below: HashMap<Box<str>, Box<str>, RandomState>,
+    /// Bytes of the longest of them.
+    longest: usize,
 }
 
-impl Route {
-    fn is_meant(&self, path: &str) -> bool {
-        path.strip_prefix(&*self.path).is_some_and(|rest| rest.is_empty() || self.has_below && rest.starts_with('/'))
+impl Routes {
+    fn add(&mut self, path: &str, function: &str) {
+        let (paths, path) = match path.strip_suffix(BELOW) {
+            Some(path) => (&mut self.below, path),
+            None => (&mut self.exact, path),
+        };
+        paths.entry(path.into()).or_insert_with(|| function.into());
+        self.longest = self.longest.max(path.len());
+    }
+
+    /// The function of the longest path that is this one, or that it is below.
+    fn find(&self, path: &str) -> Option<&str> {
+        let below = || {
+            let parts = path.match_indices('/').map(|(at, _slash)| at).chain([path.len()]);
+            let ends: Vec<_> = parts.take_while(|end| *end <= self.longest).collect();
+            ends.into_iter().rev().find_map(|end| self.below.get(path.get(..end)?))
+        };
+        self.exact.get(path).or_else(below).map(|function| &**function)
     }
 }
 
@@ -35,13 +54,7 @@ impl Sites {
         let mut hosts = Hosts::default();
         for (route, function) in routes {
             let (host, path) = route.split_at(route.find('/').unwrap_or(route.len()));
-            let (path, has_below) = path.strip_suffix(BELOW).map_or((path, false), |path| (path, true));
-            let route = Route { path: path.into(), has_below, function: function.into() };
-            hosts.entry(host.to_ascii_lowercase().into()).or_default().push(route);
-        }
-        for routes in hosts.values_mut() {
-            // At one length, the path itself comes before all below it.
-            routes.sort_by_key(|route| (std::cmp::Reverse(route.path.len()), route.has_below));
+            hosts.entry(host.to_ascii_lowercase().into()).or_default().add(path, &function);
         }
         self.hosts.store(hosts.into());
     }
@@ -53,8 +66,7 @@ impl Sites {
         let hosts = self.hosts.load();
         let lower = host.trim_end_matches('.').to_ascii_lowercase();
         let of_both = hosts.get(&*lower).into_iter().chain(hosts.get(""));
-        let route = of_both.flatten().find(|route| route.is_meant(path));
-        route.map(|route| route.function.to_string())
+        of_both.into_iter().find_map(|routes| routes.find(path)).map(Into::into)
     }
 }
 
@@ -86,6 +98,10 @@ mod tests {
             ("else.example", "/hook", "hook"),
             ("else.example", "/hook/x", "rest"),
             ("shop.example.evil.example", "/cart", "rest"),
+            ("shop.example", "/cart/", "cart"),
+            ("shop.example", "//", "shop"),
+            ("else.example", "/", "rest"),
+            ("else.example", "/hook/", "rest"),
         ];
         for (host, path, function) in cases {
             assert_eq!(found(&routes, host, path).as_deref(), Some(function), "{host}{path}");

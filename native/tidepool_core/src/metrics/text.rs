@@ -43,8 +43,8 @@ pub struct SharedFigures {
 /// A gauge of the caller's: name, help text, value.
 pub type Gauge = (String, String, i64);
 
-/// The same of each function: name, help text, and the values by the function's name.
-pub type GaugeByFunction = (String, String, Vec<(String, i64)>);
+/// The same of several: name, help text, the label that tells them apart, and the values by what that says.
+pub type GaugeByLabel = (String, String, String, Vec<(String, i64)>);
 
 /// The metrics as OpenMetrics text, which Prometheus reads; `gauges` are added as they are.
 ///
@@ -55,7 +55,7 @@ pub(crate) fn render(
     engines: Vec<EngineFigures>,
     shared: Vec<SharedFigures>,
     gauges: Vec<Gauge>,
-    by_function: Vec<GaugeByFunction>,
+    by_label: Vec<GaugeByLabel>,
 ) -> Result<String, fmt::Error> {
     let mut registry = prometheus_client::registry::Registry::default();
     registry.register_collector(Box::new(Snapshot {
@@ -67,7 +67,7 @@ pub(crate) fn render(
         cached: stats.cached.load(Ordering::Relaxed),
         deploys: stats.deploys.snapshot(),
         gauges,
-        by_function,
+        by_label,
     }));
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry)?;
@@ -84,7 +84,7 @@ struct Snapshot {
     cached: u64,
     deploys: DeployStats,
     gauges: Vec<Gauge>,
-    by_function: Vec<GaugeByFunction>,
+    by_label: Vec<GaugeByLabel>,
 }
 
 impl Collector for Snapshot {
@@ -122,10 +122,10 @@ impl Collector for Snapshot {
         for (name, help, value) in &self.gauges {
             encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(value)?;
         }
-        for (name, help, values) in &self.by_function {
+        for (name, help, label, values) in &self.by_label {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            for (function, value) in values {
-                family.encode_family(&[("function", function.as_str())])?.encode_gauge(value)?;
+            for (of, value) in values {
+                family.encode_family(&[(label.as_str(), of.as_str())])?.encode_gauge(value)?;
             }
         }
         Ok(())

@@ -60,6 +60,11 @@ impl Network {
     pub(crate) fn sockets(&self) -> &Common {
         &self.sockets
     }
+
+    /// Names that are looked up, now.
+    pub(crate) fn lookups(&self) -> &Common {
+        &self.lookups
+    }
 }
 
 /// What a program may do with the network.
@@ -221,6 +226,7 @@ mod tests {
         };
         let mut shops = taken(&shop, 4);
         assert_eq!(shops.len(), LOOKUPS / 2);
+        assert_eq!((network.lookups().used(), network.lookups().most()), (LOOKUPS / 2, LOOKUPS));
         assert_eq!(taken(&shop, 1).len(), 0);
         assert_eq!(taken(&blog, 4).len(), LOOKUPS / 4);
 

@@ -5,8 +5,11 @@ use std::any::Any;
 /// What a message carries beside its bytes: a socket, a module. Those are moved from process to process.
 pub(crate) type Resource = Box<dyn Any + Send + Sync>;
 
-/// What a message takes beside its bytes, when a mailbox's bytes are counted.
-const OVERHEAD_BYTES: usize = 96;
+/// What a message takes beside its bytes, when a mailbox's bytes are counted: its place, of which there may be twice as many, and what the
+/// allocator adds.
+const OVERHEAD_BYTES: usize = 144;
+/// What its tag takes in a mailbox of many, where it is the only one with that.
+const TAG_BYTES: usize = 144;
 /// What one of its resources takes: the sender has no more of it then, and a receiver has to come for it.
 const RESOURCE_BYTES: usize = 64;
 /// Most resources of a message.
@@ -88,7 +91,8 @@ impl Data {
 
     /// What it takes: all that was allocated for it, as a guest may ask for room and not use it.
     pub(crate) fn size(&self) -> usize {
-        self.bytes.capacity() + self.resources.len() * RESOURCE_BYTES + OVERHEAD_BYTES
+        let tag = if self.tag == 0 { 0 } else { TAG_BYTES };
+        self.bytes.capacity() + self.resources.len() * RESOURCE_BYTES + OVERHEAD_BYTES + tag
     }
 
     /// Does it carry anything but bytes?
@@ -131,7 +135,8 @@ impl Message {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Message::Data(data) => data.size(),
-            Message::LinkDied { .. } | Message::ProcessDied { .. } => OVERHEAD_BYTES,
+            Message::LinkDied { tag: 0 } | Message::ProcessDied { .. } => OVERHEAD_BYTES,
+            Message::LinkDied { .. } => OVERHEAD_BYTES + TAG_BYTES,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Names of processes: one map for each program. A name dies with its process.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 
 use foldhash::fast::RandomState;
 
@@ -16,8 +16,9 @@ const NAME_BYTES: usize = 128;
 /// Who has a name.
 enum Entry {
     Process(u64),
-    /// A process is being made that will have it, by the claim of this number; these wait for that.
-    Making(u64, Vec<Waker>),
+    /// A process is being made that will have it, by the claim of this number; these wait for that, by their places.
+    /// Each is a process, which counts in the account with more than its waker takes.
+    Making(u64, BTreeMap<u64, Waker>),
 }
 
 /// The names of a program.
@@ -28,8 +29,9 @@ pub(super) struct Names {
     entries: HashMap<String, Entry, RandomState>,
     share: Share,
     bytes: usize,
-    /// Claims that were granted.
+    /// Claims that were granted, and places of those who have waited, so far.
     claims: u64,
+    places: u64,
     /// There will be none any more.
     closed: bool,
 }
@@ -70,6 +72,32 @@ pub(crate) enum Claim {
     Wait,
     /// There are too many names, or too long ones.
     Full,
+}
+
+/// One that asks for a name, to make a process that has it. When it ends while it waits, it leaves nothing behind.
+pub(crate) struct Claiming<'a> {
+    names: &'a Registry,
+    name: &'a str,
+    /// The number of its place, once it has waited.
+    place: Option<u64>,
+}
+
+impl Claiming<'_> {
+    /// Waits for as long as a process is being made that will have the name.
+    pub(crate) fn poll(&mut self, lives: impl Fn(u64) -> bool, cx: &Context<'_>) -> Poll<Claim> {
+        match self.names.claim(self.name, lives, &mut self.place, cx.waker()) {
+            Claim::Wait => Poll::Pending,
+            claim => Poll::Ready(claim),
+        }
+    }
+}
+
+impl Drop for Claiming<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            self.names.leave(self.name, place);
+        }
+    }
 }
 
 impl Registry {
@@ -133,14 +161,31 @@ impl Registry {
     }
 
     /// Claims a name for a process that is to be made.
-    pub(crate) fn claim(&self, name: &str, lives: impl Fn(u64) -> bool, waker: &Waker) -> Claim {
-        let mut names = self.names();
+    pub(crate) fn claiming<'a>(&'a self, name: &'a str) -> Claiming<'a> {
+        Claiming { names: self, name, place: None }
+    }
+
+    /// Claims it, or waits for who has claimed it: at the place that it has, or behind all others.
+    pub(super) fn claim(
+        &self,
+        name: &str,
+        lives: impl Fn(u64) -> bool,
+        place: &mut Option<u64>,
+        waker: &Waker,
+    ) -> Claim {
+        let mut guard = self.names();
+        let names = &mut *guard;
         match names.entries.get_mut(name) {
             Some(Entry::Process(id)) if lives(*id) => return Claim::Taken(*id),
             Some(Entry::Making(_, waiting)) => {
-                if !waiting.iter().any(|other| other.will_wake(waker)) {
-                    waiting.push(waker.clone());
-                }
+                let number = *place.get_or_insert_with(|| {
+                    names.places += 1;
+                    names.places
+                });
+                let before = waiting.insert(number, waker.clone());
+                drop(guard);
+                // Without the lock: with a waker its task may be dropped, which may wait as well.
+                drop(before);
                 return Claim::Wait;
             }
             Some(Entry::Process(_)) | None => {}
@@ -150,8 +195,18 @@ impl Registry {
         }
         names.claims += 1;
         let claim = names.claims;
-        names.entries.insert(name.to_owned(), Entry::Making(claim, Vec::new()));
+        names.entries.insert(name.to_owned(), Entry::Making(claim, BTreeMap::new()));
         Claim::Granted(claim)
+    }
+
+    /// Who has this place waits no more.
+    fn leave(&self, name: &str, place: u64) {
+        let waker = match self.names().entries.get_mut(name) {
+            Some(Entry::Making(_, waiting)) => waiting.remove(&place),
+            Some(Entry::Process(_)) | None => None,
+        };
+        // Without the lock, as above.
+        drop(waker);
     }
 
     /// Resolves a claim: says who has the name, or that nobody does.
@@ -194,18 +249,35 @@ impl Registry {
 
 fn wake(entry: Option<Entry>) {
     if let Some(Entry::Making(_, waiting)) = entry {
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.into_values().for_each(Waker::wake);
     }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 mod tests {
+    use std::task::Wake;
+
     use super::*;
+
+    /// Notes its number when it is woken.
+    struct Told(usize, Arc<Mutex<Vec<usize>>>);
+
+    impl Wake for Told {
+        fn wake(self: Arc<Self>) {
+            self.1.lock().unwrap().push(self.0);
+        }
+    }
+
+    /// Looks as one that is told by this waker; is it to wait?
+    fn waits(claiming: &mut Claiming<'_>, told: &Arc<Told>) -> bool {
+        claiming.poll(|_| true, &Context::from_waker(&Arc::clone(told).into())).is_pending()
+    }
 
     #[test]
     fn one_of_many_who_claim_a_name_gets_it_and_the_others_its_process() {
         let names = Registry::new(&Account::new(usize::MAX, None));
-        let claim = |lives: bool| names.claim("a", move |_| lives, Waker::noop());
+        let claim = |lives: bool| names.claim("a", move |_| lives, &mut None, Waker::noop());
         assert!(matches!(claim(true), Claim::Granted(1)));
         assert!(matches!(claim(true), Claim::Wait));
         assert_eq!(names.get("a", |_| true), None, "there is no process yet");
@@ -217,9 +289,51 @@ mod tests {
     }
 
     #[test]
+    fn however_many_wait_for_a_name_each_is_told_once_that_it_was_resolved_in_the_order_in_which_they_came() {
+        let names = Registry::new(&Account::new(usize::MAX, None));
+        let order = Arc::<Mutex<Vec<usize>>>::default();
+        assert!(matches!(names.claim("a", |_| true, &mut None, Waker::noop()), Claim::Granted(1)));
+        let mut all: Vec<_> =
+            (0..10_000).map(|number| (names.claiming("a"), Arc::new(Told(number, Arc::clone(&order))))).collect();
+        // Who looks again is one still, and where it was.
+        for _look in 0..2 {
+            assert!(all.iter_mut().all(|(claiming, told)| waits(claiming, told)));
+        }
+        names.resolve("a", 1, Some(7));
+        assert!(order.lock().unwrap().iter().copied().eq(0..10_000));
+        let cx = Context::from_waker(Waker::noop());
+        for (claiming, _told) in &mut all {
+            assert!(matches!(claiming.poll(|_| true, &cx), Poll::Ready(Claim::Taken(7))));
+        }
+    }
+
+    #[test]
+    fn who_waits_for_a_name_and_is_gone_leaves_nothing_behind_and_the_others_are_told() {
+        let names = Registry::new(&Account::new(usize::MAX, None));
+        let order = Arc::<Mutex<Vec<usize>>>::default();
+        assert!(matches!(names.claim("a", |_| true, &mut None, Waker::noop()), Claim::Granted(1)));
+        let told = [1, 2].map(|number| Arc::new(Told(number, Arc::clone(&order))));
+        let [mut gone, mut stays] = [(); 2].map(|()| names.claiming("a"));
+        assert!(waits(&mut gone, &told[0]) && waits(&mut stays, &told[1]));
+        assert_eq!(told.each_ref().map(Arc::strong_count), [2, 2]);
+        drop(gone);
+        assert_eq!(told.each_ref().map(Arc::strong_count), [1, 2]);
+        names.resolve("a", 1, None);
+        assert_eq!(*order.lock().unwrap(), [2]);
+        let mut late = names.claiming("a");
+        let cx = Context::from_waker(Waker::noop());
+        assert!(matches!(stays.poll(|_| true, &cx), Poll::Ready(Claim::Granted(2))), "it could not be made");
+        assert!(waits(&mut late, &told[0]));
+        // Its place is of the claim before.
+        drop(stays);
+        names.resolve("a", 2, Some(7));
+        assert_eq!(*order.lock().unwrap(), [2, 1]);
+    }
+
+    #[test]
     fn a_claim_is_resolved_by_who_made_it_and_no_other() {
         let names = Registry::new(&Account::new(usize::MAX, None));
-        let claim = || names.claim("a", |_| true, Waker::noop());
+        let claim = || names.claim("a", |_| true, &mut None, Waker::noop());
         assert!(matches!(claim(), Claim::Granted(1)));
         assert!(names.put("a", 9));
         names.remove("a");
@@ -248,7 +362,7 @@ mod tests {
     #[test]
     fn a_name_that_is_put_while_a_process_is_made_for_it_stays() {
         let names = Registry::new(&Account::new(usize::MAX, None));
-        assert!(matches!(names.claim("a", |_| true, Waker::noop()), Claim::Granted(1)));
+        assert!(matches!(names.claim("a", |_| true, &mut None, Waker::noop()), Claim::Granted(1)));
         assert!(names.put("a", 9));
         names.resolve("a", 1, Some(7));
         assert_eq!(names.get("a", |_| true), Some(9));
@@ -276,7 +390,7 @@ mod tests {
         let long = |letter: &str| letter.repeat(1_000);
         assert!(names.put(&long("a"), 1) && names.put(&long("b"), 2));
         assert!(!names.put(&long("c"), 3));
-        assert!(matches!(names.claim(&long("c"), |_| true, Waker::noop()), Claim::Full));
+        assert!(matches!(names.claim(&long("c"), |_| true, &mut None, Waker::noop()), Claim::Full));
         assert!(names.put(&long("b"), 3), "that one is there");
         names.remove(&long("a"));
         assert!(names.put(&long("c"), 3));

@@ -257,6 +257,14 @@ impl Tape {
         }
     }
 
+    /// Gives up on what is recorded, for the memory that it has; `false` when it has none.
+    pub(crate) fn gives_way(&self) -> bool {
+        match &mut *self.state() {
+            State::Recording(recorder) => recorder.gives_way(),
+            State::Playing(_) => false,
+        }
+    }
+
     /// Ends a replay: where it and what was recorded part, if they do. What was recorded and not asked for is such a place, too.
     pub(crate) fn end(&self) -> Option<Unlike> {
         match &mut *self.state() {

@@ -24,7 +24,7 @@ use crate::metrics::counters::Stats;
 use crate::metrics::failure::{FAILURES, Failure};
 use crate::metrics::figures::{self, CallFigures, FunctionFigures};
 use crate::metrics::recent::Recent;
-use crate::metrics::text::{self, EngineFigures, Gauge, GaugeByFunction, SharedFigures};
+use crate::metrics::text::{self, EngineFigures, Gauge, GaugeByLabel, SharedFigures};
 use crate::module::check::is_core_of_component;
 use crate::module::toolchain::Toolchain;
 use crate::module::{Cache, Complaint};
@@ -293,20 +293,25 @@ impl Runtime {
     /// What functions share, of each resource that they may use up.
     #[must_use]
     pub fn shared(&self) -> Vec<SharedFigures> {
-        let counted = |resource, common: &Common| SharedFigures {
+        let of = |resource, held: usize, most: usize| SharedFigures {
             resource,
-            held: u64::try_from(common.used()).unwrap_or(u64::MAX),
-            most: u64::try_from(common.most()).unwrap_or(u64::MAX),
+            held: u64::try_from(held).unwrap_or(u64::MAX),
+            most: u64::try_from(most).unwrap_or(u64::MAX),
         };
+        let counted = |resource, common: &Common| of(resource, common.used(), common.most());
         let Node { memory, code, network, .. } = &*self.node;
         let mut all = vec![
             SharedFigures { resource: "memory", held: memory.used(), most: memory.limit() },
             counted("code", code),
             counted("sockets", network.sockets()),
+            counted("lookups", network.lookups()),
         ];
-        all.extend(self.node.all_places().map(|places| match places.kind {
-            EngineKind::Fast => counted("fast_stacks", &places.stacks),
-            EngineKind::Dense => counted("dense_stacks", &places.stacks),
+        all.extend(self.node.all_places().flat_map(|places| {
+            let (stacks, trials) = match places.kind {
+                EngineKind::Fast => ("fast_stacks", "fast_trials"),
+                EngineKind::Dense => ("dense_stacks", "dense_trials"),
+            };
+            [counted(stacks, &places.stacks), of(trials, places.trials.live(), places.trials.max_instances())]
         }));
         all
     }
@@ -370,7 +375,7 @@ impl Runtime {
     ///
     /// # Errors
     /// Fails only if the text can't be formatted.
-    pub fn metrics(&self, gauges: Vec<Gauge>, by_function: Vec<GaugeByFunction>) -> Result<String, std::fmt::Error> {
+    pub fn metrics(&self, gauges: Vec<Gauge>, by_label: Vec<GaugeByLabel>) -> Result<String, std::fmt::Error> {
         let figure = |name: &str, help: &str, value: u64| {
             (name.to_owned(), help.to_owned(), i64::try_from(value).unwrap_or(i64::MAX))
         };
@@ -390,6 +395,6 @@ impl Runtime {
             figure("tidepool_sockets_open", "Sockets of guests' processes", queued(self.node.network.sockets().used())),
         ];
         all.extend(gauges);
-        text::render(&self.node.stats, self.engines(), self.shared(), all, by_function)
+        text::render(&self.node.stats, self.engines(), self.shared(), all, by_label)
     }
 }

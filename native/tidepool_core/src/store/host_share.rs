@@ -92,11 +92,29 @@ impl<A> State<A> {
         if bytes <= FREE_BYTES {
             return Ok(());
         }
-        let function = &self.function;
-        let mut refused = || !share.get_or_insert_with(|| HostShare::new(function)).raise_to(bytes);
+        let function = Arc::clone(&self.function);
+        self.refuse_on_host(|| !share.get_or_insert_with(|| HostShare::new(&function)).raise_to(bytes))
+    }
+
+    /// Whether there is room in a share for so many bytes, of what is yet to be more: the tape has nothing of it before
+    /// [`State::hold_on_host`] or [`State::refuse_on_host`] end it.
+    pub(crate) fn has_on_host(&self, share: &mut Option<HostShare>, bytes: usize) -> bool {
+        if bytes <= FREE_BYTES {
+            return true;
+        }
+        let mut has_room = || share.get_or_insert_with(|| HostShare::new(&self.function)).raise_to(bytes);
+        // The tape goes before its guest does.
+        has_room() || self.tape.as_ref().is_some_and(|tape| tape.gives_way()) && has_room()
+    }
+
+    /// Stops a guest that is refused room on the host; where its call is replayed, one that was.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub(crate) fn refuse_on_host(&mut self, mut is_refused: impl FnMut() -> bool) -> wasmtime::Result<()> {
         let is_refused = match &self.tape {
-            Some(tape) => tape.refuses(refused),
-            None => refused(),
+            Some(tape) => tape.refuses(is_refused),
+            None => is_refused(),
         };
         if is_refused {
             self.meter.denied = Some(Limit::TotalMemory);

@@ -193,11 +193,11 @@ fn the_text_stays_readable_whatever_a_function_is_called() {
     let config = FunctionConfig { name, limits: limits(), ..settings::function_config() };
     let _function = Arc::new(module.function(config).unwrap());
     let extra = ("tidepool_extra".into(), "Somebody else's".into(), -7);
-    let by_function = ("tidepool_each".into(), "Each function's".into(), vec![("a\"b".into(), 3)]);
-    let text = node.runtime.metrics(vec![extra], vec![by_function]).unwrap();
+    let by_label = ("tidepool_each".into(), "Each one's".into(), "of".into(), vec![("a\"b".into(), 3)]);
+    let text = node.runtime.metrics(vec![extra], vec![by_label]).unwrap();
     assert_eq!(sample(&text, r#"tidepool_calls_total{function="a\"b\\c\nd",reason="ok"}"#), Some(0.0), "{text}");
     assert_eq!(sample(&text, "tidepool_extra"), Some(-7.0));
-    assert_eq!(sample(&text, r#"tidepool_each{function="a\"b"}"#), Some(3.0));
+    assert_eq!(sample(&text, r#"tidepool_each{of="a\"b"}"#), Some(3.0));
     assert!(text.ends_with("# EOF\n"));
 }
 

@@ -491,6 +491,22 @@ fn what_a_guest_can_not_have_given_stops_it_with_a_text(io: IoBackend) {
                (i32.const 1)))",
             "certificates of more than 262144 bytes",
         ),
+        (
+            "(i32.store (i32.const 2048) (i32.const 131072)) (i32.store (i32.const 2056) (i32.const 131073))
+             (drop (call $tls_connect (i32.const 3072) (i32.const 9) (i32.const 1) (i64.const -1) (i32.const 1040) (i32.const 2048)
+               (i32.const 2)))",
+            "certificates of more than 262144 bytes",
+        ),
+        (
+            "(drop (call $tls_bind (i32.const 4) (i32.const 1024) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1040)
+               (i32.const 0) (i32.const 262145) (i32.const 3072) (i32.const 9)))",
+            "a PEM of more than 262144 bytes",
+        ),
+        (
+            "(drop (call $tls_bind (i32.const 4) (i32.const 1024) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1040)
+               (i32.const 3072) (i32.const 9) (i32.const 0) (i32.const 32769)))",
+            "a private key of more than 32768 bytes",
+        ),
         ("(drop (call $resolve (i32.const 0) (i32.const -1) (i64.const 0) (i32.const 0)))", "a text of more than"),
     ] {
         let (outcome, _told) = run(io, &format!(r#"(func (export "_start") {code})"#), EVERYTHING, 16, || {});

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use tidepool_core::{
-    CallError, Cancel, Function, HostReply, Instances, Limits, NamespaceConfig, RuntimeConfig, Step, Task,
+    CallError, Cancel, Function, HostReply, Instances, Limits, NamespaceConfig, RuntimeConfig, SharedFigures, Step,
+    Task,
 };
 
 use crate::support::signal::Signal;
@@ -85,6 +86,9 @@ fn trials_take_what_calls_leave_and_few_at_a_time_have_more() {
         let function = node.fresh(&guest("wat/init_loop"));
         let mut spinning = [(); 2 + TRIALS].map(|()| endless(&function));
         assert!(spinning.iter().all(|(_, _, step)| matches!(step, Step::Yield)));
+        let all = u64::try_from(TRIALS).unwrap();
+        let is_full = |it: &SharedFigures| it.resource.ends_with("_trials") && (it.held, it.most) == (all, all);
+        assert_eq!(node.runtime.shared().iter().filter(|it| is_full(it)).count(), 1, "those of its engine");
         let (mut next, signal, step) = endless(&function);
         assert!(matches!(step, Step::Wait));
         spinning[2].0.cancel(Cancel::Aborted);

@@ -147,18 +147,18 @@ fn io(env: Env<'_>, node: ResourceArc<Node>) -> Term<'_> {
     }
 }
 
-/// Name, help, and the values by function.
-type GaugeByFunction = (String, String, List<(String, i64)>);
+/// Name, help, a label, and the values by what that says.
+type GaugeByLabel = (String, String, String, List<(String, i64)>);
 
-/// All metrics as OpenMetrics text, with `gauges` (name, help, value) added, and those that each function has.
+/// All metrics as OpenMetrics text, with `gauges` (name, help, value) added, and those that have a label.
 #[rustler::nif(schedule = "DirtyIo")]
 fn metrics(
     node: ResourceArc<Node>,
     gauges: List<(String, String, i64)>,
-    by_function: List<GaugeByFunction>,
+    by_label: List<GaugeByLabel>,
 ) -> NifResult<String> {
-    let by_function = by_function.0.into_iter().map(|(name, help, values)| (name, help, values.0)).collect();
-    node.runtime.metrics(gauges.0, by_function).map_err(|error| rustler::Error::RaiseTerm(Box::new(error.to_string())))
+    let by_label = by_label.0.into_iter().map(|(name, help, label, values)| (name, help, label, values.0)).collect();
+    node.runtime.metrics(gauges.0, by_label).map_err(|error| rustler::Error::RaiseTerm(Box::new(error.to_string())))
 }
 
 /// `{reasons, bounds_ns, functions}`: of each function its name, its calls by reason and by latency, and a map of its other figures.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustler::{Atom, Binary, Encoder, Env, NifResult, OwnedEnv, Resource, ResourceArc, Term};
 use tidepool_errors::Reason;
-use tidepool_records::{Key, MostOfEach, Record, Records, StoreError};
+use tidepool_records::{Key, Load, MostOfEach, Record, Records, StoreError};
 
 use super::change::change;
 use crate::terms::decode::List;
@@ -67,6 +67,13 @@ fn commit_record<'a>(
 #[rustler::nif]
 fn record_settled(records: &RecordsHandle, class: String, name: String) -> bool {
     records.0.is_settled(&Key::new(class, name))
+}
+
+/// `{changes, most, bytes, most_bytes}` of what waits for being written.
+#[rustler::nif]
+fn records_waiting(records: &RecordsHandle) -> (usize, usize, usize, usize) {
+    let Load { changes, bytes } = records.0.waiting();
+    (changes, Load::MOST.changes, bytes, Load::MOST.bytes)
 }
 
 /// `{:ok, nil | {epoch, seq, alarm_at, head, image}}`, or an error. What follows an image is behind it.
@@ -215,6 +222,7 @@ fn kind(env: Env<'_>, error: &StoreError) -> Atom {
         StoreError::Damaged { .. } | StoreError::Corrupt(_) | StoreError::Behind(_) => atoms::damaged(),
         StoreError::Newer { .. } => atoms::newer(),
         StoreError::Full => atoms::full(),
+        StoreError::Members(_) => atoms::reason(env, Reason::MembersUnchanged),
         StoreError::Overloaded => atoms::reason(env, Reason::Overloaded),
         StoreError::Stopped(_) => atoms::stopped(),
         StoreError::Away(_) => atoms::reason(env, Reason::NoStore),

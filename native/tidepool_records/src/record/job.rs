@@ -42,10 +42,13 @@ struct Waiting {
     records: HashMap<Key, usize>,
 }
 
+/// Changes of actors, and the bytes that these and all others hold.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Load {
-    changes: usize,
-    bytes: usize,
+pub struct Load {
+    /// How many.
+    pub changes: usize,
+    /// Their bytes.
+    pub bytes: usize,
 }
 
 /// A change that waits, or is being written.
@@ -62,7 +65,7 @@ impl Room {
     /// # Errors
     /// [`StoreError::Overloaded`] when there is none.
     pub(crate) fn take(&self, key: &Key, change: &Change, done: Done) -> Result<Done, StoreError> {
-        // What has no class has a queue of its own.
+        // What has no class has a queue of its own, and is no change of an actor.
         let load = Load { changes: usize::from(!key.class.is_empty()), bytes: change.bytes() };
         let mut waiting = locked(&self.0);
         if !waiting.take(key.namespace(), load) {
@@ -81,6 +84,11 @@ impl Room {
     /// Does no change of this record wait?
     pub(crate) fn is_settled(&self, key: &Key) -> bool {
         !locked(&self.0).records.contains_key(key)
+    }
+
+    /// How much that is at the moment.
+    pub(crate) fn load(&self) -> Load {
+        locked(&self.0).all
     }
 }
 
@@ -120,6 +128,9 @@ impl Waiting {
 }
 
 impl Load {
+    /// As much as may wait. What is being written, of which there may be some more, counts as well.
+    pub const MOST: Load = Load { changes: QUEUE, bytes: QUEUE_BYTES };
+
     fn with(self, other: Load) -> Load {
         Load { changes: self.changes.saturating_add(other.changes), bytes: self.bytes.saturating_add(other.bytes) }
     }
@@ -162,6 +173,7 @@ pub(crate) fn piled_up(first: Job, most: Batch, mut next: impl FnMut() -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::{Image, Put};
 
     /// How many changes of so many bytes there is room for.
     fn all(waiting: &mut Waiting, namespace: Option<&str>, bytes: usize) -> usize {
@@ -194,6 +206,19 @@ mod tests {
         // Nothing is written any more.
         drop(second);
         assert!(room.is_settled(&key) && locked(&room.0).records.is_empty());
+    }
+
+    #[test]
+    fn what_waits_is_told_until_it_is_done() {
+        let (room, key) = (Room::default(), Key::new("class", "it"));
+        let put = Put { epoch: 1, seq: 1, alarm_at: None, head: vec![0; 7], image: Image::Keep, values: Vec::new() };
+        let take = || room.take(&key, &Change::Put(put.clone()), Box::new(|_outcome| ()));
+        let (Ok(one), Ok(other)) = (take(), take()) else { panic!("there is room") };
+        assert_eq!(room.load(), Load { changes: 2, bytes: 14 });
+        one(Ok(()));
+        assert_eq!(room.load(), Load { changes: 1, bytes: 7 });
+        other(Err(StoreError::Full));
+        assert_eq!(room.load(), Load::default());
     }
 
     #[test]

@@ -11,8 +11,8 @@ mod row;
 
 pub use change::{Change, Heads, Image, MAX_LINKS, Page, Put, Record, Summary, Usage, Values};
 pub use error::StoreError;
-pub use job::Done;
 pub(crate) use job::{Batch, Job, QUEUE, Room, TRANSACTION, piled_up};
+pub use job::{Done, Load};
 pub(crate) use key::classes;
 pub use key::{Key, SHARDS};
 pub(crate) use mark::{Mark, chain, finish, hasher, value as value_mark, xor};

@@ -10,7 +10,7 @@ use super::bytes;
 use super::convert::{Pieces, shown_bytes, val_bytes};
 use super::own;
 use super::resources::Giving;
-use super::target::{BINDING, Target, ask};
+use super::target::{BINDING, Target, ask, converted};
 use crate::abi::contract::Ask;
 use crate::abi::interface::{Kind, hosted};
 use crate::abi::slots::State;
@@ -154,11 +154,8 @@ async fn answer(
     }
     let (value, mut share) = ask(&mut store, target, arguments, share).await?;
     if let (Some(ty), Some(result)) = (ty.results().next(), results.first_mut()) {
-        let mut giving = Giving::new(&mut store, kinds);
-        let mut pieces = Pieces::new(&mut giving);
-        let (made, made_bytes) = (pieces.given(&value, &ty).await, pieces.tally.made_bytes());
+        let made = converted(&mut store, kinds, &mut share, &value, &ty).await?;
         *result = made.map_err(|error| asking::unfit(&mut store, &target.text(), &error))?;
-        store.data_mut().hold_on_host(&mut share, made_bytes)?;
     }
     Ok(())
 }

@@ -1,26 +1,28 @@
 //! A type as WIT has it in an interface.
 
-use wasmtime::component::{ResourceType, Type};
+use wasmtime::component::Type;
 
-use super::writer::{CUT, Writer, id, parts};
+use super::named::is_same;
+use super::writer::{Writer, id};
 
 impl Writer<'_> {
     /// A type as WIT has it in an interface: by its name, if it has one there.
     pub(in crate::abi) fn text(&mut self, scope: Option<&str>, ty: &Type, depth: usize) -> String {
-        if !self.looks_at(self.interface.types().len()) {
-            return CUT.into();
+        let interface = self.interface;
+        if !self.looks_at(interface.types().len()) {
+            return self.cut();
         }
-        let named = self.interface.types().find(|(of, _name, named)| *of == scope && *named == ty);
+        let mut here = interface.types().filter(|(of, _name, _ty)| *of == scope);
+        let named = here.find(|(_of, _name, named)| is_same(named, ty, &mut self.looks_left));
         match named {
-            Some((_of, name, _ty)) if self.take_names([name]) => id(name).into_owned(),
-            Some(_cut) => CUT.into(),
+            Some((_of, name, _ty)) => self.name(name),
             None => self.structure(scope, ty, depth),
         }
     }
 
     pub(super) fn structure(&mut self, scope: Option<&str>, ty: &Type, depth: usize) -> String {
         if !self.take(depth) {
-            return CUT.into();
+            return self.cut();
         }
         let depth = depth + 1;
         let word = match ty {
@@ -64,27 +66,16 @@ impl Writer<'_> {
                 };
             }
             Type::Record(_) | Type::Variant(_) | Type::Enum(_) | Type::Flags(_) => {
-                return self.body(scope, ty, depth).join(" ");
+                return self.adopted(scope, ty);
             }
         };
         word.into()
     }
 
-    /// The name of a resource, which may be another interface's.
-    fn resource(&mut self, scope: Option<&str>, ty: &ResourceType) -> String {
-        let interface = self.interface;
-        let Some(kind) = interface.kinds().iter().find(|kind| kind.ty == *ty) else { return CUT.into() };
-        let (of, name) = parts(&kind.name);
-        if of != scope {
-            self.used.insert(&kind.name);
-        }
-        id(name).into_owned()
-    }
-
     /// The lines of a type that is declared: `record {`, its fields, `}`.
     pub(super) fn body(&mut self, scope: Option<&str>, ty: &Type, depth: usize) -> Vec<String> {
         if !self.take_members(ty) {
-            return vec![CUT.into()];
+            return vec![self.cut()];
         }
         let (keyword, members): (_, Vec<String>) = match ty {
             Type::Record(record) => {

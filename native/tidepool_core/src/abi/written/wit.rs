@@ -1,14 +1,21 @@
 //! All of a component's exports as WIT.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use super::writer::{CUT, Writer, id, parts};
+use wasmtime::component::Type;
+
+use super::writer::{Writer, id, parts};
 use crate::abi::interface::Export;
 
 impl Writer<'_> {
-    /// All of it as WIT: a world that exports the interfaces and the functions of its own, and the packages of those.
-    pub(in crate::abi) fn wit(&mut self) -> String {
+    /// All of it as WIT: a world that exports the interfaces and the functions of its own, and the packages of those. `None`
+    /// where something was left out.
+    pub(in crate::abi) fn wit(&mut self) -> Option<String> {
+        // What is left out of a function's types is no more in here.
+        if self.is_cut {
+            return None;
+        }
         let interface = self.interface;
         let mut scopes: Vec<&str> = interface.functions().filter_map(|export| export.parts().0).collect();
         scopes.dedup();
@@ -18,6 +25,7 @@ impl Writer<'_> {
             if package(scope).is_some() {
                 line(&mut wit, 1, &format!("export {};", path(scope)));
             } else {
+                self.is_cut |= !is_label(scope);
                 line(&mut wit, 1, &format!("export {}: interface {{", id(scope)));
                 self.declarations(&mut wit, Some(scope), 2);
                 line(&mut wit, 1, "}");
@@ -25,27 +33,32 @@ impl Writer<'_> {
         }
         self.declarations(&mut wit, None, 1);
         line(&mut wit, 0, "}");
+        // Each is there once, with all of its interfaces.
+        let mut packages: BTreeMap<String, String> = BTreeMap::new();
         for (scope, (package, name)) in scopes.iter().filter_map(|scope| Some((scope, package(scope)?))) {
-            line(&mut wit, 0, &format!("\npackage {package} {{"));
-            line(&mut wit, 1, &format!("interface {name} {{"));
-            self.declarations(&mut wit, Some(scope), 2);
-            line(&mut wit, 1, "}");
-            line(&mut wit, 0, "}");
+            let text = packages.entry(package).or_default();
+            line(text, 1, &format!("interface {name} {{"));
+            self.declarations(text, Some(scope), 2);
+            line(text, 1, "}");
         }
         // Of what it imports, that which its exports have.
-        let used = std::mem::take(&mut self.used);
+        let used = self.used();
         let foreign: BTreeSet<&str> = used.iter().filter_map(|name| parts(name).0).collect();
         for scope in foreign.into_iter().filter(|scope| !scopes.contains(scope)) {
             let Some((package, interface)) = package(scope) else { continue };
-            line(&mut wit, 0, &format!("\npackage {package} {{"));
-            line(&mut wit, 1, &format!("interface {interface} {{"));
+            let text = packages.entry(package).or_default();
+            line(text, 1, &format!("interface {interface} {{"));
             for (_of, name) in used.iter().map(|name| parts(name)).filter(|(of, _name)| *of == Some(scope)) {
-                line(&mut wit, 2, &format!("resource {};", id(name)));
+                line(text, 2, &format!("resource {};", id(name)));
             }
-            line(&mut wit, 1, "}");
+            line(text, 1, "}");
+        }
+        for (package, interfaces) in &packages {
+            line(&mut wit, 0, &format!("\npackage {package} {{"));
+            wit.push_str(interfaces);
             line(&mut wit, 0, "}");
         }
-        wit
+        (!self.is_cut).then_some(wit)
     }
 
     fn declarations(&mut self, wit: &mut String, scope: Option<&str>, level: usize) {
@@ -53,19 +66,9 @@ impl Writer<'_> {
         if !self.looks_at(interface.types().len() + interface.functions().len() + interface.kinds().len()) {
             return;
         }
-        let (before, mut text) = (std::mem::take(&mut self.used), String::new());
+        let mut text = String::new();
         for (_of, name, ty) in interface.types().filter(|(of, _name, _ty)| *of == scope) {
-            let body = self.body(scope, ty, 0);
-            match body.split_first() {
-                Some((first, members)) => {
-                    let head = first.replacen(' ', &format!(" {} ", id(name)), 1);
-                    line(&mut text, level, &head);
-                    for (index, member) in members.iter().enumerate() {
-                        line(&mut text, if index + 1 == members.len() { level } else { level + 1 }, member);
-                    }
-                }
-                None => line(&mut text, level, &format!("type {} = {};", id(name), self.structure(scope, ty, 0))),
-            }
+            self.declaration(&mut text, scope, (name, ty), level);
         }
         let own = interface.kinds().iter().filter(|kind| kind.hosted.is_none()).map(|kind| parts(&kind.name));
         for name in own.filter(|(of, _name)| *of == scope).map(|(_of, name)| name) {
@@ -78,12 +81,29 @@ impl Writer<'_> {
                 line(&mut text, level, &format!("{keyword}{}: func{};", id(name), self.signature(scope, export, 0)));
             }
         }
-        let used = std::mem::replace(&mut self.used, before);
-        for (of, name) in used.iter().map(|name| parts(name)) {
-            line(wit, level, &format!("use {}.{{{}}};", of.map_or_else(|| CUT.into(), path), id(name)));
-        }
-        self.used.extend(used);
+        wit.push_str(&self.taken_in(scope, level));
         wit.push_str(&text);
+    }
+
+    /// A type with a name.
+    pub(super) fn declaration(
+        &mut self,
+        text: &mut String,
+        scope: Option<&str>,
+        (name, ty): (&str, &Type),
+        level: usize,
+    ) {
+        let body = self.body(scope, ty, 0);
+        match body.split_first() {
+            Some((first, members)) => {
+                let head = first.replacen(' ', &format!(" {} ", id(name)), 1);
+                line(text, level, &head);
+                for (index, member) in members.iter().enumerate() {
+                    line(text, if index + 1 == members.len() { level } else { level + 1 }, member);
+                }
+            }
+            None => line(text, level, &format!("type {} = {};", id(name), self.structure(scope, ty, 0))),
+        }
     }
 
     /// A resource with its functions.
@@ -127,21 +147,28 @@ fn member_of(name: &str) -> Option<(&str, &str, &str)> {
 }
 
 /// The name of an interface, with that of its package and its version.
-fn path(scope: &str) -> String {
+pub(super) fn path(scope: &str) -> String {
     let (names, version) = scope.split_at(scope.find('@').unwrap_or(scope.len()));
     let written = |part: &str| part.split(':').map(id).collect::<Vec<_>>().join(":");
     names.split('/').map(written).collect::<Vec<_>>().join("/") + version
 }
 
 /// The package of an interface, with its version, and its name in there; `None` of one that is in none.
-fn package(scope: &str) -> Option<(String, String)> {
-    let whole = path(scope);
-    let (path, version) = whole.split_once('@').map_or((&*whole, None), |(path, version)| (path, Some(version)));
-    let (package, name) = path.split_once('/')?;
-    Some((version.map_or_else(|| package.to_owned(), |version| format!("{package}@{version}")), name.to_owned()))
+pub(super) fn package(scope: &str) -> Option<(String, String)> {
+    let (names, version) = scope.split_at(scope.find('@').unwrap_or(scope.len()));
+    let (package, name) = names.split_once('/')?;
+    let (namespace, own) = package.split_once(':')?;
+    // There are other names, such as of what is fetched from somewhere.
+    let is_one = [namespace, own, name].into_iter().all(is_label);
+    is_one.then(|| (format!("{}:{}{version}", id(namespace), id(own)), id(name).into_owned()))
+}
+
+/// Is it a name by itself?
+fn is_label(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 /// A string takes whatever is written.
-fn line(wit: &mut String, level: usize, text: &str) {
+pub(super) fn line(wit: &mut String, level: usize, text: &str) {
     let _ = writeln!(wit, "{:width$}{text}", "", width = level * 4);
 }

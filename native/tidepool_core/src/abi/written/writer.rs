@@ -1,7 +1,6 @@
 //! What goes from one part of a description to the next, and bounds all of it.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use wasmtime::component::Type;
 
@@ -15,25 +14,61 @@ const MAX_DEPTH: usize = 12;
 const MAX_NAMES: usize = 2 << 20;
 /// Types, functions and resources that are looked at for what is in an interface, or has a name there.
 const MAX_LOOKS: usize = 20_000_000;
-/// What is written where more would be.
-pub(super) const CUT: &str = "_";
+/// What is written where more would be: that is no WIT.
+const CUT: &str = "_";
 
 /// Words of WIT's own, a line each. A name that is one of them has a `%` before it.
 const KEYWORDS: &str = include_str!("keywords.txt");
+
+/// What an interface, or the world, has of others.
+pub(super) struct Foreign<'a> {
+    /// The interface that has it; `None` is the world.
+    pub(super) scope: Option<Box<str>>,
+    /// Its name there.
+    pub(super) name: String,
+    pub(super) what: What<'a>,
+}
+
+pub(super) enum What<'a> {
+    /// It is declared there as well.
+    Type(Type),
+    /// It is used, by its whole name.
+    Resource(&'a str),
+}
 
 /// Writes what an interface has.
 pub(in crate::abi) struct Writer<'a> {
     pub(super) interface: &'a Interface,
     left: usize,
     names_left: usize,
-    looks_left: usize,
-    /// Resources of other interfaces than the one that is written.
-    pub(super) used: BTreeSet<&'a str>,
+    pub(super) looks_left: usize,
+    /// Was something left out? Then there is no WIT.
+    pub(super) is_cut: bool,
+    /// What interfaces have of others.
+    pub(super) foreign: Vec<Foreign<'a>>,
 }
 
 impl<'a> Writer<'a> {
     pub(in crate::abi) fn new(interface: &'a Interface) -> Self {
-        Writer { interface, left: MAX_TYPES, names_left: MAX_NAMES, looks_left: MAX_LOOKS, used: BTreeSet::new() }
+        Writer {
+            interface,
+            left: MAX_TYPES,
+            names_left: MAX_NAMES,
+            looks_left: MAX_LOOKS,
+            is_cut: false,
+            foreign: Vec::new(),
+        }
+    }
+
+    /// Leaves something out: what stands in its place.
+    pub(super) fn cut(&mut self) -> String {
+        self.is_cut = true;
+        CUT.into()
+    }
+
+    /// A name as it is written, if there is room for it.
+    pub(super) fn name(&mut self, name: &str) -> String {
+        if self.take_names([name]) { id(name).into_owned() } else { self.cut() }
     }
 
     /// Is there room for these names?

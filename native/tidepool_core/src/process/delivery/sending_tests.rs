@@ -38,7 +38,7 @@ fn senders(process: &Arc<Process>, count: usize, tag: i64) -> Vec<(SendingPlace,
 }
 
 fn look(place: &mut SendingPlace, from: &Process, tag: i64, woken: &Arc<Flag>) -> Sent {
-    place.send(message(tag, 300), from, &Waker::from(Arc::clone(woken)))
+    place.send(message(tag, 200), from, &Waker::from(Arc::clone(woken)))
 }
 
 fn woken(senders: &[(SendingPlace, Arc<Flag>)]) -> Vec<usize> {
@@ -52,7 +52,7 @@ fn of_many_that_wait_for_room_those_are_woken_that_it_is_for_in_the_order_in_whi
     process.send(message(1, 900), &process, 1_000);
     let mut senders = senders(&process, 100, 1);
     assert!(process.receive(&[], 1_000).is_some());
-    assert_eq!(woken(&senders).len(), 2, "each has more than 300 bytes");
+    assert_eq!(woken(&senders).len(), 2, "each has more than 400 bytes");
     let cx = Context::from_waker(Waker::noop());
     assert!(process.poll_receive(&[], 1_000, None, &cx, &mut None).is_pending());
     assert!(woken(&senders).is_empty(), "those are to look first");

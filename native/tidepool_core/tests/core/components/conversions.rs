@@ -8,6 +8,7 @@ use tidepool_core::{CallError, Function, Instances, Limit, Limits, Step};
 use super::limits::over;
 use super::{ECHO, OPTIONS, call, component, finish, json, request, text};
 use crate::preempt::assert_yields;
+use crate::support::allocations::most_allocated;
 use crate::support::signal::Signal;
 use crate::support::{Node, drive, limits};
 
@@ -50,7 +51,7 @@ fn refused(outcome: Result<Value, CallError>, why: &str) {
 }
 
 /// A component that asks its host for bytes, in a type that has them as values, and returns how many they are.
-fn asks_for_bytes() -> Vec<u8> {
+pub(crate) fn asks_for_bytes() -> Vec<u8> {
     crate::support::wat(&format!(
         r#"(component {}
              (import "ask" (func $bytes (result (option (list u8)))))
@@ -61,6 +62,23 @@ fn asks_for_bytes() -> Vec<u8> {
                (with "host" (instance (export "bytes" (func $bytes))))))
              (func (export "count") (result u32) (canon lift (core func $i "count"))))"#,
         super::LIBC
+    ))
+}
+
+/// One that asks it for [records](optional), and returns how many they are.
+fn asks_for_records() -> Vec<u8> {
+    crate::support::wat(&format!(
+        r#"(component {}
+             (import "ask" (instance $ask (type $d {}) (export "t" (type $t (eq $d)))
+               (export "all" (func (result (list $t))))))
+             (core func $all (canon lower (func $ask "all") {OPTIONS}))
+             (core module $m (import "host" "all" (func $all (param i32))) (import "libc" "memory" (memory 1))
+               (func (export "count") (result i32) (call $all (i32.const 32)) (i32.load (i32.const 36))))
+             (core instance $i (instantiate $m (with "libc" (instance $libc))
+               (with "host" (instance (export "all" (func $all))))))
+             (func (export "count") (result u32) (canon lift (core func $i "count"))))"#,
+        super::LIBC,
+        optional()
     ))
 }
 
@@ -191,6 +209,22 @@ fn what_a_result_and_an_answer_take_as_values_is_their_functions() {
 }
 
 #[test]
+fn no_more_is_made_of_an_answer_than_there_is_room_for() {
+    let node = Node::small();
+    let limits = Limits { total_memory_bytes: 4 << 20, ..limits() };
+    for (wasm, answer) in [
+        (asks_for_bytes(), Value::Bytes(vec![7; 1_000_000].into())),
+        (asks_for_records(), Value::List(vec![Value::Record(Vec::new()); 4_200])),
+    ] {
+        let function = node.function(&wasm, Instances::Fresh, limits.clone());
+        let task = function.start(request("count", Value::List(Vec::new()))).unwrap();
+        let (outcome, most) = most_allocated(|| finish(task, |_call| Ok(answer.clone())));
+        assert!(matches!(outcome, Err(CallError::Limit { limit: Limit::TotalMemory, .. })), "{outcome:?}");
+        assert!(most < 5 << 20, "{most} bytes");
+    }
+}
+
+#[test]
 fn names_of_a_type_that_has_very_many_are_compared_so_many_times_and_no_more() {
     let node = Node::small();
     let names: String = (0..1_000).map(|at| format!(" \"n{at}\"")).collect();
@@ -253,20 +287,7 @@ fn a_result_with_too_many_values_is_over_the_limit_of_a_reply_and_texts_count_by
 #[test]
 fn what_a_handler_answers_is_counted_as_arguments_are() {
     let node = Node::small();
-    let ty = optional();
-    let wasm = crate::support::wat(&format!(
-        r#"(component {}
-             (import "ask" (instance $ask (type $d {ty}) (export "t" (type $t (eq $d)))
-               (export "all" (func (result (list $t))))))
-             (core func $all (canon lower (func $ask "all") {OPTIONS}))
-             (core module $m (import "host" "all" (func $all (param i32))) (import "libc" "memory" (memory 1))
-               (func (export "count") (result i32) (call $all (i32.const 32)) (i32.load (i32.const 36))))
-             (core instance $i (instantiate $m (with "libc" (instance $libc))
-               (with "host" (instance (export "all" (func $all))))))
-             (func (export "count") (result u32) (canon lift (core func $i "count"))))"#,
-        super::LIBC
-    ));
-    let function = function(&node, &wasm);
+    let function = function(&node, &asks_for_records());
     let answered = |count: usize| {
         let task = function.start(request("count", Value::List(Vec::new()))).unwrap();
         finish(task, |_call| Ok(Value::List(vec![Value::Record(Vec::new()); count])))

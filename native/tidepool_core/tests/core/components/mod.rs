@@ -22,12 +22,14 @@ mod types;
 mod values;
 pub(crate) mod walk;
 mod wave;
+mod written;
 
 use std::sync::Arc;
 
 use tidepool_core::value::Value;
 use tidepool_core::{CallError, Function, HostRequest, ImportCall, Payload, Reply, Request, Step, Task};
 
+pub(crate) use self::conversions::asks_for_bytes;
 use crate::support::signal::Signal;
 use crate::support::{self, drive, wat};
 

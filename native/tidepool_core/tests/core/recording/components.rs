@@ -3,11 +3,12 @@
 use std::sync::{Arc, LazyLock};
 
 use tidepool_core::value::Value;
-use tidepool_core::{Function, How, Instances, Limits, Payload, RecordConfig};
+use tidepool_core::{CallError, Function, HostRequest, How, Instances, Limit, Limits, Payload, RecordConfig};
 
 use super::bites::assert_missed;
 use super::damage::{ANSWERED_VALUE, MONOTONIC, Parts, RANDOM, REFUSED, SAID, WAITED, WALL};
 use super::studio::{Studio, all, answered, assert_same, function, play, replay, verdict};
+use crate::components::asks_for_bytes;
 use crate::components::walk::wit::Wit;
 use crate::support::{limits, request, wat};
 
@@ -132,6 +133,28 @@ fn another_version_of_a_component_is_told_by_meaning() {
     for (text, expected) in [(&*twice, "other_answer"), (&dearer, "other_answer"), (&asking, "asked_more")] {
         let other = studio.function(&curious(text), Instances::Fresh);
         assert_eq!(verdict(&other, &parts.written(), How::Against), expected, "{text}");
+    }
+}
+
+#[test]
+fn an_answer_that_there_was_no_room_for_is_refused_in_its_replay_too_whatever_room_that_has() {
+    let studio = Studio::new();
+    let module = studio.module(&asks_for_bytes(), false);
+    for (total_memory_bytes, is_refused) in [(1 << 20, true), (64 << 20, false)] {
+        let limits = Limits { total_memory_bytes, ..limits() };
+        let recorded = function(&module, Instances::Fresh, limits, Some(all()));
+        let outcome = play(recorded.start(request("count", b"[]")).unwrap(), |task, asked| match asked {
+            HostRequest::Import(_) => task.answer_value(Value::Bytes(vec![7; 40_000].into())),
+            other => panic!("nothing else is asked: {other:?}"),
+        });
+        match outcome {
+            Err(CallError::Limit { limit: Limit::TotalMemory, .. }) => assert!(is_refused),
+            outcome => assert!(!is_refused && outcome == Ok(b"40000".to_vec()), "{outcome:?}"),
+        }
+        let recording = studio.last();
+        assert_same(&recorded, &recording);
+        let roomy = function(&module, Instances::Fresh, crate::support::limits(), None);
+        assert_ne!(verdict(&roomy, &recording, How::Exactly), "diverged");
     }
 }
 

@@ -7,8 +7,8 @@ use wasmtime::component::types::ComponentFunc;
 use wasmtime::component::{ComponentNamedList, Lift, LinkerInstance, Lower, Type, Val};
 
 use super::blob::{Blob, Lifted};
-use crate::abi::component::convert::{Nothing, Pieces, Unfit, case};
-use crate::abi::component::target::{Target, ask};
+use crate::abi::component::convert::{Unfit, case};
+use crate::abi::component::target::{Target, ask, converted};
 use crate::abi::slots::State;
 use crate::abi::typed::asking;
 use crate::abi::typed::shape::{Piece, Returned, Shape};
@@ -83,23 +83,16 @@ fn with_both<P: Params, R: Returns>(linker: &mut LinkerInstance<'_, State>, aske
             if let Some(made) = R::quick(&value, *returned, &mut share) {
                 return Ok(made);
             }
-            let (made, made_bytes) = slow(&value, result.as_ref()).await;
-            if made.is_ok() {
-                store.data_mut().hold_on_host(&mut share, made_bytes)?;
-            }
+            // It is told in another way, such as a list of numbers.
+            let made = match result {
+                Some(ty) => converted(&mut store, &[], &mut share, &value, ty).await?,
+                None => Ok(Val::Bool(false)),
+            };
             let none = || Unfit::new("it is none of its type".into());
             let made = made.and_then(|made| R::slow(made, &mut share).ok_or_else(none));
             made.map_err(|error| asking::unfit(&mut store, &target.text(), &error))
         })
     })
-}
-
-/// The result of a value that is told in another way, such as a list of numbers, and what it takes in the host.
-async fn slow(value: &Value, ty: Option<&Type>) -> (Result<Val, Unfit>, usize) {
-    let Some(ty) = ty else { return (Ok(Val::Bool(false)), 0) };
-    let mut nothing = Nothing;
-    let mut pieces = Pieces::new(&mut nothing);
-    (pieces.given(value, ty).await, pieces.tally.made_bytes())
 }
 
 /// What a guest gives.

@@ -26,7 +26,7 @@ const SHOWN_BYTES: usize = 64 << 10;
 /// A conversion: of the arguments of a call, or of a result.
 pub(in crate::abi::component) struct Pieces<'r> {
     resources: &'r mut dyn Resources,
-    /// What is made is counted in it at the end of each slice, where there is one.
+    /// What is made is counted in it at the end of each slice, where there is one, and where its `resources` say.
     share: Option<&'r mut HostShare>,
     /// What it has done.
     pub(in crate::abi::component) tally: Tally,
@@ -55,8 +55,20 @@ impl<'r> Pieces<'r> {
         let made = self.tally.made_bytes();
         match self.tally.over() {
             Some(over) => over != TooMuch::Room,
-            None => self.share.as_mut().is_none_or(|share| share.raise_to(made)),
+            None => self.holds(made),
         }
+    }
+
+    /// Counts so many bytes of a list before there is a value for each, which takes forty times as much.
+    fn hold_ahead(&mut self, bytes: usize) -> Result<(), TooMuch> {
+        self.tally.may_have_bytes(bytes)?;
+        let more = bytes.saturating_mul(size_of::<Val>() + 1);
+        let made = self.tally.made_bytes().saturating_add(more);
+        if self.holds(made) { Ok(()) } else { Err(self.tally.end(TooMuch::Room)) }
+    }
+
+    fn holds(&mut self, bytes: usize) -> bool {
+        self.share.as_mut().is_none_or(|share| share.raise_to(bytes)) && self.resources.hold(bytes)
     }
 
     /// As [`given`].
@@ -87,7 +99,8 @@ impl<'r> Pieces<'r> {
                 }
                 (Value::Bytes(bytes) | Value::ByteList(bytes), Type::List(list)) if list.ty() == Type::U8 => {
                     self.tally.count(1)?;
-                    let mut elements = Vec::new();
+                    self.hold_ahead(bytes.len())?;
+                    let mut elements = Vec::with_capacity(bytes.len());
                     for piece in bytes.chunks(PIECE_BYTES) {
                         self.tally.bytes(piece.len())?;
                         elements.extend(piece.iter().map(|byte| Val::U8(*byte)));

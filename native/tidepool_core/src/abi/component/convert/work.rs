@@ -34,6 +34,12 @@ pub(in crate::abi::component) trait Resources: Send {
 
     /// A handle of a resource of this type.
     fn show(&mut self, resource: ResourceAny, ty: &ResourceType) -> Value;
+
+    /// Counts so many bytes that a conversion has made in all, or makes next, if they are counted here; `false` when there
+    /// is no room for them.
+    fn hold(&mut self, _bytes: usize) -> bool {
+        true
+    }
 }
 
 /// For calls without a resource.
@@ -130,6 +136,14 @@ impl Tally {
     pub(in crate::abi::component) fn bytes(&mut self, bytes: usize) -> Result<(), TooMuch> {
         self.bytes = self.bytes.checked_sub(bytes).ok_or_else(|| self.end(TooMuch::Bytes))?;
         Ok(())
+    }
+
+    /// May a list have so many bytes more?
+    ///
+    /// # Errors
+    /// As of [`Tally::count`].
+    pub(super) fn may_have_bytes(&mut self, bytes: usize) -> Result<(), TooMuch> {
+        if bytes <= self.bytes { Ok(()) } else { Err(self.end(TooMuch::Bytes)) }
     }
 
     /// Notes a text.

@@ -12,6 +12,7 @@ use crate::abi::slots::State;
 use crate::base::error::CallError;
 use crate::slice::yielding::yielded;
 use crate::store::failure::call_error;
+use crate::store::host_share::HostShare;
 use crate::value::{Handle, Value};
 
 /// Resources in the arguments of one call, and in its result: each takes a microsecond or two to become a term.
@@ -134,11 +135,23 @@ pub(in crate::abi::component) struct Giving<'a, 'b> {
     hosts: Vec<ResourceAny>,
     /// How many were shown.
     shown: usize,
+    /// What is made is counted in it, where there is one.
+    share: Option<&'a mut Option<HostShare>>,
 }
 
 impl<'a, 'b> Giving<'a, 'b> {
     pub(in crate::abi::component) fn new(store: &'a mut StoreContextMut<'b, State>, kinds: &'a [Kind]) -> Self {
-        Giving { store, kinds, fault: None, lent: HashMap::new(), own: Vec::new(), hosts: Vec::new(), shown: 0 }
+        let (lent, own, hosts) = (HashMap::new(), Vec::new(), Vec::new());
+        Giving { store, kinds, fault: None, lent, own, hosts, shown: 0, share: None }
+    }
+
+    /// The same of a conversion that ends when there is no room in a share for what it has made.
+    pub(in crate::abi::component) fn counted(
+        store: &'a mut StoreContextMut<'b, State>,
+        kinds: &'a [Kind],
+        share: &'a mut Option<HostShare>,
+    ) -> Self {
+        Giving { share: Some(share), ..Giving::new(store, kinds) }
     }
 
     /// Takes back all that was given and lent: the guest is not called.
@@ -224,6 +237,11 @@ impl Resources for Giving<'_, '_> {
             self.fault = Some(format!("it has a {} that is not the host's", kind.name));
         }
         found.map_or(Value::Null, Value::Handle)
+    }
+
+    fn hold(&mut self, bytes: usize) -> bool {
+        let Some(share) = self.share.as_deref_mut() else { return true };
+        self.store.data().has_on_host(share, bytes)
     }
 }
 

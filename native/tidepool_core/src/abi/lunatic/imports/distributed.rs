@@ -185,7 +185,8 @@ async fn made_away(caller: &mut Caller<'_, State>, guest: &Guest, away: Away) ->
     if !program.place.others.all().contains(&away.node) {
         return Err(no_node(away.node));
     }
-    let _asking = wait(caller, |cx, _wake_at| program.asking.poll(cx)).await;
+    let mut place = program.asking.place();
+    let _asking = wait(caller, |cx, _wake_at| place.poll(cx)).await;
     match ask(caller, ProcessRequest::SpawnAway(Box::new(away))).await {
         Ok(id) => match id.first_chunk() {
             Some(id) => Ok(u64::from_le_bytes(*id)),

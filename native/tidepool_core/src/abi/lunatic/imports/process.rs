@@ -146,7 +146,8 @@ async fn compiled(caller: &mut Caller<'_, State>, wasm: Vec<u8>) -> wasmtime::Re
         Question::Open(asked) => asked,
     };
     let guest = guest(caller)?;
-    let _turn = wait(caller, |cx, _wake_at| guest.program.compiling.poll(cx)).await;
+    let mut place = guest.program.compiling.place();
+    let _turn = wait(caller, |cx, _wake_at| place.poll(cx)).await;
     let reply = ask(caller, ProcessRequest::Compile { wasm }).await;
     let module = caller.data().call.as_ref().and_then(|call| call.channel.take_gift());
     let module = match (reply, module.map(Arc::downcast::<Module>)) {

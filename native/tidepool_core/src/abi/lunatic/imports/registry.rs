@@ -169,7 +169,8 @@ async fn named(
             return (code, found);
         }
     }
-    let _naming = wait(caller, |cx, _wake_at| program.naming.poll(cx)).await;
+    let mut place = program.naming.place();
+    let _naming = wait(caller, |cx, _wake_at| place.poll(cx)).await;
     let reply = ask(caller, ProcessRequest::Name(Box::new(Naming { operation, name, id }))).await;
     let reply = reply.ok().and_then(|reply| {
         let (code, id) = reply.split_first_chunk()?;

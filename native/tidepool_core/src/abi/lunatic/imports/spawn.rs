@@ -4,7 +4,6 @@
 //! makes instances is above this room, so it finds a [`Plan`] where the process is to be.
 
 use std::sync::Arc;
-use std::task::Poll;
 
 use wasmtime::{Caller, Linker, Val};
 
@@ -249,12 +248,8 @@ async fn get_or_spawn(mut caller: Caller<'_, State>, args: GetArgs) -> wasmtime:
     let claim = match question(&mut caller, "lunatic::process.get_or_spawn", &[name.as_bytes()])? {
         Question::Told(told) => claimed(told),
         Question::Open(asked) => {
-            let claim =
-                wait(&mut caller, |cx, _wake_at| match names.claim(&name, |id| program.may_live(id), cx.waker()) {
-                    Claim::Wait => Poll::Pending,
-                    claim => Poll::Ready(claim),
-                })
-                .await;
+            let mut claiming = names.claiming(&name);
+            let claim = wait(&mut caller, |cx, _wake_at| claiming.poll(|id| program.may_live(id), cx)).await;
             let told = match claim {
                 Claim::Taken(owner) => [TAKEN_TOLD, owner],
                 Claim::Full => [FULL_TOLD, 0],
