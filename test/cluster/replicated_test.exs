@@ -4,6 +4,9 @@ defmodule Tidepool.ReplicatedActorsTest do
 
   @moduletag :slow
 
+  import ExUnit.CaptureIO
+
+  alias Mix.Tasks.Tidepool.Members
   alias Tidepool.{Actor, Native, Peer, TestCluster}
   alias Tidepool.Actor.Ownership.Shards
   alias Tidepool.Actor.Voter
@@ -176,6 +179,16 @@ defmodule Tidepool.ReplicatedActorsTest do
     own_some(late)
     eventually(fn -> match?({:refused, _why}, standing(third)) end, @patience)
     assert answer(late, "actor", "sum", "") == "60"
+
+    url = Peer.url(one, "")
+    table = capture_io(fn -> Members.run(["--url", url]) end)
+
+    for peer <- [one, other, late],
+        do: assert(table =~ ~r/^#{peer.node} +(a voter|the leader) +yes +(nothing|\?|\d+ entries)$/m)
+
+    table = capture_io(fn -> Members.run(["remove", to_string(third.node), "--url", url]) end)
+    refute table =~ to_string(third.node)
+    assert_raise Mix.Error, ~r/members_unchanged/, fn -> Members.run(["add", "nobody@127.0.0.1", "--url", url]) end
 
     for body <- ["", "{}", ~s({"add":1}), ~s({"make":"a@b"}), ~s({"add":"a@b","remove":"a@b"})],
         do: assert({400, %{"error" => %{"reason" => "invalid_option"}}} = post(one, body))

@@ -18,26 +18,22 @@ defmodule Mix.Tasks.Tidepool.Cluster do
 
   use Mix.Task
 
-  @url "http://localhost:4000"
-  @timeout_ms 10_000
+  alias Mix.Tidepool.{Request, Table}
 
   @impl true
   def run(arguments) do
     {options, others} = OptionParser.parse!(arguments, strict: [url: :string, cacert: :string])
     Mix.Task.run("app.config")
-    url = options |> Keyword.get(:url, @url) |> String.trim_trailing("/")
 
     case others do
       [] ->
-        case ask(:get, "#{url}/cluster", [], options[:cacert]) do
+        case Request.ask(:get, "/cluster", options) do
           {:ok, status} -> IO.puts(render(status))
-          {:error, text} -> Mix.raise("#{url} does not say how its cluster is: #{text}")
+          {:error, text} -> Mix.raise("#{Request.url(options)} does not say how its cluster is: #{text}")
         end
 
       ["forget", node] ->
-        headers = authorization(System.get_env("TIDEPOOL_TOKEN"))
-
-        case ask(:delete, "#{url}/cluster/nodes/#{URI.encode(node)}", headers, options[:cacert]) do
+        case Request.ask(:delete, "/cluster/nodes/#{URI.encode(node)}", options) do
           {:ok, _forgotten} -> IO.puts("#{node} is forgotten")
           {:error, text} -> Mix.raise("#{node} is not forgotten: #{text}")
         end
@@ -46,30 +42,6 @@ defmodule Mix.Tasks.Tidepool.Cluster do
         Mix.raise("mix tidepool.cluster takes `forget NODE`, --url and --cacert, and not #{Enum.join(others, " ")}")
     end
   end
-
-  defp authorization(nil), do: []
-  defp authorization(token), do: [{~c"authorization", to_charlist("Bearer #{token}")}]
-
-  defp ask(method, url, headers, cacert) do
-    for application <- [:inets, :ssl], do: {:ok, _started} = Application.ensure_all_started(application)
-
-    options = [
-      timeout: @timeout_ms,
-      ssl: [verify: :verify_peer, customize_hostname_check: hostnames()] ++ roots(cacert)
-    ]
-
-    case :httpc.request(method, {to_charlist(url), headers}, options, body_format: :binary) do
-      {:ok, {{_version, 200, _reason}, _headers, body}} -> Tidepool.Native.json_decode(body)
-      {:ok, {{_version, status, _reason}, _headers, body}} -> {:error, "status #{status}, #{body}"}
-      {:error, reason} -> {:error, inspect(reason)}
-    end
-  end
-
-  # As browsers match names, with `*` for a part.
-  defp hostnames, do: [match_fun: :public_key.pkix_verify_hostname_match_fun(:https)]
-
-  defp roots(nil), do: [cacerts: :public_key.cacerts_get()]
-  defp roots(file), do: [cacertfile: file]
 
   @doc "The answer of `GET /cluster` as tables."
   @spec render(map) :: String.t()
@@ -113,29 +85,15 @@ defmodule Mix.Tasks.Tidepool.Cluster do
 
     [
       "as #{status["node"]} sees it",
-      table(["NODE", "LINKS", "CATALOG", "PENDING", "SKEW MS"], nodes ++ lost ++ apart),
-      table(["FUNCTION", "VERSION", "SHA256", "READY", "NOT READY ON"], functions),
-      table(["ON THIS NODE ALONE"], withheld),
-      table(["ACTORS OF", "SHARDS", "LEASE MS", "SYNCED"], owners ++ unowned),
-      table(["SHARDS THAT MOVE", "TO"], moving),
-      table(["ON ITS WAY HERE", "VERSION", "BYTES", "STATE", "ATTEMPTS"], fetching)
+      Table.of(["NODE", "LINKS", "CATALOG", "PENDING", "SKEW MS"], nodes ++ lost ++ apart),
+      Table.of(["FUNCTION", "VERSION", "SHA256", "READY", "NOT READY ON"], functions),
+      Table.of(["ON THIS NODE ALONE"], withheld),
+      Table.of(["ACTORS OF", "SHARDS", "LEASE MS", "SYNCED"], owners ++ unowned),
+      Table.of(["SHARDS THAT MOVE", "TO"], moving),
+      Table.of(["ON ITS WAY HERE", "VERSION", "BYTES", "STATE", "ATTEMPTS"], fetching)
     ]
     |> Enum.reject(&(&1 == ""))
     |> Enum.join("\n\n")
-  end
-
-  defp table(_head, []), do: ""
-
-  defp table(head, rows) do
-    rows = [head | rows]
-    widths = for column <- Enum.zip(rows), do: column |> Tuple.to_list() |> Enum.map(&String.length/1) |> Enum.max()
-
-    Enum.map_join(rows, "\n", fn row ->
-      row
-      |> Enum.zip(widths)
-      |> Enum.map_join("  ", fn {cell, width} -> String.pad_trailing(cell, width) end)
-      |> String.trim_trailing()
-    end)
   end
 
   # By a lease, or, where there is no store, by what all nodes have sent each other.

@@ -59,7 +59,17 @@ defmodule Tidepool.Actor.Voter do
   def init({named, data}) do
     :ets.new(__MODULE__, [:named_table, :protected, read_concurrency: true])
     folder = data |> Store.folder() |> folder()
-    {:ok, open(%{named: named, folder: folder, there?: File.exists?(folder), voter: nil, said: nil, asking: %{}})}
+
+    {:ok,
+     open(%{
+       named: named,
+       folder: folder,
+       there?: File.exists?(folder),
+       voter: nil,
+       said: nil,
+       asking: %{},
+       reaching: %{}
+     })}
   end
 
   @impl true
@@ -76,7 +86,7 @@ defmodule Tidepool.Actor.Voter do
       me = self()
       # It ends with this one, and keeps no voter.
       spawn_link(fn -> send(me, {:asked, name, id, asked(name, question, within_ms)}) end)
-      {:noreply, %{state | asking: asking}}
+      {:noreply, reach(name, %{state | asking: asking})}
     end
   end
 
@@ -84,6 +94,10 @@ defmodule Tidepool.Actor.Voter do
     Native.voter_answered(voter, id, answer)
     {:noreply, %{state | asking: Map.update!(state.asking, name, &(&1 - 1))}}
   end
+
+  def handle_info({:DOWN, _monitor, :process, pid, _reason}, state),
+    do:
+      {:noreply, %{state | reaching: for({name, other} <- state.reaching, other != pid, into: %{}, do: {name, other})}}
 
   def handle_info(:again, state), do: {:stop, {:shutdown, :ended}, state}
   def handle_info(_other, state), do: {:noreply, state}
@@ -130,6 +144,21 @@ defmodule Tidepool.Actor.Voter do
   end
 
   defp own, do: to_string(node())
+
+  # The cluster has links with some of its nodes; voters have them with all of their group. One that is not there takes its time.
+  defp reach(name, state) do
+    if is_map_key(state.reaching, name) or not Nodes.known?(name) or kept?(name) do
+      state
+    else
+      {pid, _monitor} = spawn_monitor(fn -> Nodes.reach(Nodes.number(name)) end)
+      put_in(state.reaching[name], pid)
+    end
+  end
+
+  defp kept?(name) do
+    node = existing(name)
+    node != nil and Nodes.linked?(node) and Nodes.held?(name)
+  end
 
   defp asked(name, question, within_ms) do
     node = existing(name)

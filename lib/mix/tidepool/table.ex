@@ -1,0 +1,27 @@
+defmodule Mix.Tidepool.Table do
+  @moduledoc "Tables that tasks print."
+
+  @doc """
+  Rows below their heads, each column as wide as it needs to be; nothing where there are no rows.
+
+      iex> Mix.Tidepool.Table.of(["NODE", "VOTES"], [["a@host", "yes"], ["b", "no"]])
+      "NODE    VOTES\\na@host  yes\\nb       no"
+
+      iex> Mix.Tidepool.Table.of(["NODE"], [])
+      ""
+  """
+  @spec of([String.t()], [[String.t()]]) :: String.t()
+  def of(_heads, []), do: ""
+
+  def of(heads, rows) do
+    rows = [heads | rows]
+    widths = for column <- Enum.zip(rows), do: column |> Tuple.to_list() |> Enum.map(&String.length/1) |> Enum.max()
+
+    Enum.map_join(rows, "\n", fn row ->
+      row
+      |> Enum.zip(widths)
+      |> Enum.map_join("  ", fn {cell, width} -> String.pad_trailing(cell, width) end)
+      |> String.trim_trailing()
+    end)
+  end
+end
