@@ -816,9 +816,12 @@ defmodule Tidepool.Native do
           | record_failure
   def read_record(_records, _class, _name), do: :erlang.nif_error(:not_loaded)
 
-  @doc "The number of a record, and its head; `nil` when there is certainly none. Of a file no images are read."
+  @doc """
+  What is known of a record without its image, which is not read; `bytes` are of both. `nil` when there is certainly none.
+  """
   @spec record_head(records, class :: binary, name :: binary) ::
-          {:ok, {seq :: pos_integer, head :: binary} | nil} | record_failure
+          {:ok, nil | {seq :: pos_integer, alarm_at :: integer | nil, bytes :: non_neg_integer, head :: binary}}
+          | record_failure
   def record_head(_records, _class, _name), do: :erlang.nif_error(:not_loaded)
 
   @doc "A value of a record; `nil` when there is no such value, or no such record."
@@ -848,7 +851,7 @@ defmodule Tidepool.Native do
           | record_failure
   def list_records(_records, _class, _from, _limit), do: :erlang.nif_error(:not_loaded)
 
-  @doc "As `list_records/4`, with heads; `nil` is that of a record that is damaged. Of a file no images are read."
+  @doc "As `list_records/4`, with heads; `nil` is that of a record that is damaged. No images are read."
   @spec record_heads(records, class :: binary, from :: binary | nil, non_neg_integer) ::
           {:ok, [{name :: binary, head :: binary | nil}], next :: binary | nil} | record_failure
   def record_heads(_records, _class, _from, _limit), do: :erlang.nif_error(:not_loaded)

@@ -73,6 +73,10 @@ defmodule Tidepool.Fault.ActorDamageTest do
     {:ok, _started} = Peer.start_application(peer)
     assert {:error, %Error{reason: :no_store, message: message}} = call(peer, "alice", "sum")
     assert message =~ "is damaged"
+    # Its process ends, and who looks at it from then on has its memory left alone.
+    :ok = Peer.stop_application(peer)
+    {:ok, _started} = Peer.start_application(peer)
+    assert {:ok, %{awake: false, writes: 3}} = Peer.call(peer, Actor, :info, ["ledger", "alice"])
     archive = Path.join(tmp_folder!(), "archive")
     assert {:error, %Error{reason: :no_store}} = Archive.export({:folder, Peer.folder(peer)}, archive, nil, false)
     assert :ok = Peer.call(peer, Actor, :delete, ["ledger", "alice"])

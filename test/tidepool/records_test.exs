@@ -21,6 +21,7 @@ defmodule Tidepool.RecordsTest do
     assert Native.read_record(records, "class", "it") == {:ok, {1, 1, nil, "head", large}}
     assert commit(records, "it", {:put, 2, 2, -5, "", nil, [{"a1", nil}]}) == :ok
     assert Native.read_record(records, "class", "it") == {:ok, {2, 2, -5, "", large}}
+    assert Native.record_head(records, "class", "it") == {:ok, {2, -5, byte_size(large), ""}}
     assert Native.record_value(records, "class", "it", "a1") == {:ok, nil}
     assert Native.record_value(records, "class", "it", "a2") == {:ok, ""}
     assert Native.record_values(records, "class", "it", "", nil, 1) == {:ok, [{"a2", ""}]}
@@ -57,7 +58,7 @@ defmodule Tidepool.RecordsTest do
     for name <- names, do: assert(commit(records, name, {:put, 1, 1, nil, "head of " <> name, "image", []}) == :ok)
     assert Enum.sort(heads(records, nil)) == Enum.sort(for name <- names, do: {name, "head of " <> name})
     assert Native.record_heads(records, "other", nil, 10) == {:ok, [], nil}
-    assert Native.record_head(records, "class", "name 3") == {:ok, {1, "head of name 3"}}
+    assert Native.record_head(records, "class", "name 3") == {:ok, {1, nil, 19, "head of name 3"}}
     assert Native.record_head(records, "class", "name 26") == {:ok, nil}
     damage = "UPDATE record SET head = 'head of another' WHERE name = 'name 7'"
     {_output, 0} = System.cmd("sqlite3", [path, damage])

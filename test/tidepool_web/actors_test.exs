@@ -68,6 +68,14 @@ defmodule TidepoolWeb.ActorsTest do
     end
   end
 
+  test "are listed, looked at and deleted by so many requests at a time, and called by as many as the node takes" do
+    paths = for {_method, path, _options} <- TidepoolWeb.Resources.Actors.routes(), do: path
+
+    for endpoint <- TidepoolWeb.Router.endpoints(),
+        endpoint.path in paths,
+        do: assert(endpoint.places == if(endpoint.method == "POST", do: nil, else: 64), inspect(endpoint))
+  end
+
   test "are options of a deploy, as JSON, and refused by name", %{class: class} do
     {201, _headers, %{"actor" => actor}} =
       curl_deploy(guest("rust", "ledger"), name: class, actor: ~s({"idle": 50, "durability": "idle"}))

@@ -118,6 +118,15 @@ defmodule Tidepool.Actor.Journal do
     with {:error, kind, message} <- Native.read_record(records, class, name), do: {:error, error(kind, message, told)}
   end
 
+  @typedoc "What is known of a record without its image; `bytes` are of both."
+  @type head :: {seq :: pos_integer, alarm_at :: integer | nil, bytes :: non_neg_integer, head :: binary}
+
+  @doc "As `read/4`, but for the image, which is not read, so that nothing is known of damage to it."
+  @spec head(Native.records(), String.t(), String.t(), told :: String.t()) :: {:ok, head | nil} | {:error, Error.t()}
+  def head(records, class, name, told) do
+    with {:error, kind, message} <- Native.record_head(records, class, name), do: {:error, error(kind, message, told)}
+  end
+
   @doc "Makes a change of a record, and waits until it is on disk."
   @spec commit(Native.records(), String.t(), String.t(), Native.change()) ::
           :ok | {:error, kind :: atom, message :: String.t()}
@@ -134,7 +143,7 @@ defmodule Tidepool.Actor.Journal do
   """
   @spec delete(Native.records(), String.t(), String.t(), epoch :: pos_integer) :: :ok | :again | {:error, Error.t()}
   def delete(records, class, name, epoch) do
-    with {:ok, change} <- ending(Native.read_record(records, class, name), epoch),
+    with {:ok, change} <- ending(Native.record_head(records, class, name), epoch),
          :ok <- commit(records, class, name, change) do
       :ok
     else
@@ -145,7 +154,7 @@ defmodule Tidepool.Actor.Journal do
   end
 
   defp ending({:ok, nil}, _epoch), do: :none
-  defp ending({:ok, {_epoch, seq, _alarm_at, _head, _image}}, epoch), do: {:ok, {:delete, epoch, seq}}
+  defp ending({:ok, {seq, _alarm_at, _bytes, _head}}, epoch), do: {:ok, {:delete, epoch, seq}}
   # What it was can't be said any more, nor its number.
   defp ending({:error, :damaged, _message}, epoch), do: {:ok, {:erase, epoch}}
   defp ending(failure, _epoch), do: failure

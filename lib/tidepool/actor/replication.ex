@@ -250,7 +250,7 @@ defmodule Tidepool.Actor.Replication do
   end
 
   defp last(records, class, name) do
-    case Replica.read(records, class, name) do
+    case Replica.head(records, class, name) do
       {:ok, %{kind: :there, vector: vector}} -> vector
       {:ok, _none} -> nil
       # It is damaged.

@@ -29,7 +29,7 @@ mod store;
 pub use archive::Moved;
 pub use lease::{Answer, Ask, NodeLease, Owner, Shard};
 pub use record::{
-    Change, Done, Heads, Image, Key, Load, MAX_LINKS, MostOfEach, Page, Put, Record, SHARDS, StoreError, Summary,
+    Change, Done, Head, Heads, Image, Key, Load, MAX_LINKS, MostOfEach, Page, Put, Record, SHARDS, StoreError, Summary,
     Usage, Values,
 };
 pub use replicated::{Answering, Links, MemberChange, MemberState, Standing, Voter};

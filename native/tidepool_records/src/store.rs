@@ -7,7 +7,7 @@ use crate::archive::{Moved, Reader, Writer};
 use crate::lease::{Answer, Ask, Owner};
 use crate::postgres::{self, Database};
 use crate::record::{
-    Change, Done, Heads, Key, Load, MostOfEach, Page, Record, Room, StoreError, Summary, Usage, Values,
+    Change, Done, Head, Heads, Key, Load, MostOfEach, Page, Record, Room, StoreError, Summary, Usage, Values,
 };
 use crate::replicated::{Of, Replicated, Voter};
 use crate::sqlite::{self, File, Readers, Told};
@@ -187,14 +187,14 @@ impl Records {
         }
     }
 
-    /// The number of a record, and its head; `None` when there is certainly none. Of a file no images are read.
+    /// What is to be known of a record before its images are read, which are not; `None` when there is certainly none.
     ///
     /// # Errors
-    /// As for [`Records::read`].
-    pub fn head(&self, key: &Key) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+    /// As for [`Records::read`], but for damage to an image.
+    pub fn head(&self, key: &Key) -> Result<Option<Head>, StoreError> {
         match self.0.source(Of::Key(key))? {
             Source::File(file) => file.head(key),
-            Source::Database(database) => Ok(database.read(key)?.map(|record| (record.seq, record.head))),
+            Source::Database(database) => database.head(key),
         }
     }
 
@@ -231,7 +231,7 @@ impl Records {
         }
     }
 
-    /// As [`Records::list`], with heads. Of a file no images are read.
+    /// As [`Records::list`], with heads. No images are read.
     ///
     /// # Errors
     /// When they can't be read.
@@ -243,8 +243,8 @@ impl Records {
         let page = database.list(class, from, limit)?;
         let mut records = Vec::with_capacity(page.records.len());
         for Summary { key, .. } in page.records {
-            match database.read(&key) {
-                Ok(Some(record)) => records.push((key.name, Some(record.head))),
+            match database.head(&key) {
+                Ok(Some(found)) => records.push((key.name, Some(found.head))),
                 // It was deleted meanwhile.
                 Ok(None) => {}
                 Err(StoreError::Damaged { .. }) => records.push((key.name, None)),

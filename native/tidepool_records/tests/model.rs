@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use proptest::prelude::*;
 use support::{Place, commit, commit_all, postgres};
-use tidepool_records::{Change, Image, Key, MAX_LINKS, MostOfEach, Put, Record, Records, StoreError, Usage};
+use tidepool_records::{Change, Head, Image, Key, MAX_LINKS, MostOfEach, Put, Record, Records, StoreError, Usage};
 
 type Model = BTreeMap<Key, (Record, BTreeMap<Vec<u8>, Vec<u8>>)>;
 
@@ -132,7 +132,11 @@ fn same(records: &Records, model: &Model) -> Result<(), TestCaseError> {
     for key in keys() {
         let found = records.read(&key).unwrap();
         prop_assert_eq!(found.as_ref(), model.get(&key).map(|(record, _values)| record));
-        prop_assert_eq!(records.head(&key).unwrap(), found.map(|record| (record.seq, record.head)));
+        let head = found.map(|Record { seq, alarm_at, head, images, .. }| {
+            let bytes = (head.len() + images.iter().map(Vec::len).sum::<usize>()) as u64;
+            Head { seq, alarm_at, bytes, head }
+        });
+        prop_assert_eq!(records.head(&key).unwrap(), head);
         let values = model.get(&key).map(|(_record, values)| values.clone()).unwrap_or_default();
         let listed = records.values(&key, b"", None, 10).unwrap();
         prop_assert_eq!(listed, values.into_iter().collect::<Vec<_>>());

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use support::postgres::{Server, answers, execute, server};
 use support::{Store, commit, commit_all, lease, open, shared};
 use tidepool_records::{
-    Answer, Ask, Change, Image, Key, MostOfEach, NodeLease, Owner, Put, Records, SHARDS, StoreError,
+    Answer, Ask, Change, Head, Image, Key, MostOfEach, NodeLease, Owner, Put, Records, SHARDS, StoreError,
 };
 
 const LONG_MS: u32 = 3_600_000;
@@ -448,6 +448,20 @@ fn a_row_of_a_database_that_is_not_as_it_was_written_is_damage() {
         // Others are read and written as ever.
         commit(&records, &Key::new("counter", "bob"), put(1, 1)).unwrap();
     }
+}
+
+#[test]
+fn the_head_of_a_record_in_a_database_is_read_without_its_images() {
+    let key = Key::new("counter", "alice");
+    let url = server().database();
+    let records = open(&url);
+    commit(&records, &key, put(1, 1)).unwrap();
+    execute(&url, "UPDATE tidepool.image SET bytes = '\\x00'");
+    assert!(matches!(records.read(&key), Err(StoreError::Damaged { .. })));
+    let known = Head { seq: 1, alarm_at: None, bytes: 8 * 500, head: Vec::new() };
+    assert_eq!(records.head(&key).unwrap(), Some(known));
+    assert_eq!(records.heads("counter", None, 10).unwrap().records, [("alice".into(), Some(Vec::new()))]);
+    assert_eq!(records.head(&Key::new("counter", "bob")).unwrap(), None);
 }
 
 #[test]

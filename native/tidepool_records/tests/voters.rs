@@ -141,7 +141,7 @@ fn a_voter_that_was_away_while_entries_were_purged_gets_all_of_the_state() {
     group.board.faults(Some(1));
     group.start("c");
     let reader = group.records("c", owner("c", 1));
-    until("it has the state", || reader.head(&large).is_ok_and(|head| head.is_some_and(|(seq, _head)| seq == 1_200)));
+    until("it has the state", || reader.head(&large).is_ok_and(|head| head.is_some_and(|head| head.seq == 1_200)));
     group.board.faults(None);
     assert_eq!(read(&reader, &first), 1);
     assert_eq!(reader.read(&large).unwrap().unwrap().images, [vec![u8::try_from(1_200 % 251).unwrap(); 64 << 10]]);

@@ -194,7 +194,7 @@ defmodule Tidepool.Actor.Activation.Alarms do
     with nil <- LocalDispatch.serve({:where, class, name, nil}),
          {:here, {epoch, _lease}} <- Shards.place(class, name),
          {:ok, records} <- Journal.records(),
-         {:ok, {_epoch, seq, ^due, head, _image}} <- Journal.read(records, class, name, class),
+         {:ok, {seq, ^due, _bytes, head}} <- Journal.head(records, class, name, class),
          {:ok, %{alarm: alarm} = record} when alarm != nil <- Record.read(head, class, name) do
       now = Alarm.now()
       due = now + max(min(now - due, @hold_ms.last), @hold_ms.first)

@@ -234,13 +234,14 @@ defmodule Tidepool.Actor.Activation.LocalDispatch do
       {:error, Error.new(:unknown_outcome, "the actor ended meanwhile: #{inspect(reason)}")}
   end
 
+  # An image may be large: who looks at an actor that sleeps has none read.
   defp written(class, name, title) do
     with {:ok, records} <- Journal.existing(),
-         {:ok, {_epoch, seq, _alarm_at, head, image}} <- Journal.read(records, class, name, class),
+         {:ok, {seq, _alarm_at, bytes, head}} <- Journal.head(records, class, name, class),
          {:ok, record} <- Record.read(head, class, name) do
       tier = if Frozen.member?(class, name, title), do: :frozen, else: :disk
       known = %{class: class, name: name, node: node(), awake: false, tier: tier, writes: seq}
-      {:ok, record |> Record.shown() |> Map.merge(known) |> Map.put(:bytes, byte_size(head) + byte_size(image || ""))}
+      {:ok, record |> Record.shown() |> Map.merge(known) |> Map.put(:bytes, bytes)}
     else
       none when none in [:none, {:ok, nil}] ->
         {:error, Journal.unknown(class, name)}

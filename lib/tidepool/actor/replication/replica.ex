@@ -75,13 +75,12 @@ defmodule Tidepool.Actor.Replication.Replica do
           {:ok, %{kind: :there | :gone, vector: VersionVector.t(), module: String.t() | nil} | nil}
           | {:error, Error.t()}
   def head(records, class, name) do
-    with {:ok, {_seq, head}} <- Native.record_head(records, class, name),
+    with {:ok, {_seq, _alarm_at, _bytes, head}} <- Journal.head(records, class, name, class),
          {:ok, record} <- Record.read(head, class, name) do
       {:ok, %{kind: :there, vector: vector_of(record), module: record.sha256}}
     else
       {:ok, nil} -> tombstone(records, class, name)
       {:error, error} -> {:error, error}
-      {:error, kind, message} -> {:error, Journal.error(kind, message, class)}
     end
   end
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustler::{Atom, Binary, Encoder, Env, NifResult, OwnedEnv, Resource, ResourceArc, Term};
 use tidepool_errors::Reason;
-use tidepool_records::{Key, Load, MostOfEach, Record, Records, StoreError};
+use tidepool_records::{Head, Key, Load, MostOfEach, Record, Records, StoreError};
 
 use super::change::change;
 use crate::terms::decode::List;
@@ -83,11 +83,12 @@ fn read_record<'a>(env: Env<'a>, records: &'a RecordsHandle, class: String, name
     answer(env, found, |found| (atoms::ok(), found.map(|found| record(env, found))))
 }
 
-/// `{:ok, nil | {seq, head}}`, or an error.
+/// `{:ok, nil | {seq, alarm_at, bytes, head}}`, or an error.
 #[rustler::nif(schedule = "DirtyIo")]
 fn record_head<'a>(env: Env<'a>, records: &'a RecordsHandle, class: String, name: String) -> Term<'a> {
     let found = records.0.head(&Key::new(class, name));
-    answer(env, found, |found| (atoms::ok(), found.map(|(seq, head)| (seq, encode::copy(env, &head)))))
+    let known = |found: Head| (found.seq, found.alarm_at, found.bytes, encode::copy(env, &found.head));
+    answer(env, found, |found| (atoms::ok(), found.map(known)))
 }
 
 /// `{:ok, value | nil}`, or an error.

@@ -27,7 +27,7 @@ pub(crate) use self::moving::{export, import};
 use self::pool::Pool;
 use self::session::Session;
 use crate::lease::{Answer, Ask, Owner};
-use crate::record::{Change, Done, Job, Key, MostOfEach, Page, QUEUE, Record, Room, StoreError, Usage, Values};
+use crate::record::{Change, Done, Head, Job, Key, MostOfEach, Page, QUEUE, Record, Room, StoreError, Usage, Values};
 
 /// How long a read may take.
 const READ: Duration = Duration::from_secs(5);
@@ -107,6 +107,10 @@ impl Database {
 
     pub(crate) fn read(&self, key: &Key) -> Result<Option<Record>, StoreError> {
         self.reading(async |session| read::record(session, key).await)
+    }
+
+    pub(crate) fn head(&self, key: &Key) -> Result<Option<Head>, StoreError> {
+        self.reading(async |session| read::head(session, key).await)
     }
 
     pub(crate) fn value(&self, key: &Key, of: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

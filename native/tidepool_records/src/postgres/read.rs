@@ -10,7 +10,7 @@ use super::schema;
 use super::session::Session;
 use crate::lease::Owner;
 use crate::record::{
-    Key, Mark, MostOfEach, Page, Record, Row, StoreError, Summary, Usage, Values, chain, classes, value_mark, xor,
+    Head, Key, Mark, MostOfEach, Page, Record, Row, StoreError, Summary, Usage, Values, chain, classes, value_mark, xor,
 };
 
 /// The shard of a key, in the database.
@@ -112,6 +112,16 @@ pub(super) async fn found(session: &Session, key: &Key) -> Result<Option<(Row, V
         return Err(damaged(key, "an image"));
     }
     Ok(Some((row, images)))
+}
+
+/// A record by its row; images are not read.
+pub(super) async fn head(session: &Session, key: &Key) -> Result<Option<Head>, StoreError> {
+    let (class, name) = (key.class.as_bytes(), key.name.as_bytes());
+    let Some(found) = session.client.query_opt(&session.row, &[&shard(key), &class, &name]).await? else {
+        return absent(session, key).await.map(|()| None);
+    };
+    let (row, _mark) = row(&found, 0, key)?;
+    Ok(Some(row.into_head()))
 }
 
 /// A value of a record; `None` when there is no such value, or no such record.

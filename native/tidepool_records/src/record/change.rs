@@ -120,6 +120,19 @@ pub struct Summary {
     pub bytes: u64,
 }
 
+/// What is to be known of a record before its images are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// How many changes it has had.
+    pub seq: u64,
+    /// When its alarm is due.
+    pub alarm_at: Option<i64>,
+    /// Bytes of its head and images.
+    pub bytes: u64,
+    /// Its head.
+    pub head: Vec<u8>,
+}
+
 /// Records by what is to be known of them before their images are read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Heads {

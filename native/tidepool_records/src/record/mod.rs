@@ -9,7 +9,7 @@ mod most;
 mod packed;
 mod row;
 
-pub use change::{Change, Heads, Image, MAX_LINKS, Page, Put, Record, Summary, Usage, Values};
+pub use change::{Change, Head, Heads, Image, MAX_LINKS, Page, Put, Record, Summary, Usage, Values};
 pub use error::StoreError;
 pub(crate) use job::{Batch, Job, QUEUE, Room, TRANSACTION, piled_up};
 pub use job::{Done, Load};

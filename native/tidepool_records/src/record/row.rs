@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::change::{Change, Image, MAX_LINKS, Put};
+use super::change::{Change, Head, Image, MAX_LINKS, Put};
 use super::error::StoreError;
 use super::key::Key;
 use super::mark::{Mark, chain, finish, hasher};
@@ -24,6 +24,12 @@ impl Row {
     /// Of a record that has nothing yet.
     pub(crate) fn new(id: i64) -> Self {
         Row { id, epoch: 0, seq: 0, alarm_at: None, head: Vec::new(), links: 0, chain: None, bytes: 0 }
+    }
+
+    /// What is to be known of it before its images are read.
+    pub(crate) fn into_head(self) -> Head {
+        let Row { seq, alarm_at, bytes, head, .. } = self;
+        Head { seq, alarm_at, bytes, head }
     }
 
     pub(crate) fn mark(&self, key: &Key) -> Mark {

@@ -5,8 +5,8 @@ use rusqlite::{Connection, OptionalExtension, ToSql, params, params_from_iter};
 use super::schema::{IMAGES_PER_RECORD, NAMESPACE};
 use crate::lease::Owner;
 use crate::record::{
-    Heads, Key, Mark, MostOfEach, Page, Record, Row, StoreError, Summary, Usage, Values, chain, classes, value_mark,
-    xor,
+    Head, Heads, Key, Mark, MostOfEach, Page, Record, Row, StoreError, Summary, Usage, Values, chain, classes,
+    value_mark, xor,
 };
 
 const COLUMNS: &str = "id, epoch, seq, alarm_at, head, links, chain, bytes, mark";
@@ -91,9 +91,9 @@ pub(super) fn record(connection: &Connection, key: &Key) -> Result<Option<Record
     Ok(Some(Record { epoch, seq, alarm_at, head, images }))
 }
 
-/// The number of a record, and its head; images are not read.
-pub(super) fn head(connection: &Connection, key: &Key) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
-    Ok(stored(connection, key)?.map(|(stored, _mark)| (stored.seq, stored.head)))
+/// A record by its row; images are not read.
+pub(super) fn head(connection: &Connection, key: &Key) -> Result<Option<Head>, StoreError> {
+    Ok(stored(connection, key)?.map(|(stored, _mark)| stored.into_head()))
 }
 
 /// A value of a record; `None` when there is no such value, or no such record.

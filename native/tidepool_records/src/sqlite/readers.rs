@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use super::{read, schema};
 use crate::lease::Owner;
-use crate::record::{Heads, Key, MostOfEach, Page, Record, StoreError, Usage, Values};
+use crate::record::{Head, Heads, Key, MostOfEach, Page, Record, StoreError, Usage, Values};
 
 /// Connections that are kept.
 const KEPT: usize = 8;
@@ -39,7 +39,7 @@ impl Readers {
         self.reading(|connection| read::record(connection, key))
     }
 
-    pub(crate) fn head(&self, key: &Key) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+    pub(crate) fn head(&self, key: &Key) -> Result<Option<Head>, StoreError> {
         self.reading(|connection| read::head(connection, key))
     }
 
