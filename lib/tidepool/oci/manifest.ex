@@ -27,7 +27,8 @@ defmodule Tidepool.Oci.Manifest do
   @doc "The layer with the module; else what there is instead, as the end of a sentence, or that it is no manifest."
   @spec layer(binary) :: {:ok, layer} | {:error, {:no_module, String.t()} | :no_manifest}
   def layer(bytes) do
-    case Native.json_decode(bytes) do
+    # It may be of very many names, which whoever pushes manifests says.
+    case Native.json_decode_large(bytes) do
       {:ok, %{"manifests" => _several}} -> index()
       {:ok, %{"mediaType" => type}} when type in @indexes -> index()
       {:ok, %{"schemaVersion" => 2, "layers" => layers}} when is_list(layers) -> among(layers)

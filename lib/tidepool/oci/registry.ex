@@ -13,7 +13,8 @@ defmodule Tidepool.Oci.Registry do
   alias Tidepool.Oci.{Address, Challenge, Failure, Http, Logins, Manifest}
 
   @most_redirects 5
-  @manifest_bytes 4_194_304
+  # Those of modules have a few KiB.
+  @manifest_bytes 262_144
   @token_bytes 65_536
   @redirects [301, 302, 303, 307, 308]
 

@@ -155,6 +155,13 @@ defmodule Tidepool.Oci.HostileTest do
     end
   end
 
+  test "a manifest has 256 KiB at most", %{name: name, module: module} do
+    padded = fn bytes -> manifest(module) <> :binary.copy(" ", bytes - byte_size(manifest(module))) end
+    serves = fn manifest -> FalseRegistry.start!(serving(module, at("/manifests/", always({200, [], manifest})))) end
+    assert refused(serves.(padded.(262_145)), name) == :registry_failed
+    assert {:ok, _function} = deploy(serves.(padded.(262_144)), name)
+  end
+
   test "nothing is asked of a module that is too large, and no more is read than the manifest says", context do
     %{name: name, module: module} = context
     large = manifest(module, %{size: 1_000_000_000})
