@@ -1,7 +1,7 @@
 defmodule TidepoolTest do
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Error, Function, TestModule}
+  alias Tidepool.{Catalog, Error, Function, TestModule}
 
   test "a deployed function answers calls by name and operation" do
     name = deploy!("rust", "hello_world")
@@ -126,6 +126,16 @@ defmodule TidepoolTest do
     listed = Enum.filter(Tidepool.list(), &(&1.name in names))
     assert Enum.map(listed, & &1.name) == names
     assert Enum.map(names, &Tidepool.fetch/1) == Enum.map(listed, &{:ok, &1})
+  end
+
+  test "of a module that imports very much the first thousand are told, and lists on a node are of a few of them" do
+    name = deploy_bytes!(TestModule.importing(2_500))
+    assert {:ok, %Function{imports: imports, imports_omitted: 1_500} = function} = Tidepool.fetch(name)
+    assert imports == List.duplicate("wapc.__host_call", 1_000)
+    assert function in Tidepool.list()
+    assert %{imports_omitted: 2_484, asks: []} = brief = Catalog.brief(name)
+    assert brief.imports == List.duplicate("wapc.__host_call", 16)
+    assert brief in Catalog.briefs()
   end
 
   test "a function says what it is: digest, size, ABI, imports, instances, limits, compile and deploy time" do

@@ -86,7 +86,21 @@ defmodule Tidepool.Catalog do
 
   @doc "All functions that can be called, by name."
   @spec list :: [Function.t()]
-  def list, do: Callable.list() |> Enum.map(&Callable.tiered/1) |> Enum.sort_by(& &1.name)
+  def list, do: in_order(Callable.list())
+
+  @doc "All functions that can be called as lists show them, by name: with 16 of their imports, and without what handlers are asked for."
+  @spec briefs :: [Function.t()]
+  def briefs, do: in_order(Callable.briefs())
+
+  defp in_order(functions), do: functions |> Enum.map(&Callable.tiered/1) |> Enum.sort_by(& &1.name)
+
+  @doc "The function of this name as lists have it, on whatever tier; `nil` when none can be called."
+  @spec brief(String.t()) :: Function.t() | nil
+  defdelegate brief(name), to: Callable
+
+  @doc "Names of functions that have tools, in their order."
+  @spec tool_names :: [String.t()]
+  defdelegate tool_names, to: Callable
 
   @doc "What is deployed and can't be called on this node, for its module could not be loaded, by name."
   @spec unavailable :: [Entry.t()]

@@ -71,7 +71,7 @@ defmodule Tidepool.Cluster do
 
       _alone_or_restarting ->
         name = to_string(node())
-        here = for f <- Catalog.list(), do: function(f, [name], [])
+        here = for f <- Catalog.briefs(), do: function(f, [name], [])
         pending = for entry <- Catalog.unavailable(), do: function(entry, [], [name])
         functions = Enum.sort_by(here ++ pending, & &1.name)
         node = %{name: name, links: [], functions_pending: length(pending), catalog: :same, skew_ms: 0}
@@ -190,7 +190,7 @@ defmodule Tidepool.Cluster do
 
   defp withheld do
     open? = Config.open?(%{server: Config.get(:server), token: Config.get(:token)})
-    for function <- Catalog.list(), Entry.withheld?(function, open?), do: function.name
+    for function <- Catalog.briefs(), Entry.withheld?(function, open?), do: function.name
   end
 
   defp fetching do

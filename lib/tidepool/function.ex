@@ -6,7 +6,8 @@ defmodule Tidepool.Function do
 
   - `:version` counts the deploys of the name, from 1; it goes on where it was when a removed name is deployed again.
   - `:sha256` of the module's bytes, in lower-case hex; `:size` in bytes.
-  - `:abi` is `:wapc`, `:wasi`, `:lunatic`, `:extism` of a plug-in, `:exports` of a plain module, or of a component `:http`, `:command` or `:typed`; `:imports` lists what the module asks of the host as `"module.name"`.
+  - `:abi` is `:wapc`, `:wasi`, `:lunatic`, `:extism` of a plug-in, `:exports` of a plain module, or of a component `:http`, `:command` or `:typed`; `:imports` lists what the module asks of the host as `"module.name"`, the first 1,000.
+  - `:imports_omitted` says how many more there are.
   - `:asks` are targets of the first 1,000 imports that handlers are asked for (64 KiB of their names): `Tidepool.Host.unanswered/1` says for which there is none.
   - `:interface` is what can be called by name, as JSON: exports with the types of what they take and return, of a component as WIT,
     too. `nil` of an ABI whose operations are no exports.
@@ -38,6 +39,7 @@ defmodule Tidepool.Function do
           size: non_neg_integer,
           abi: abi,
           imports: [String.t()],
+          imports_omitted: non_neg_integer,
           asks: [Tidepool.Host.target()],
           interface: String.t() | nil,
           start: :nothing | :snapshot | :initialiser,
@@ -53,6 +55,7 @@ defmodule Tidepool.Function do
   defstruct @enforce_keys ++
               Keyword.drop(Spec.defaults(), @enforce_keys) ++
               [
+                imports_omitted: 0,
                 asks: [],
                 interface: nil,
                 start: :nothing,

@@ -248,6 +248,7 @@ defmodule Tidepool.Native do
   @type facts :: %{
           abi: abi,
           imports: [binary],
+          imports_omitted: non_neg_integer,
           asks: [{binary, binary, binary}],
           interface: binary | nil,
           start: :nothing | :snapshot | :initialiser,

@@ -74,7 +74,7 @@ defmodule TidepoolWeb.Reply do
     {200, "application/wasm", headers, wasm}
   end
 
-  # A module may have 100,000 imports, with names of any length.
+  # Names of imports have any length.
   @imports 1_000
   @imports_in_lists 16
   @import_bytes 256
@@ -101,9 +101,10 @@ defmodule TidepoolWeb.Reply do
   defp interface(%Function{interface: text}), do: {:json, text}
 
   defp function(function, most) do
-    {shown, omitted} = Enum.split(function.imports, most)
-    function = %{function | imports: Enum.map(shown, &cut/1)} |> Fields.json() |> Map.delete(:asks)
-    if omitted == [], do: function, else: Map.put(function, :imports_omitted, length(omitted))
+    {shown, others} = Enum.split(function.imports, most)
+    omitted = function.imports_omitted + length(others)
+    function = %{function | imports: Enum.map(shown, &cut/1)} |> Fields.json() |> Map.drop([:asks, :imports_omitted])
+    if omitted == 0, do: function, else: Map.put(function, :imports_omitted, omitted)
   end
 
   # The native side makes what is cut within a character UTF-8 again.

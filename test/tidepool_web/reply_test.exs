@@ -34,6 +34,7 @@ defmodule TidepoolWeb.ReplyTest do
 
     assert %{imports: ["env.a"]} = few = Reply.brief(%{function | imports: ["env.a"]})
     refute is_map_key(few, :imports_omitted)
+    assert %{imports: ["env.a"], imports_omitted: 9} = Reply.brief(%{function | imports: ["env.a"], imports_omitted: 9})
   end
 
   test "long lists are written in pieces, and read as they are" do

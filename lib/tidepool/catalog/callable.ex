@@ -12,8 +12,10 @@ defmodule Tidepool.Catalog.Callable do
   alias Tidepool.Catalog.{BlobStore, Clock, Entry}
   alias Tidepool.Function.Loader
 
-  # {name, %Function{}, stamp}, or {name, %Error{}, stamp} for one that could not be loaded.
+  # {name, %Function{}, stamp, more}, or {name, %Error{}, stamp, nil} for one that could not be loaded. What a module imports may be a
+  # hundred times as much as all else that is told of it: the function has the first of that, as lists do, and `more` has all.
   @table __MODULE__
+  @imports_in_lists 16
 
   @doc "The table, of the calling process."
   @spec new :: :ok
@@ -26,9 +28,18 @@ defmodule Tidepool.Catalog.Callable do
   @spec look(String.t()) :: {Function.t() | Error.t(), Clock.stamp()} | nil
   def look(name) do
     case :ets.lookup(@table, name) do
-      [{_name, found, stamp}] -> {found, stamp}
+      [{_name, found, stamp, more}] -> {whole(found, more), stamp}
       [] -> nil
     end
+  end
+
+  defp whole(error, nil), do: error
+  defp whole(function, more), do: struct(function, more)
+
+  defp row(name, function, stamp) do
+    {shown, omitted} = Enum.split(function.imports, @imports_in_lists)
+    brief = %{function | imports: shown, imports_omitted: function.imports_omitted + length(omitted), asks: []}
+    {name, brief, stamp, Map.take(function, [:imports, :imports_omitted, :asks])}
   end
 
   @doc "A function with the tier that it is on by now: the runtime moves functions to their optimised code by itself."
@@ -38,29 +49,45 @@ defmodule Tidepool.Catalog.Callable do
 
   @doc "All functions."
   @spec list :: [Function.t()]
-  def list, do: for({_name, %Function{} = function, _stamp} <- :ets.tab2list(@table), do: function)
+  def list, do: for({_name, %Function{} = function, _stamp, more} <- :ets.tab2list(@table), do: whole(function, more))
+
+  @doc "All functions as lists have them: with 16 of their imports, and without what handlers are asked for."
+  @spec briefs :: [Function.t()]
+  def briefs, do: :ets.select(@table, [{{:_, :"$1", :_, :_}, [function?(:"$1")], [:"$1"]}])
+
+  @doc "A function as lists have it; `nil` when none of the name can be called."
+  @spec brief(String.t()) :: Function.t() | nil
+  def brief(name), do: List.first(:ets.select(@table, [{{name, :"$1", :_, :_}, [function?(:"$1")], [:"$1"]}]))
+
+  @doc "Names of functions that have tools, in their order."
+  @spec tool_names :: [String.t()]
+  def tool_names do
+    tools? = {:andalso, function?(:"$2"), {:"/=", {:map_get, :tools, :"$2"}, []}}
+    Enum.sort(:ets.select(@table, [{{:"$1", :"$2", :_, :_}, [tools?], [:"$1"]}]))
+  end
+
+  # Of what a row has, where the row is.
+  defp function?(variable), do: {:==, {:map_get, :__struct__, variable}, Function}
 
   @doc "Names that are deployed, and the stamps of their entries, whose modules could not be loaded."
   @spec failed :: [{name :: String.t(), Clock.stamp()}]
   def failed do
     error? = {:==, {:map_get, :__struct__, :"$2"}, Error}
-    :ets.select(@table, [{{:"$1", :"$2", :"$3"}, [error?], [{{:"$1", :"$3"}}]}])
+    :ets.select(@table, [{{:"$1", :"$2", :"$3", :_}, [error?], [{{:"$1", :"$3"}}]}])
   end
 
   @doc "How many functions there are."
   @spec count :: non_neg_integer
   def count do
     # Counted where they are: a table with all of its imports is megabytes.
-    function? = {:==, {:map_get, :__struct__, :"$1"}, Function}
-    :ets.select_count(@table, [{{:_, :"$1", :_}, [function?], [true]}])
+    :ets.select_count(@table, [{{:_, :"$1", :_, :_}, [function?(:"$1")], [true]}])
   end
 
   @doc "Name, version and time of deploy of each function."
   @spec versions :: [{name :: String.t(), version :: pos_integer, deployed_at :: integer}]
   def versions do
-    function? = {:==, {:map_get, :__struct__, :"$1"}, Function}
     facts = for key <- [:name, :version, :deployed_at], do: {:map_get, key, :"$1"}
-    Enum.sort(:ets.select(@table, [{{:_, :"$1", :_}, [function?], [{List.to_tuple(facts)}]}]))
+    Enum.sort(:ets.select(@table, [{{:_, :"$1", :_, :_}, [function?(:"$1")], [{List.to_tuple(facts)}]}]))
   end
 
   @doc "Loads these entries, whose modules are in the folder `blobs`."
@@ -110,7 +137,7 @@ defmodule Tidepool.Catalog.Callable do
   @spec complete([Entry.t()]) :: :ok
   def complete(entries) do
     for %{name: name, stamp: stamp} = entry <- entries, {%Function{} = function, ^stamp} <- [look(name)] do
-      :ets.insert(@table, {name, struct(function, Entry.details(entry)), stamp})
+      :ets.insert(@table, row(name, struct(function, Entry.details(entry)), stamp))
     end
 
     :ok
@@ -124,7 +151,7 @@ defmodule Tidepool.Catalog.Callable do
     for name <- names do
       Native.unpublish(Engine.runtime(), name)
 
-      with [{_name, %Function{version: version, tools: tools}, _stamp}] <- :ets.take(@table, name),
+      with [{_name, %Function{version: version, tools: tools}, _stamp, _more}] <- :ets.take(@table, name),
            do: Events.removed(name, version, tools != [])
     end
 
@@ -141,7 +168,7 @@ defmodule Tidepool.Catalog.Callable do
     # Callers may be anybody: where this node keeps what is not told them.
     text = "its module could not be loaded on this node, whose log says why: deploy it again"
     unavailable = Error.new(:unavailable, text, entry.name)
-    :ets.insert(@table, {entry.name, unavailable, entry.stamp})
+    :ets.insert(@table, {entry.name, unavailable, entry.stamp, nil})
     []
   end
 
@@ -153,7 +180,7 @@ defmodule Tidepool.Catalog.Callable do
       Enum.any?(functions, fn {entry, _function, _native} -> entry.routes != [] or routed?(look(entry.name)) end)
 
     :ok = Native.publish(Engine.runtime(), native)
-    :ets.insert(@table, for({entry, function, _native} <- functions, do: {entry.name, function, entry.stamp}))
+    :ets.insert(@table, for({entry, function, _native} <- functions, do: row(entry.name, function, entry.stamp)))
     if routed?, do: route()
     :ok
   end
@@ -163,16 +190,10 @@ defmodule Tidepool.Catalog.Callable do
 
   # Of two functions with a route the one that was deployed first has it, on every node.
   defp route do
-    routed? = {:andalso, {:==, {:map_get, :__struct__, :"$2"}, Function}, {:"/=", {:map_get, :routes, :"$2"}, []}}
-
-    routes =
-      for {_stamp, name, routes} <-
-            Enum.sort(
-              :ets.select(@table, [{{:"$1", :"$2", :"$3"}, [routed?], [{{:"$3", :"$1", {:map_get, :routes, :"$2"}}}]}])
-            ),
-          route <- routes,
-          do: {route, name}
-
+    routed? = {:andalso, function?(:"$2"), {:"/=", {:map_get, :routes, :"$2"}, []}}
+    found = {{:"$3", :"$1", {:map_get, :routes, :"$2"}}}
+    functions = :ets.select(@table, [{{:"$1", :"$2", :"$3", :_}, [routed?], [found]}])
+    routes = for {_stamp, name, routes} <- Enum.sort(functions), route <- routes, do: {route, name}
     Native.set_routes(Engine.runtime(), routes)
   end
 

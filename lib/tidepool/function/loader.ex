@@ -20,6 +20,7 @@ defmodule Tidepool.Function.Loader do
           module: Native.module_ref(),
           abi: Function.abi(),
           imports: [String.t()],
+          imports_omitted: non_neg_integer,
           asks: [Tidepool.Host.target()],
           interface: String.t() | nil,
           start: :nothing | :snapshot | :initialiser,

@@ -33,7 +33,7 @@ defmodule TidepoolWeb.Resources.Functions do
     with {:ok, %{"label" => labels, "namespace" => namespace}} <- Parameters.read(query, known),
          {:ok, selectors} <- Labels.select(labels) do
       [functions, unavailable] =
-        for deployed <- [Catalog.list(), Catalog.unavailable()] do
+        for deployed <- [Catalog.briefs(), Catalog.unavailable()] do
           for %{name: name, labels: labels} = one <- deployed,
               Namespace.within?(name, namespace) and Access.sees?(origin, name),
               Labels.selected?(labels, selectors),

@@ -47,6 +47,18 @@ defmodule Tidepool.TestModule do
     ])
   end
 
+  @doc "A guest that does nothing, and imports one function of the host's as many times."
+  def importing(times) do
+    module([
+      section(1, [2, [0x60, 2, 0x7F, 0x7F, 1, 0x7F], [0x60, 8, List.duplicate(0x7F, 8), 1, 0x7F]]),
+      section(2, [leb(times), List.duplicate(host("__host_call", 1), times)]),
+      section(3, [1, 0]),
+      section(5, [1, 0, 1]),
+      section(7, [2, vector("memory"), 2, 0, vector("__guest_call"), 0, leb(times)]),
+      section(10, [1, sized([0, 0x41, 1, 0x0B])])
+    ])
+  end
+
   @doc "A guest that does nothing and starts with a table of `elements`."
   def table(elements) do
     module([

@@ -107,7 +107,7 @@ defmodule Tidepool.Actor.Replication.AntiEntropy do
   @doc "Classes whose actors have copies, and how many."
   @spec classes :: %{(class :: String.t()) => 0..4}
   def classes do
-    for %{name: name, actor: %{consistency: :available, copies: copies}} <- Catalog.list(),
+    for %{name: name, actor: %{consistency: :available, copies: copies}} <- Catalog.briefs(),
         into: %{},
         do: {name, copies}
   end

@@ -28,8 +28,9 @@ defmodule TidepoolWeb.Resources.Mcp.Tools do
   @doc "The tools behind a position that a client may call, as JSON, and where more of them follow."
   @spec page(Origin.t(), position | nil, structured? :: boolean) :: {[binary], position | nil}
   def page(origin, position, structured?) do
-    Catalog.list()
-    |> Stream.filter(&(may?(&1, origin) and (position == nil or &1.name >= elem(position, 0))))
+    Catalog.tool_names()
+    |> Stream.filter(&(position == nil or &1 >= elem(position, 0)))
+    |> functions(origin)
     |> Stream.flat_map(&told(&1, first(&1, position), structured?, origin))
     |> Enum.reduce_while({[], nil, 0}, fn {json, at}, {shown, last, bytes} ->
       bytes = bytes + byte_size(json)
@@ -84,8 +85,8 @@ defmodule TidepoolWeb.Resources.Mcp.Tools do
   @spec find(Origin.t(), String.t()) :: {:ok, tool} | :error
   def find(origin, name) do
     name
-    |> functions()
-    |> Stream.filter(&may?(&1, origin))
+    |> names()
+    |> functions(origin)
     |> Enum.find_value(:error, fn function ->
       if export = export(function, name, origin), do: {:ok, {function, export, name}}
     end)
@@ -112,15 +113,21 @@ defmodule TidepoolWeb.Resources.Mcp.Tools do
     end
   end
 
-  # Those that may have a tool of this name.
-  defp functions(name) do
+  # Of functions that may have a tool of this name.
+  defp names(name) do
     case String.split(name, "__", parts: 2) do
-      [function, _export] -> for {:ok, function} <- [Catalog.fetch(function)], do: function
-      [_cut] -> Stream.filter(Catalog.list(), &String.starts_with?(name, cut(&1.name)))
+      [function, _export] -> [function]
+      [_cut] -> Stream.filter(Catalog.tool_names(), &String.starts_with?(name, cut(&1)))
     end
   end
 
-  defp may?(function, origin), do: function.tools != [] and Access.sees?(origin, function.name)
+  # Those of them that have tools and that a client may call, one after the other: all at once would be copies of all that is known of them.
+  defp functions(names, origin) do
+    names
+    |> Stream.filter(&Access.sees?(origin, &1))
+    |> Stream.map(&Catalog.brief/1)
+    |> Stream.filter(&match?(%{tools: [_tool | _tools]}, &1))
+  end
 
   defp named(function, exports),
     do: Stream.map(exports, fn {export, alone?} -> {function, export, name(function, export, alone?)} end)

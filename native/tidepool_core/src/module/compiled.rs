@@ -151,10 +151,10 @@ impl CompiledModule {
         &self.asks
     }
 
-    /// The same as users are shown it: each as one name.
+    /// The first of the same, as many as that, as users are shown it: each as one name.
     #[must_use]
-    pub fn import_names(&self) -> Vec<String> {
-        self.imports.iter().map(|(module, name)| import_name(module, name)).collect()
+    pub fn import_names(&self, most: usize) -> Vec<String> {
+        self.imports.iter().take(most).map(|(module, name)| import_name(module, name)).collect()
     }
 
     /// What can be called of it by name, as the text of JSON with schemas, and as WIT; of a plug-in the names alone. `None` of an ABI whose

@@ -152,6 +152,9 @@ impl Drop for Answer {
     }
 }
 
+/// So many of a module's imports are told, of 100,000 and more: who lists functions has a copy of what is told of each.
+const IMPORTS: usize = 1_000;
+
 /// A target, as handlers are registered for it.
 fn asked([binding, namespace, operation]: &[String; 3]) -> (&str, &str, &str) {
     (binding, namespace, operation)
@@ -171,7 +174,8 @@ fn compiled(env: Env<'_>, module: Arc<Module>) -> Term<'_> {
         env,
         vec![
             (atoms::abi(), abi),
-            (atoms::imports(), module.import_names().encode(env)),
+            (atoms::imports(), module.import_names(IMPORTS).encode(env)),
+            (atoms::imports_omitted(), module.imports().len().saturating_sub(IMPORTS).encode(env)),
             (atoms::asks(), module.asks().iter().map(asked).collect::<Vec<_>>().encode(env)),
             (atoms::interface(), interface.encode(env)),
             (atoms::start(), start.encode(env)),

@@ -72,6 +72,7 @@ rustler::atoms! {
     // Facts of a module.
     abi,
     imports,
+    imports_omitted,
     asks,
     interface,
     start,
