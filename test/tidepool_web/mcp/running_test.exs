@@ -82,6 +82,24 @@ defmodule TidepoolWeb.Mcp.RunningTest do
     Running.cancel(owner, 7)
   end
 
+  test "a call that is cancelled again and again while its client reads nothing is told so once" do
+    {test, owner} = {self(), {:no_token, "not read"}}
+
+    # As a write does for which there is no room.
+    tell = fn _elapsed_ms ->
+      send(test, :telling)
+      receive do: (:room -> {:error, :closed})
+    end
+
+    beat = %{stream: %{id: 1}, every_ms: 1, tell: tell}
+    task = Task.async(fn -> Running.run(owner, 7, fn -> Process.sleep(:infinity) end, beat) end)
+    assert_receive :telling, 30_000
+    for _cancel <- 1..1_000, do: Running.cancel(owner, 7)
+    assert Process.info(task.pid, :message_queue_len) == {:message_queue_len, 1}
+    send(task.pid, :room)
+    assert Task.await(task) == :closed
+  end
+
   test "a call goes with its request's process" do
     {task, pid} = waiting({:no_token, "session"}, 1)
     monitor = Process.monitor(pid)

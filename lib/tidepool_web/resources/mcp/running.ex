@@ -42,7 +42,8 @@ defmodule TidepoolWeb.Resources.Mcp.Running do
 
   def run(owner, id, call, beat) do
     key = {owner, id}
-    if owner, do: {:ok, _registry} = Registry.register(__MODULE__, key, nil)
+    # Whether it was told that it is cancelled: while it waits for its client to read, nothing that it is told is taken.
+    if owner, do: {:ok, _registry} = Registry.register(__MODULE__, key, :atomics.new(1, []))
     {parent, ref} = {self(), make_ref()}
     {pid, monitor} = :erlang.spawn_opt(fn -> send(parent, {ref, call.()}) end, [:link, :monitor])
     began = now()
@@ -95,7 +96,11 @@ defmodule TidepoolWeb.Resources.Mcp.Running do
 
   def cancel(owner, id) do
     key = {owner, id}
-    for {pid, _value} <- Registry.lookup(__MODULE__, key), do: send(pid, {:tidepool_mcp_cancelled, key})
+
+    for {pid, told} <- Registry.lookup(__MODULE__, key),
+        :atomics.exchange(told, 1, 1) == 0,
+        do: send(pid, {:tidepool_mcp_cancelled, key})
+
     :ok
   end
 
