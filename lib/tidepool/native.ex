@@ -764,6 +764,10 @@ defmodule Tidepool.Native do
   @spec owned_spent?(owned) :: boolean
   def owned_spent?(_owned), do: :erlang.nif_error(:not_loaded)
 
+  @doc "Has an owned instance yet to be made, of an image? That takes memory of its function's on the host until then."
+  @spec owned_imaged?(owned) :: boolean
+  def owned_imaged?(_owned), do: :erlang.nif_error(:not_loaded)
+
   @doc "A resource of the host's, under a number of its own; `keeper` is sent `{:tidepool_resource_end, id}` once it has ended."
   @spec resource_new(runtime, keeper :: pid, id :: pos_integer) :: Tidepool.Resource.t()
   def resource_new(_runtime, _keeper, _id), do: :erlang.nif_error(:not_loaded)

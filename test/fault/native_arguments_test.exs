@@ -125,6 +125,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     image_large: [:owned],
     image_copy: [:owned],
     owned_spent?: [:owned],
+    owned_imaged?: [:owned],
     resource_new: [:runtime, :pid, :number],
     resource_id: [:resource],
     resource_end: [:resource],

@@ -40,7 +40,9 @@ defmodule Tidepool.ImagesTest do
     assert call(first, "next") == {:ok, "3"}
     second = own(function, image)
     assert image(second) == :unchanged
+    assert Native.owned_imaged?(second)
     assert call(second, "next") == {:ok, "3"}
+    refute Native.owned_imaged?(second)
     assert call(own(function, image), "next") == {:ok, "3"}
     assert {:ok, later} = image(second)
     assert call(own(function, later), "next") == {:ok, "4"}

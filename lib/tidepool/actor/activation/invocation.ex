@@ -165,6 +165,10 @@ defmodule Tidepool.Actor.Activation.Invocation do
       match?({:error, %Error{reason: :guest_error}}, outcome) ->
         keep(outcome, %{call | request_id: nil}, changes, state)
 
+      # It has not run, for want of an instance it may be: its image is read again for the next call, and no one's memory until then.
+      Native.owned_imaged?(owned) ->
+        failed(outcome, call.alarm, State.forget(state))
+
       # It has not run.
       true ->
         failed(outcome, call.alarm, state)

@@ -9,6 +9,7 @@ use crate::instance::admission::Permit;
 use crate::instance::live::Instance;
 use crate::instance::owners::{Owned, Rest};
 use crate::instance::wake::Imaged;
+use crate::store::host_share::HostShare;
 
 const NOTHING: u8 = 0;
 const CALL: u8 = 1;
@@ -17,6 +18,8 @@ const ASKED: u8 = 2;
 /// An instance, wherever it is.
 pub(crate) struct Held {
     place: Mutex<Place>,
+    /// What its image takes on the host, until the instance has a place and is memory by itself.
+    image_share: Mutex<Option<HostShare>>,
     /// What it has seen since it was looked at last: nothing, a call (that which made it apart), or that it was asked for.
     seen: AtomicU8,
     /// Told when others want its place.
@@ -40,10 +43,22 @@ enum Place {
 }
 
 impl Held {
-    /// An instance that is made in its first call, with this image if there is one.
-    pub(crate) fn new(image: Option<Image>) -> Self {
+    /// An instance that is made in its first call, with this image if there is one, which has its share of the host.
+    pub(crate) fn new(image: Option<(Image, HostShare)>) -> Self {
+        let (image, share) = image.unzip();
         let place = Mutex::new(Place::Unmade(image.map(Arc::new)));
-        Held { place, seen: AtomicU8::new(NOTHING), wanted: OnceLock::new() }
+        Held { place, image_share: Mutex::new(share), seen: AtomicU8::new(NOTHING), wanted: OnceLock::new() }
+    }
+
+    /// It has a place, and is about to be made.
+    pub(super) fn note_admitted(&self) {
+        let share = self.image_share.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(share);
+    }
+
+    /// Has it yet to be made, of an image?
+    pub(crate) fn has_image(&self) -> bool {
+        matches!(*self.place(), Place::Unmade(Some(_)))
     }
 
     /// Has its owner told when others want its place.

@@ -64,7 +64,7 @@ async fn kept<A: Abi>(call: Call, held: Arc<Held>) -> Result<Reply, CallError> {
             held.note_called();
             found
         }
-        None => Box::pin(first(loan.image(), &call, begun)).await?,
+        None => Box::pin(first(&held, loan.image(), &call, begun)).await?,
     };
     loan.spend();
     instance.begin::<A>(call.for_guest());
@@ -85,7 +85,7 @@ pub(crate) async fn made(call: Call, held: Arc<Held>) -> Result<Reply, CallError
     let mut loan = held.lend()?;
     let (instance, place) = match loan.take() {
         Some(found) => found,
-        None => first(loan.image(), &call, |call| call.target.tape(|| Whence::Before)).await?,
+        None => first(&held, loan.image(), &call, |call| call.target.tape(|| Whence::Before)).await?,
     };
     loan.give_back(instance, place);
     drop(loan);
@@ -102,6 +102,7 @@ fn begun(call: &Call) -> Option<Arc<Tape>> {
 
 /// An instance for its owner to keep, and the permit of its function's cap.
 async fn first(
+    held: &Held,
     image: Option<&Image>,
     call: &Call,
     tape: impl FnOnce(&Call) -> Option<Arc<Tape>>,
@@ -110,7 +111,7 @@ async fn first(
     let nested = call.request.depth > 1;
     let place = target.place(nested, &call.channel).await?;
     let mut instance = match image {
-        Some(image) => Box::pin(target.woken(image, nested, &call.channel)).await?,
+        Some(image) => Box::pin(target.woken(image, nested, &call.channel, || held.note_admitted())).await?,
         None => Box::pin(target.instance(nested, &call.channel, || tape(call))).await?,
     };
     instance.keep();

@@ -280,14 +280,37 @@ impl Target {
         Instance::new(&self.module, &Arc::new(function), permits, |_| {}).await
     }
 
-    /// A new instance that begins with an image, and so does its tape.
+    /// Room on the host for an image of so many bytes, whose instance has no place yet.
+    ///
+    /// # Errors
+    /// As where there is none for the memory of an instance.
+    pub(crate) fn hold_image(&self, bytes: usize) -> Result<HostShare, CallError> {
+        let mut share = HostShare::new(&self.function);
+        if share.raise_to(bytes) {
+            return Ok(share);
+        }
+        let lacking = u64::try_from(bytes).unwrap_or(u64::MAX);
+        if let Some(refusal) = self.namespace.as_ref().and_then(|namespace| namespace.lacking(lacking)) {
+            return Err(refusal);
+        }
+        // For those after it.
+        self.node.ask_owner();
+        let allowed = self.function.host_limit();
+        let message =
+            format!("images that wait for an instance have no room within the {allowed} bytes that there are");
+        Err(CallError::Overloaded { message })
+    }
+
+    /// A new instance that begins with an image, and so does its tape. `admitted` is called when it has its place.
     pub(super) async fn woken(
         &self,
         image: &Image,
         nested: bool,
         channel: &HostChannel,
+        admitted: impl FnOnce(),
     ) -> Result<Instance, CallError> {
         let permits = self.admit(nested, channel).await?;
+        admitted();
         let mut instance = Instance::woken(&self.module, &self.function, permits, image).await?;
         instance.set_tape(self.tape(|| Whence::Image(image.shared())));
         Ok(instance)

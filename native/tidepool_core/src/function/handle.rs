@@ -324,18 +324,21 @@ impl Function {
     }
 
     /// An instance for a caller to keep, which begins with an image of one of the same module. It is made for its first call, which fails
-    /// with [`CallError::Image`] when the image is damaged; the next call tries again.
+    /// with [`CallError::Image`] when the image is damaged; the next call tries again. Until it has a place the image counts as its
+    /// function's memory on the host.
     ///
     /// # Errors
-    /// [`CallError::Image`] when the image is another module's, or the function's module was not compiled as that of actors.
+    /// [`CallError::Image`] when the image is another module's, or the function's module was not compiled as that of actors;
+    /// [`CallError::Quota`] and [`CallError::Overloaded`] when there is no room for the image.
     pub fn wake(&self, image: Bytes) -> Result<OwnedInstance, CallError> {
         let target = self.targets.mine();
         let Some(actor) = &target.module.actor else {
             let message = "the function was not deployed as an actor, so its instances have no images".into();
             return Err(CallError::Image { message });
         };
+        let bytes = image.len();
         let image = Image::of(image, &actor.shape.module)?;
-        Ok(OwnedInstance::new(target, Some(image)))
+        Ok(OwnedInstance::new(target, Some((image, target.hold_image(bytes)?))))
     }
 
     /// Drops the idle instances and keeps none from now on: a newer version has replaced this one, and calls in flight are the

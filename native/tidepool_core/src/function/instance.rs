@@ -13,6 +13,7 @@ use crate::instance::inspect::{self, Export};
 use crate::instance::live::Instance;
 use crate::instance::owners::Owned;
 use crate::instance::wake::Imaged;
+use crate::store::host_share::HostShare;
 use crate::value::Value;
 
 /// An instance that lives from its first call until it is dropped or one of its calls is stopped. Meanwhile it counts as a
@@ -23,7 +24,7 @@ pub struct OwnedInstance {
 }
 
 impl OwnedInstance {
-    pub(super) fn new(target: &Arc<Target>, image: Option<Image>) -> Self {
+    pub(super) fn new(target: &Arc<Target>, image: Option<(Image, HostShare)>) -> Self {
         OwnedInstance { target: Arc::clone(target), held: Arc::new(Held::new(image)) }
     }
 
@@ -143,6 +144,12 @@ impl OwnedInstance {
     /// As of [`OwnedInstance::image`].
     pub fn copy(&self) -> Result<Option<Vec<u8>>, CallError> {
         self.held.copy()
+    }
+
+    /// Whether it has yet to be made of its image, which takes memory of its function's on the host until then.
+    #[must_use]
+    pub fn has_image(&self) -> bool {
+        self.held.has_image()
     }
 
     /// Whether it was stopped in a call: then it can't be called again.

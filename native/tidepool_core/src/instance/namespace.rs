@@ -105,13 +105,21 @@ impl Namespace {
             if self.pools.evict_now() == 0 {
                 // For those after it.
                 self.pools.evict();
-                let allowed = memory.limit();
-                let who = self.who();
-                let message = format!("the instances of {who} have the {allowed} bytes that they may have together");
-                return Err(self.refusal(Quota::Memory, allowed, message));
+                return Err(self.out_of(memory));
             }
         }
         Ok(())
+    }
+
+    /// That there are not so many bytes left of its memory, if there are not.
+    pub(crate) fn lacking(&self, bytes: u64) -> Option<CallError> {
+        self.memory.as_deref().filter(|memory| !memory.has(bytes)).map(|memory| self.out_of(memory))
+    }
+
+    fn out_of(&self, memory: &MemoryBudget) -> CallError {
+        let (allowed, who) = (memory.limit(), self.who());
+        let message = format!("the instances of {who} have the {allowed} bytes that they may have together");
+        self.refusal(Quota::Memory, allowed, message)
     }
 
     /// Calls that wait for an instance of the namespace's would wait on while one is idle.

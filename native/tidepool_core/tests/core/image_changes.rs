@@ -89,13 +89,38 @@ fn changes_of_an_image_are_few_and_together_no_longer_than_it() {
     }
 }
 
+fn on_host(node: &Node) -> f64 {
+    let text = node.runtime.metrics(Vec::new(), Vec::new()).unwrap();
+    sample(&text, "tidepool_held{function=\"guest\",resource=\"host_memory\"}").unwrap_or_default()
+}
+
+#[test]
+fn the_image_of_an_instance_counts_until_that_has_its_place_and_one_without_room_is_refused() {
+    let node = Node::small();
+    // On the host there is room for one of them, or for what a call is passed.
+    let most = Limits { total_memory_bytes: 3 * PAGE, ..limits() };
+    let function = actors(&node, &wat(PUPPET), most).unwrap();
+    let instance = function.instance().unwrap();
+    call(&instance, "", &payload(&Step::Noise { at: 70_000, byte: 1, count: 120_000 })).unwrap();
+    let whole = image(&instance);
+    drop(instance);
+    eventually("nothing is on the host", || on_host(&node) == 0.0);
+    let waits = wake(&function, &whole).unwrap();
+    assert!(waits.has_image());
+    assert!(on_host(&node) >= 120_000.0, "{} bytes", on_host(&node));
+    assert!(matches!(wake(&function, &whole), Err(CallError::Overloaded { .. })));
+    call(&waits, "", b"").unwrap();
+    assert!(!waits.has_image());
+    let again = wake(&function, &whole).unwrap();
+    drop((waits, again));
+    node.assert_empty();
+    eventually("nothing is on the host", || on_host(&node) == 0.0);
+}
+
 #[test]
 fn an_instance_without_room_for_what_it_remembers_has_whole_images() {
     let node = Node::small();
-    let on_host = || {
-        let text = node.runtime.metrics(Vec::new(), Vec::new()).unwrap();
-        sample(&text, "tidepool_held{function=\"guest\",resource=\"host_memory\"}").unwrap_or_default()
-    };
+    let on_host = || on_host(&node);
     // As much as its memory, and as much again on the host, half of which is left to calls.
     for (total_memory_bytes, is_remembered) in [(3 * PAGE, false), (16 * PAGE, true)] {
         let function = actors(&node, &wat(PUPPET), Limits { total_memory_bytes, ..limits() }).unwrap();

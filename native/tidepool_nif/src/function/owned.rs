@@ -100,6 +100,12 @@ fn owned_spent(owned: &OwnedHandle) -> bool {
     owned.0.is_spent()
 }
 
+/// Has it yet to be made, of an image?
+#[rustler::nif(name = "owned_imaged?")]
+fn owned_imaged(owned: &OwnedHandle) -> bool {
+    owned.0.has_image()
+}
+
 fn imaged(env: Env<'_>, outcome: Result<Imaged, CallError>) -> Term<'_> {
     match outcome {
         Ok(Imaged::New(image)) => (atoms::ok(), encode::message(env, image)).encode(env),
