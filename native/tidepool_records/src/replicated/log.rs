@@ -138,6 +138,28 @@ impl Log {
         has_grown
     }
 
+    /// The last entry before those at the end that have so many bytes together at most: the very last is among these, however long it
+    /// is. `None` when it is none of the last `entries`.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub(super) fn before_last(&self, entries: u64, bytes: u64) -> Result<Option<u64>, StoreError> {
+        let file = self.file();
+        // SQLite knows a length without the bytes.
+        let sql = "SELECT number, length(bytes) FROM entry ORDER BY number DESC LIMIT ?";
+        let mut select = file.connection.prepare_cached(sql)?;
+        let (mut found, mut sum, mut is_last) = (select.query([entries])?, 0_u64, true);
+        while let Some(row) = found.next()? {
+            let (number, length): (u64, u64) = (row.get(0)?, row.get(1)?);
+            sum = sum.saturating_add(length);
+            if sum > bytes && !is_last {
+                return Ok(Some(number));
+            }
+            is_last = false;
+        }
+        Ok(None)
+    }
+
     /// What came of the entries up to this one is on the disk: they may be purged.
     pub(super) fn state_is_on_disk(&self, up_to: u64) {
         self.0.state.send_if_modified(|state| {

@@ -134,6 +134,28 @@ fn a_log_is_purged_of_what_the_state_has_on_disk_and_an_older_state_is_refused_t
 }
 
 #[test]
+fn a_log_is_purged_of_entries_whose_bytes_are_too_many_and_has_the_last_one_however_long() {
+    let folder = tempfile::tempdir().unwrap();
+    changed(folder.path(), 1, 50);
+    let voter = Voter::alone(folder.path(), "a").unwrap();
+    let group = &voter.0.group;
+    let [_purged, last] = group.log.ends().unwrap();
+    assert_eq!(group.log.before_last(1_000, u64::MAX).unwrap(), None);
+    assert_eq!(group.log.before_last(1, 0).unwrap(), None);
+    assert_eq!(group.log.before_last(1_000, 0).unwrap(), Some(last - 1));
+    let up_to = group.log.before_last(1_000, 2_000).unwrap().unwrap();
+    assert!(up_to < last - 1, "some of them have so many bytes");
+    voter.0.handle.block_on(async {
+        group.raft.trigger().snapshot().await.unwrap();
+        until(&group.raft, "it has a snapshot", |metrics| metrics.snapshot.is_some_and(|id| id.index >= up_to)).await;
+        group.raft.trigger().purge_log(up_to).await.unwrap();
+        until(&group.raft, "it is purged", |metrics| metrics.purged.is_some_and(|id| id.index == up_to)).await;
+    });
+    drop(voter);
+    assert_eq!(found(folder.path()).unwrap(), 50);
+}
+
+#[test]
 fn a_log_that_is_gone_or_older_than_the_state_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     changed(folder.path(), 1, 3);

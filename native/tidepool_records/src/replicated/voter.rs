@@ -32,8 +32,9 @@ const THREADS: usize = 3;
 /// Bytes of the log, from which on it is purged of what the state has; and how often somebody looks.
 const PURGE_BYTES: u64 = 64 << 20;
 const PURGE_EVERY: Duration = Duration::from_secs(1);
-/// Entries that are kept for voters that were away for a short time.
+/// Entries that are kept for voters that were away for a short time, and the bytes that these may have: an entry has up to 256 MiB.
 const KEPT_ENTRIES: u64 = 1_000;
+const KEPT_BYTES: u64 = 512 << 20;
 
 /// A voter whose disk is open. Its clones are the same; it ends with the last of them, and of the records that were opened on it.
 #[derive(Clone)]
@@ -264,11 +265,21 @@ async fn lead_alone(group: &Group) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Has the log purged whenever it is long, for as long as Raft goes on.
+/// Has the log purged whenever it is long, for as long as Raft goes on: of what the state has but for the last entries, and of those of
+/// them that are too many bytes.
 async fn purge(raft: Raft<Types>, log: Log) {
+    let mut has_grown = false;
     loop {
         tokio::time::sleep(PURGE_EVERY).await;
-        if log.has_grown_by(PURGE_BYTES) && raft.trigger().snapshot().await.is_err() {
+        // Up to where the state was when it was looked at last, which is a moment after it was to be.
+        if has_grown
+            && let Ok(Some(up_to)) = log.before_last(KEPT_ENTRIES, KEPT_BYTES)
+            && raft.trigger().purge_log(up_to).await.is_err()
+        {
+            return;
+        }
+        has_grown = log.has_grown_by(PURGE_BYTES);
+        if has_grown && raft.trigger().snapshot().await.is_err() {
             return;
         }
     }
