@@ -132,7 +132,7 @@ defmodule Tidepool.Log do
     emit(event, text, what ++ [tidepool_by: :cluster, tidepool_peer: node, tidepool_admitted: entry.admitted])
   end
 
-  defp forget(name), do: Enum.each([:failed, :handler], &Budget.drop({&1, name}))
+  defp forget(name), do: Enum.each([:failed, :handler, :actor, :logged], &Budget.drop({&1, name}))
 
   @doc "A deploy or a removal was refused; nothing has changed."
   @spec refused(Error.t(), Origin.t()) :: :ok

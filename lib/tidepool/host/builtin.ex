@@ -9,16 +9,18 @@ defmodule Tidepool.Host.Builtin do
     A handler of HTTP is called by a request to `http://NAME.internal`.
     Functions of a namespace can be called by guests of that namespace alone, and so can its actors.
   - `:log`: `tidepool`/`log`/LEVEL logs the payload; LEVEL is `debug`, `info`, `warning` or `error`. The
-    event has the metadata `:tidepool_function`.
+    event has the metadata `:tidepool_function`. A function logs as many lines as it may print (the setting `console_lines`), of 8 KiB
+    each; further ones are left out, and counted.
 
   What guests have that are actors, `tidepool`/`kv` and `tidepool`/`alarm`, is no setting's: see `Tidepool.Actor.Activation.Guest`.
   """
 
   require Logger
 
-  alias Tidepool.{Error, Host}
+  alias Tidepool.{Config, Error, Host}
   alias Tidepool.Error.Reason
   alias Tidepool.Host.{Call, Callee}
+  alias Tidepool.Log.Budget
   alias Tidepool.Namespaces.Name
 
   # Neither takes longer than the call has time.
@@ -26,6 +28,10 @@ defmodule Tidepool.Host.Builtin do
     function: {{"tidepool", "function", :_}, {{__MODULE__, :function}, :inline}},
     log: {{"tidepool", "log", :_}, {{__MODULE__, :log}, :inline}}
   }
+
+  @levels %{"debug" => :debug, "info" => :info, "warning" => :warning, "error" => :error}
+  # Of a line, as of one that is printed.
+  @line_bytes 8_192
 
   # Those of rooms above this one, which register them: `Tidepool.Actor.Activation.Guest`.
   @above [:actor]
@@ -69,17 +75,29 @@ defmodule Tidepool.Host.Builtin do
 
   @doc false
   @spec log(Call.t()) :: Host.result()
-  def log(%Call{operation: level, payload: text, function: function}) do
-    case level do
-      "debug" -> Logger.debug(text, tidepool_function: function)
-      "info" -> Logger.info(text, tidepool_function: function)
-      "warning" -> Logger.warning(text, tidepool_function: function)
-      "error" -> Logger.error(text, tidepool_function: function)
-      _other -> :unknown
+  def log(%Call{operation: word, payload: text, function: function}) do
+    case @levels do
+      %{^word => level} -> logged(level, text, function)
+      _other -> {:error, "unknown level #{word}: it is debug, info, warning or error"}
     end
-    |> case do
-      :ok -> {:ok, ""}
-      :unknown -> {:error, "unknown level #{level}: it is debug, info, warning or error"}
+  end
+
+  # What is left out is no guest's matter, as with lines that are printed.
+  defp logged(level, text, function) do
+    {_lines, window_ms} = Budget.limits()
+    most = div(Config.get(:console_lines) * window_ms, 1_000)
+
+    with {:ok, left_out} <- Budget.take({:logged, function}, System.monotonic_time(:millisecond), most) do
+      line = binary_part(text, 0, min(byte_size(text), @line_bytes))
+
+      if left_out > 0 do
+        more = " (#{left_out} more before this were not logged)"
+        Logger.log(level, line <> more, tidepool_function: function, tidepool_left_out: left_out)
+      else
+        Logger.log(level, line, tidepool_function: function)
+      end
     end
+
+    {:ok, ""}
   end
 end

@@ -25,9 +25,9 @@ defmodule Tidepool.Log.Budget do
     :ok
   end
 
-  @doc "May there be a line now? Then how many were left out before it."
-  @spec take(term, now_ms :: integer) :: {:ok, left_out :: non_neg_integer} | :left_out
-  def take(key, now_ms \\ System.monotonic_time(:millisecond)) do
+  @doc "May there be a line now, of as many as the key has in that time? Then how many were left out before it."
+  @spec take(term, now_ms :: integer, lines :: non_neg_integer) :: {:ok, left_out :: non_neg_integer} | :left_out
+  def take(key, now_ms \\ System.monotonic_time(:millisecond), lines \\ @lines) do
     window = window(now_ms)
     fresh = {key, window, 0, 0}
     if :ets.info(@table, :size) >= @kept, do: sweep(window)
@@ -36,7 +36,7 @@ defmodule Tidepool.Log.Budget do
       {{key, :"$1", :_, :"$2"}, [{:<, :"$1", window}], [{{{:const, key}, window, 0, :"$2"}}]}
     ])
 
-    if :ets.update_counter(@table, key, {3, 1}, fresh) <= @lines do
+    if :ets.update_counter(@table, key, {3, 1}, fresh) <= lines do
       # Read and set to 0 in one step.
       [left_out, 0] = :ets.update_counter(@table, key, [{@left_out, 0}, {@left_out, 1, 0, 0}], fresh)
       {:ok, left_out}

@@ -58,6 +58,18 @@ defmodule Tidepool.Host.BuiltinTest do
     eventually(fn -> length(Peer.call(peer, LogWatch, :collected, [])) > before end)
   end
 
+  test "a function logs no more lines than it may print, and none that is longer than a line" do
+    peer = Peer.start!(builtins: [:log], console_lines: 1)
+    Peer.deploy!(peer, "rust", "hello_world", operation: "host")
+    Peer.call(peer, LogWatch, :collect, [])
+    long = String.duplicate("a", 10_000)
+    for _line <- 1..60, do: assert(call(peer, "hello_world", "tidepool/log/error\n" <> long) == {:ok, ""})
+    logged = for {:error, "aaa" <> _rest = text} <- Peer.call(peer, LogWatch, :collected, []), do: text
+    # Ten in ten seconds, which may be over in between.
+    assert length(logged) in 10..20
+    assert byte_size(hd(logged)) == 8_192
+  end
+
   test "none is on unless the settings name it" do
     assert Tidepool.Config.get(:builtins) == []
     name = deploy!("rust", "hello_world")

@@ -2,7 +2,9 @@ defmodule Tidepool.Log.BudgetTest do
   # Not async: the keys are those of the node.
   use ExUnit.Case
 
+  alias Tidepool.Actor.Activation.State
   alias Tidepool.Log.Budget
+  alias Tidepool.LogWatch
 
   test "of a thousand keys and more those are dropped whose windows are over" do
     {lines, window_ms} = Budget.limits()
@@ -18,5 +20,28 @@ defmodule Tidepool.Log.BudgetTest do
     assert Budget.take({__MODULE__, :goes_on}, later) == :left_out
     assert Budget.take(hd(keys), later) == {:ok, 0}
     assert "id " <> _of_its_own = Budget.under_id({__MODULE__, :told}, fn _id, _left_out -> :ok end)
+  end
+
+  test "a key may have another number of lines" do
+    now = System.monotonic_time(:millisecond)
+    assert for(_line <- 1..4, do: Budget.take({__MODULE__, :few}, now, 2)) == [{:ok, 0}, {:ok, 0}, :left_out, :left_out]
+    assert Budget.take({__MODULE__, :none}, now, 0) == :left_out
+  end
+
+  test "of an actor's class there are ten lines in ten seconds, however many calls have one" do
+    class = "class of #{inspect(__MODULE__)}"
+    LogWatch.watch(class)
+    {most, _window_ms} = Budget.limits()
+    for number <- 1..50, do: State.warn(%State{class: class, name: "alice"}, "was not written, as call #{number}")
+    # Who logs has told all who listen; and the time may be over in between.
+    assert length(logged(class)) in most..(2 * most)
+  end
+
+  defp logged(class) do
+    receive do
+      {:logged, ^class, :warning, text, _metadata} -> [text | logged(class)]
+    after
+      0 -> []
+    end
   end
 end

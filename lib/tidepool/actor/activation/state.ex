@@ -11,6 +11,7 @@ defmodule Tidepool.Actor.Activation.State do
   alias Tidepool.Actor.Activation.{Activity, OutputGate, ReplicaAcks}
   alias Tidepool.Actor.Journal.{Quota, Record}
   alias Tidepool.Actor.Ownership.Lease
+  alias Tidepool.Log.Budget
 
   defstruct [
     :class,
@@ -63,10 +64,22 @@ defmodule Tidepool.Actor.Activation.State do
   @spec saw(t, binary) :: t
   def saw(state, bytes), do: %{state | activity: Activity.saw(state.activity, byte_size(bytes))}
 
-  @doc "Says in the log what has become of the actor."
+  @doc "Says in the log what has become of the actor, as often as calls of a function that fail are told of there."
   @spec warn(t, String.t()) :: :ok
-  def warn(state, what),
-    do: Logger.warning("the actor #{state.class}/#{state.name} #{what}", tidepool_function: state.class)
+  def warn(state, what) do
+    # Each of very many calls may be one that finds no room on the disk.
+    with {:ok, left_out} <- Budget.take({:actor, state.class}) do
+      {more, metadata} =
+        if left_out > 0,
+          do: {" (#{left_out} more before this were not logged)", [tidepool_left_out: left_out]},
+          else: {"", []}
+
+      text = "the actor #{state.class}/#{state.name} #{what}#{more}"
+      Logger.warning(text, [{:tidepool_function, state.class} | metadata])
+    end
+
+    :ok
+  end
 
   @doc "Answers a caller, now or when it is time; `nil` is none."
   @spec answer(t, GenServer.from() | nil, answer) :: t
