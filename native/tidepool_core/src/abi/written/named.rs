@@ -4,6 +4,9 @@ use std::mem::discriminant;
 
 use wasmtime::component::Type;
 
+/// Bytes of a name that are as much to look at as all else: who looks for a name reads others, which may be very long.
+pub(super) const LOOK_BYTES: usize = 64;
+
 /// Is it one that WIT has nowhere but where it is declared, by its name?
 pub(in crate::abi) fn is_declared(ty: &Type) -> bool {
     matches!(ty, Type::Record(_) | Type::Variant(_) | Type::Enum(_) | Type::Flags(_))
@@ -12,7 +15,7 @@ pub(in crate::abi) fn is_declared(ty: &Type) -> bool {
 /// Are they one type? The engine compares those of an instance: before there is one, it panics where two have a resource at
 /// the same place. No more are compared than are `left`: without any they are not one.
 pub(super) fn is_same(one: &Type, other: &Type, left: &mut usize) -> bool {
-    if discriminant(one) != discriminant(other) || !take(left) {
+    if discriminant(one) != discriminant(other) || !take(left, 1) {
         return false;
     }
     // It is there once: many types may have it within them, and it may be very large.
@@ -32,7 +35,7 @@ pub(super) fn is_same(one: &Type, other: &Type, left: &mut usize) -> bool {
         (Type::Record(one), Type::Record(other)) => {
             let mut fields = one.fields().zip(other.fields());
             one.fields().len() == other.fields().len()
-                && fields.all(|(one, other)| one.name == other.name && is_same(&one.ty, &other.ty, left))
+                && fields.all(|(one, other)| is_one(one.name, other.name, left) && is_same(&one.ty, &other.ty, left))
         }
         (Type::Tuple(one), Type::Tuple(other)) => {
             let mut types = one.types().zip(other.types());
@@ -41,7 +44,7 @@ pub(super) fn is_same(one: &Type, other: &Type, left: &mut usize) -> bool {
         (Type::Variant(one), Type::Variant(other)) => {
             let mut cases = one.cases().zip(other.cases());
             one.cases().len() == other.cases().len()
-                && cases.all(|(one, other)| one.name == other.name && are_same(one.ty, other.ty, left))
+                && cases.all(|(one, other)| is_one(one.name, other.name, left) && are_same(one.ty, other.ty, left))
         }
         (Type::Enum(one), Type::Enum(other)) => have_same(one.names(), other.names(), left),
         (Type::Flags(one), Type::Flags(other)) => have_same(one.names(), other.names(), left),
@@ -61,7 +64,7 @@ pub(super) fn is_same(one: &Type, other: &Type, left: &mut usize) -> bool {
 fn are_same(one: Option<Type>, other: Option<Type>, left: &mut usize) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => is_same(&one, &other, left),
-        (None, None) => take(left),
+        (None, None) => take(left, 1),
         _ => false,
     }
 }
@@ -71,11 +74,16 @@ fn have_same<'n>(
     other: impl ExactSizeIterator<Item = &'n str>,
     left: &mut usize,
 ) -> bool {
-    one.len() == other.len() && one.zip(other).all(|(one, other)| take(left) && one == other)
+    one.len() == other.len() && one.zip(other).all(|(one, other)| take(left, 1) && is_one(one, other, left))
 }
 
-fn take(left: &mut usize) -> bool {
-    let less = left.checked_sub(1);
+/// Are they one name? Those of one length are read as far as they are alike.
+fn is_one(one: &str, other: &str, left: &mut usize) -> bool {
+    one.len() == other.len() && take(left, one.len() / LOOK_BYTES) && one == other
+}
+
+fn take(left: &mut usize, count: usize) -> bool {
+    let less = left.checked_sub(count);
     *left = less.unwrap_or_default();
     less.is_some()
 }

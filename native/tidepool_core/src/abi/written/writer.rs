@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use wasmtime::component::Type;
 
+use super::named::LOOK_BYTES;
 use crate::abi::interface::Interface;
 
 /// Types that are written out, all in all; a guest's may be built of one another, and be very large.
@@ -42,6 +43,8 @@ pub(in crate::abi) struct Writer<'a> {
     left: usize,
     names_left: usize,
     pub(super) looks_left: usize,
+    /// How many looks one is, by the longest of the names.
+    look: usize,
     /// Was something left out? Then there is no WIT.
     pub(super) is_cut: bool,
     /// What interfaces have of others.
@@ -50,11 +53,21 @@ pub(in crate::abi) struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     pub(in crate::abi) fn new(interface: &'a Interface) -> Self {
+        let whole = |of: Option<&str>, name: &str| of.map_or(0, str::len) + name.len();
+        let names = interface.types().map(|(of, name, _ty)| whole(of, name));
+        let functions = interface.functions().map(|export| {
+            let (of, name) = export.parts();
+            whole(of, name)
+        });
+        let imported = interface.imported().map(|(name, _ty)| name.len());
+        let kinds = interface.kinds().iter().map(|kind| kind.name.len());
+        let longest = names.chain(functions).chain(imported).chain(kinds).max().unwrap_or_default();
         Writer {
             interface,
             left: MAX_TYPES,
             names_left: MAX_NAMES,
             looks_left: MAX_LOOKS,
+            look: 1 + longest / LOOK_BYTES,
             is_cut: false,
             foreign: Vec::new(),
         }
@@ -81,6 +94,7 @@ impl<'a> Writer<'a> {
 
     /// May so many be looked at?
     pub(super) fn looks_at(&mut self, count: usize) -> bool {
+        let count = count.saturating_mul(self.look);
         let may = self.is_whole() && count <= self.looks_left;
         self.looks_left = self.looks_left.saturating_sub(count);
         may

@@ -189,6 +189,21 @@ fn any_type_that_a_component_exports_or_imports_is_written_so_that_tools_read_it
 }
 
 #[test]
+fn a_component_whose_names_are_very_long_and_many_to_look_at_is_described_without_wit() {
+    let node = Node::small();
+    let named =
+        |at: usize| format!(r#"(type $d{at} (record (field "f{at}" u32))) (export $t{at} "t{at}" (type $d{at}))"#);
+    let types: String = (0..200).map(named).collect();
+    let taking = |name: &str| {
+        let (ty, lift) = ("u32 ".repeat(1_000), format!(r#"(canon lift (core func $i "take") {OPTIONS})"#));
+        let export = format!(r#"{types} (func (export "{name}") (param "v" (tuple {ty})) {lift})"#);
+        component(r#"(func (export "take") (param i32))"#, &export)
+    };
+    written(&node, &taking("take"));
+    assert_eq!(described(&node, &taking(&"a".repeat(60_000))).get("wit"), Some(&Json::Null));
+}
+
+#[test]
 fn exports_with_types_that_are_too_deep_or_too_many_are_described_without_wit() {
     let node = Node::small();
     let deep = |levels: usize| {
