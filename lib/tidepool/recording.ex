@@ -159,11 +159,8 @@ defmodule Tidepool.Recording do
 
   defp run(function, recording, against?, name, call) do
     case function |> begun(recording, against?, call) |> Execution.take_over(beside(name), nil) do
-      {:ok, report} when byte_size(report) <= @short_bytes ->
-        Native.json_decode(report)
-
       {:ok, report} ->
-        Native.json_decode_large(report)
+        decoded(report)
 
       {:error, %Error{reason: reason} = error} when reason in [:invalid_image, :invalid_option] ->
         invalid(error.message)
@@ -211,7 +208,7 @@ defmodule Tidepool.Recording do
   # The hash of the module, and the options of the deploy.
   defp read_about(about) do
     with {:ok, %{"sha256" => sha256, "fields" => fields}} when is_binary(sha256) and is_list(fields) <-
-           Native.json_decode(about),
+           decoded(about),
          true <- Enum.all?(fields, &match?([name, text] when is_binary(name) and is_binary(text), &1)),
          {:ok, options} <- fields |> Enum.map(&List.to_tuple/1) |> Fields.read(Spec.kept()) do
       {:ok, sha256, options}
@@ -219,6 +216,9 @@ defmodule Tidepool.Recording do
       _other -> :error
     end
   end
+
+  defp decoded(text) when byte_size(text) <= @short_bytes, do: Native.json_decode(text)
+  defp decoded(text), do: Native.json_decode_large(text)
 
   defp module(wasm, sha256, against?) when is_binary(wasm) do
     cond do

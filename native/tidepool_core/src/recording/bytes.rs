@@ -56,7 +56,7 @@ pub(super) fn number_bytes(number: u64) -> usize {
 /// What is read, of which nothing is believed.
 pub(super) struct Reader {
     pub(super) rest: Bytes,
-    /// Memory that it may yet take for what is in lists.
+    /// Memory that it may yet take for what is in lists, or has a place of its own.
     room: usize,
 }
 
@@ -80,6 +80,12 @@ impl Reader {
             .and_then(|taken| self.room.checked_sub(taken))
             .ok_or(Damaged::Form)?;
         (0..count).map(|_| one(self)).collect()
+    }
+
+    /// One in a place of its own, of which there are as many as there are bytes.
+    pub(super) fn boxed<T>(&mut self, one: impl FnOnce(&mut Self) -> Result<T, Damaged>) -> Result<Box<T>, Damaged> {
+        self.room = self.room.checked_sub(size_of::<T>()).ok_or(Damaged::Form)?;
+        one(self).map(Box::new)
     }
 
     pub(super) fn is_empty(&self) -> bool {

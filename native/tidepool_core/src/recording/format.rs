@@ -25,6 +25,8 @@ pub(super) const MAGIC: &[u8] = b"TIDEREC1";
 pub(super) const FRAME_HEAD: usize = 12;
 /// Longest frame.
 const MAX_FRAME: usize = 64 << 20;
+/// Most bytes of what a function's owner says of it: several times what the options of a deploy come to.
+const MAX_ABOUT: usize = 4 << 20;
 
 /// What was called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,7 +136,7 @@ impl Head {
             made: reader.number()?,
             start: reader.text()?,
         };
-        if reader.is_empty() { Ok(head) } else { Err(Damaged::Form) }
+        if reader.is_empty() && head.about.len() <= MAX_ABOUT { Ok(head) } else { Err(Damaged::Form) }
     }
 }
 
@@ -358,7 +360,13 @@ mod tests {
 
     /// A recording of two calls that says that there are so many.
     fn file(calls: u64) -> Option<Bytes> {
-        let head = Head { name: "guest".into(), version: 1, about: Bytes::new(), made: 0, start: "nothing".into() };
+        file_about(calls, 0)
+    }
+
+    /// The same, of a function of which so many bytes are said.
+    fn file_about(calls: u64, about: usize) -> Option<Bytes> {
+        let about = vec![b'0'; about].into();
+        let head = Head { name: "guest".into(), version: 1, about, made: 0, start: "nothing".into() };
         let payload = Given::Payload(Bytes::new().into());
         let call = TapedCall { operation: ShortName::new(), payload, entries: Vec::new() };
         let taped = Taped { calls: vec![call.clone(), call], ..Taped::default() };
@@ -386,6 +394,13 @@ mod tests {
             assert_eq!(file(calls).map(Recording::read), Some(Err(Damaged::Form)), "{calls} calls");
         }
         assert_eq!(file(2).map(|file| Recording::read(file).map(|read| read.summary().calls)), Some(Ok(2)));
+    }
+
+    #[test]
+    fn a_recording_that_says_more_of_its_function_than_any_may_is_refused() {
+        let read = |about| file_about(2, about).map(|file| Recording::read(file).map(drop));
+        assert_eq!(read(MAX_ABOUT), Some(Ok(())));
+        assert_eq!(read(MAX_ABOUT + 1), Some(Err(Damaged::Form)));
     }
 
     #[test]

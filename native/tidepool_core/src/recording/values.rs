@@ -95,9 +95,9 @@ fn within(reader: &mut Reader, depth: usize) -> Result<Value, Damaged> {
         4 => Value::Text(reader.text()?.into()),
         5 => Value::Bytes(reader.bytes()?),
         6 => Value::Name(reader.text()?.into()),
-        7 => Value::Case(reader.text()?.into(), Box::new(one(reader)?)),
+        7 => Value::Case(reader.text()?.into(), reader.boxed(one)?),
         8 => Value::Option(None),
-        9 => Value::Option(Some(Box::new(one(reader)?))),
+        9 => Value::Option(Some(reader.boxed(one)?)),
         10 => Value::List(reader.several(one)?),
         11 => Value::Tuple(reader.several(one)?),
         12 => Value::Record(reader.several(|reader| Ok((reader.text()?.into(), one(reader)?)))?),
@@ -181,6 +181,20 @@ mod tests {
         writer.size(8 << 20);
         writer.raw(&vec![0; 8 << 20]);
         assert!(read(&mut Reader::of(writer.0.into())).is_err());
+    }
+
+    #[test]
+    fn values_within_each_other_that_would_take_more_memory_than_tapes_have_are_an_error() {
+        let within = |count: usize| {
+            let mut writer = Writer::default();
+            writer.byte(10);
+            writer.size(count);
+            writer.raw(&[vec![9; 60], vec![0]].concat().repeat(count));
+            Reader::of(writer.0.into())
+        };
+        assert!(read(&mut within(1_000)).is_ok());
+        // 8 MiB of these, which would be half a gigabyte.
+        assert!(read(&mut within(140_000)).is_err());
     }
 
     #[test]
