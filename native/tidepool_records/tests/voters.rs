@@ -75,6 +75,23 @@ fn who_reaches_no_majority_is_answered_nothing_and_reads_nothing_of_before() {
 }
 
 #[test]
+fn of_those_who_read_while_no_majority_answers_few_wait_for_one_and_others_are_told_so() {
+    let (group, records, key, epoch) = begun();
+    made(&records, &key, epoch, 1);
+    let reader = group.records("c", owner("c", 1));
+    assert_eq!(read(&reader, &key), 1);
+    group.board.isolate("c");
+    let said: Vec<String> = std::thread::scope(|threads| {
+        let reads: Vec<_> = (0..12).map(|_| threads.spawn(|| reader.head(&key).unwrap_err().to_string())).collect();
+        reads.into_iter().map(|read| read.join().unwrap()).collect()
+    });
+    let told = said.iter().filter(|said| said.contains("others wait")).count();
+    assert!((1..=8).contains(&told), "{said:?}");
+    group.board.heal();
+    until("it is reached again", || seq(&reader, &key).is_ok_and(|seq| seq == 1));
+}
+
+#[test]
 fn a_change_whose_answer_was_lost_is_answered_as_what_came_of_it_and_made_once() {
     let group = Group::founded();
     let nodes: Vec<_> = (0..3).map(|nth| owning(&group, NODES[nth], 1, &shards_of(nth))).collect();

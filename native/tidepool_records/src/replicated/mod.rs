@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use self::claim::Known;
@@ -44,6 +44,9 @@ use crate::sqlite::Readers;
 const MOST_BYTES: usize = 256 << 20;
 /// How long it may take until what is read is as all know it.
 const READ: Duration = Duration::from_secs(5);
+/// Threads that wait at a time for what the voter that leads has, which may be none; and how long others wait until they are told so.
+const WAITING: usize = 4;
+const TURN: Duration = Duration::from_millis(200);
 /// Leases that ran out so long ago are forgotten, when their nodes own nothing.
 const FORGET: Duration = Duration::from_secs(3_600);
 
@@ -83,6 +86,8 @@ struct Node {
     /// Whether this start of the node has had a lease.
     known: AtomicBool,
     watch: Mutex<Watch>,
+    /// Of threads that wait for the voter that leads.
+    turns: Semaphore,
 }
 
 impl Replicated {
@@ -98,6 +103,7 @@ impl Replicated {
             readers: Arc::clone(&voter.0.readers),
             known: AtomicBool::new(false),
             watch: Mutex::default(),
+            turns: Semaphore::new(WAITING),
         };
         let open = Open { jobs, writer, voter: voter.clone() };
         Ok(Replicated { room: Room::default(), node: Arc::new(node), open: Some(open) })
@@ -127,11 +133,11 @@ impl Replicated {
     /// who has a record that is never another. Others ask the voter that leads how far the log is to be applied first.
     ///
     /// # Errors
-    /// [`StoreError::Away`] when it is not known within 5 s.
+    /// [`StoreError::Away`] when it is not known within 5 s; and soon, while others wait for the voter that leads.
     pub(crate) fn readers(&self, of: Of<'_>) -> Result<&Readers, StoreError> {
         let open = self.open.as_ref().ok_or_else(|| StoreError::Stopped("who writes ended".into()))?;
         // A thread waits for it.
-        let known = open.voter.0.handle.block_on(async { tokio::time::timeout(READ, self.node.up_to_date(of)).await });
+        let known = open.voter.0.handle.block_on(async { tokio::time::timeout(READ, self.node.in_turn(of)).await });
         let late =
             |_late| StoreError::Away(format!("it is not known within {} s what there is", READ.as_secs()).into());
         known.map_err(late)??;
@@ -249,16 +255,30 @@ impl Node {
 
     /// Returns when the state here has what it is to have for this to be read.
     async fn up_to_date(&self, of: Of<'_>) -> Result<(), StoreError> {
-        let group = self.proposer.group();
+        if self.is_known(of).await? { Ok(()) } else { self.proposer.group().caught_up(READ).await }
+    }
+
+    /// The same for who holds a thread meanwhile, of which the process has few that read and write files.
+    async fn in_turn(&self, of: Of<'_>) -> Result<(), StoreError> {
+        if self.is_known(of).await? {
+            return Ok(());
+        }
+        let busy = || StoreError::Away("others wait for the voter that leads, which has not answered them yet".into());
+        let turn = tokio::time::timeout(TURN, self.turns.acquire()).await;
+        let _turn = turn.map_err(|_late| busy())?.map_err(|_closed| busy())?;
+        self.proposer.group().caught_up(READ).await
+    }
+
+    /// Is it in the state here as all know it, once that has what this node was answered?
+    async fn is_known(&self, of: Of<'_>) -> Result<bool, StoreError> {
         self.proposer.settled(READ).await?;
-        group.applied(self.proposer.answered(), READ).await?;
-        let is_known = match of {
-            Of::Own => true,
-            Of::All => false,
-            Of::Key(key) if key.class.is_empty() => self.readers.reading(|state| is_there(state, key))?,
-            Of::Key(key) => self.readers.reading(|state| is_own(state, &self.owner, key))?,
-        };
-        if is_known { Ok(()) } else { group.caught_up(READ).await }
+        self.proposer.group().applied(self.proposer.answered(), READ).await?;
+        match of {
+            Of::Own => Ok(true),
+            Of::All => Ok(false),
+            Of::Key(key) if key.class.is_empty() => self.readers.reading(|state| is_there(state, key)),
+            Of::Key(key) => self.readers.reading(|state| is_own(state, &self.owner, key)),
+        }
     }
 
     /// Leases that ran out so long ago, as this node has seen them last.
