@@ -110,8 +110,8 @@ pub(crate) fn tier_atom(tier: Tier) -> Atom {
     }
 }
 
-/// Replaces all routes by these: each with the name of its function.
-#[rustler::nif]
+/// Replaces all routes by these: each with the name of its function. There may be tens of thousands, at a µs and more each.
+#[rustler::nif(schedule = "DirtyCpu")]
 fn set_routes(node: &Node, routes: List<(String, String)>) -> Atom {
     node.runtime.sites().set(routes.0);
     atoms::ok()
