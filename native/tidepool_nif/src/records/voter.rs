@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::store::{answer, opened};
 use crate::terms::decode::List;
+use crate::terms::message::message;
 use crate::terms::{atoms, encode};
 
 /// A voter, and the answers that it waits for.
@@ -108,7 +109,7 @@ fn voter_answer<'a>(env: Env<'a>, voter: &'a VoterHandle, node: String, question
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let (id, asker) = (NEXT.fetch_add(1, Ordering::Relaxed), env.pid());
     if let Some(voter) = &voter.voter {
-        voter.answer(&node, question.as_slice().to_vec(), move |answer| {
+        voter.answer(&node, message(question), move |answer| {
             // On a thread of the voter's. A dead asker needs no message.
             let _ = OwnedEnv::new()
                 .send_and_clear(&asker, |env| (atoms::tidepool_answer(), id, encode::message(env, answer)).encode(env));

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use openraft::{Config, Raft, SnapshotPolicy};
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -120,7 +121,7 @@ impl Voter {
     }
 
     /// Has this voter answer what the voter of another node has asked; `done` is called with the answer. Does not wait.
-    pub fn answer(&self, node: &str, question: Vec<u8>, done: impl FnOnce(Vec<u8>) + Send + 'static) {
+    pub fn answer(&self, node: &str, question: Bytes, done: impl FnOnce(Vec<u8>) + Send + 'static) {
         let (group, node) = (self.0.group.clone(), node.to_owned());
         self.0.handle.spawn(async move { done(group.answer(&node, &question).await) });
     }

@@ -230,7 +230,7 @@ impl Board {
         if state.cut.contains(&(from.into(), to.into())) {
             return None;
         }
-        state.voters.get(to)?.answer(from, question, move |answer| drop(tell.send(answer)));
+        state.voters.get(to)?.answer(from, question.into(), move |answer| drop(tell.send(answer)));
         Some(told)
     }
 
