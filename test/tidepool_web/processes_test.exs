@@ -25,6 +25,11 @@ defmodule TidepoolWeb.ProcessesTest do
     end
   end
 
+  test "lists, each of which has a copy of all processes, are as many at a time as a node has memory for" do
+    [list] = for %{method: "GET", path: "/processes"} = list <- TidepoolWeb.Router.endpoints(), do: list
+    assert list.places == 16
+  end
+
   test "a command is started with its arguments, its environment and limits of its own, listed, and killed" do
     name = deploy!("rust", "surroundings_command")
     LogWatch.watch(name)

@@ -23,13 +23,14 @@ defmodule TidepoolWeb.Resources.Processes do
   @fields ["args", "env", "entry", "cpu_time", "total_cpu_time"]
   # A node may have a hundred thousand.
   @listed 1_000
-  # Lists at a time: each has a copy of all processes.
+  # Lists at a time: each has a copy of all processes, whoever they are of.
+  @lists 16
   @places 64
 
   @impl true
   def routes do
     [
-      {"GET", "/processes", scope: :read, selects: true, query: true, places: @places},
+      {"GET", "/processes", scope: :read, selects: true, query: true, places: @lists},
       {"POST", "/processes/:function", scope: :call, body: {:whole, @max_body}},
       {"POST", "/processes/:process/upgrade", scope: :deploy, selects: true},
       {"GET", "/processes/:process", scope: :read, selects: true, places: @places},
