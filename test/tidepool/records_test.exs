@@ -84,9 +84,9 @@ defmodule Tidepool.RecordsTest do
     for class <- ["shop", "shop/a", "shop/b", "shop0", "blog/a"],
         do: write.(class, "it", {:put, 1, 1, nil, "head", "image", [{"key", "value"}]})
 
-    assert Native.records_usage(records, "shop", true) == {:ok, 2, 2 * 17}
+    assert Native.records_usage(records, "shop", true) == {:ok, 2, 2 * (17 + 64)}
     write.("shop/b", "it", {:put, 1, 2, nil, "", nil, [{"key", nil}]})
-    assert Native.records_usage(records, "shop", true) == {:ok, 2, 17 + 5}
+    assert Native.records_usage(records, "shop", true) == {:ok, 2, 17 + 64 + 5}
     write.("shop/a", "it", {:delete, 1, 1})
     assert Native.records_usage(records, "shop", true) == {:ok, 1, 5}
     assert Native.records_usage(records, "shop", false) == {:ok, 1, 0}

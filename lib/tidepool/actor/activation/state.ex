@@ -13,6 +13,9 @@ defmodule Tidepool.Actor.Activation.State do
   alias Tidepool.Actor.Ownership.Lease
   alias Tidepool.Log.Budget
 
+  # What the store has beside each value: its usage has them, too.
+  @value_bytes 64
+
   defstruct [
     :class,
     :name,
@@ -155,7 +158,7 @@ defmodule Tidepool.Actor.Activation.State do
       end
 
     for {key, value} when value != nil <- values, reduce: image_bytes do
-      bytes -> bytes + byte_size(key) + byte_size(value)
+      bytes -> bytes + byte_size(key) + byte_size(value) + @value_bytes
     end
   end
 

@@ -147,7 +147,8 @@ pub struct Heads {
 pub struct Usage {
     /// How many there are.
     pub records: u64,
-    /// Bytes of their heads, images and values, with the keys of these; 0 when nobody has asked for them.
+    /// Bytes of their heads, images and values, with the keys of these and 64 of each, which is what its row has beside; 0 when nobody has
+    /// asked for them.
     pub bytes: u64,
 }
 

@@ -203,7 +203,7 @@ pub(super) fn usage(connection: &Connection, namespace: &str, with_bytes: bool) 
         return Ok(Usage { records, bytes: 0 });
     }
     let sql = "SELECT coalesce(sum(bytes), 0), coalesce((
-                 SELECT sum(length(key) + length(value)) FROM value
+                 SELECT sum(length(key) + length(value) + 64) FROM value
                  WHERE id IN (SELECT id FROM record WHERE class >= ?1 AND class < ?2)), 0)
                FROM record WHERE class >= ?1 AND class < ?2";
     let (bytes, values): (u64, u64) =
