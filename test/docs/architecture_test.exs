@@ -127,6 +127,7 @@ defmodule Tidepool.Docs.ArchitectureTest do
           {"tidepool_core", ~w(rustler hyper-util axum tidepool_http tidepool_nif)},
           {"tidepool_http", ~w(rustler wasmtime tidepool_core tidepool_nif)}
         ] do
+      # Cargo builds nothing for that, and waits for no build.
       arguments = ~w(tree --locked --offline --edges normal,build --prefix none --format {p} --package #{crate})
       {tree, 0} = System.cmd("cargo", arguments, cd: "native")
       packages = for line <- String.split(tree, "\n", trim: true), uniq: true, do: line |> String.split() |> hd()

@@ -8,7 +8,7 @@ defmodule Tidepool.Docs.ProfilesTest do
     arguments =
       ~w(build --locked --offline -p tidepool_nif -p tidepool_core --profile #{profile} --unit-graph -Z unstable-options)
 
-    # The graph is told by cargos of stable versions, too, when they are asked so.
+    # The graph is told by cargos of stable versions, too, when they are asked so. Nothing is built for it, and no build waited for.
     assert {graph, 0} = System.cmd("cargo", arguments, cd: "native", env: [{"RUSTC_BOOTSTRAP", "1"}])
     {:ok, %{"units" => units}} = Tidepool.Native.json_decode(graph)
 
