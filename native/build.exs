@@ -141,6 +141,8 @@ defmodule Tidepool.Native.Build do
       with :ok <- File.mkdir_p(to), :ok <- File.rename(path, target) do
         Mix.shell().info("#{path} is #{target} now: it would become part of releases where it was")
       else
+        # Another Mix, which compiles at the same time, has moved it.
+        {:error, :enoent} -> :ok
         {:error, reason} -> Mix.raise("move #{path} elsewhere, such as to #{target}: #{:file.format_error(reason)}")
       end
     end
