@@ -3,12 +3,22 @@
 # Whoever sources it says which: `wanted` has their names in order, `after` what has to be over before each, `slots` how many run at
 # a time, `step_minutes` how long one of them may take and `all_minutes` all together. A step is a function `step_NAME`.
 
-logs=$(mktemp -d)
+# What runs that were killed have left goes: of such a folder nobody has the lock, neither the run nor what it has started.
+for left in "${TMPDIR:-/tmp}"/t.????; do
+  [[ -O $left/lock && -s $left/lock ]] || continue
+  flock -n "$left/lock" rm -rf --one-file-system "$left" 2>/dev/null || true
+done
 # What steps leave in the folder for what is passing goes with it. Short, as paths of sockets have to be, and open to others, as whom
 # some things run.
 passing=$(mktemp -d "${TMPDIR:-/tmp}/t.XXXX")
 chmod 755 "$passing"
 trap clean EXIT
+exec {passing_lock}>"$passing/lock"
+flock "$passing_lock"
+# Nobody looks at it while it is empty.
+echo $$ >&"$passing_lock"
+logs=$passing/logs
+mkdir -m 700 "$logs"
 trap 'exit 130' INT TERM
 declare -A state=() began=() took=() step_of=() status_of=() watch_of=() follower_of=()
 running=()
@@ -25,7 +35,7 @@ run_steps() {
   done
   trap 'late=1' ALRM
   set -m
-  { sleep "${all_minutes}m" && kill -ALRM $$; } &
+  { leave_folders; sleep "${all_minutes}m" && kill -ALRM $$; } &
   watch_of[all]=$!
   set +m
   while [[ -z $late ]]; do
@@ -63,7 +73,7 @@ begin() {
   set -m
   timed "$step" >>"$logs/$step" 2>&1 &
   job=$!
-  { sleep "${step_minutes}m" && hung "$step" "$job" "$step_minutes"; } &
+  { leave_folders; sleep "${step_minutes}m" && hung "$step" "$job" "$step_minutes"; } &
   watch_of[$job]=$!
   set +m
   follow "$step" "$job"
@@ -119,6 +129,12 @@ over() {
   printf '=== %s: %s after %s ===\n' "$step" "$outcome" "$(duration "${took[$step]}")"
 }
 
+# What waits for minutes keeps neither folder from others when this script was killed.
+leave_folders() {
+  leave_target
+  exec {passing_lock}>&-
+}
+
 # Not by TERM: what comes while a shell sets its traps is lost, and it would wait on for its minutes.
 end_watch() {
   { kill -KILL -- "-${watch_of[$1]}"; wait "${watch_of[$1]}"; } 2>/dev/null || true
@@ -170,7 +186,7 @@ clean() {
   for job in ${running[@]+"${running[@]}"}; do end_group "$job"; done
   for job in ${watch_of[@]+"${watch_of[@]}"}; do kill -KILL -- "-$job" 2>/dev/null || true; done
   drop_target
-  rm -rf --one-file-system "$logs" "$passing"
+  rm -rf --one-file-system "$passing"
 }
 
 duration() { printf '%d:%02d' $(($1 / 60)) $(($1 % 60)); }

@@ -84,7 +84,7 @@ try_alone() {
   set -m
   second_try "$1" "$logs/$1" <"$logs/$1.tests" &
   job=$!
-  { sleep "${step_minutes}m" && kill -KILL -- "-$job"; } &
+  { leave_folders; sleep "${step_minutes}m" && kill -KILL -- "-$job"; } &
   watch_of[$job]=$!
   set +m
   running=("$job")
