@@ -193,11 +193,23 @@ defmodule Tidepool.Peer do
     Application.put_env(:logger, :backends, [])
     {:ok, _started} = Application.ensure_all_started(:logger)
     _ = :logger.remove_handler(:default)
+    # What it tells its user, as why it can't start, would come among the dots.
+    if Process.whereis(:standard_error), do: Process.unregister(:standard_error)
+    true = Process.register(spawn(&hush/0), :standard_error)
     :ok = Application.load(:tidepool)
     # As config/test.exs does for the node of the tests.
     with folder when folder != nil <- System.get_env("NATIVE_OF_TESTS"),
          do: :persistent_term.put({Tidepool.Native, :folder}, folder)
 
     Enum.each(settings, fn {key, value} -> Application.put_env(:tidepool, key, value) end)
+  end
+
+  # Takes what is written to a device, and does nothing with it.
+  defp hush do
+    receive do
+      {:io_request, from, reference, _request} -> send(from, {:io_reply, reference, :ok})
+    end
+
+    hush()
   end
 end
