@@ -216,11 +216,13 @@ failures() {
 # What tests said of themselves, each step with its time and its time on the cores, and what has to be seen of those that failed.
 # Its status is that of all.
 conclude() {
-  local step named unrun=()
+  local step named again=0 unrun=()
   [[ -n $late ]] || end_watch all
   printf '\n=== closing lines ===\n'
   for step in "${wanted[@]}"; do
-    [[ ! -e $logs/$step ]] || sed -n -E \
+    [[ -e $logs/$step ]] || continue
+    again=$((again + $(grep -a -c '^AGAIN ' "$logs/$step" || true)))
+    sed -n -E \
       -e "/^test result: |^[0-9]+ (doctests?|propert|tests?).*failures?/s/^/$step: /p" \
       -e "/^Top .* slowest/,/^$/s/^/$step: /p" \
       -e "/^AGAIN /s/^/$step: /p" "$logs/$step"
@@ -234,7 +236,7 @@ conclude() {
     esac
   done
   printf '%-10s %6s\n' "all" "$(duration $((SECONDS - start)))"
-  [[ ${#flaky[@]} == 0 ]] || printf '%s\n' "${flaky[@]}"
+  ((${#flaky[@]} + again == 0)) || printf '%s\n' "${#flaky[@]} FLAKY, $again AGAIN" ${flaky[@]+"${flaky[@]}"}
   # What was not run has not passed.
   for step in "${wanted[@]}"; do [[ ${state[$step]:-} == @(ok|flaky|FAILED) ]] || unrun+=("$step"); done
   [[ -n $late || ${#failed[@]} -gt 0 || ${#unrun[@]} -gt 0 ]] || return 0

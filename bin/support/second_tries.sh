@@ -13,7 +13,8 @@ strict_tests+='|^core/(caps|differential|image_changes|images|limits|namespaces|
 strict_tests+='|^(histories|model|moving|ownership|returns|shared|survives)/'
 
 # The tests that failed, by a step's log, one a line: `test/a_test.exs:12` of Elixir's, `PROGRAM/NAME` of Rust's. Fails when
-# something else went wrong, too, or may have: each failure that the log counts has to be named in it.
+# something else went wrong, too, or may have: each failure that the log counts has to be named in it. Of `embed` and `browser` none
+# is tried again: so few tests have not failed for want of time yet.
 tests_that_failed() {
   case $1 in
     elixir | slow | release | ship) elixir_tests_that_failed "$2" ;;
