@@ -119,7 +119,7 @@ defmodule Bench.Cancel do
     due = now() + @drain_ms * 1_000_000
     draining = Task.async(fn -> Supervisor.terminate_child(TidepoolWeb.Supervisor, Listener) end)
     late = gone(due)
-    :ok = Task.await(draining)
+    :ok = Task.await(draining, :infinity)
     :gen_tcp.close(socket)
     {:ok, _listener} = Supervisor.restart_child(TidepoolWeb.Supervisor, Listener)
     late
@@ -164,7 +164,7 @@ defmodule Bench.Cancel do
     refused = now()
     Bench.await(fn -> Engine.instances().idle == 0 end)
     idle_gone = now() - refused
-    :ok = Task.await(removal)
+    :ok = Task.await(removal, :infinity)
     answered = release(calls)
     {idle_gone, gone(now()), answered}
   end

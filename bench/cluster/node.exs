@@ -17,7 +17,8 @@ defmodule Bench.Cluster.Node do
     paths = Enum.flat_map(:code.get_path(), &[~c"-pa", &1])
     distribution = [~c"-name", Atom.to_charlist(name), ~c"-setcookie", Atom.to_charlist(cookie)]
     args = paths ++ [~c"-kernel", ~c"logger_level", ~c"error"] ++ distribution
-    {:ok, pid, _name} = :peer.start_link(%{connection: :standard_io, args: args})
+    # A busy machine takes longer than the 15 s that `:peer` waits for by itself.
+    {:ok, pid, _name} = :peer.start_link(%{connection: :standard_io, args: args, wait_boot: 120_000})
     node = %__MODULE__{pid: pid, name: name}
     for {module, binary} <- @code, do: on(node, :code, :load_binary, [module, ~c"bench", binary])
     settings = [data: Path.join(folder(), to_string(name)), cluster: true, seeds: seeds, port: 0]

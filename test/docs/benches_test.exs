@@ -104,7 +104,7 @@ defmodule Tidepool.Docs.BenchesTest do
 
     write!(root, "bench/flags/flags.exs", """
     # Measures: nothing
-    {:ok, peer, _node} = :peer.start_link(%{connection: :standard_io})
+    {:ok, peer, _node} = :peer.start_link(%{connection: :standard_io, wait_boot: 120_000})
 
     for read <- [&:file.read_file/1, &:peer.call(peer, :file, :read_file, [&1])] do
       {:ok, line} = read.("/proc/self/cmdline")

@@ -162,7 +162,8 @@ defmodule Tidepool.ExecutionTest do
     hello = deploy!("rust", "hello_world")
     namespace = unique_name("within")
     handle!({"host", namespace, "direct"}, fn call -> greet(hello, call.payload) end)
-    handle!({"host", namespace, "task"}, fn call -> Task.await(Task.async(fn -> greet(hello, call.payload) end)) end)
+    task = fn call -> Task.await(Task.async(fn -> greet(hello, call.payload) end), 60_000) end
+    handle!({"host", namespace, "task"}, task)
     handle!({"host", namespace, "server"}, spawn_link(fn -> greet_forever(hello) end))
 
     for operation <- ["direct", "task", "server"], _ <- 1..50 do

@@ -83,7 +83,7 @@ defmodule Tidepool.ImagesTest do
     assert {:ok, image} = image(owned)
     assert is_binary(image)
     assert Native.instances(runtime) == {1, 0, 0}
-    Task.await(Task.async(fn -> assert {:ok, _owned} = Native.own(actor(runtime, "wat", "parked"), image) end))
+    Task.await(Task.async(fn -> assert {:ok, _owned} = Native.own(actor(runtime, "wat", "parked"), image) end), 60_000)
   end
 
   test "a module whose state an image would not hold is refused as an actor's", %{runtime: runtime} do

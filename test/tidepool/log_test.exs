@@ -142,7 +142,7 @@ defmodule Tidepool.LogTest do
     calls = [
       fn -> Tidepool.call(name, "add", "a payload") end,
       fn -> curl("/call/#{name}/add", ["-d", "a payload"]) end,
-      fn -> Task.await(Task.async(fn -> Tidepool.call(name, "add", "a payload", timeout: 5_000) end)) end
+      fn -> Task.await(Task.async(fn -> Tidepool.call(name, "add", "a payload", timeout: 5_000) end), 60_000) end
     ]
 
     for call <- calls do

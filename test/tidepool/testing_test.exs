@@ -60,7 +60,7 @@ defmodule Tidepool.TestingTest do
   test "tasks of tasks call as the test does" do
     name = host!()
     Testing.handle(@target, fn _call -> {:ok, "mine"} end)
-    nested = Task.async(fn -> Task.await(Task.async(fn -> Tidepool.call(name, @operation) end)) end)
+    nested = Task.async(fn -> Task.await(Task.async(fn -> Tidepool.call(name, @operation) end), 60_000) end)
     assert Task.await(nested, 60_000) == {:ok, "mine"}
   end
 

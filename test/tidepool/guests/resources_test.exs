@@ -96,7 +96,7 @@ defmodule Tidepool.ResourcesTest do
 
   test "a process that is sent a handle has it as well", %{instance: instance} do
     counter = new!(instance, 7)
-    assert Task.await(Task.async(fn -> Instance.call(instance, {counter, :increment}, [1]) end)) == {:ok, 8}
+    assert Task.await(Task.async(fn -> Instance.call(instance, {counter, :increment}, [1]) end), 60_000) == {:ok, 8}
     assert Instance.call(instance, {:erlang.binary_to_term(:erlang.term_to_binary(counter)), :value}) == {:ok, 8}
   end
 
@@ -168,7 +168,7 @@ defmodule Tidepool.ResourcesTest do
   test "one whose handle nobody has any more is dropped before the next call", %{instance: instance} do
     kept = new!(instance, 1)
     # What a process has made is gone with it.
-    :ok = Task.await(Task.async(fn -> for(start <- 1..50, do: new!(instance, start)) && :ok end))
+    :ok = Task.await(Task.async(fn -> for(start <- 1..50, do: new!(instance, start)) && :ok end), 60_000)
 
     eventually(fn ->
       :erlang.garbage_collect(instance)

@@ -157,7 +157,7 @@ defmodule Tidepool.Host.ResourcesTest do
   test "an instance that is warm has them from call to call, whoever calls" do
     name = deploy!("component", "counters", host: ["wit/docs:shop/*"], instances: {:warm, 1})
     assert Tidepool.call(name, :open, ["Ada"]) == {:ok, nil}
-    assert Task.await(Task.async(fn -> Tidepool.call(name, :put, ["tea"]) end)) == {:ok, 1}
+    assert Task.await(Task.async(fn -> Tidepool.call(name, :put, ["tea"]) end), 60_000) == {:ok, 1}
     assert Tidepool.call(name, :put, ["ink"]) == {:ok, 2}
     refute_received {:dropped, _cart}
     assert {:error, %Error{reason: {:trap, _kind}}} = Tidepool.call(name, :"crash-carts")
@@ -277,7 +277,7 @@ defmodule Tidepool.Host.ResourcesTest do
 
   test "a guest has no more of them than it may, and all end", %{name: name} do
     # The one that was too many ends with the process that has its handle.
-    outcome = Task.await(Task.async(fn -> Tidepool.call(name, :"hoard-carts", [1_000_000]) end))
+    outcome = Task.await(Task.async(fn -> Tidepool.call(name, :"hoard-carts", [1_000_000]) end), 60_000)
     assert {:error, %Error{reason: {:trap, :other}, message: message}} = outcome
     assert message =~ "the guest has 4096 resources of the host's, and may have no more"
     assert_dropped(Enum.to_list(1..4_097))

@@ -138,7 +138,7 @@ defmodule Tidepool.Keyvalue.RedisTest do
       eventually(fn -> :sys.get_state(__MODULE__.Connection).count == 18 end)
       assert ask("many") == busy
       :ok = :gen_tcp.send(socket, String.duplicate("+2\r\n", 18))
-      assert [{:ok, _first} | _others] = Task.await_many(asked ++ others ++ [more])
+      assert [{:ok, _first} | _others] = Task.await_many(asked ++ others ++ [more], 60_000)
       assert Protocol.start() == :sys.get_state(__MODULE__.Connection).part
     end
   end

@@ -49,8 +49,8 @@ defmodule TidepoolWeb.Mcp.KeptTest do
     Kept.put(waited, "made")
     assert Kept.text(waited, :elixir, &fail/0) == "made"
     for maker <- makers, do: send(maker, :end)
-    assert Task.await(waiting) == "made"
-    assert Task.await_many(holding) == [nil, nil]
+    assert Task.await(waiting, 60_000) == "made"
+    assert Task.await_many(holding, 60_000) == [nil, nil]
     eventually(fn -> Shares.count(:interfaces) == 0 end)
   end
 end

@@ -70,13 +70,13 @@ defmodule TidepoolWeb.Mcp.RunningTest do
     for id <- ["7", 8, nil, %{}, 7.0], do: Running.cancel(owner, id)
     send(pid, :end)
     # What was sent before would have come before.
-    assert Task.await(task) == {:done, :done}
+    assert Task.await(task, 60_000) == {:done, :done}
 
     {task, pid} = waiting(owner, 7)
     {again, other} = waiting(owner, 7)
     monitors = for pid <- [pid, other], do: {pid, Process.monitor(pid)}
     Running.cancel(owner, 7)
-    assert Task.await_many([task, again]) == [:cancelled, :cancelled]
+    assert Task.await_many([task, again], 60_000) == [:cancelled, :cancelled]
     for {pid, monitor} <- monitors, do: assert_receive({:DOWN, ^monitor, :process, ^pid, :killed})
     # It is over.
     Running.cancel(owner, 7)
