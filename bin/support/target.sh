@@ -4,8 +4,9 @@
 # of today. So each run notes at its end what its files had in them and which dates, and the next one gives these dates to those that
 # are still the same. Nothing is believed when anybody else has built there since, or a run was ended before its end.
 
-# The files that Rust is compiled from, of all checkouts; the folder may have so many GiB.
+# The files that Rust is compiled from, of all checkouts.
 sources=(native guests docs/cli.md)
+# So many GiB may be kept for the next run, in $cache and there.
 most_gib=8
 
 # Takes the folder until this script ends; one beside it, for this run alone, while another run has it.
@@ -16,8 +17,7 @@ take_target() {
     exec {target_lock}>"$folder.lock"
     if flock -n "$target_lock"; then
       export CARGO_TARGET_DIR=$folder
-      [[ $folder == "$shared" ]] || passing_target=$folder
-      (($(du -s --block-size=1G "$folder" | cut -f 1) <= most_gib)) || find "$folder" -mindepth 1 -delete
+      if [[ $folder == "$shared" ]]; then make_room; else passing_target=$folder; fi
       date_sources
       return
     fi
@@ -25,6 +25,28 @@ take_target() {
   done
   die "three runs build already: wait for one of them"
 }
+
+# Removes what nobody has read for the longest, until there is no more than may be. Cargo builds again what it does not find. Not of
+# folders that are for one run alone: they go with it.
+make_room() {
+  local kept days
+  too_much || return 0
+  for kept in "$cache"/guests/{npm,encoder}-*; do
+    [[ -d $kept && -z $(find "$kept" -type f -atime -30 -print -quit) ]] || continue
+    # Whoever builds guests has the lock.
+    flock -n "$cache/guests/lock" rm -rf "$kept" || true
+  done
+  # Most systems note once a day that a file was read.
+  for days in 30 7 3 1; do
+    too_much || return 0
+    find "$CARGO_TARGET_DIR" -path '*/deps/*' -type f -atime "+$days" -delete
+  done
+  too_much || return 0
+  rm -rf "$CARGO_TARGET_DIR"/{clippy,dev}
+  ! too_much || find "$CARGO_TARGET_DIR" -mindepth 1 -delete
+}
+
+too_much() { (($(du -sc --block-size=1G --exclude='target-[23]' "$cache" "$CARGO_TARGET_DIR" | tail -n 1 | cut -f 1) > most_gib)); }
 
 # What steps start may stay when this script is over, and must not have the folder then.
 leave_target() { [[ -z ${target_lock:-} ]] || exec {target_lock}>&-; }

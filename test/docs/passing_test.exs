@@ -1,5 +1,6 @@
 defmodule Tidepool.Docs.PassingTest do
-  # The folder for what is passing in a run of bin/test, as bin/support/running.sh makes it.
+  # What runs of bin/test leave: the folder for what is passing, as bin/support/running.sh makes it, and what is kept for the next run,
+  # of which bin/support/target.sh removes some.
   use Tidepool.Case, async: true
 
   # Does nothing until its input ends.
@@ -27,5 +28,39 @@ defmodule Tidepool.Docs.PassingTest do
     assert Enum.sort(File.ls!(place)) == Enum.sort([Path.basename(stays), Path.basename(its)])
     for port <- [goes_on, next], do: Port.close(port)
     eventually(fn -> File.ls!(place) == [] end)
+  end
+
+  # Files, and so many days ago somebody has read them.
+  @kept [
+    {"guests/npm-old/a", 40},
+    {"guests/npm-new/a", 0},
+    {"target/release/deps/month", 40},
+    {"target/release/deps/week", 10},
+    {"target/clippy/deps/a", 0},
+    {"target/release/a", 40}
+  ]
+
+  # What stays where there is too much for as long as a file or folder is there.
+  defp left(troubles) do
+    cache = tmp_folder!()
+
+    for {file, days} <- @kept, path = Path.join(cache, file) do
+      File.mkdir_p!(Path.dirname(path))
+      {_, 0} = System.cmd("touch", ["-d", "#{days} days ago", path])
+    end
+
+    room = "cache=#{cache} CARGO_TARGET_DIR=#{cache}/target; too_much() { [[ -e $cache/#{troubles} ]]; }; make_room"
+    {"", 0} = System.cmd("bash", ["-euc", ". bin/support/target.sh; #{room}"], stderr_to_stdout: true)
+    for {file, _days} <- @kept, File.exists?(Path.join(cache, file)), do: file
+  end
+
+  test "where more is kept than may be, what nobody has read for the longest goes, and no more than has to" do
+    [old, new, month, week, clippy, other] = all = for {file, _days} <- @kept, do: file
+    assert left("nothing") == all
+    assert left("guests/npm-old") == [new, month, week, clippy, other]
+    assert left(month) == [new, week, clippy, other]
+    assert left("target/clippy") == [new, other]
+    assert left("target/release") == [new]
+    assert old not in left(week)
   end
 end

@@ -126,7 +126,7 @@ TABLE = [
         (r"bin/book|bin/support/mdbook\.sh", also(("syntax", None), ("mix", "test/docs/book_test.exs"))),
         (r"bin/support/book/.+", also(("format", None), ("mix", "test/docs/book_test.exs"), ("left", "browser"))),
         (r"bin/(archive|release|setup|start)|bin/support/(cross\.txt|(python|release|tls|wasmtime)\.sh)", also(("syntax", None), ("left", "ship"))),
-        (r"bin/test|bin/support/(running|second_tries)\.sh", also(("syntax", None), *(("mix", f"test/docs/{name}_test.exs") for name in ("checks", "passing")))),
+        (r"bin/test|bin/support/(running|second_tries|target)\.sh", also(("syntax", None), *(("mix", f"test/docs/{name}_test.exs") for name in ("checks", "passing")))),
         (r"bin/.+|\.ci/run", also(("syntax", None))),
         (r"\.github/.+", also(("left", "ship"))),
         (r"rel/.+", also(("left", "ship"))),
