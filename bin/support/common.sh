@@ -33,6 +33,17 @@ at_least() {
 # The flags of the VM that ship, for a VM that is not a release's.
 vm_flags() { sed -e '/^[[:space:]]*#/d' -e '/^[[:space:]]*$/d' "$root/rel/vm.args.eex" | tr '\n' ' '; }
 
+# Does what it is given up to three times: what sends something over a network may be there again then.
+retried() {
+  local pause
+  for pause in 5 20; do
+    if "$@"; then return; fi
+    complain "failed, and begins again in $pause s: $*"
+    sleep "$pause"
+  done
+  "$@"
+}
+
 # A CI machine builds the Rust libraries once for all its checkouts.
 if [[ -n ${CI:-} && -z ${CARGO_TARGET_DIR:-} ]]; then
   export CARGO_TARGET_DIR=${XDG_CACHE_HOME:-$HOME/.cache}/tidepool/target

@@ -14,7 +14,7 @@ python_with() {
   ! have flock || flock 9
   if [[ ! -e $home/.installed ]]; then
     python3 -m venv "$home/venv" >&2 &&
-      "$home/venv/bin/python" -m pip --quiet --disable-pip-version-check install --no-deps --only-binary :all: --require-hashes \
+      retried "$home/venv/bin/python" -m pip --quiet --disable-pip-version-check install --no-deps --only-binary :all: --require-hashes \
         -r "$2" >&2 &&
       touch "$home/.installed" || return
   fi
