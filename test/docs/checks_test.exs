@@ -279,9 +279,17 @@ defmodule Tidepool.Docs.ChecksTest do
 
   test "each file, module and program that has to hold each time is there" do
     {patterns, 0} = System.cmd("bash", ["-c", ". bin/support/second_tries.sh && echo \"$strict_tests\""])
-    modules = for path <- Path.wildcard("native/tidepool_core/tests/core/**/*.rs"), do: "core/#{module_of(path)}::a"
+
+    modules =
+      for {program, crate} <- [core: "tidepool_core", edge: "tidepool_http"],
+          folder = "native/#{crate}/tests/#{program}",
+          path <- Path.wildcard(folder <> "/**/*.rs"),
+          do: "#{program}/#{path |> Path.relative_to(folder) |> Path.rootname() |> String.replace("/", "::")}::a"
+
+    rooms = Path.wildcard("native/*/src/*/tests.rs")
+    units = for path <- rooms, do: Regex.replace(~r{.*?/(.*)/src/(.*)/.*}, path, "\\1/\\2::a")
     programs = for path <- Path.wildcard("native/*/tests/*.rs"), do: "#{Path.basename(path, ".rs")}/a"
-    there = Path.wildcard("test/**/*_test.exs") ++ modules ++ programs
+    there = Path.wildcard("test/**/*_test.exs") ++ modules ++ units ++ programs
 
     for pattern <- patterns |> String.trim() |> String.split("|^"),
         {before, names, behind} = alternatives(pattern),
@@ -295,10 +303,6 @@ defmodule Tidepool.Docs.ChecksTest do
       [_all, before, names, behind] -> {before, String.split(names, "|"), behind}
       nil -> {"", [String.trim_leading(pattern, "^")], ""}
     end
-  end
-
-  defp module_of(path) do
-    path |> Path.relative_to("native/tidepool_core/tests/core") |> Path.rootname() |> String.replace("/", "::")
   end
 
   test "checks that take too long together are ended, with what runs, and what was not begun is named" do
