@@ -29,7 +29,8 @@ defmodule Tidepool.Function.Spec do
            "`engine=dense`"},
       default: :fresh,
       doc:
-        "a new instance for each call, or a pool of up to so many idle ones, which keep their memory from call to call."
+        "`fresh`: a new instance for each call. `warm`: a pool of at most N idle instances, which keep their memory from " <>
+          "call to call."
     ],
     engine: [
       type: {:one_of, [:fast, :dense]},
@@ -43,8 +44,8 @@ defmodule Tidepool.Function.Spec do
       type: :boolean,
       default: true,
       doc:
-        "whether start functions run once, at the deploy, and instances begin where they ended; with `false` they run " <>
-          "in each instance."
+        "`true`: the node runs the module's start functions once, at the deploy, and each instance begins with the " <>
+          "memory that they left. `false`: they run in each instance."
     ],
     limits: [
       type: {:keyword, Tidepool.Limits.schema()},
@@ -52,7 +53,7 @@ defmodule Tidepool.Function.Spec do
       kept_as: quote(do: Tidepool.Limits.t()),
       native: &Tidepool.Limits.complete/1,
       default: [],
-      doc: "any of the limits."
+      doc: "limits by their names, such as `time`; those that are left out are the node's."
     ],
     description: [
       since: 3,
@@ -98,7 +99,7 @@ defmodule Tidepool.Function.Spec do
       kept_as: quote(do: Tidepool.Function.Actors.t() | nil),
       native: &Tidepool.Function.Actors.class?/1,
       default: nil,
-      doc: "`true`, or options of its actors, makes the function a class of actors: see `Tidepool.Actor`."
+      doc: "`true`, or options of its actors, makes the function a class of actors: see `Tidepool.Function.Actors`."
     ],
     host: [
       since: 8,
@@ -143,8 +144,9 @@ defmodule Tidepool.Function.Spec do
         {&Tidepool.Recording.Policy.read/1, &Tidepool.Recording.Policy.write/1, Tidepool.Recording.Policy.notation()},
       default: :off,
       doc:
-        "which calls are recorded, to be replayed: those that fail, these and a share of all others, or all. Recordings hold what " <>
-          "callers and hosts sent, and stay on the node that made them."
+        "`off`: no call is recorded. `failures`: calls that fail. A share such as `0.01`: calls that fail, and one of a " <>
+          "hundred others. `all`: all calls. Recordings are for replays: each has all that the caller and the host sent " <>
+          "to the guest. They stay on the node that made them."
     ],
     redact: [
       since: 10,
@@ -234,16 +236,17 @@ defmodule Tidepool.Function.Spec do
       typespec: quote(do: Tidepool.Recording.Policy.verify()),
       default: nil,
       doc:
-        "replays calls of this name that were recorded on this node, the newest first, with the new module. If " <>
-          "more of them than are allowed have another outcome, the module is not deployed: the reason is `differs`."
+        "before the deploy, the node replays its newest recorded calls of this name with the new module: `last` of them " <>
+          "(1000). If more than `allow` of them (0) end differently, the node refuses the deploy: the reason is `differs`."
     ],
     wait: [
       of: :request,
       type: {:one_of, [:local, :majority, :all]},
       default: :local,
       doc:
-        "nodes that the deploy waits for, of those that can be reached: it returns when they can serve the " <>
-          "version. If they can't in time, the reason is `not_spread`, and the version stays deployed."
+        "which nodes the deploy waits for, until they can serve the version: this one (`local`), more than half of all " <>
+          "that can be reached (`majority`), or all that can be reached (`all`). If `wait_timeout` ends first, the reason " <>
+          "is `not_spread`, and the version stays deployed."
     ],
     wait_timeout: [
       of: :request,
