@@ -42,8 +42,18 @@ make_room() {
     find "$CARGO_TARGET_DIR" -path '*/deps/*' -type f -atime "+$days" -delete
   done
   too_much || return 0
+  outlived | xargs -0 -r rm -f
+  too_much || return 0
   rm -rf "$CARGO_TARGET_DIR"/{clippy,dev}
   ! too_much || find "$CARGO_TARGET_DIR" -mindepth 1 -delete
+}
+
+# What Cargo has made again, six hours or more after it, under the same name with another hash: for another Cargo.lock, or with other
+# settings.
+outlived() {
+  find "$CARGO_TARGET_DIR" -path '*/deps/*' -type f -printf '%T@\t%f\t%h\0' | sort -z -rn |
+    awk -v RS='\0' -v ORS='\0' -F '\t' '{ name = $2; sub(/-[0-9a-f]+/, "", name); if (!(($3, name) in newest)) newest[$3, name] = $1
+      if (newest[$3, name] - $1 > 21600) print $3 "/" $2 }'
 }
 
 too_much() { (($(du -sc --block-size=1G --exclude='target-[23]' "$cache" "$CARGO_TARGET_DIR" | tail -n 1 | cut -f 1) > most_gib)); }

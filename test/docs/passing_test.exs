@@ -36,6 +36,8 @@ defmodule Tidepool.Docs.PassingTest do
     {"guests/npm-new/a", 0},
     {"target/release/deps/month", 40},
     {"target/release/deps/week", 10},
+    {"target/release/deps/made-0a", 0.5},
+    {"target/release/deps/made-0b", 0},
     {"target/clippy/deps/a", 0},
     {"target/release/a", 40}
   ]
@@ -46,7 +48,7 @@ defmodule Tidepool.Docs.PassingTest do
 
     for {file, days} <- @kept, path = Path.join(cache, file) do
       File.mkdir_p!(Path.dirname(path))
-      {_, 0} = System.cmd("touch", ["-d", "#{days} days ago", path])
+      {_, 0} = System.cmd("touch", ["-d", "#{round(days * 24)} hours ago", path])
     end
 
     room = "cache=#{cache} CARGO_TARGET_DIR=#{cache}/target; too_much() { [[ -e $cache/#{troubles} ]]; }; make_room"
@@ -55,11 +57,12 @@ defmodule Tidepool.Docs.PassingTest do
   end
 
   test "where more is kept than may be, what nobody has read for the longest goes, and no more than has to" do
-    [old, new, month, week, clippy, other] = all = for {file, _days} <- @kept, do: file
+    [old, new, month, week, before, made, clippy, other] = all = for {file, _days} <- @kept, do: file
     assert left("nothing") == all
-    assert left("guests/npm-old") == [new, month, week, clippy, other]
-    assert left(month) == [new, week, clippy, other]
-    assert left("target/clippy") == [new, other]
+    assert left("guests/npm-old") == [new, month, week, before, made, clippy, other]
+    assert left(month) == [new, week, before, made, clippy, other]
+    assert left(before) == [new, made, clippy, other]
+    assert left("target/clippy") == [new, made, other]
     assert left("target/release") == [new]
     assert old not in left(week)
   end

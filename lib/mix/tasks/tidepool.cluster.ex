@@ -18,7 +18,7 @@ defmodule Mix.Tasks.Tidepool.Cluster do
 
   use Mix.Task
 
-  alias Mix.Tidepool.{Request, Table}
+  alias Tidepool.Mix.{Request, Table}
 
   @impl true
   def run(arguments) do

@@ -18,7 +18,7 @@ defmodule Mix.Tasks.Tidepool.Members do
 
   use Mix.Task
 
-  alias Mix.Tidepool.{Request, Table}
+  alias Tidepool.Mix.{Request, Table}
 
   # A node that is added gets all that there is first.
   @change_ms 620_000

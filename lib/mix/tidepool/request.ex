@@ -1,4 +1,4 @@
-defmodule Mix.Tidepool.Request do
+defmodule Tidepool.Mix.Request do
   @moduledoc "What tasks ask a running node over HTTP."
 
   @url "http://localhost:4000"

@@ -1,13 +1,13 @@
-defmodule Mix.Tidepool.Table do
+defmodule Tidepool.Mix.Table do
   @moduledoc "Tables that tasks print."
 
   @doc """
   Rows below their heads, each column as wide as it needs to be; nothing where there are no rows.
 
-      iex> Mix.Tidepool.Table.of(["NODE", "VOTES"], [["a@host", "yes"], ["b", "no"]])
+      iex> Tidepool.Mix.Table.of(["NODE", "VOTES"], [["a@host", "yes"], ["b", "no"]])
       "NODE    VOTES\\na@host  yes\\nb       no"
 
-      iex> Mix.Tidepool.Table.of(["NODE"], [])
+      iex> Tidepool.Mix.Table.of(["NODE"], [])
       ""
   """
   @spec of([String.t()], [[String.t()]]) :: String.t()
