@@ -134,8 +134,8 @@ impl Records {
         Ok(Records(Engine::Replicated(Replicated::open(voter, owner)?)))
     }
 
-    /// Has a change written, with others that come at about the same time; `done` is called when that is over. Changes are made in
-    /// the order of these calls. Does not wait.
+    /// Has a change written, with others that come at about the same time; `done` is called when that is over. Changes of a namespace are
+    /// made in the order of these calls; one of another does not wait for all of them. Does not wait.
     ///
     /// # Errors
     /// When too many changes wait, or nothing is written any more. Then `done` is not called.

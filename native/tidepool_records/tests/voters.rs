@@ -138,6 +138,48 @@ fn a_change_that_takes_longer_on_its_way_than_a_heartbeat_is_made() {
 }
 
 #[test]
+fn a_change_of_many_mib_is_made_over_slow_links_and_others_of_other_nodes_meanwhile() {
+    let (group, records, key, epoch) = begun();
+    let (others, epochs) = owning(&group, "b", 1, &shards_of(1));
+    let other = key_of(1, 0);
+    group.board.slow_mib(Duration::from_millis(30));
+    let large = vec![7; 64 << 20];
+    let put =
+        Put { epoch, seq: 1, alarm_at: None, head: Vec::new(), image: Image::Whole(large.into()), values: vec![] };
+    let over = AtomicBool::new(false);
+    let beside = std::thread::scope(|threads| {
+        let beside = threads.spawn(|| {
+            (1..)
+                .take_while(|_| !over.load(Ordering::Acquire))
+                .inspect(|seq| {
+                    made(&others, &other, epochs[&other.shard()], *seq);
+                })
+                .count()
+        });
+        commit(&records, &key, Change::Put(put)).unwrap();
+        over.store(true, Ordering::Release);
+        beside.join().unwrap()
+    });
+    assert!(beside > 10, "{beside} changes were made beside it");
+}
+
+#[test]
+fn a_change_in_parts_of_which_some_or_their_answers_are_lost_is_made_once_and_whole() {
+    let (group, records, key, epoch) = begun();
+    let reader = group.records("c", owner("c", 1));
+    for seq in 1..=8 {
+        group.board.faults(Some(seq));
+        let image = u8::try_from(seq).unwrap().to_le_bytes().repeat(5 << 20);
+        let put =
+            Put { epoch, seq, alarm_at: None, head: vec![], image: Image::Whole(image.clone().into()), values: vec![] };
+        make(&records, &key, seq, &Change::Put(put));
+        group.board.faults(None);
+        until("it is there", || reader.read(&key).is_ok_and(|found| found.is_some_and(|found| found.seq == seq)));
+        assert!(reader.read(&key).unwrap().unwrap().images == [image]);
+    }
+}
+
+#[test]
 fn a_voter_that_was_away_while_entries_were_purged_gets_all_of_the_state() {
     let group = Group::founded();
     let (records, epochs) = owning(&group, "a", 1, &(0..SHARDS).collect::<Vec<_>>());

@@ -5,13 +5,12 @@ use tokio::sync::mpsc::Receiver;
 use super::connector::Connector;
 use super::group::Session;
 use crate::lease::Owner;
-use crate::record::{Change, Job, StoreError, TRANSACTION, is_refusal, piled_up};
+use crate::record::{Change, FairQueue, Job, StoreError, TRANSACTION, is_refusal};
 
 /// Writes what comes, until nothing more can come.
 pub(super) async fn write_all(connector: &Connector, owner: &Owner, mut queue: Receiver<Job>) {
-    let mut session = None;
-    while let Some(first) = queue.recv().await {
-        let jobs = piled_up(first, TRANSACTION, || queue.try_recv().ok());
+    let (mut session, mut waiting) = (None, FairQueue::default());
+    while let Some(jobs) = waiting.next(&mut queue, TRANSACTION).await {
         let mut outcomes = Vec::with_capacity(jobs.len());
         // What erases is alone.
         for jobs in jobs.chunk_by(|one, next| !erases(one) && !erases(next)) {

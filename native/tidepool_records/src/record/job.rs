@@ -10,7 +10,7 @@ use super::key::Key;
 /// Changes that may wait in a queue, and the bytes that all hold together.
 pub(crate) const QUEUE: usize = 16_384;
 const QUEUE_BYTES: usize = 512 << 20;
-/// How much is committed at once: at most so many changes, and no more when they hold so many bytes.
+/// How much is committed at once: at most so many changes, with so many bytes.
 #[derive(Clone, Copy)]
 pub(crate) struct Batch {
     pub(crate) changes: usize,
@@ -156,18 +156,6 @@ impl Drop for Held {
 /// Nothing that is done under the lock leaves it half done.
 fn locked(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
     waiting.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What has come by now, as far as it is to be written together.
-pub(crate) fn piled_up(first: Job, most: Batch, mut next: impl FnMut() -> Option<Job>) -> Vec<Job> {
-    let mut bytes = first.change.bytes();
-    let mut jobs = vec![first];
-    while jobs.len() < most.changes && bytes < most.bytes {
-        let Some(job) = next() else { break };
-        bytes += job.change.bytes();
-        jobs.push(job);
-    }
-    jobs
 }
 
 #[cfg(test)]

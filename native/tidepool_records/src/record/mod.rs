@@ -2,6 +2,7 @@
 
 mod change;
 mod error;
+mod fair;
 mod job;
 mod key;
 mod mark;
@@ -11,7 +12,8 @@ mod row;
 
 pub use change::{Change, Head, Heads, Image, MAX_LINKS, Page, Put, Record, Summary, Usage, Values};
 pub use error::StoreError;
-pub(crate) use job::{Batch, Job, QUEUE, Room, TRANSACTION, piled_up};
+pub(crate) use fair::FairQueue;
+pub(crate) use job::{Batch, Job, QUEUE, Room, TRANSACTION};
 pub use job::{Done, Load};
 pub(crate) use key::classes;
 pub use key::{Key, SHARDS};

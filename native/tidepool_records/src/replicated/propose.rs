@@ -7,14 +7,17 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::Receiver;
 
-use super::command::{Command, LeaseChange, Outcome, Ticket, What};
+use super::command::{Command, LeaseChange, Outcome, Ticket, What, mark_of_staged};
 use super::group::{Group, Unanswered};
 use super::rpc::{Lead, Led};
+use super::types::packed;
 use crate::lease::Owner;
-use crate::record::{Batch, Job, StoreError, piled_up};
+use crate::record::{Batch, Change, FairQueue, Job, Key, StoreError};
 
-/// What an entry has at most, unless one change has more: voters send each as a whole.
+/// What an entry has at most.
 const ENTRY: Batch = Batch { changes: 256, bytes: 1 << 20 };
+/// Changes of more bytes are sent in parts of so many.
+const PART_BYTES: usize = 2 << 20;
 /// How long an entry may take.
 const COMMIT: Duration = Duration::from_secs(10);
 
@@ -53,14 +56,37 @@ impl Proposer {
     /// # Errors
     /// [`StoreError::Full`], [`StoreError::Away`] and [`StoreError::Stopped`] when they were not proposed, [`StoreError::Unknown`] when
     /// they were, and nobody knows what has become of them.
-    async fn commit(&self, changes: Vec<(crate::record::Key, crate::record::Change)>) -> Result<Outcome, StoreError> {
-        let outcome = self.propose(&self.commits, What::Commit(changes)).await;
+    async fn commit(&self, changes: Vec<(Key, Change)>) -> Result<Outcome, StoreError> {
+        let bytes: usize = changes.iter().map(|(_key, change)| change.bytes()).sum();
+        let what = if bytes > PART_BYTES { self.stage(changes).await? } else { What::Commit(changes) };
+        let outcome = self.propose(&self.commits, what).await;
         match &outcome {
             Ok(_answered) => self.in_doubt.store(false, Ordering::Release),
             Err(StoreError::Unknown(_)) => self.in_doubt.store(true, Ordering::Release),
             Err(_not_proposed) => {}
         }
         outcome
+    }
+
+    /// Has all voters keep changes in parts. What is returned makes them: nothing else does.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`], [`StoreError::Away`] and [`StoreError::Stopped`]: they never are made.
+    async fn stage(&self, changes: Vec<(Key, Change)>) -> Result<What, StoreError> {
+        let bytes = packed(&changes)?;
+        drop(changes);
+        let mut length = 0_u64;
+        for part in bytes.chunks(PART_BYTES) {
+            match self.propose(&self.commits, What::Stage { at: length, bytes: part.to_vec() }).await {
+                Ok(Outcome::Staged) => length = length.saturating_add(part.len() as u64),
+                Ok(_of_another_command) => {
+                    return Err(StoreError::Away("a part of a change was answered as another command".into()));
+                }
+                Err(StoreError::Unknown(why)) => return Err(StoreError::Away(why)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(What::CommitStaged { length, mark: mark_of_staged(&bytes) })
     }
 
     /// Returns when changes of which nobody has said what has become of them are made, or never will be: what is proposed now comes after
@@ -123,8 +149,8 @@ impl Proposer {
 
 /// Writes what comes, until nothing more can come.
 pub(super) async fn write_all(proposer: Arc<Proposer>, mut queue: Receiver<Job>) {
-    while let Some(first) = queue.recv().await {
-        let jobs = piled_up(first, ENTRY, || queue.try_recv().ok());
+    let mut waiting = FairQueue::default();
+    while let Some(jobs) = waiting.next(&mut queue, ENTRY).await {
         let (changes, done): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| ((job.key, job.change), job.done)).unzip();
         let mut outcomes = match proposer.commit(changes).await {
             Ok(Outcome::Committed(outcomes)) => Ok(outcomes.into_iter()),
@@ -133,7 +159,7 @@ pub(super) async fn write_all(proposer: Arc<Proposer>, mut queue: Receiver<Job>)
         };
         if let Err(error) = &outcomes {
             // Those that wait would wait as long again, each for those before it.
-            while let Ok(job) = queue.try_recv() {
+            for job in waiting.drain().chain(std::iter::from_fn(|| queue.try_recv().ok())) {
                 (job.done)(Err(match error {
                     StoreError::Unknown(why) => StoreError::Away(Arc::clone(why)),
                     error => error.clone(),

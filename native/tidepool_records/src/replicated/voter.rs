@@ -33,7 +33,7 @@ const THREADS: usize = 3;
 /// Bytes of the log, from which on it is purged of what the state has; and how often somebody looks.
 const PURGE_BYTES: u64 = 64 << 20;
 const PURGE_EVERY: Duration = Duration::from_secs(1);
-/// Entries that are kept for voters that were away for a short time, and the bytes that these may have: an entry has up to 256 MiB.
+/// Entries that are kept for voters that were away for a short time, and the bytes that these may have.
 const KEPT_ENTRIES: u64 = 1_000;
 const KEPT_BYTES: u64 = 512 << 20;
 

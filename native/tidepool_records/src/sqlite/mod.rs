@@ -61,8 +61,8 @@ impl File {
         Ok(File { readers, jobs, room: Room::default(), writer })
     }
 
-    /// Has a change written, with others that come at about the same time; `done` is called when that is over. Changes are made in
-    /// the order of these calls. Does not wait.
+    /// Has a change written, with others that come at about the same time; `done` is called when that is over. Changes of a namespace are
+    /// made in the order of these calls. Does not wait.
     ///
     /// # Errors
     /// When too many changes wait, or nothing is written any more. Then `done` is not called.

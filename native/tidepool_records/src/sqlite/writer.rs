@@ -11,7 +11,7 @@ use super::identity::Identity;
 use super::opened::Opened;
 use super::readers::Readers;
 use super::write;
-use crate::record::{Job, StoreError, TRANSACTION, is_refusal, piled_up};
+use crate::record::{FairQueue, Job, StoreError, TRANSACTION, is_refusal};
 
 /// How long it waits before the file is opened anew: at first, and at most. It is twice as long each time, until the file has been
 /// written for so long.
@@ -62,16 +62,21 @@ impl Writer {
 
     /// Writes what comes, until nothing more can come.
     pub(super) fn write_all(mut self, queue: &Receiver<Job>) {
+        let mut waiting = FairQueue::default();
         loop {
             let first = match &self.state {
-                State::Writes(_) if self.full.is_some() => queue.recv_timeout(FULL),
-                State::Writes(_) => queue.recv().map_err(|_ended| RecvTimeoutError::Disconnected),
                 // It is opened anew in its time, however many ask meanwhile.
                 State::Stopped { until, .. } if *until <= Instant::now() => Err(RecvTimeoutError::Timeout),
-                State::Stopped { until, .. } => queue.recv_deadline(*until),
+                _either if !waiting.is_empty() => Ok(None),
+                State::Writes(_) if self.full.is_some() => queue.recv_timeout(FULL).map(Some),
+                State::Writes(_) => queue.recv().map(Some).map_err(|_ended| RecvTimeoutError::Disconnected),
+                State::Stopped { until, .. } => queue.recv_deadline(*until).map(Some),
             };
             match first {
-                Ok(first) => self.write_some(piled_up(first, TRANSACTION, || queue.try_recv().ok())),
+                Ok(first) => {
+                    waiting.take(first.into_iter().chain(queue.try_iter()));
+                    self.write_some(waiting.batch(TRANSACTION));
+                }
                 Err(RecvTimeoutError::Timeout) => self.try_again(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }

@@ -161,8 +161,9 @@ struct State {
     /// From whom nothing gets to whom.
     cut: HashSet<(String, String)>,
     faults: Option<Rng>,
-    /// How long each question takes.
+    /// How long each question takes, and each MiB of it.
     slow: Duration,
+    slow_mib: Duration,
     /// Whether the next answer is lost.
     loses_answer: bool,
 }
@@ -204,12 +205,17 @@ impl Board {
         self.0.lock().unwrap().slow = by;
     }
 
-    fn fate(&self) -> Fate {
+    /// Each MiB that is asked takes so long from now on.
+    pub(crate) fn slow_mib(&self, by: Duration) {
+        self.0.lock().unwrap().slow_mib = by;
+    }
+
+    fn fate(&self, question: &[u8]) -> Fate {
         let mut state = self.0.lock().unwrap();
         if std::mem::take(&mut state.loses_answer) {
             return Fate { is_answer_lost: true, ..Fate::default() };
         }
-        let slow = state.slow;
+        let slow = state.slow + state.slow_mib.mul_f64(question.len() as f64 / f64::from(1 << 20));
         let Some(faults) = &mut state.faults else { return Fate { asked_late: slow, ..Fate::default() } };
         let late = |faults: &mut Rng| {
             if faults.u8(..8) == 0 { Duration::from_millis(faults.u64(..40)) } else { Duration::ZERO }
@@ -258,7 +264,7 @@ pub(crate) struct Line {
 impl Links for Line {
     fn ask(&self, node: &str, question: Vec<u8>, _within: Duration) -> Answering {
         let (board, from, to) = (Arc::clone(&self.board), self.from.clone(), node.to_owned());
-        let fate = board.fate();
+        let fate = board.fate(&question);
         Box::pin(async move {
             tokio::time::sleep(fate.asked_late).await;
             if fate.is_lost {

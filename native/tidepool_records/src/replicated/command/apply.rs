@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::session;
 use super::{Command, LeaseChange, Outcome, Refusal, What};
+use super::{session, staged};
 use crate::lease::{Owner, Row};
 use crate::record::{Change, Key, SHARDS, StoreError, is_refusal};
 use crate::replicated::claim::Known;
 use crate::replicated::types::{packed, unpacked};
 use crate::sqlite::apply as write;
 
-/// Tables beside those of records: nodes with leases, shards that have or had an owner, the last commands of each proposer, and what was
-/// applied.
+/// Tables beside those of records: nodes with leases, shards that have or had an owner, the last commands of each proposer, parts of what
+/// is to be made, and what was applied.
 pub(crate) const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS node (
   name TEXT PRIMARY KEY, incarnation INTEGER NOT NULL, renewal INTEGER NOT NULL
@@ -28,6 +28,9 @@ CREATE TABLE IF NOT EXISTS session (
 CREATE TABLE IF NOT EXISTS applied (only INTEGER PRIMARY KEY CHECK (only = 1), state BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS received (only INTEGER PRIMARY KEY CHECK (only = 1), number INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS known (disk INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS staged (
+  node TEXT NOT NULL, session INTEGER NOT NULL, at INTEGER NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (node, session, at)
+);
 CREATE TABLE IF NOT EXISTS disk (only INTEGER PRIMARY KEY CHECK (only = 1), number INTEGER NOT NULL);
 ";
 
@@ -53,13 +56,21 @@ pub(crate) fn apply(
 fn anew(
     transaction: &Transaction<'_>,
     number: u64,
-    Command { owner, what, .. }: &Command,
+    Command { owner, ticket, what }: &Command,
     is_alone: bool,
 ) -> Result<Outcome, StoreError> {
+    let all_made = |changes: &[(Key, Change)]| {
+        let made = changes.iter().map(|(key, change)| made(transaction, owner, key, change, is_alone));
+        made.collect::<Result<_, _>>().map(Outcome::Committed)
+    };
     match what {
-        What::Commit(changes) => {
-            let made = changes.iter().map(|(key, change)| made(transaction, owner, key, change, is_alone));
-            made.collect::<Result<_, _>>().map(Outcome::Committed)
+        What::Commit(changes) => all_made(changes),
+        What::Stage { at, bytes } => {
+            staged::stage(transaction, owner, ticket.session, *at, bytes).map(|()| Outcome::Staged)
+        }
+        What::CommitStaged { length, mark } => {
+            let changes = staged::take(transaction, owner, ticket.session, *length, mark)?;
+            changes.map_or(Ok(Outcome::Late), |changes| all_made(&changes))
         }
         What::Lease(change) => {
             let outcome = match change {
@@ -160,11 +171,14 @@ fn renew(
     let is_new = of_another || holder.is_none();
     if is_new {
         free(transaction, node)?;
+        staged::forget(transaction, node)?;
     }
     for row in forget {
         let sql = "DELETE FROM node WHERE name = ? AND incarnation = ? AND renewal = ?
                    AND NOT EXISTS (SELECT 1 FROM owner WHERE owner.node = node.name)";
-        transaction.prepare_cached(sql)?.execute(params![row.node, row.incarnation, row.renewal])?;
+        if transaction.prepare_cached(sql)?.execute(params![row.node, row.incarnation, row.renewal])? > 0 {
+            staged::forget(transaction, &row.node)?;
+        }
     }
     let sql = "INSERT INTO node VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE
                SET incarnation = excluded.incarnation, renewal = excluded.renewal";

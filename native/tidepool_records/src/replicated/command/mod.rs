@@ -2,15 +2,17 @@
 
 mod apply;
 mod session;
+mod staged;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::apply::{TABLES, apply, known};
+pub(super) use self::staged::mark as mark_of_staged;
 use super::claim::Known;
 use crate::lease::{Owner, Row};
-use crate::record::{Change, Key, StoreError};
+use crate::record::{Change, Key, Mark, StoreError};
 
 /// What an entry of the log says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +47,16 @@ pub(crate) enum What {
     Commit(Vec<(Key, Change)>),
     /// Leases and shards change, as a node asks.
     Lease(LeaseChange),
+    /// A part of changes that are too long for an entry is kept. The proposer's next commands are those of the other parts, and then
+    /// [`What::CommitStaged`].
+    Stage {
+        /// The bytes before it.
+        at: u64,
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+    },
+    /// As [`What::Commit`], of the changes whose parts are kept: packed they have so many bytes, with this mark.
+    CommitStaged { length: u64, mark: Mark },
 }
 
 /// A change of leases and shards. A clock decides none of it: who asks says what it has seen of leases that ran out, and those have run
@@ -85,8 +97,10 @@ pub(crate) enum Outcome {
     Moved(Vec<(u16, u64)>),
     /// It was refused.
     Refused(Refusal),
-    /// A later command of the same proposer was applied before it: it never is.
+    /// A later command of the same proposer was applied before it, or a part of it is not there: it never is.
     Late,
+    /// The part is kept.
+    Staged,
 }
 
 /// Why something was refused: the part of [`StoreError`] that depends on nothing else.
