@@ -22,6 +22,24 @@ defmodule Tidepool.Actor.QuotaTest do
   defp asleep!(node, class, name),
     do: eventually(fn -> Peer.call(node, Actor, :where, [class, name]) == nil end, 20_000)
 
+  defp counter(node, namespace) do
+    [{_namespace, pid, _counter, _most}] = Peer.call(node, :ets, :lookup, [Tidepool.Actor.Journal.Quota, namespace])
+    pid
+  end
+
+  test "those of one namespace wait while it is counted, and no others" do
+    node = Peer.start!(namespaces: "shop/actors=5,blog/actors=5")
+    for class <- ["shop/room", "blog/room"], do: class!(node, class)
+    # As who counts answers nothing.
+    counter = counter(node, "shop")
+    :ok = Peer.call(node, :sys, :suspend, [counter])
+    held = Peer.async(node, Actor, :call, ["shop/room", "it", "add", "1"])
+    assert {:ok, "1"} = call(node, "blog/room", "it")
+    assert Task.yield(held, 0) == nil
+    :ok = Peer.call(node, :sys, :resume, [counter])
+    assert {:ok, "1"} = Task.await(held, 60_000)
+  end
+
   describe "actors" do
     test "are as many as the quota says, whoever makes them at once, and one that is deleted makes room" do
       node = Peer.start!(namespaces: "shop/actors=5")
@@ -192,7 +210,7 @@ defmodule Tidepool.Actor.QuotaTest do
     eventually(fn -> match?({:ok, _sum}, call(one, "shop/room", "first")) end, 20_000)
     for number <- 1..20, do: call(one, "shop/room", "#{number}")
     # What each has counted may be from before the other's.
-    for node <- nodes, do: Peer.call(node, Kernel, :send, [Tidepool.Actor.Journal.Quota, :again])
+    for node <- nodes, do: Peer.call(node, Kernel, :send, [counter(node, "shop"), :again])
 
     # A link between the two may be lost meanwhile, and made again: then nobody knows what became of the call. Before a node has
     # counted, it may make one more: that one is there from then on, so each try is of another.
