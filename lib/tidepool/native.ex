@@ -886,8 +886,8 @@ defmodule Tidepool.Native do
           {:ok, [{at :: integer, class :: binary, name :: binary}]} | record_failure
   def record_alarms(_records, _until_ms, _each, _more), do: :erlang.nif_error(:not_loaded)
 
-  @typedoc "Where records are, whether anybody has them open or not: the path of a file, or the URL of a database."
-  @type record_place :: {:file | :shared, binary}
+  @typedoc "Where records are, whether anybody has them open or not: the path of a file, the URL of a database, or the folder of a node's voter."
+  @type record_place :: {:file | :shared | {:voter, node_name :: binary}, binary}
 
   @doc """
   Writes records of a class, or of all, with those without a class that they name, to a file of its own: as they are at this moment. How
@@ -900,7 +900,7 @@ defmodule Tidepool.Native do
 
   @doc """
   Puts what `export_records/4` has written into records that nobody has open, which are made if there are none: all of it, or nothing.
-  A record that is there already is an error, unless `overwrite`.
+  A record that is there already is an error, unless `overwrite`; and so is the folder of a voter that is there.
   """
   @spec import_records(record_place, from :: binary, overwrite :: boolean) ::
           {:ok, {records :: non_neg_integer, common :: non_neg_integer}} | record_failure

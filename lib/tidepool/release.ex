@@ -174,9 +174,8 @@ defmodule Tidepool.Release do
         {{:postgres, url}, nil} ->
           {:ok, {:postgres, url}}
 
-        {{:replicated, _named}, nil} ->
-          {:error,
-           Error.new(:no_store, "actors that nodes keep together are neither exported, nor imported, nor accepted")}
+        {{:replicated, _named}, _or_another} ->
+          with {:ok, folder} <- folder(options), do: {:ok, {:voter, folder, named(options)}}
 
         _local ->
           with {:ok, folder} <- folder(options), do: {:ok, {:folder, folder}}
@@ -186,8 +185,10 @@ defmodule Tidepool.Release do
 
   defp folder(options) do
     with {:ok, data} <- if(data = options[:data], do: {:ok, Path.expand(data)}, else: data()),
-         do: {:ok, Store.folder(data, Keyword.get_lazy(options, :node, &own_name/0))}
+         do: {:ok, Store.folder(data, named(options))}
   end
+
+  defp named(options), do: Keyword.get_lazy(options, :node, &own_name/0)
 
   # The node whose command this is runs elsewhere, or not at all.
   defp own_name do

@@ -7,9 +7,11 @@ defmodule Tidepool.ReplicatedActorsTest do
   import ExUnit.CaptureIO
 
   alias Mix.Tasks.Tidepool.Members
-  alias Tidepool.{Actor, Native, Peer, TestCluster}
+  alias Tidepool.{Actor, Error, Native, Peer, TestCluster}
+  alias Tidepool.Actor.Journal.Archive
   alias Tidepool.Actor.Ownership.Shards
   alias Tidepool.Actor.Voter
+  alias Tidepool.Catalog.Store
 
   @patience 60_000
 
@@ -192,5 +194,47 @@ defmodule Tidepool.ReplicatedActorsTest do
 
     for body <- ["", "{}", ~s({"add":1}), ~s({"make":"a@b"}), ~s({"add":"a@b","remove":"a@b"})],
         do: assert({400, %{"error" => %{"reason" => "invalid_option"}}} = post(one, body))
+  end
+
+  test "a backup is of any node while all go on, and what is restored from it is kept by all that are added", %{
+    peers: [one, two, three],
+    settings: settings
+  } do
+    file = Path.join(tmp_folder!(), "actors")
+    for number <- 1..20, do: assert("1" == answer(one, "actor-#{number}", "add", "1"))
+
+    for peer <- [one, two, three] do
+      place = {:voter, Peer.folder(peer), to_string(peer.node)}
+
+      eventually(
+        fn -> assert {:ok, %{actors: 20, modules: 1}} = Archive.export(place, file, nil, true) end,
+        @patience
+      )
+
+      assert {:error, %Error{reason: :data_in_use}} = Archive.import(place, file, false)
+      assert {:error, %Error{reason: :no_store, message: message}} = Archive.accept(place)
+      assert message =~ "replaced as a member"
+    end
+
+    # Into a group of one, which others come to.
+    names = [first, second, _not_up] = for stem <- ~w(d e f), do: Peer.name(stem)
+    cookie = Peer.cookie()
+    settings = Keyword.put(settings, :actors, {:replicated, Enum.map(names, &to_string/1)})
+    data = tmp_folder!()
+    place = {:voter, Store.folder(data, to_string(first)), to_string(first)}
+    assert {:ok, %{actors: 20, modules: 1}} = Archive.import(place, file, false)
+    assert {:error, %Error{reason: :no_store, message: message}} = Archive.import(place, file, true)
+    assert message =~ "move this folder away"
+    restored = TestCluster.start_node!(first, cookie, [second], [data: data] ++ settings)
+    Peer.deploy!(restored, "rust", "ledger", name: "ledger", actor: true)
+    assert "1" == answer(restored, "actor-7", "sum", "")
+    added = TestCluster.start_node!(second, cookie, [first], settings)
+
+    eventually(
+      fn -> {:ok, _members} = Peer.call(restored, Actor.Members, :change, [:add, to_string(second)]) end,
+      @patience
+    )
+
+    for number <- 1..20, do: assert("2" == answer(added, "actor-#{number}", "add", "1"))
   end
 end

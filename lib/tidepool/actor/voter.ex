@@ -12,6 +12,7 @@ defmodule Tidepool.Actor.Voter do
 
   require Logger
 
+  alias Tidepool.Actor.Journal.Archive
   alias Tidepool.Actor.Voter.Speech
   alias Tidepool.Catalog.Store
   alias Tidepool.{Config, Native, Nodes}
@@ -53,7 +54,7 @@ defmodule Tidepool.Actor.Voter do
 
   @doc "The folder of a node's voter."
   @spec folder(data :: Path.t()) :: Path.t()
-  def folder(data), do: Path.join([data, "actors", "replicated"])
+  defdelegate folder(data), to: Archive, as: :voter
 
   @impl true
   def init({named, data}) do

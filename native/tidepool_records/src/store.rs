@@ -9,7 +9,7 @@ use crate::postgres::{self, Database};
 use crate::record::{
     Change, Done, Head, Heads, Key, Load, MostOfEach, Page, Record, Room, StoreError, Summary, Usage, Values,
 };
-use crate::replicated::{Of, Replicated, Voter};
+use crate::replicated::{self, Of, Replicated, Voter};
 use crate::sqlite::{self, File, Readers, Told};
 
 /// Where records are, whether anybody has them open or not.
@@ -19,11 +19,14 @@ pub enum Place<'a> {
     File(&'a Path),
     /// The URL of a database.
     Database(&'a str),
+    /// The folder of the voter of a node.
+    Voter(&'a Path, &'a str),
 }
 
 impl Place<'_> {
     /// Writes the records of a class, or of all, with the records without a class that they name, into a file of its own: as they
-    /// are at this moment, whoever goes on with them. It takes the memory of one record. The file is there when all of it is.
+    /// are at this moment, whoever goes on with them; a voter's are those that it has applied. It takes the memory of one record. The file
+    /// is there when all of it is.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] by the first record that is; [`StoreError::Taken`] when there is such a file, and it is not to be
@@ -33,20 +36,23 @@ impl Place<'_> {
         match self {
             Place::File(path) => sqlite::export(path, class, to),
             Place::Database(url) => postgres::export(url, class, to),
+            Place::Voter(folder, _node) => sqlite::export_of_voter(&folder.join("records.db"), class, to),
         }
     }
 
-    /// Puts what [`Place::export`] has written into a store of either kind, which is made if there is none: all of it, or nothing.
-    /// Nobody else may have it open. It takes the memory of one record. How often a record was written is counted anew.
+    /// Puts what [`Place::export`] has written into a store of any kind, which is made if there is none: all of it, or nothing. Of a voter's
+    /// there has to be none. Nobody else may have it open. It takes the memory of one record. How often a record was written is counted anew.
     ///
     /// # Errors
     /// [`StoreError::Torn`] when the file is not what was written, [`StoreError::There`] when a record is there already that is not
-    /// to be replaced, [`StoreError::InUse`] while a node has a lease of the database; when something can't be read or written.
+    /// to be replaced, [`StoreError::InUse`] while a node has a lease of the database, [`StoreError::NoVoter`] when there is a voter's folder;
+    /// when something can't be read or written.
     pub fn import(&self, from: &Path, overwrite: bool) -> Result<Moved, StoreError> {
         let mut from = Reader::open(from)?;
         match self {
             Place::File(path) => sqlite::import(path, &mut from, overwrite),
             Place::Database(url) => postgres::import(url, &mut from, overwrite),
+            Place::Voter(folder, node) => replicated::import(folder, node, &mut from),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use support::{Place, commit, commit_all, lease, open, shared};
+use support::{Place, VOTER, commit, commit_all, lease, open, shared};
 use tempfile::TempDir;
 use tidepool_records::{Answer, Ask, Change, Image, Key, Moved, Put, Record, Records, SHARDS, StoreError, Values};
 
@@ -19,10 +19,10 @@ const IMPORT: &str = "TIDEPOOL_RECORDS_IMPORT";
 const IMPORT_TO: &str = "TIDEPOOL_RECORDS_IMPORT_TO";
 
 fn at(address: &str) -> tidepool_records::Place<'_> {
-    if address.starts_with("postgres:") {
-        tidepool_records::Place::Database(address)
-    } else {
-        tidepool_records::Place::File(Path::new(address))
+    match address.strip_prefix(VOTER) {
+        Some(folder) => tidepool_records::Place::Voter(Path::new(folder), "a"),
+        None if address.starts_with("postgres:") => tidepool_records::Place::Database(address),
+        None => tidepool_records::Place::File(Path::new(address)),
     }
 }
 
@@ -90,7 +90,7 @@ fn is_empty(place: &Place) -> bool {
 
 /// A place with all kinds of records, and the archive of it.
 fn archived(folder: &TempDir) -> std::path::PathBuf {
-    let place = Place::each_moved().into_iter().next().unwrap();
+    let place = Place::each().into_iter().next().unwrap();
     let records = place.open();
     made(&records);
     records.close();
@@ -101,9 +101,9 @@ fn archived(folder: &TempDir) -> std::path::PathBuf {
 
 #[test]
 fn records_are_the_same_in_whatever_store_they_come_to() {
-    for from in 0..2 {
-        for to in 0..2 {
-            let (from, to) = (&Place::each_moved()[from], &Place::each_moved()[to]);
+    for from in 0..3 {
+        for to in 0..3 {
+            let (from, to) = (&Place::each()[from], &Place::each()[to]);
             let records = from.open();
             let keys = made(&records);
             let folder = tempfile::tempdir().unwrap();
@@ -127,7 +127,7 @@ fn records_are_the_same_in_whatever_store_they_come_to() {
 
 #[test]
 fn a_class_goes_with_what_it_needs_and_without_others() {
-    for place in Place::each_moved() {
+    for place in Place::each() {
         let records = place.open();
         made(&records);
         let folder = tempfile::tempdir().unwrap();
@@ -149,7 +149,7 @@ fn an_archive_that_is_torn_or_damaged_is_refused_and_nothing_of_it_is_imported()
     let path = archived(&folder);
     let whole = std::fs::read(&path).unwrap();
     let mut random = fastrand::Rng::with_seed(3);
-    for to in Place::each_moved() {
+    for to in Place::each() {
         let mut damaged: Vec<Vec<u8>> = (0..40).map(|_| whole[..random.usize(..whole.len())].to_vec()).collect();
         damaged.extend((0..80).map(|_| {
             let mut bytes = whole.clone();
@@ -171,7 +171,7 @@ fn an_archive_that_is_torn_or_damaged_is_refused_and_nothing_of_it_is_imported()
 fn records_that_are_there_are_replaced_only_when_that_is_asked_for_and_then_as_a_whole() {
     let folder = tempfile::tempdir().unwrap();
     let path = archived(&folder);
-    for to in Place::each_moved() {
+    for to in Place::each().into_iter().filter(|place| !matches!(place, Place::Voter(_))) {
         let records = to.open();
         let key = Key::new("counter", "image");
         let values: [(&str, &[u8]); 2] = [("one", b"another"), ("two", b"2")];
@@ -196,6 +196,31 @@ fn records_that_are_there_are_replaced_only_when_that_is_asked_for_and_then_as_a
 }
 
 #[test]
+fn records_that_voters_keep_are_replaced_by_none_and_what_is_imported_is_the_first_that_a_voter_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = archived(&folder);
+    let to = Place::Voter(tempfile::tempdir().unwrap());
+    let records = to.open();
+    let key = Key::new("counter", "image");
+    commit(&records, &key, put(1, None, "another", Image::Keep, &[])).unwrap();
+    records.close();
+    for overwrite in [false, true] {
+        let refused = import(&path, &to, overwrite);
+        assert!(
+            matches!(&refused, Err(StoreError::NoVoter(why)) if why.contains("move this folder away")),
+            "{refused:?}"
+        );
+    }
+    let records = to.open();
+    assert_eq!(records.read(&key).unwrap().unwrap().head, b"another");
+    records.close();
+    let Place::Voter(moved) = &to else { unreachable!() };
+    std::fs::remove_dir_all(moved.path()).unwrap();
+    assert_eq!(import(&path, &to, false).unwrap(), Moved { records: 6, common: 2 });
+    assert!(to.open().read(&Key::new("counter", "many")).unwrap().is_some());
+}
+
+#[test]
 fn a_database_that_a_node_has_a_lease_of_is_refused_by_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = archived(&folder);
@@ -214,7 +239,7 @@ fn a_database_that_a_node_has_a_lease_of_is_refused_by_its_name() {
 
 #[test]
 fn an_export_is_refused_where_there_is_a_file_and_leaves_nothing_when_it_fails() {
-    for place in Place::each_moved() {
+    for place in Place::each() {
         let records = place.open();
         made(&records);
         let folder = tempfile::tempdir().unwrap();
@@ -231,7 +256,7 @@ fn an_export_is_refused_where_there_is_a_file_and_leaves_nothing_when_it_fails()
 
 #[test]
 fn what_is_exported_while_it_is_written_is_of_one_moment() {
-    for place in Place::each_moved() {
+    for place in Place::each() {
         let records = place.open();
         let over = AtomicBool::new(false);
         let folder = tempfile::tempdir().unwrap();
@@ -291,7 +316,7 @@ fn an_import_that_is_killed_leaves_nothing_or_all() {
     let mut random = fastrand::Rng::with_seed(11);
     let mut killed = 0;
     for round in 0..6 {
-        for to in Place::each_moved() {
+        for to in Place::each() {
             let mut child = Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", "imports_until_it_is_killed", "--nocapture"])
                 .env(IMPORT, &path)
@@ -321,10 +346,19 @@ fn an_import_that_is_killed_leaves_nothing_or_all() {
 
 /// How many records were there before an import that is done to its end.
 fn import_again(path: &Path, to: &Place) -> usize {
+    if let Place::Voter(folder) = to
+        && !folder.path().join("log.db").exists()
+    {
+        import(path, to, false).unwrap();
+        return 0;
+    }
     let records = open(&to.address());
     let found = records.list("counter", None, 10_000).unwrap().records.len();
     let _lapsed = lease(&records, Ask::Release);
     records.close();
-    import(path, to, true).unwrap();
+    // What a voter has is not replaced.
+    if !matches!(to, Place::Voter(_)) {
+        import(path, to, true).unwrap();
+    }
     found
 }

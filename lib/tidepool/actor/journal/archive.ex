@@ -10,14 +10,18 @@ defmodule Tidepool.Actor.Journal.Archive do
   alias Tidepool.{Error, Native}
   alias Tidepool.Catalog.Store, as: Folder
 
-  @typedoc "Where actors are kept: the data folder of a node, or the URL of the database that nodes share."
-  @type place :: {:folder, Path.t()} | {:postgres, url :: String.t()}
+  @typedoc """
+  Where actors are kept: the data folder of a node; the URL of the database that nodes share; or the data folder of a node, with its name,
+  that keeps them together with others.
+  """
+  @type place :: {:folder, Path.t()} | {:postgres, url :: String.t()} | {:voter, Path.t(), node :: String.t()}
 
   @typedoc "How many actors there were, and modules that they run."
   @type moved :: %{actors: non_neg_integer, modules: non_neg_integer}
 
   @doc """
-  Writes the actors of a class, or of all (`nil`), to a file, while nodes go on with them or not. An error's reason is `:no_store`.
+  Writes the actors of a class, or of all (`nil`), to a file, while nodes go on with them or not. Of nodes that keep actors together each
+  has all that was answered a moment ago, while the others reach it. An error's reason is `:no_store`.
   """
   @spec export(place, Path.t(), class :: String.t() | nil, overwrite :: boolean) :: {:ok, moved} | {:error, Error.t()}
   def export(place, file, class, overwrite) do
@@ -25,17 +29,23 @@ defmodule Tidepool.Actor.Journal.Archive do
   end
 
   @doc """
-  Puts the actors of a file into a place that no node uses. Actors that are there already are an error, unless `overwrite`. An error's reason
-  is `:no_store`, or as of `Tidepool.Catalog.Folder.claim/1`.
+  Puts the actors of a file into a place that no node uses. Actors that are there already are an error, unless `overwrite`. A node that
+  keeps actors together with others may have none: it begins with these, as the only member. An error's reason is `:no_store`, or as of
+  `Tidepool.Catalog.Folder.claim/1`.
   """
   @spec import(place, Path.t(), overwrite :: boolean) :: {:ok, moved} | {:error, Error.t()}
   def import({:postgres, url}, file, overwrite),
     do: moved(Native.import_records({:shared, url}, Path.expand(file), overwrite))
 
-  def import({:folder, folder}, file, overwrite) do
+  def import({:folder, folder}, file, overwrite), do: into(folder, {:file, records(folder)}, file, overwrite)
+
+  def import({:voter, folder, node}, file, overwrite),
+    do: into(folder, {{:voter, node}, voter(folder)}, file, overwrite)
+
+  defp into(folder, {_kind, path} = place, file, overwrite) do
     with {:ok, lock} <- Folder.claim(folder),
-         :ok <- made(Path.dirname(records(folder))) do
-      {outcome, _lock} = locked({:file, records(folder)}, file, overwrite, lock)
+         :ok <- made(Path.dirname(path)) do
+      {outcome, _lock} = locked(place, file, overwrite, lock)
       outcome
     end
   after
@@ -50,6 +60,13 @@ defmodule Tidepool.Actor.Journal.Archive do
   """
   @spec accept(place) :: {:ok, missing :: String.t() | nil} | {:error, Error.t()}
   def accept({:postgres, _url}), do: error("the actors are in a database, which keeps its own log")
+
+  def accept({:voter, folder, node}),
+    do:
+      error(
+        "#{node} keeps actors together with other nodes, which have what it lacks: move #{voter(folder)} away, start it, " <>
+          "and have it replaced as a member"
+      )
 
   def accept({:folder, folder}) do
     with {:ok, lock} <- Folder.claim(folder) do
@@ -68,12 +85,15 @@ defmodule Tidepool.Actor.Journal.Archive do
   @spec records(folder :: Path.t()) :: Path.t()
   def records(folder), do: Path.join([folder, "actors", "records.db"])
 
-  defp there({:postgres, url}), do: {:ok, {:shared, url}}
+  @doc "The folder of a node's voter, where nodes keep actors together."
+  @spec voter(folder :: Path.t()) :: Path.t()
+  def voter(folder), do: Path.join([folder, "actors", "replicated"])
 
-  defp there({:folder, folder}) do
-    path = records(folder)
-    if File.exists?(path), do: {:ok, {:file, path}}, else: error("there are no actors in #{folder}")
-  end
+  defp there({:postgres, url}), do: {:ok, {:shared, url}}
+  defp there({:folder, folder}), do: there(records(folder), {:file, records(folder)})
+  defp there({:voter, folder, node}), do: there(Path.join(voter(folder), "records.db"), {{:voter, node}, voter(folder)})
+
+  defp there(file, place), do: if(File.exists?(file), do: {:ok, place}, else: error("there are no actors in #{file}"))
 
   defp made(folder) do
     with {:error, posix} <- File.mkdir_p(folder), do: error("#{folder}: #{:file.format_error(posix)}")

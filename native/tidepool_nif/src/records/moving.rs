@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rustler::{Env, Error, NifResult, Term};
+use rustler::{Atom, Env, Error, NifResult, Term};
 use tidepool_records::{Moved, Place, StoreError};
 
 use super::store::answer;
@@ -28,14 +28,17 @@ fn import_records<'a>(env: Env<'a>, place: (Term<'a>, String), from: String, ove
     Ok(counted(env, moved))
 }
 
-/// `{:file, path}` or `{:shared, url}`.
-fn place<'a>((kind, address): &'a (Term<'_>, String)) -> NifResult<Place<'a>> {
+/// `{:file, path}`, `{:shared, url}` or `{{:voter, node}, folder}`.
+fn place<'a>((kind, address): &'a (Term<'a>, String)) -> NifResult<Place<'a>> {
     if atoms::file() == *kind {
-        Ok(Place::File(Path::new(address)))
-    } else if atoms::shared() == *kind {
-        Ok(Place::Database(address))
-    } else {
-        Err(Error::BadArg)
+        return Ok(Place::File(Path::new(address)));
+    }
+    if atoms::shared() == *kind {
+        return Ok(Place::Database(address));
+    }
+    match kind.decode::<(Atom, &'a str)>() {
+        Ok((of, node)) if of == atoms::voter() => Ok(Place::Voter(Path::new(address), node)),
+        _neither => Err(Error::BadArg),
     }
 }
 

@@ -21,7 +21,7 @@ use crossbeam_channel::{Sender, TrySendError, bounded};
 
 pub(crate) use accept::accept;
 pub(crate) use log::{check as check_log, flush as flush_log, written_again as log_written_again};
-pub(crate) use moving::{export, import};
+pub(crate) use moving::{export, export_of_voter, import};
 pub(crate) use opened::Opened;
 pub(crate) use readers::Readers;
 pub(crate) use schema::readable;

@@ -14,11 +14,28 @@ use crate::record::{Change, Key, SHARDS, StoreError};
 ///
 /// # Errors
 /// [`StoreError::Damaged`] by the first record that is; when the file can't be read, or the archive not be written.
-pub(crate) fn export(path: &Path, class: Option<&str>, mut to: Writer) -> Result<Moved, StoreError> {
+pub(crate) fn export(path: &Path, class: Option<&str>, to: Writer) -> Result<Moved, StoreError> {
+    exported(path, schema::checked, class, to)
+}
+
+/// The same of a voter's file: what was applied to it.
+///
+/// # Errors
+/// As for [`export`].
+pub(crate) fn export_of_voter(path: &Path, class: Option<&str>, to: Writer) -> Result<Moved, StoreError> {
+    exported(path, schema::checked_of_voter, class, to)
+}
+
+fn exported(
+    path: &Path,
+    checked: fn(&Connection) -> Result<(), StoreError>,
+    class: Option<&str>,
+    mut to: Writer,
+) -> Result<Moved, StoreError> {
     let path = &followed(path);
     log::check(path)?;
     let mut connection = schema::readable(path)?;
-    schema::checked(&connection)?;
+    checked(&connection)?;
     let snapshot = connection.transaction()?;
     let mut needed = Needed::of(common(&snapshot)?);
     for shard in 0..SHARDS {

@@ -110,6 +110,14 @@ pub(super) fn checked(connection: &Connection) -> Result<(), StoreError> {
     known(connection.pragma_query_value(None, "user_version", |row| row.get(0))?, FORMAT)
 }
 
+/// Is it that of a voter's file?
+///
+/// # Errors
+/// As for [`checked`].
+pub(super) fn checked_of_voter(connection: &Connection) -> Result<(), StoreError> {
+    known(connection.pragma_query_value(None, "user_version", |row| row.get(0))?, OF_VOTER)
+}
+
 /// Is a file of this format what is wanted?
 fn known(found: i64, wanted: i64) -> Result<(), StoreError> {
     match found {

@@ -52,12 +52,6 @@ impl Place {
         [Place::File(file), Place::Voter(voter), Place::Database(postgres::server().database())]
     }
 
-    /// One of each engine whose records go into an archive, and come out of one.
-    pub(crate) fn each_moved() -> [Self; 2] {
-        let [file, _voter, database] = Self::each();
-        [file, database]
-    }
-
     /// The file that has the records, if one has.
     pub(crate) fn file(&self) -> Option<PathBuf> {
         match self {
@@ -94,7 +88,7 @@ impl Place {
 }
 
 /// What the address of a voter begins with: the path of its folder follows.
-const VOTER: &str = "voter:";
+pub(crate) const VOTER: &str = "voter:";
 
 /// The address of a voter.
 pub(crate) fn voter(folder: &Path) -> String {
