@@ -92,7 +92,7 @@ defmodule Tidepool.Log do
 
   # What takes no right to change what is deployed: a token has some lines of each in some seconds, so that nobody writes over all
   # that is kept.
-  @bounded [:process_started, :signed_in, :signed_out]
+  @bounded [:process_started, :process_killed, :process_upgraded, :actor_deleted, :signed_in, :signed_out]
 
   @doc "Something else than a function was changed here: a token was made, say. Of what `name` is, if it has one."
   @spec changed(action :: atom, name :: String.t() | nil, Origin.t()) :: :ok

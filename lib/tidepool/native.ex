@@ -679,6 +679,10 @@ defmodule Tidepool.Native do
   @spec own(function_ref, image :: binary | nil) :: {:ok, owned} | failure
   def own(_function, _image), do: :erlang.nif_error(:not_loaded)
 
+  @doc "Is there room for an image of so many bytes at the moment, for who is about to read one? If not, the error that `own/2` would have."
+  @spec image_room(function_ref, bytes :: non_neg_integer) :: :ok | failure
+  def image_room(_function, _bytes), do: :erlang.nif_error(:not_loaded)
+
   @doc """
   Calls an owned instance, as `call/6` does a function: go on with `resume/1`, `answer/2` and `cancel/2`. It serves one call at a time.
   An image that is damaged fails the first call with `:invalid_image`, and one that is too large with a limit; then nothing was made,
@@ -820,6 +824,16 @@ defmodule Tidepool.Native do
               image :: binary | nil}}
           | record_failure
   def read_record(_records, _class, _name), do: :erlang.nif_error(:not_loaded)
+
+  @doc "The same, unless head and image have more bytes: then what `record_head/3` says. Records in a database are always read."
+  @spec read_record_up_to(records, class :: binary, name :: binary, most :: non_neg_integer) ::
+          {:ok,
+           nil
+           | {epoch :: non_neg_integer, seq :: pos_integer, alarm_at :: integer | nil, head :: binary,
+              image :: binary | nil}}
+          | {:larger, {seq :: pos_integer, alarm_at :: integer | nil, bytes :: non_neg_integer, head :: binary}}
+          | record_failure
+  def read_record_up_to(_records, _class, _name, _most), do: :erlang.nif_error(:not_loaded)
 
   @doc """
   What is known of a record without its image, which is not read; `bytes` are of both. `nil` when there is certainly none.

@@ -91,10 +91,12 @@ defmodule TidepoolWeb.Reply do
     Map.put(%{function(function, @imports) | interface: interface(function)}, :unanswered, unanswered)
   end
 
-  @doc "A function in a list: the same with 16 of its imports at most, and without its interface and what nobody answers."
+  @doc "A function in a list: the same with 16 of its imports at most, and without its interface, what nobody answers, and its `config`."
   @spec brief(Function.t()) :: map
-  def brief(%Function{} = function),
-    do: function |> function(@imports_in_lists) |> Map.merge(%{interface: nil, unanswered: nil})
+  def brief(%Function{} = function) do
+    # Its texts may have 250 KB.
+    function |> function(@imports_in_lists) |> Map.merge(%{interface: nil, unanswered: nil}) |> Map.delete(:config)
+  end
 
   # It may have 1 MiB.
   defp interface(%Function{interface: nil}), do: nil

@@ -51,7 +51,7 @@ defmodule TidepoolWeb.Resource do
     may come in all.
   - `:deploys`: it has a module compiled, and takes one of the places that deploys have. Default `false`.
   - `:places`: how many requests of it there may be at once; a client gets no more of them than it leaves to others, and 503
-    beyond. Default: those that there are for all requests.
+    beyond. Default: 64 where the scope is `:read` and it is not public, else those that there are for all requests.
   """
   @type route :: {method :: String.t(), path :: String.t(), keyword}
 

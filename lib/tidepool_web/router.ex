@@ -64,6 +64,9 @@ defmodule TidepoolWeb.Router do
     deploys: false
   ]
 
+  # What tells of functions, however many there are, and says nothing of its places.
+  @read_places 64
+
   @doc "The modules of all resources."
   @spec resources :: [module]
   def resources, do: @resources
@@ -81,7 +84,9 @@ defmodule TidepoolWeb.Router do
       scope = if scope != :any, do: to_string(scope)
       # Those that a route does not have come here to be refused.
       query? = options[:query] != :ignored
+      places = options[:places] || if(options[:scope] == :read and not options[:public], do: @read_places)
       row = %{handler: resource, method: method, path: path, guarded: guarded?, scope: scope, query: query?}
+      row = Map.put(row, :places, places)
       options |> Keyword.delete(:public) |> Map.new() |> Map.merge(row)
     end
   end

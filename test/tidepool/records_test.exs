@@ -21,7 +21,11 @@ defmodule Tidepool.RecordsTest do
     assert Native.read_record(records, "class", "it") == {:ok, {1, 1, nil, "head", large}}
     assert commit(records, "it", {:put, 2, 2, -5, "", nil, [{"a1", nil}]}) == :ok
     assert Native.read_record(records, "class", "it") == {:ok, {2, 2, -5, "", large}}
-    assert Native.record_head(records, "class", "it") == {:ok, {2, -5, byte_size(large), ""}}
+    head = {2, -5, byte_size(large), ""}
+    assert Native.record_head(records, "class", "it") == {:ok, head}
+    assert Native.read_record_up_to(records, "class", "it", byte_size(large) - 1) == {:larger, head}
+    assert Native.read_record_up_to(records, "class", "it", byte_size(large)) == {:ok, {2, 2, -5, "", large}}
+    assert Native.read_record_up_to(records, "class", "none", 0) == {:ok, nil}
     assert Native.record_value(records, "class", "it", "a1") == {:ok, nil}
     assert Native.record_value(records, "class", "it", "a2") == {:ok, ""}
     assert Native.record_values(records, "class", "it", "", nil, 1) == {:ok, [{"a2", ""}]}

@@ -121,6 +121,9 @@ defmodule TidepoolWeb.AuditTest do
     {[%{"id" => then} | _more], nil} = entries(node)
     # Windows of ten seconds may have ended meanwhile.
     assert (then - before) in 10..80
+    for number <- 1..60, do: Peer.call(node, Tidepool.Log, :changed, [:actor_deleted, "a/#{number}", :elixir])
+    {[%{"id" => last} | _more], nil} = entries(node)
+    assert (last - then) in 10..40
   end
 
   test "programs that are started, killed and upgraded are kept with the function that they are of" do

@@ -32,6 +32,9 @@ defmodule TidepoolWeb.ReplyTest do
       assert byte_size(Native.json_encode(shown)) < bytes
     end
 
+    config = Map.new(1..64, &{"name #{&1}", String.duplicate("\x01", 3_800)})
+    assert Reply.function(%{function | config: config}).config == config
+    refute is_map_key(Reply.brief(%{function | config: config}), :config)
     assert %{imports: ["env.a"]} = few = Reply.brief(%{function | imports: ["env.a"]})
     refute is_map_key(few, :imports_omitted)
     assert %{imports: ["env.a"], imports_omitted: 9} = Reply.brief(%{function | imports: ["env.a"], imports_omitted: 9})

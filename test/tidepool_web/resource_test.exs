@@ -81,6 +81,14 @@ defmodule TidepoolWeb.ResourceTest do
 
   defp url(port, path), do: "http://127.0.0.1:#{port}#{path}"
 
+  test "whatever tells of functions has places, so that no more of its answers are made at a time" do
+    rows = Map.new(Router.endpoints(), &{{&1.method, &1.path}, &1})
+
+    for resource <- Router.resources(), {method, path, options} <- resource.routes(), options[:scope] == :read do
+      assert options[:public] or rows[{method, path}].places in 1..64, "#{method} #{path}"
+    end
+  end
+
   test "a request comes with its decoded path and parameters, the headers it wants, and who asks", %{port: port} do
     url = url(port, "/mirror/caf%C3%A9/b+c?x=1&y=a+b&x=%00")
     assert {200, _headers, request} = curl_url(url, ["-H", "X-Wanted: 7", "-H", "x-other: 8"])

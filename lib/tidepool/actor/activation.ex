@@ -7,6 +7,9 @@ defmodule Tidepool.Actor.Activation do
   alias Tidepool.Actor.Journal.{Frozen, Quota, Record}
   alias Tidepool.Actor.Replication.Merge
 
+  # An image of more bytes is read only once there is room for it, and is not left on the heap of a process that waits.
+  @large_bytes 262_144
+
   @doc """
   The actor with an instance that its class, as it is deployed now, may run; `create` says whether one is made that there has not been.
   """
@@ -46,11 +49,27 @@ defmodule Tidepool.Actor.Activation do
     with {:ok, records} <- Journal.records(),
          # The process before this one may have been killed while it wrote.
          :ok <- Journal.settle(records, state.class, state.name),
-         {:ok, found} <- Journal.read(records, state.class, state.name, state.class) do
+         {:ok, found} <- found(records, state) do
       begin(found, create, state)
     else
       {:error, error} -> {:error, error, state}
     end
+  end
+
+  defp found(records, %{class: class, name: name}) do
+    with {:larger, {_seq, _alarm_at, bytes, head}} <- Journal.read_up_to(records, class, name, @large_bytes, class),
+         {:ok, record} <- Record.read(head, class, name),
+         {:ok, {_function, native}} <- of(class, record.sha256),
+         :ok <- room(native, bytes, class),
+         do: Journal.read(records, class, name, class)
+  end
+
+  # A bucket has no image.
+  defp room(:bucket, _bytes, _class), do: :ok
+
+  defp room(native, bytes, class) do
+    with {:error, reason, message, details} <- Native.image_room(native, bytes),
+         do: {:error, Error.new(reason, message, class, details)}
   end
 
   @doc "Leaves what is written of an actor in memory, if its class has it so. To be said at its end, when all of it is written."
@@ -112,8 +131,13 @@ defmodule Tidepool.Actor.Activation do
   defp own(state, {_function, :bucket}, _image), do: {:ok, Guest.Bucket.own(state)}
 
   defp own(state, {function, native}, image) do
+    bytes = byte_size(image || "")
     # No image is one of nothing.
-    case Native.own(native, if(image == "", do: nil, else: image)) do
+    owned = Native.own(native, if(image == "", do: nil, else: image))
+    # By now it is the instance's, or nobody's.
+    if bytes > @large_bytes, do: :erlang.garbage_collect()
+
+    case owned do
       {:ok, owned} ->
         # Those who call it look there how many may wait.
         if state.options != function.actor, do: AdmissionQueue.bound(state.queue, function.actor)

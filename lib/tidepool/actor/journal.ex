@@ -118,6 +118,14 @@ defmodule Tidepool.Actor.Journal do
     with {:error, kind, message} <- Native.read_record(records, class, name), do: {:error, error(kind, message, told)}
   end
 
+  @doc "The same, unless head and image of one in a file have more bytes: then what `head/4` says."
+  @spec read_up_to(Native.records(), String.t(), String.t(), most :: non_neg_integer, told :: String.t()) ::
+          {:ok, record | nil} | {:larger, head} | {:error, Error.t()}
+  def read_up_to(records, class, name, most, told) do
+    with {:error, kind, message} <- Native.read_record_up_to(records, class, name, most),
+         do: {:error, error(kind, message, told)}
+  end
+
   @typedoc "What is known of a record without its image; `bytes` are of both."
   @type head :: {seq :: pos_integer, alarm_at :: integer | nil, bytes :: non_neg_integer, head :: binary}
 

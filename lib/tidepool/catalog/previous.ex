@@ -52,11 +52,14 @@ defmodule Tidepool.Catalog.Previous do
   @spec push(Tidepool.Catalog.Entry.t() | nil) :: t
   def push(nil), do: ""
   def push(%{removed: true}), do: ""
-  def push(entry), do: cut(pack(entry) <> entry.previous)
 
-  defp pack(entry) do
+  def push(entry) do
     options = entry |> options_of() |> IO.iodata_to_binary()
+    # What takes more than all may have goes, and those before it; its length may be more than 16 bits say.
+    if byte_size(options) > @max_bytes, do: "", else: cut(pack(entry, options) <> entry.previous)
+  end
 
+  defp pack(entry, options) do
     <<entry.version::48, entry.size::64, entry.deployed_at::signed-64,
       Enum.find_index(@kinds, &(&1 == entry.admitted))::8, Base.decode16!(entry.sha256, case: :mixed)::binary,
       byte_size(options)::16, options::binary>>

@@ -29,6 +29,13 @@ defmodule TidepoolWeb.Resource.Shares do
     end
   end
 
+  @doc "The same, and without such a token the network that a request has come from."
+  @spec client(Origin.t()) :: term
+  def client(origin), do: holder(origin) || {:network, came_from(origin)}
+
+  defp came_from({_kind, peer}), do: network(peer)
+  defp came_from(origin), do: origin
+
   @doc """
   Of a peer's address, with or without a port, whose it is: a client has one address of IPv4, or a network of IPv6, whose first 64 bits
   these are. The edge counts so, too.

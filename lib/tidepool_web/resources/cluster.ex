@@ -7,7 +7,11 @@ defmodule TidepoolWeb.Resources.Cluster do
   alias TidepoolWeb.Reply
 
   @impl true
-  def routes, do: [{"GET", "/cluster", scope: :read, observes: true}, {"DELETE", "/cluster/nodes/:node", scope: :admin}]
+  def routes,
+    do: [
+      {"GET", "/cluster", scope: :read, observes: true, places: 16},
+      {"DELETE", "/cluster/nodes/:node", scope: :admin}
+    ]
 
   @impl true
   def serve("GET", ["cluster"], _request), do: Reply.json(200, Cluster.status())

@@ -7,7 +7,7 @@ use crate::archive::{Moved, Reader, Writer};
 use crate::lease::{Answer, Ask, Owner};
 use crate::postgres::{self, Database};
 use crate::record::{
-    Change, Done, Head, Heads, Key, Load, MostOfEach, Page, Record, Room, StoreError, Summary, Usage, Values,
+    Change, Done, Found, Head, Heads, Key, Load, MostOfEach, Page, Record, Room, StoreError, Summary, Usage, Values,
 };
 use crate::replicated::{self, Of, Replicated, Voter};
 use crate::sqlite::{self, File, Readers, Told};
@@ -190,6 +190,17 @@ impl Records {
         match self.0.source(Of::Key(key))? {
             Source::File(file) => file.read(key),
             Source::Database(database) => database.read(key),
+        }
+    }
+
+    /// The same, unless its head and images have more bytes. A database's is read whole, whatever it has.
+    ///
+    /// # Errors
+    /// As for [`Records::read`].
+    pub fn read_up_to(&self, key: &Key, most: u64) -> Result<Option<Found>, StoreError> {
+        match self.0.source(Of::Key(key))? {
+            Source::File(file) => file.read_up_to(key, most),
+            Source::Database(database) => Ok(database.read(key)?.map(Found::Whole)),
         }
     }
 

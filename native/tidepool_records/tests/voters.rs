@@ -92,6 +92,22 @@ fn of_those_who_read_while_no_majority_answers_few_wait_for_one_and_others_are_t
 }
 
 #[test]
+fn while_it_is_not_known_what_has_become_of_a_change_few_wait_to_know_and_others_are_told_so() {
+    let (group, records, key, epoch) = begun();
+    made(&records, &key, epoch, 1);
+    group.board.isolate("a");
+    assert!(matches!(commit(&records, &key, put(epoch, 2)), Err(StoreError::Unknown(_))));
+    let said: Vec<String> = std::thread::scope(|threads| {
+        let reads: Vec<_> = (0..12).map(|_| threads.spawn(|| records.head(&key).unwrap_err().to_string())).collect();
+        reads.into_iter().map(|read| read.join().unwrap()).collect()
+    });
+    let told = said.iter().filter(|said| said.contains("others wait")).count();
+    assert!((1..=8).contains(&told), "{said:?}");
+    group.board.heal();
+    until("it is known", || records.head(&key).is_ok());
+}
+
+#[test]
 fn a_change_whose_answer_was_lost_is_answered_as_what_came_of_it_and_made_once() {
     let group = Group::founded();
     let nodes: Vec<_> = (0..3).map(|nth| owning(&group, NODES[nth], 1, &shards_of(nth))).collect();

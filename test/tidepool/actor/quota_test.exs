@@ -40,6 +40,34 @@ defmodule Tidepool.Actor.QuotaTest do
     assert {:ok, "1"} = Task.await(held, 60_000)
   end
 
+  test "an image that has no room is not read, and one that has is not on the heap beside" do
+    node = Peer.start!()
+    class = class!(node)
+    {:ok, _reply} = call(node, class, "it", "write", text(8_000_000))
+    asleep!(node, class, "it")
+    {:ok, _bytes} = call(node, class, "it", "sum", "")
+    [{pid, _queue}] = Peer.call(node, Registry, :lookup, [Tidepool.Actor.Registry, {class, "it"}])
+    {:binary, held} = Peer.call(node, Process, :info, [pid, :binary])
+    assert held |> Enum.map(&elem(&1, 1)) |> Enum.sum() < 1_000_000
+    asleep!(node, class, "it")
+    # What the newest version of its class may have on the host is less.
+    class!(node, class, limits: [total_memory: 4_000_000])
+    read = read_bytes(node)
+
+    for _call <- 1..20,
+        do:
+          assert({:error, %Error{reason: :overloaded, message: message}} = call(node, class, "it", "sum", "")) &&
+            message
+
+    assert read_bytes(node) - read < 60_000_000
+  end
+
+  # What the node has had from files, in memory or not.
+  defp read_bytes(node) do
+    [bytes] = Regex.run(~r/^rchar: (\d+)$/m, Peer.call(node, File, :read!, ["/proc/self/io"]), capture: :all_but_first)
+    String.to_integer(bytes)
+  end
+
   describe "actors" do
     test "are as many as the quota says, whoever makes them at once, and one that is deleted makes room" do
       node = Peer.start!(namespaces: "shop/actors=5")

@@ -69,6 +69,20 @@ defmodule Tidepool.Catalog.PreviousTest do
     assert Previous.valid?(previous)
   end
 
+  test "a version with more to say than all may have is not kept, and what is kept is read, however long that was" do
+    text = &String.duplicate("c", &1)
+
+    for bytes <- [0, 1, 60, 200, 3_800, 7_000] do
+      # About 64 KiB, which is one more than two bytes say.
+      config = Map.new([{"last", text.(bytes)} | for(n <- 1..17, do: {"name #{n}", text.(3_700)})])
+      previous = deployed([entry(1), entry(2, config: config), entry(3)]).previous
+      assert previous == ""
+      entry = deployed([entry(1), entry(2, config: config), entry(3), entry(4)])
+      assert [%{version: 3}] = Previous.list(entry.previous)
+      assert Record.decode(Record.encode(entry)) == {[entry], []}
+    end
+  end
+
   test "an entry with versions before it survives the disk and the wire, and what damages them is noticed" do
     entry = deployed([entry(1), entry(2, labels: %{"a" => "b"}), entry(3)])
     assert Record.decode(Record.encode(entry)) == {[entry], []}

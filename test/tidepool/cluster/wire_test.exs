@@ -5,13 +5,46 @@ defmodule Tidepool.Cluster.WireTest do
   import Tidepool.ClusterMessages
   import Tidepool.Property
 
+  alias Tidepool.Catalog.Entry
+  alias Tidepool.Cluster.Gossip.AntiEntropy
   alias Tidepool.Cluster.Wire
   alias Tidepool.Function.Spec
+  alias Tidepool.Limits
 
   doctest Wire
 
   test "decoding inverts encoding, for all messages" do
     assert_holds(message(), &(Wire.decode(Wire.encode(&1)) == {:ok, &1}), 500)
+  end
+
+  test "entries with very much to say go in messages that others take, however many there are" do
+    config = Map.new(1..63, &{"name #{&1}", String.duplicate("c", 3_800)})
+
+    changes =
+      for number <- 1..100 do
+        entry = %Entry{
+          name: "f#{number}",
+          version: 1,
+          sha256: String.duplicate("a", 64),
+          size: 1,
+          operation: "run",
+          limits: Limits.complete(%{}),
+          deployed_at: 1,
+          admitted: :token,
+          config: config,
+          stamp: {number, 0, "n@host#1"}
+        }
+
+        {entry, nil}
+      end
+
+    messages = changes |> AntiEntropy.chunks(&{:push, &1}) |> Enum.map(&Wire.decode(Wire.encode(&1)))
+    assert for({:ok, {:push, told}} <- messages, change <- told, do: change) == changes
+    assert Enum.all?(messages, &match?({:ok, _message}, &1))
+    assert [[1, 2, 3]] = AntiEntropy.chunks([1, 2, 3], & &1)
+    assert [first, [257]] = AntiEntropy.chunks(Enum.to_list(1..257), & &1)
+    assert length(first) == 256
+    assert [] = AntiEntropy.chunks([], & &1)
   end
 
   test "any bytes are a message or an error, and become no atoms" do

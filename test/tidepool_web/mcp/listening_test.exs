@@ -113,6 +113,19 @@ defmodule TidepoolWeb.Mcp.ListeningTest do
     assert list([], Peer.url(b, "/mcp")) == []
   end
 
+  test "a client has no more lists of tools made and sent at a time than it leaves to others" do
+    peer = Peer.start!(server: true)
+    {shell, url} = {Peer.shell(peer), Peer.url(peer, "/mcp")}
+    client = ":tool_lists, {:network, {127, 0, 0, 1}}"
+    # As many requests of this machine that are not answered yet.
+    {taken, _names} = shell.("for _ <- 1..32, do: TidepoolWeb.Resource.Shares.take(#{client}, 64)", [], [])
+    assert Enum.uniq(taken) == [:ok]
+    assert {:error, -32_603, message} = ask("tools/list", %{}, [], url)
+    assert message =~ "ask again"
+    {:ok, _names} = shell.("TidepoolWeb.Resource.Shares.give_back(#{client})", [], [])
+    assert %{"tools" => []} = ask("tools/list", %{}, [], url)
+  end
+
   test "a client gets no more streams than it leaves to others" do
     peer = Peer.start!(server: true)
     wanted = %{toolsListChanged: true}

@@ -37,7 +37,7 @@ defmodule Tidepool.Actor.Activation.Invocation do
     with {:ok, state} <- in_time(call, State.room(state)), {:ok, state} <- ready(call.create, state) do
       case answered(call, state) do
         :new -> run(call, state)
-        {:again, reply} -> {{:gated, {:ok, reply}}, state}
+        {:again, reply} -> {{:gated, {:ok, reply}}, State.rested(state)}
         {:error, error} -> refused(error, state)
       end
     end
@@ -74,7 +74,7 @@ defmodule Tidepool.Actor.Activation.Invocation do
     with {:ok, state} <- ready(false, state) do
       case state.record do
         %{alarm: %{due: ^due} = alarm} -> alarm |> rung() |> run(state) |> recorded()
-        _another -> {{:now, {:ok, ""}}, state}
+        _another -> {{:now, {:ok, ""}}, State.rested(state)}
       end
     end
   end

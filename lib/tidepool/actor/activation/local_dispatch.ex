@@ -61,11 +61,15 @@ defmodule Tidepool.Actor.Activation.LocalDispatch do
   def serve({what, class, name, nil} = question) do
     case find(class, name) do
       {:ok, pid} when what == :stop -> pid |> request(:stop, :ok) |> stopped(class, name)
-      {:ok, pid} -> with :again <- request(pid, what, :again), do: serve(question)
+      {:ok, pid} -> pid |> request(what, :again) |> served(question)
       {:asleep, {:here, title}} -> asleep(question, title)
       {:asleep, place} -> {:elsewhere, place}
     end
   end
+
+  defp served(:again, question), do: serve(question)
+  defp served({:written, title}, {:info, class, name, nil}), do: written(class, name, title)
+  defp served(answer, _question), do: answer
 
   defp asleep({:stop, class, name, nil}, _title), do: stopped(:ok, class, name)
   defp asleep({:info, class, name, nil}, title), do: written(class, name, title)
@@ -234,7 +238,7 @@ defmodule Tidepool.Actor.Activation.LocalDispatch do
       {:error, Error.new(:unknown_outcome, "the actor ended meanwhile: #{inspect(reason)}")}
   end
 
-  # An image may be large: who looks at an actor that sleeps has none read.
+  # An image may be large: who looks at an actor that sleeps, or has no instance, has none read.
   defp written(class, name, title) do
     with {:ok, records} <- Journal.existing(),
          {:ok, {seq, _alarm_at, bytes, head}} <- Journal.head(records, class, name, class),

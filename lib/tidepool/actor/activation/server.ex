@@ -64,9 +64,12 @@ defmodule Tidepool.Actor.Activation.Server do
     state |> State.answer(from, answer) |> called()
   end
 
+  # Without an instance it is as it is written. No image is read for who looks at it.
+  def handle_call(:info, _from, %{owned: nil} = state), do: {:reply, {:written, state.title}, state, left(state)}
+
   def handle_call(:info, _from, state) do
     case Activation.loaded(state, false) do
-      {:ok, state} -> {:reply, {:ok, info(state)}, state, left(state)}
+      {:ok, state} -> {:reply, {:ok, info(state)}, State.rested(state), left(state)}
       {:error, error, state} -> {:reply, {:error, error}, state, left(state)}
     end
   end

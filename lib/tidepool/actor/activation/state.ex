@@ -63,6 +63,14 @@ defmodule Tidepool.Actor.Activation.State do
   @spec forget(t) :: t
   def forget(state), do: %{state | owned: nil, record: nil, decided: nil, known: %{}, known_bytes: 0}
 
+  @doc """
+  The actor after what did not run it: an image that was read for a call is not kept until there is one. It would be in its namespace's
+  memory, and nobody could ask for it.
+  """
+  @spec rested(t) :: t
+  def rested(%{owned: owned} = state) when owned in [nil, :bucket], do: state
+  def rested(%{owned: owned} = state), do: if(Native.owned_imaged?(owned), do: forget(state), else: state)
+
   @doc "Notes bytes that are beside the process's heap."
   @spec saw(t, binary) :: t
   def saw(state, bytes), do: %{state | activity: Activity.saw(state.activity, byte_size(bytes))}

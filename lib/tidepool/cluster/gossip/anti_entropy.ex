@@ -19,7 +19,9 @@ defmodule Tidepool.Cluster.Gossip.AntiEntropy do
   alias Tidepool.Cluster.{Gossip, Report}
   alias Tidepool.Function.Spec
 
+  # Of a message: rows, and bytes of these as terms, of which a row has some hundred KB at most. `Tidepool.Cluster.Wire` takes 8 MiB.
   @chunk 256
+  @chunk_bytes 4_194_304
 
   @type kind :: :entries | :reports
   @type table :: kind | {kind, level :: pos_integer}
@@ -125,11 +127,18 @@ defmodule Tidepool.Cluster.Gossip.AntiEntropy do
 
   @doc "A long list as several messages."
   @spec chunks(list, (list -> Gossip.message())) :: [Gossip.message()]
-  def chunks([], _message), do: []
-
   def chunks(items, message) do
-    {chunk, rest} = Enum.split(items, @chunk)
-    [message.(chunk) | chunks(rest, message)]
+    items
+    |> Enum.chunk_while({[], 0, 0}, &chunk/2, fn {chunk, _count, _bytes} -> {:cont, chunk, nil} end)
+    |> Enum.flat_map(fn chunk -> if(chunk == [], do: [], else: [message.(Enum.reverse(chunk))]) end)
+  end
+
+  defp chunk(item, {chunk, count, bytes}) do
+    own = :erlang.external_size(item)
+
+    if count > 0 and (count == @chunk or bytes + own > @chunk_bytes),
+      do: {:cont, chunk, {[item], 1, own}},
+      else: {:cont, {[item | chunk], count + 1, bytes + own}}
   end
 
   # Equal versions of unequal rows don't show here; the sums say that there are some, so all of the leaf is sent.

@@ -19,7 +19,7 @@ defmodule Tidepool.Cluster.Wire.Rows do
   # The first one that tells of the versions before.
   @history Spec.history()
   # More than the options that are lists may have together.
-  @max_fields 256
+  @max_fields 512
   @max_version 0xFFFF_FFFF_FFFF
   @admitted Enum.with_index(Origin.kinds())
 

@@ -10,12 +10,15 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
   alias Tidepool.{Error, Execution, Native}
   alias Tidepool.Catalog.Origin
   alias TidepoolWeb.{EventStream, Reply, Resource, Stream}
+  alias TidepoolWeb.Resource.Shares
   alias TidepoolWeb.Resources.Mcp.{Envelope, Exports, Messages, Reading, Running, Tools}
 
   # Of a result: models read no more, and as JSON it is several times as long.
   @result_bytes 1_048_576
   # Of what was sent, so much is in an error.
   @shown 128
+  # Of lists of tools, each of which may have 1 MiB, that are made and sent at a time.
+  @lists 64
   # How often a client is told that its call goes on.
   @progress_ms 1_000
 
@@ -92,7 +95,15 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
   defp capabilities, do: Native.json_encode(%{tools: %{listChanged: true}})
   defp owner(client), do: Running.owner(client.origin, client.session)
 
-  defp page(position, %{origin: origin, version: version}) do
+  defp page(position, %{origin: origin} = client) do
+    # Until the answer is sent.
+    case Shares.take(:tool_lists, Shares.client(origin), @lists) do
+      :ok -> listed(position, client)
+      :full -> {:error, :internal, "too many lists of tools are asked for at the moment: ask again later"}
+    end
+  end
+
+  defp listed(position, %{origin: origin, version: version}) do
     {tools, more} = Tools.page(origin, position, Messages.structured?(version))
     more = if more, do: [{"nextCursor", Native.json_encode(Tools.cursor(more))}], else: []
     kept = if Messages.alone?(version), do: @unkept, else: []

@@ -89,7 +89,7 @@ defmodule TidepoolWeb.Resources.Mcp.Listening do
 
   # Those without a token that was made share by their addresses.
   defp place(origin) do
-    holder = Shares.holder(origin) || {:network, network(origin)}
+    holder = Shares.client(origin)
 
     with :ok <- Shares.take(:mcp, holder, @listeners),
          true <- Shares.count(:mcp) > @listeners do
@@ -100,7 +100,4 @@ defmodule TidepoolWeb.Resources.Mcp.Listening do
       :full -> :full
     end
   end
-
-  defp network({_kind, peer}), do: Shares.network(peer)
-  defp network(origin), do: origin
 end

@@ -336,9 +336,18 @@ impl Function {
             let message = "the function was not deployed as an actor, so its instances have no images".into();
             return Err(CallError::Image { message });
         };
-        let bytes = image.len();
+        // Only then all of it is read.
+        let room = target.hold_image(image.len())?;
         let image = Image::of(image, &actor.shape.module)?;
-        Ok(OwnedInstance::new(target, Some((image, target.hold_image(bytes)?))))
+        Ok(OwnedInstance::new(target, Some((image, room))))
+    }
+
+    /// Is there room for an image of so many bytes at the moment, for who is about to read one?
+    ///
+    /// # Errors
+    /// As for [`FunctionHandle::wake`]: [`CallError::Quota`] and [`CallError::Overloaded`].
+    pub fn image_room(&self, bytes: usize) -> Result<(), CallError> {
+        self.targets.mine().hold_image(bytes).map(drop)
     }
 
     /// Drops the idle instances and keeps none from now on: a newer version has replaced this one, and calls in flight are the

@@ -38,6 +38,13 @@ fn own<'a>(env: Env<'a>, function: &'a FunctionHandle, image: Option<Binary<'a>>
     }
 }
 
+/// `:ok` when there is room for an image of so many bytes at the moment, or an error as of `own`.
+#[rustler::nif]
+fn image_room<'a>(env: Env<'a>, function: &'a FunctionHandle, bytes: u64) -> Term<'a> {
+    let room = function.0.image_room(usize::try_from(bytes).unwrap_or(usize::MAX));
+    room.map_or_else(|error| encode::call_error(env, &error), |()| atoms::ok().encode(env))
+}
+
 /// The same without an image, for who keeps its place whatever happens: nobody asks for it.
 #[rustler::nif]
 fn own_for_good<'a>(env: Env<'a>, function: &'a FunctionHandle) -> Term<'a> {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustler::{Atom, Binary, Encoder, Env, NifResult, OwnedEnv, Resource, ResourceArc, Term};
 use tidepool_errors::Reason;
-use tidepool_records::{Head, Key, Load, MostOfEach, Record, Records, StoreError};
+use tidepool_records::{Found, Head, Key, Load, MostOfEach, Record, Records, StoreError};
 
 use super::change::change;
 use crate::terms::decode::List;
@@ -83,12 +83,27 @@ fn read_record<'a>(env: Env<'a>, records: &'a RecordsHandle, class: String, name
     answer(env, found, |found| (atoms::ok(), found.map(|found| record(env, found))))
 }
 
+/// The same, or `{:larger, {seq, alarm_at, bytes, head}}`.
+#[rustler::nif(schedule = "DirtyIo")]
+fn read_record_up_to<'a>(env: Env<'a>, records: &'a RecordsHandle, class: String, name: String, most: u64) -> Term<'a> {
+    match records.0.read_up_to(&Key::new(class, name), most) {
+        Ok(Some(Found::Larger(found))) => (atoms::larger(), known(env, &found)).encode(env),
+        Ok(Some(Found::Whole(found))) => (atoms::ok(), record(env, found)).encode(env),
+        Ok(None) => (atoms::ok(), None::<bool>).encode(env),
+        Err(error) => answer(env, Err(error), |(): ()| ()),
+    }
+}
+
+/// What is to be known of a record before its image is read.
+fn known<'a>(env: Env<'a>, found: &Head) -> (u64, Option<i64>, u64, Term<'a>) {
+    (found.seq, found.alarm_at, found.bytes, encode::copy(env, &found.head))
+}
+
 /// `{:ok, nil | {seq, alarm_at, bytes, head}}`, or an error.
 #[rustler::nif(schedule = "DirtyIo")]
 fn record_head<'a>(env: Env<'a>, records: &'a RecordsHandle, class: String, name: String) -> Term<'a> {
     let found = records.0.head(&Key::new(class, name));
-    let known = |found: Head| (found.seq, found.alarm_at, found.bytes, encode::copy(env, &found.head));
-    answer(env, found, |found| (atoms::ok(), found.map(known)))
+    answer(env, found, |found| (atoms::ok(), found.map(|found| known(env, &found))))
 }
 
 /// `{:ok, value | nil}`, or an error.

@@ -299,6 +299,7 @@ rustler::atoms! {
     tidepool_voter,
     tidepool_answer,
     tidepool_members,
+    larger,
     voter,
     add,
     replace,

@@ -133,6 +133,15 @@ pub struct Head {
     pub head: Vec<u8>,
 }
 
+/// A record, unless it is larger than what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// It.
+    Whole(Record),
+    /// What is to be known of it before its images are read.
+    Larger(Head),
+}
+
 /// Records by what is to be known of them before their images are read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Heads {

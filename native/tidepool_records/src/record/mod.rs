@@ -10,7 +10,7 @@ mod most;
 mod packed;
 mod row;
 
-pub use change::{Change, Head, Heads, Image, MAX_LINKS, Page, Put, Record, Summary, Usage, Values};
+pub use change::{Change, Found, Head, Heads, Image, MAX_LINKS, Page, Put, Record, Summary, Usage, Values};
 pub use error::StoreError;
 pub(crate) use fair::FairQueue;
 pub(crate) use job::{Batch, Job, QUEUE, Room, TRANSACTION};

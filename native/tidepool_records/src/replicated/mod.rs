@@ -48,7 +48,7 @@ const MOST_BYTES: usize = 256 << 20;
 const READ: Duration = Duration::from_secs(5);
 /// Threads that wait at a time for what the voter that leads has, which may be none; and how long others wait until they are told so.
 const WAITING: usize = 4;
-const TURN: Duration = Duration::from_millis(200);
+const TURN: Duration = Duration::from_millis(20);
 /// Leases that ran out so long ago are forgotten, when their nodes own nothing.
 const FORGET: Duration = Duration::from_secs(3_600);
 
@@ -262,13 +262,19 @@ impl Node {
 
     /// The same for who holds a thread meanwhile, of which the process has few that read and write files.
     async fn in_turn(&self, of: Of<'_>) -> Result<(), StoreError> {
-        if self.is_known(of).await? {
+        // What is known needs no turn; who would wait even for that does.
+        let at_once = tokio::select! {
+            biased;
+            known = self.is_known(of) => known?,
+            () = std::future::ready(()) => false,
+        };
+        if at_once {
             return Ok(());
         }
         let busy = || StoreError::Away("others wait for the voter that leads, which has not answered them yet".into());
         let turn = tokio::time::timeout(TURN, self.turns.acquire()).await;
         let _turn = turn.map_err(|_late| busy())?.map_err(|_closed| busy())?;
-        self.proposer.group().caught_up(READ).await
+        self.up_to_date(of).await
     }
 
     /// Is it in the state here as all know it, once that has what this node was answered?

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, ToSql, params, params_from_iter};
 use super::schema::{IMAGES_PER_RECORD, NAMESPACE};
 use crate::lease::Owner;
 use crate::record::{
-    Head, Heads, Key, Mark, MostOfEach, Page, Record, Row, StoreError, Summary, Usage, Values, chain, classes,
+    Found, Head, Heads, Key, Mark, MostOfEach, Page, Record, Row, StoreError, Summary, Usage, Values, chain, classes,
     value_mark, xor,
 };
 
@@ -79,6 +79,19 @@ pub(super) fn sum(connection: &Connection, shard: u16, key: &Key) -> Result<(u64
 /// A record with its images.
 pub(super) fn record(connection: &Connection, key: &Key) -> Result<Option<Record>, StoreError> {
     let Some((stored, _mark)) = stored(connection, key)? else { return Ok(None) };
+    with_images(connection, key, stored).map(Some)
+}
+
+/// The same, unless head and images have more bytes.
+pub(super) fn record_up_to(connection: &Connection, key: &Key, most: u64) -> Result<Option<Found>, StoreError> {
+    let Some((stored, _mark)) = stored(connection, key)? else { return Ok(None) };
+    if stored.bytes > most {
+        return Ok(Some(Found::Larger(stored.into_head())));
+    }
+    with_images(connection, key, stored).map(|record| Some(Found::Whole(record)))
+}
+
+fn with_images(connection: &Connection, key: &Key, stored: Row) -> Result<Record, StoreError> {
     let mut select = connection.prepare_cached("SELECT bytes FROM image WHERE id >= ? AND id < ? ORDER BY id")?;
     let first = stored.id.saturating_mul(IMAGES_PER_RECORD);
     let rows = select.query_map([first, first.saturating_add(IMAGES_PER_RECORD)], |row| row.get::<_, Vec<u8>>(0))?;
@@ -88,7 +101,7 @@ pub(super) fn record(connection: &Connection, key: &Key) -> Result<Option<Record
         return Err(StoreError::Damaged { key: key.clone(), what: "an image" });
     }
     let Row { epoch, seq, alarm_at, head, .. } = stored;
-    Ok(Some(Record { epoch, seq, alarm_at, head, images }))
+    Ok(Record { epoch, seq, alarm_at, head, images })
 }
 
 /// A record by its row; images are not read.

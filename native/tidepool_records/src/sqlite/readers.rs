@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use super::{read, schema};
 use crate::lease::Owner;
-use crate::record::{Head, Heads, Key, MostOfEach, Page, Record, StoreError, Usage, Values};
+use crate::record::{Found, Head, Heads, Key, MostOfEach, Page, Record, StoreError, Usage, Values};
 
 /// Connections that are kept.
 const KEPT: usize = 8;
@@ -37,6 +37,10 @@ impl Readers {
 
     pub(crate) fn read(&self, key: &Key) -> Result<Option<Record>, StoreError> {
         self.reading(|connection| read::record(connection, key))
+    }
+
+    pub(crate) fn read_up_to(&self, key: &Key, most: u64) -> Result<Option<Found>, StoreError> {
+        self.reading(|connection| read::record_up_to(connection, key, most))
     }
 
     pub(crate) fn head(&self, key: &Key) -> Result<Option<Head>, StoreError> {
