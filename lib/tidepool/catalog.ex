@@ -269,7 +269,7 @@ defmodule Tidepool.Catalog do
          :ok <- permit.(),
          {:version, version} <- plan(entry),
          {:ok, native} <- numbered(entry, version, loaded, native),
-         {entry, state} = stamp(%{entry | version: version, previous: Previous.push(entry(entry.name))}, state),
+         {entry, state} = stamp(%{entry | version: version, previous: previous(entry)}, state),
          {:ok, state} <- write(state, [entry]) do
       function = Callable.put(entry, loaded, native)
       Events.changed(entry)
@@ -468,6 +468,7 @@ defmodule Tidepool.Catalog do
 
         with :ok <- room,
              :ok <- few_removed(known, old, name),
+             :ok <- stored(known, entry),
              :ok <- unclaimed(known, old, entry),
              do: {:version, Store.next_version(known, name)}
     end
@@ -498,12 +499,45 @@ defmodule Tidepool.Catalog do
   end
 
   # Functions of the same namespace, whether they can be called here yet or not.
-  defp others(known, name) do
+  defp others(known, name), do: length(same(known, name))
+
+  defp same(known, name) do
     namespace = Namespaces.Name.of(name)
 
-    Enum.count(Entries.list(known.entries), fn other ->
-      not other.removed and other.name != name and Namespaces.Name.of(other.name) == namespace
-    end)
+    for other <- Entries.list(known.entries),
+        not other.removed and other.name != name and Namespaces.Name.of(other.name) == namespace,
+        do: other
+  end
+
+  # Of the newest versions.
+  defp stored(known, %{name: name, size: size}) do
+    with %{module_bytes: most} when most != nil <- Namespaces.settings(name),
+         newest = for(other <- same(known, name), do: other.size),
+         true <- Enum.sum(newest) + size > most do
+      namespace = Namespaces.Name.of(name)
+
+      message =
+        "the modules of the namespace #{namespace} may have #{most} bytes, and would have more: remove one first"
+
+      {:error, Error.new({:quota, :module_bytes}, message, name, %{namespace: namespace, allowed: most})}
+    else
+      _room -> :ok
+    end
+  end
+
+  # Of the versions before as many as have room beside all others.
+  defp previous(%{name: name, size: size}) do
+    packed = Previous.push(entry(name))
+
+    case Namespaces.settings(name) do
+      %{module_bytes: most} when most != nil ->
+        known = %{entries: :ets.lookup_element(@table, :entries, 2)}
+        others = for other <- same(known, name), do: other.size + Previous.bytes(other.previous)
+        Previous.within(packed, most - size - Enum.sum(others))
+
+      _no_quota ->
+        packed
+    end
   end
 
   # No name is longer than what is told of it.

@@ -81,6 +81,39 @@ defmodule Tidepool.NamespacesTest do
       assert {:ok, _function} = deploy(node, "shop/new")
     end
 
+    test "modules have as many bytes as the quota says, and as many versions before are kept as have room" do
+      node = Peer.start!(namespaces: "shop/module_bytes=100000")
+      # A section of its own, which nothing reads.
+      module = fn version, bytes ->
+        section = <<1, "s", :binary.copy(<<version>>, bytes)::binary>>
+        FaultVersion.module(1) <> <<0>> <> leb(byte_size(section)) <> section
+      end
+
+      deployed = fn name, version, bytes ->
+        Peer.call(node, Tidepool, :deploy, [module.(version, bytes), [name: name]])
+      end
+
+      versions = fn name ->
+        for %{version: version} <- elem(Peer.call(node, Tidepool, :versions, [name]), 1), do: version
+      end
+
+      for version <- 1..4, do: assert({:ok, _function} = deployed.("shop/a", version, 30_000))
+      assert versions.("shop/a") == [4, 3, 2]
+      # Of another the newest has room, for versions before are none that it waits for.
+      assert {:ok, _function} = deployed.("shop/b", 1, 60_000)
+      assert {:ok, _function} = deployed.("shop/b", 2, 60_000)
+      assert versions.("shop/b") == [2]
+      assert {:error, %Error{reason: {:quota, :module_bytes}} = error} = deployed.("shop/c", 1, 30_000)
+      assert error.details.allowed == 100_000
+      assert {:error, %Error{reason: {:quota, :module_bytes}}} = deployed.("shop/b", 3, 90_000)
+      for other <- ["blog/c", "c"], do: assert({:ok, _function} = deployed.(other, 1, 200_000))
+      :ok = Peer.call(node, Tidepool, :remove, ["shop/b"])
+      assert {:ok, _function} = deployed.("shop/c", 1, 30_000)
+    end
+
+    defp leb(bytes) when bytes < 128, do: <<bytes>>
+    defp leb(bytes), do: <<1::1, bytes::7>> <> leb(Bitwise.bsr(bytes, 7))
+
     test "a namespace has removed no more names than it may, and those that are old are forgotten" do
       node = Peer.start!()
       assert {:ok, _function} = deploy(node, "shop/1")

@@ -103,6 +103,20 @@ defmodule Tidepool.Catalog.Previous do
     }
   end
 
+  @doc "How many bytes their modules have together."
+  @spec bytes(t) :: non_neg_integer
+  def bytes(packed), do: Enum.sum(for(<<_version::48, size::64, _facts::binary>> <- raw(packed, []), do: size))
+
+  @doc "The newest of them, as many as have so many bytes of modules together at most."
+  @spec within(t, bytes :: integer) :: t
+  def within(packed, bytes) do
+    packed
+    |> raw([])
+    |> Enum.scan({"", 0}, fn <<_version::48, size::64, _facts::binary>> = one, {_before, sum} -> {one, sum + size} end)
+    |> Enum.take_while(fn {_one, sum} -> sum <= bytes end)
+    |> Enum.map_join(fn {one, _sum} -> one end)
+  end
+
   @doc "Their modules."
   @spec modules(t) :: [Tidepool.Catalog.BlobStore.sha256()]
   def modules(""), do: []

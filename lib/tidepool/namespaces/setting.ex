@@ -24,6 +24,11 @@ defmodule Tidepool.Namespaces.Setting do
         "most calls that begin within a second; those of guests and of actors, and starts of programs, are calls, too."
     ],
     modules: [type: {:integer, 0, 1_000_000}, default: nil, doc: "most functions that are deployed."],
+    module_bytes: [
+      type: {:integer, 0, 17_592_186_044_416},
+      default: nil,
+      doc: "most bytes of the modules of functions; of versions before those are kept that have room."
+    ],
     actors: [type: {:integer, 0, 1_000_000_000}, default: nil, doc: "most actors, awake and asleep."],
     disk: [
       type: {:integer, 0, 17_592_186_044_416},
@@ -77,6 +82,7 @@ defmodule Tidepool.Namespaces.Setting do
           memory: pos_integer | nil,
           calls_per_second: pos_integer | nil,
           modules: non_neg_integer | nil,
+          module_bytes: non_neg_integer | nil,
           actors: non_neg_integer | nil,
           disk: non_neg_integer | nil,
           host: :all | :none | nil,
