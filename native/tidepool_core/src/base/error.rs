@@ -48,7 +48,7 @@ pub enum CompileError {
     },
     /// The component exports an interface of WASI's that this host does not call, and nothing else that can be called.
     #[error(
-        "the component exports `{interface}`, which this host does not call: it calls `wasi:http/incoming-handler@0.2` (a handler of HTTP) and `wasi:cli/run@0.2` (a command), and no async functions of WASI 0.3; build it for one of these, or export functions of your own"
+        "the component exports `{interface}`, which this host does not call: it calls `wasi:http/incoming-handler@0.2` (a handler of HTTP) and `wasi:cli/run@0.2` (a command), and no async functions of WASI 0.3, which are experimental in wasmtime, and without security fixes there; build it for one of these, or export functions of your own"
     )]
     NotServed {
         /// Its whole name.

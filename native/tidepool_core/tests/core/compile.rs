@@ -153,6 +153,7 @@ fn a_component_that_can_not_be_called_says_why_and_nothing_of_other_interfaces_t
         let (error, said) = refused(&wasm);
         assert!(matches!(&error, CompileError::NotServed { interface: it, .. } if it == interface), "{error:?}");
         assert!(said.contains(&format!("exports `{interface}`, which this host does not call")), "{said}");
+        assert!(said.contains("experimental in wasmtime, and without security fixes there"), "{said}");
     }
     let (error, said) = refused(&exporting("docs:a/handler@1.0.0", plain, ""));
     assert!(matches!(&error, CompileError::Uncallable { .. }), "{error:?}");
