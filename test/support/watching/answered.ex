@@ -6,15 +6,18 @@ defmodule Tidepool.Answered do
 
   alias Tidepool.Slowdown
 
-  # On a machine of its own. Where others keep the cores busy as well, it is as many times longer as this node's threads are held up.
+  # On a machine of its own. Where other processes keep the cores busy as well, it is as many times longer.
   @answered_ms 100
-  # Of some turns one is in time for each request.
-  @turns 40
+  # No request takes longer: the node would have stood still.
+  @stalled_ms 1_000
+  # Of these turns most are in time for each of their requests; in the others one may be behind what the machine does once in a while.
+  @turns 12
+  @in_time 9
   @requests 20
 
   @doc """
-  Fails unless there is a turn in which each request is answered in time, while all of `asked` go on, with guests or without any; then
-  ends them.
+  Fails unless others are answered in time, as `in_time/0` has it, while all of `asked` go on, with guests or without any; then ends
+  them.
   """
   @spec beside([(() -> term)], guests? :: boolean) :: :ok
   def beside(asked, guests? \\ true) do
@@ -25,18 +28,19 @@ defmodule Tidepool.Answered do
     Enum.each(asked, &kill/1)
   end
 
-  @doc "Fails unless there is a turn in which each request is answered in time."
+  @doc "Fails unless three quarters of some turns have each request answered in time, and none has one that the node stood still for."
   @spec in_time :: :ok
   def in_time do
-    in_time? = Enum.any?(1..@turns, &in_time?/1)
-    assert in_time?, "in none of #{@turns} turns were all requests answered within #{@answered_ms} ms"
+    turns = for _turn <- 1..@turns, do: turn()
+    in_time = Enum.count(turns, fn {longest_ms, slowdown} -> longest_ms <= @answered_ms * slowdown end)
+    said = "the longest of each turn, in ms, and how much slower the machine was: #{inspect(turns)}"
+    assert in_time >= @in_time, "in #{in_time} of #{@turns} turns all were answered within #{@answered_ms} ms; #{said}"
+    stalled = for {longest_ms, slowdown} <- turns, longest_ms > @stalled_ms * slowdown, do: longest_ms
+    assert stalled == [], "some were not answered within #{@stalled_ms} ms; #{said}"
     :ok
   end
 
-  defp in_time?(_turn) do
-    {longest_ms, slowdown} = Slowdown.of(fn -> Enum.max(for _request <- 1..@requests, do: health_ms()) end)
-    longest_ms <= @answered_ms * slowdown
-  end
+  defp turn, do: Slowdown.of(fn -> Enum.max(for _request <- 1..@requests, do: health_ms()) end)
 
   # On a connection of its own, as whoever watches a node asks. Not by a program, whose start is slower than the answer.
   defp health_ms do
