@@ -2,6 +2,8 @@ defmodule TidepoolWeb.SitesTest do
   # Routes: what is asked for on the port of sites, and whose it is.
   use Tidepool.Case
 
+  alias Tidepool.Native
+
   setup do
     {:ok, port: TidepoolWeb.Listener.sites_port()}
   end
@@ -32,6 +34,45 @@ defmodule TidepoolWeb.SitesTest do
     # A cookie of the node's page would go to the node, too: they have one host.
     refute Map.has_key?(headers, "set-cookie")
     assert headers["content-security-policy"] == "sandbox allow-scripts allow-same-origin"
+  end
+
+  # Sends requests at once on one connection, each with a trailer where it has a body: status, body and trailer of their responses.
+  @http2 """
+  const [address, ...requests] = process.argv.slice(1);
+  const client = require("http2").connect(address);
+  const ask = (request) => new Promise((resolve) => {
+    const [authority, method, path, body] = request.split(" ");
+    const head = { ":authority": authority, ":method": method, ":path": path };
+    const stream = client.request(head, { endStream: !body, waitForTrailers: Boolean(body) });
+    const told = [null, "", null];
+    stream.on("wantTrailers", () => stream.sendTrailers({ "x-sum": "42" }));
+    stream.on("response", (headers) => (told[0] = headers[":status"]));
+    stream.on("trailers", (trailers) => (told[2] = trailers["x-sum"]));
+    stream.setEncoding("utf8").on("data", (text) => (told[1] += text)).on("close", () => resolve(told));
+    if (body) stream.end(body);
+  });
+  Promise.all(requests.map(ask)).then((told) => console.log(JSON.stringify(told))).then(() => client.close());
+  """
+
+  test "by HTTP/2 each request of a connection is for the function of its authority, and whole", %{port: port} do
+    [one, other] = [host(), host()]
+    deploy!("rust", "http", routes: ["#{one}/..."])
+    deploy!("abis", "http", routes: ["#{other}/a"])
+    requests = ["#{one} GET /headers?q=1", "#{one} POST /echo tide", "#{other} GET /a", "#{other} GET /hello"]
+    {output, 0} = System.cmd("node", ["-e", @http2, "http://127.0.0.1:#{port}" | requests])
+    {:ok, [head, echo, elsewhere, [404, nobody, nil]]} = output |> String.trim() |> Native.json_decode()
+
+    assert [200, lines, nil] = head
+    for line <- [":authority: #{one}", ":path: /headers?q=1", ":scheme: http"], do: assert(lines =~ line <> "\n")
+    assert echo == [200, "tide", "42"]
+    # Of the other function: 200 more than the character that is its version.
+    assert elsewhere == [200 + ?1, "", nil]
+    assert {:ok, %{"error" => %{"reason" => "not_found"}}} = Native.json_decode(nobody)
+
+    # What breaks off is reset, of which curl says 92.
+    url = "http://127.0.0.1:#{port}/trap-after"
+    arguments = ["-sS", "--max-time", "120", "--http2-prior-knowledge", "-H", "host: #{one}", url]
+    assert {_half, 92} = System.cmd("curl", arguments, stderr_to_stdout: true)
   end
 
   test "nothing of the node is there", %{port: port} do
