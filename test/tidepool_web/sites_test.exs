@@ -2,7 +2,7 @@ defmodule TidepoolWeb.SitesTest do
   # Routes: what is asked for on the port of sites, and whose it is.
   use Tidepool.Case
 
-  alias Tidepool.Native
+  alias Tidepool.{Native, Origin}
 
   setup do
     {:ok, port: TidepoolWeb.Listener.sites_port()}
@@ -73,6 +73,24 @@ defmodule TidepoolWeb.SitesTest do
     url = "http://127.0.0.1:#{port}/trap-after"
     arguments = ["-sS", "--max-time", "120", "--http2-prior-knowledge", "-H", "host: #{one}", url]
     assert {_half, 92} = System.cmd("curl", arguments, stderr_to_stdout: true)
+  end
+
+  test "cookies and redirects are a function's own there, and on the node's own port are none", %{port: port} do
+    host = host()
+    # In the place of a cookie of the node's that it sets otherwise, and of the same length.
+    wasm = :binary.replace(guest("rust", "http"), "tidepool_session=stolen", "shop_session=for_a_week")
+    shop = deploy_bytes!(wasm, routes: ["#{host}/hostile"])
+    assert {200, %{"set-cookie" => "shop_session=for_a_week; Path=/"}, _page} = ask(port, host, "/hostile")
+    assert {200, headers, _page} = curl("/call/#{shop}/hostile")
+    refute Map.has_key?(headers, "set-cookie")
+
+    answer = "HTTP/1.1 302 Found\r\nlocation: /door\r\ncontent-length: 0\r\n\r\n"
+    asked = Origin.start!(fn socket, _head -> :gen_tcp.send(socket, answer) end)
+    leading = deploy!("rust", "fetch", net: ["tcp:connect:127.0.0.1:#{asked}"], routes: ["#{host}/get"])
+    path = "/get?http://127.0.0.1:#{asked}/"
+    assert {302, %{"location" => "/door"}, ""} = ask(port, host, path)
+    assert {302, headers, ""} = curl("/call/#{leading}#{path}")
+    refute Map.has_key?(headers, "location")
   end
 
   test "nothing of the node is there", %{port: port} do
