@@ -2,7 +2,7 @@ defmodule TidepoolWeb.SitesTest do
   # Routes: what is asked for on the port of sites, and whose it is.
   use Tidepool.Case
 
-  alias Tidepool.{Native, Origin}
+  alias Tidepool.{Native, Origin, Peer}
 
   setup do
     {:ok, port: TidepoolWeb.Listener.sites_port()}
@@ -91,6 +91,11 @@ defmodule TidepoolWeb.SitesTest do
     assert {302, %{"location" => "/door"}, ""} = ask(port, host, path)
     assert {302, headers, ""} = curl("/call/#{leading}#{path}")
     refute Map.has_key?(headers, "location")
+  end
+
+  test "there is no such port where no setting names one" do
+    peer = Peer.start!(server: true)
+    assert Peer.call(peer, TidepoolWeb.Listener, :sites_port, []) == nil
   end
 
   test "nothing of the node is there", %{port: port} do
