@@ -4,7 +4,7 @@ defmodule TidepoolWeb.HandlersTest do
 
   import Tidepool.RawClient
 
-  alias Tidepool.{FaultNative, LogWatch, TestEdge}
+  alias Tidepool.{FaultFootprint, FaultNative, LogWatch, TestEdge}
 
   @languages ~w(rust c go)
 
@@ -231,6 +231,45 @@ defmodule TidepoolWeb.HandlersTest do
 
   # Waits until the node's system has taken all that was sent: `SIOCOUTQ`, by the size of the queue.
   defp taken!(socket), do: eventually(fn -> {:ok, [send_pend: 0]} = :inet.getstat(socket, [:send_pend]) end)
+
+  describe "a response that streams" do
+    for {instances, word} <- [{:fresh, "fresh"}, {{:warm, 1}, "warm"}], change <- [:redeploy, :remove] do
+      @tag instances: instances, change: change
+      test "goes on to its end by the version that began it, which gets no further request (#{change}, #{word})",
+           %{instances: instances, change: change} do
+        before = FaultFootprint.settled()
+        name = handler!(instances: instances, limits: %{time: 60_000, cpu_time: 60_000})
+        socket = connect()
+
+        say(socket, [
+          "POST /call/#{name}/echo HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n",
+          "transfer-encoding: chunked\r\n\r\n3\r\none\r\n"
+        ])
+
+        heard(socket, "one\r\n")
+        next = change!(change, name, instances)
+        assert {^next, _headers, _body} = curl("/call/#{name}/a")
+        say(socket, "3\r\ntwo\r\n")
+        assert heard(socket, "two\r\n") == "3\r\ntwo\r\n"
+        say(socket, "0\r\n\r\n")
+        assert rest(socket, [:closed]) == "0\r\n\r\n"
+        # Nobody is left of the version before, nor of the next when that is gone, too.
+        remove!(name)
+        FaultFootprint.assert_instances_back(before)
+      end
+    end
+
+    # To a guest that knows the path, or to none: the status of what is asked for next.
+    defp change!(:redeploy, name, instances) do
+      {:ok, _function} = Tidepool.deploy(guest("abis", "http"), name: name, instances: instances)
+      200 + ?1
+    end
+
+    defp change!(:remove, name, _instances) do
+      :ok = Tidepool.remove(name)
+      404
+    end
+  end
 
   test "an instance is fresh for each request, or is kept for the next ones where its deploy says so" do
     fresh = handler!()
