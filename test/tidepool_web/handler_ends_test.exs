@@ -61,6 +61,37 @@ defmodule TidepoolWeb.HandlerEndsTest do
     end
   end
 
+  # Leaves a response without end in the middle: by a reset of its stream, and asks for something else on the same connection; or with
+  # its connection.
+  @leave """
+  const [address, path, leave] = process.argv.slice(1);
+  const client = require("http2").connect(address);
+  const stream = client.request({ ":path": `${path}/events?n=100000000` });
+  const cancel = 8;
+  stream.once("data", () => (leave === "reset" ? stream.close(cancel) : process.exit()));
+  stream.once("close", () => {
+    const next = client.request({ ":path": `${path}/hello` });
+    next.setEncoding("utf8").on("data", (text) => console.log(text)).on("end", () => client.close());
+  });
+  """
+
+  for {language, guest, _lacks, heavy} <- HttpGuests.guests() do
+    @tag skip: heavy and System.get_env("TIDEPOOL_LONG", "") == ""
+    @tag language: language, guest: guest
+    test "a stream of HTTP/2 that is reset, or loses its connection, ends the guest (#{language}/#{guest})",
+         %{language: language, guest: guest} do
+      name = deploy!(language, guest, limits: @patient)
+
+      # There is one place: the next request of the connection gets it when the guest before is gone.
+      for {leave, said} <- [{"reset", "hello\n"}, {"close", ""}] do
+        assert {said, 0} == System.cmd("node", ["-e", @leave, url(""), "/call/#{name}", leave])
+        eventually(fn -> busy_instances() == 0 end, 60_000)
+      end
+
+      assert {200, _headers, "hello"} = curl("/call/#{name}/hello")
+    end
+  end
+
   defp ask(name, path) do
     socket = connect()
     :ok = :gen_tcp.send(socket, "GET /call/#{name}/#{path} HTTP/1.1\r\nhost: localhost\r\n\r\n")
