@@ -81,6 +81,20 @@ defmodule TidepoolWeb.TlsTest do
     end
   end
 
+  test "sites are asked by TLS, with HTTP/1.1 and HTTP/2, and a function sees that they are", context do
+    node = start!(context, sites_port: 0)
+    sites = %{node | port: Peer.call(node.peer, Listener, :sites_port, [])}
+    options = [name: "site", routes: ["localhost/headers"]]
+    {:ok, _function} = Peer.call(node.peer, Tidepool, :deploy, [guest("rust", "http"), options])
+
+    for {version, option} <- [{"1.1", "--http1.1"}, {"2", "--http2"}] do
+      arguments = ["-sS", "--cacert", context.roots, option, "-w", "%{http_version}", url(sites, "/headers")]
+      {output, 0} = System.cmd("curl", arguments)
+      lines = String.split(output, "\n")
+      for line <- [":authority: localhost:#{sites.port}", ":scheme: https", version], do: assert(line in lines)
+    end
+  end
+
   test "who asks in the clear is told to use TLS, on every route, and nothing is done", context do
     node = start!(context)
 
