@@ -19,7 +19,7 @@ defmodule Tidepool.TraceTest do
 
   setup_all do
     collector = Collector.start!()
-    %{collector: collector, peer: node!(collector, sample: 1)}
+    %{collector: collector, peer: node!(collector, [sample: 1], sites_port: 0)}
   end
 
   # What is deployed before the test is in no list of its spans.
@@ -124,14 +124,15 @@ defmodule Tidepool.TraceTest do
     assert attribute(inner, "tidepool.depth") == %{"intValue" => "2"}
   end
 
-  # What a handler's request says of its trace: `traceparent` and `tracestate`, each with all its values.
+  # What a handler's request says of its trace: `traceparent` and `tracestate`, each with all its values. It is for a path, or a URL.
   defp given(peer, headers, path \\ "/call/http/headers") do
-    {200, _headers, lines} = curl_url(Peer.url(peer, path), Enum.flat_map(headers, &["-H", &1]))
+    url = peer |> Peer.url("/") |> URI.merge(path) |> to_string()
+    {200, _headers, lines} = curl_url(url, Enum.flat_map(headers, &["-H", &1]))
     for name <- ~w(traceparent tracestate), do: for([_all, value] <- Regex.scan(~r/^#{name}: (.*)$/m, lines), do: value)
   end
 
   test "a handler of HTTP finds the span of its call in its request, and its sender's state", context do
-    Peer.deploy!(context.peer, "rust", "http")
+    Peer.deploy!(context.peer, "rust", "http", routes: ["/headers"])
     Peer.deploy!(context.peer, "rust", "fetch")
     settled(context.peer)
     Collector.take(context.collector)
@@ -152,6 +153,12 @@ defmodule Tidepool.TraceTest do
     headers = ["traceparent: #{@recorded}"]
     assert [[header], []] = given(context.peer, headers, "/call/fetch/get?http://http.internal/headers")
     assert %{"call http" => [%{"spanId" => id}]} = spans(context, 3)
+    assert header == "00-#{@trace}-#{id}-01"
+
+    # So has one that is asked for by its route.
+    site = "http://127.0.0.1:#{Peer.call(context.peer, TidepoolWeb.Listener, :sites_port, [])}/headers"
+    assert [[header], []] = given(context.peer, headers, site)
+    assert %{"call http" => [%{"parentSpanId" => @span, "spanId" => id}]} = spans(context, 1)
     assert header == "00-#{@trace}-#{id}-01"
 
     # What is not recorded has no span.
