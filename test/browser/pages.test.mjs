@@ -383,6 +383,22 @@ test("every option of the schema has a field, and a deploy with some of them is 
   await context.close();
 });
 
+test("a deploy whose instances are not as it asks for says why", async () => {
+  const { page, context, wrong } = await openPage(browser, node);
+  await page.goto(`${node.url}/ui/#/deploy`);
+  await page.setInputFiles("#module", guest("abis/once"));
+  await page.waitForSelector("#form-instances");
+  await page.fill("#form-name", "serves_once");
+  await page.fill("#form-instances", "warm:2");
+  await page.click('button:text-is("Deploy")');
+  await page.waitForSelector("text=Deployed serves_once, version 1.");
+  const told = await page.textContent("p:has-text('Each request has an instance of its own: ')");
+  assert.match(told, /the second of two requests/);
+  assert.equal(JSON.parse(curl(`${node.url}/functions/serves_once`)).instances, "fresh");
+  assert.deepEqual(wrong, []);
+  await context.close();
+});
+
 test("a module of a registry is deployed by where it is", async () => {
   const registry = await startRegistry();
   try {
