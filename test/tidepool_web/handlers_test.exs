@@ -311,6 +311,19 @@ defmodule TidepoolWeb.HandlersTest do
     end
   end
 
+  # The engine of JavaScript is why a deploy asks twice.
+  @tag skip: System.get_env("TIDEPOOL_LONG", "") == ""
+  @tag timeout: 600_000
+  test "a handler in JavaScript is served by fresh instances, whatever its deploy asks for" do
+    name = unique_name("js")
+    on_exit(fn -> remove!(name) end)
+    form = [{"name", name}, {"instances", "warm:2"}, {"limits", ~s({"time":60000,"cpu_time":60000})}]
+    assert {201, _headers, deployed} = curl_deploy(guest("component", "js_http"), form)
+    assert %{"instances" => "fresh", "instances_reason" => reason} = deployed
+    assert reason =~ "the second of two requests"
+    for _turn <- 1..3, do: assert({200, _headers, "1"} = curl("/call/#{name}/count"))
+  end
+
   test "a deploy whose instances are as it asks for gives no reason" do
     name = unique_name("as_asked")
     on_exit(fn -> remove!(name) end)
