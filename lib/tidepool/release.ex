@@ -174,12 +174,24 @@ defmodule Tidepool.Release do
         {{:postgres, url}, nil} ->
           {:ok, {:postgres, url}}
 
-        {{:replicated, _named}, _or_another} ->
-          with {:ok, folder} <- folder(options), do: {:ok, {:voter, folder, named(options)}}
+        {{:replicated, names}, _or_another} ->
+          with {:ok, node} <- one_of(named(options), names),
+               {:ok, folder} <- folder(options),
+               do: {:ok, {:voter, folder, node}}
 
         _local ->
           with {:ok, folder} <- folder(options), do: {:ok, {:folder, folder}}
       end
+    end
+  end
+
+  # Its voter has the name.
+  defp one_of(node, names) do
+    if node in names do
+      {:ok, node}
+    else
+      message = "nodes keep actors together, and #{node} is none of them: name one of #{Enum.join(names, ", ")}"
+      {:error, Error.new(:no_store, message)}
     end
   end
 

@@ -201,7 +201,7 @@ defmodule Tidepool.ReplicatedActorsTest do
     settings: settings
   } do
     file = Path.join(tmp_folder!(), "actors")
-    for number <- 1..20, do: assert("1" == answer(one, "actor-#{number}", "add", "1"))
+    for number <- 1..20, do: assert("1" == answer(one, "actor-#{number}", "add", "1", request_id: "1"))
 
     for peer <- [one, two, three] do
       place = {:voter, Peer.folder(peer), to_string(peer.node)}
@@ -235,6 +235,6 @@ defmodule Tidepool.ReplicatedActorsTest do
       @patience
     )
 
-    for number <- 1..20, do: assert("2" == answer(added, "actor-#{number}", "add", "1"))
+    for number <- 1..20, do: assert("2" == answer(added, "actor-#{number}", "add", "1", request_id: "2"))
   end
 end

@@ -85,7 +85,7 @@ defmodule TidepoolWeb.ResourceTest do
     rows = Map.new(Router.endpoints(), &{{&1.method, &1.path}, &1})
 
     for resource <- Router.resources(), {method, path, options} <- resource.routes(), options[:scope] == :read do
-      assert options[:public] or rows[{method, path}].places in 1..64, "#{method} #{path}"
+      assert options[:public] || rows[{method, path}].places in 1..64, "#{method} #{path}"
     end
   end
 

@@ -2,12 +2,13 @@ defmodule Mix.Tasks.Tidepool.Actors.Export do
   @shortdoc "Writes a node's actors to a file, for a backup or another store"
 
   @moduledoc """
-  Writes actors with all that is kept of them to a file, which `mix tidepool.actors.import` puts into a store of either kind.
+  Writes actors with all that is kept of them to a file, which `mix tidepool.actors.import` puts into a store of any kind.
 
       mix tidepool.actors.export actors.tidepool
       mix tidepool.actors.export counters.tidepool --class counter
 
-  They are those of the store that the settings name (`TIDEPOOL_ACTORS`): the database, or the data folder (`TIDEPOOL_DATA`) of a node.
+  They are those of the store that the settings name (`TIDEPOOL_ACTORS`): the database, or the data folder (`TIDEPOOL_DATA`) of a node, which
+  may keep them together with others.
   Nodes may go on with them meanwhile: the file has what was written at one moment. It is there when it is whole, and nobody else may
   read it.
 

@@ -3,7 +3,8 @@ defmodule Mix.Tasks.Tidepool.Actors.Import do
 
   @moduledoc """
   Puts the actors of a file that `mix tidepool.actors.export` has written into the store that the settings name (`TIDEPOOL_ACTORS`): the
-  database, or the data folder (`TIDEPOOL_DATA`) of a node.
+  database, or the data folder (`TIDEPOOL_DATA`) of a node. Of nodes that keep actors together it is a first one, which has none yet: the others
+  are added to it.
 
       mix tidepool.actors.import actors.tidepool
       TIDEPOOL_ACTORS=postgres://tidepool@10.0.0.5/tidepool mix tidepool.actors.import actors.tidepool

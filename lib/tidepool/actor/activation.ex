@@ -134,7 +134,7 @@ defmodule Tidepool.Actor.Activation do
     bytes = byte_size(image || "")
     # No image is one of nothing.
     owned = Native.own(native, if(image == "", do: nil, else: image))
-    # By now it is the instance's, or nobody's.
+    # By now it is the instance's, or garbage.
     if bytes > @large_bytes, do: :erlang.garbage_collect()
 
     case owned do

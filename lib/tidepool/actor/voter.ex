@@ -12,7 +12,6 @@ defmodule Tidepool.Actor.Voter do
 
   require Logger
 
-  alias Tidepool.Actor.Journal.Archive
   alias Tidepool.Actor.Voter.Speech
   alias Tidepool.Catalog.Store
   alias Tidepool.{Config, Native, Nodes}
@@ -54,7 +53,7 @@ defmodule Tidepool.Actor.Voter do
 
   @doc "The folder of a node's voter."
   @spec folder(data :: Path.t()) :: Path.t()
-  defdelegate folder(data), to: Archive, as: :voter
+  def folder(data), do: Path.join([data, "actors", "replicated"])
 
   @impl true
   def init({named, data}) do

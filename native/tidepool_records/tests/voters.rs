@@ -172,7 +172,7 @@ fn a_change_of_many_mib_is_made_over_slow_links_and_others_of_other_nodes_meanwh
                 })
                 .count()
         });
-        commit(&records, &key, Change::Put(put)).unwrap();
+        make(&records, &key, 1, &Change::Put(put));
         over.store(true, Ordering::Release);
         beside.join().unwrap()
     });

@@ -42,16 +42,17 @@ defmodule Tidepool.Actor.QuotaTest do
 
   test "an image that has no room is not read, and one that has is not on the heap beside" do
     node = Peer.start!()
-    class = class!(node)
+    class = class!(node, "shop/room", idle: 5_000)
     {:ok, _reply} = call(node, class, "it", "write", text(8_000_000))
-    asleep!(node, class, "it")
+    :ok = Peer.call(node, Actor, :stop, [class, "it"])
     {:ok, _bytes} = call(node, class, "it", "sum", "")
     [{pid, _queue}] = Peer.call(node, Registry, :lookup, [Tidepool.Actor.Registry, {class, "it"}])
     {:binary, held} = Peer.call(node, Process, :info, [pid, :binary])
     assert held |> Enum.map(&elem(&1, 1)) |> Enum.sum() < 1_000_000
-    asleep!(node, class, "it")
+    :ok = Peer.call(node, Actor, :stop, [class, "it"])
     # What the newest version of its class may have on the host is less.
-    class!(node, class, limits: [total_memory: 4_000_000])
+    options = [name: class, actor: [idle: 5_000, frozen: 0], limits: [memory: 4_194_304, total_memory: 4_194_304]]
+    Peer.deploy!(node, "rust", "ledger", options)
     read = read_bytes(node)
 
     for _call <- 1..20,

@@ -28,6 +28,7 @@ defmodule Tidepool.Cluster.WireTest do
           sha256: String.duplicate("a", 64),
           size: 1,
           operation: "run",
+          instances: :fresh,
           limits: Limits.complete(%{}),
           deployed_at: 1,
           admitted: :token,

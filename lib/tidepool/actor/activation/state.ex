@@ -65,7 +65,7 @@ defmodule Tidepool.Actor.Activation.State do
 
   @doc """
   The actor after what did not run it: an image that was read for a call is not kept until there is one. It would be in its namespace's
-  memory, and nobody could ask for it.
+  memory, and no call of another could ask for its place.
   """
   @spec rested(t) :: t
   def rested(%{owned: owned} = state) when owned in [nil, :bucket], do: state

@@ -3,10 +3,11 @@ defmodule Tidepool.Actor.Journal.Archive do
   Actors in a file of its own, for a backup or on their way from one store to another, of whichever kind: memory, values, alarms, answers
   by id, and the modules that they run. What is written has one moment, and takes the memory of one actor, however many there are.
 
-  A file is there when it is whole, and one that is torn or damaged is refused before anything is touched. An import is one transaction:
-  all of it is there afterwards, or nothing, whatever ends it.
+  A file is there when it is whole, and one that is torn or damaged is refused before anything is touched. Of an import all is there
+  afterwards, or nothing, whatever ends it: it is one transaction, or where nodes keep actors together a folder that gets its name last.
   """
 
+  alias Tidepool.Actor.Voter
   alias Tidepool.{Error, Native}
   alias Tidepool.Catalog.Store, as: Folder
 
@@ -40,7 +41,7 @@ defmodule Tidepool.Actor.Journal.Archive do
   def import({:folder, folder}, file, overwrite), do: into(folder, {:file, records(folder)}, file, overwrite)
 
   def import({:voter, folder, node}, file, overwrite),
-    do: into(folder, {{:voter, node}, voter(folder)}, file, overwrite)
+    do: into(folder, {{:voter, node}, Voter.folder(folder)}, file, overwrite)
 
   defp into(folder, {_kind, path} = place, file, overwrite) do
     with {:ok, lock} <- Folder.claim(folder),
@@ -64,7 +65,7 @@ defmodule Tidepool.Actor.Journal.Archive do
   def accept({:voter, folder, node}),
     do:
       error(
-        "#{node} keeps actors together with other nodes, which have what it lacks: move #{voter(folder)} away, start it, " <>
+        "#{node} keeps actors together with other nodes, which have what it lacks: move #{Voter.folder(folder)} away, start it, " <>
           "and have it replaced as a member"
       )
 
@@ -85,13 +86,11 @@ defmodule Tidepool.Actor.Journal.Archive do
   @spec records(folder :: Path.t()) :: Path.t()
   def records(folder), do: Path.join([folder, "actors", "records.db"])
 
-  @doc "The folder of a node's voter, where nodes keep actors together."
-  @spec voter(folder :: Path.t()) :: Path.t()
-  def voter(folder), do: Path.join([folder, "actors", "replicated"])
-
   defp there({:postgres, url}), do: {:ok, {:shared, url}}
   defp there({:folder, folder}), do: there(records(folder), {:file, records(folder)})
-  defp there({:voter, folder, node}), do: there(Path.join(voter(folder), "records.db"), {{:voter, node}, voter(folder)})
+
+  defp there({:voter, folder, node}),
+    do: there(Path.join(Voter.folder(folder), "records.db"), {{:voter, node}, Voter.folder(folder)})
 
   defp there(file, place), do: if(File.exists?(file), do: {:ok, place}, else: error("there are no actors in #{file}"))
 

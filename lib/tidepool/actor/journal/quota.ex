@@ -9,7 +9,7 @@ defmodule Tidepool.Actor.Journal.Quota do
   has written something, so that together they may go over by what they write in that.
 
   Where nodes have copies a mark is left of an actor that is deleted, for a week: `Tidepool.Actor.Journal.Marks`. A namespace that has many of
-  them makes no more actors. They are counted once, for they are listed for that, and from then on those that come and go.
+  them makes no more actors. They are counted once for each namespace, for they are listed for that, and from then on those that come and go.
 
   A namespace for which neither is set is never counted. Each of the others has a process that counts (`Quota.Counter`): one with very many
   values has none wait that is not of it.

@@ -29,14 +29,14 @@ fn import_records<'a>(env: Env<'a>, place: (Term<'a>, String), from: String, ove
 }
 
 /// `{:file, path}`, `{:shared, url}` or `{{:voter, node}, folder}`.
-fn place<'a>((kind, address): &'a (Term<'a>, String)) -> NifResult<Place<'a>> {
+fn place<'a, 'env: 'a>((kind, address): &'a (Term<'env>, String)) -> NifResult<Place<'a>> {
     if atoms::file() == *kind {
         return Ok(Place::File(Path::new(address)));
     }
     if atoms::shared() == *kind {
         return Ok(Place::Database(address));
     }
-    match kind.decode::<(Atom, &'a str)>() {
+    match kind.decode::<(Atom, &'env str)>() {
         Ok((of, node)) if of == atoms::voter() => Ok(Place::Voter(Path::new(address), node)),
         _neither => Err(Error::BadArg),
     }

@@ -82,6 +82,7 @@ impl FairQueue {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use super::*;
     use crate::record::{Change, Image, Key, Put};

@@ -93,6 +93,11 @@ impl Group {
         self.raft.metrics().borrow().state == ServerState::Leader
     }
 
+    /// Does this voter know of one that leads?
+    pub(super) fn has_leader(&self) -> bool {
+        self.raft.metrics().borrow().current_leader.is_some()
+    }
+
     /// Has another heard of a later time of this disk?
     pub(super) fn is_earlier(&self) -> bool {
         self.is_earlier.load(Ordering::Acquire)

@@ -204,6 +204,8 @@ impl State {
     fn install(&mut self, meta: &SnapshotMeta<DiskId, Member>, snapshot: &Snapshot) -> Result<(), StoreError> {
         let now = (meta.last_log_id, meta.last_membership.clone());
         snapshot.replace(&mut self.opened.connection, |snapshot| {
+            // It may be of a version that has fewer.
+            snapshot.execute_batch(TABLES)?;
             snapshot.execute("INSERT OR REPLACE INTO disk VALUES (1, ?)", [self.disk])?;
             snapshot.execute("INSERT OR REPLACE INTO received VALUES (1, ?)", [number(&now)])?;
             note(snapshot, &now)

@@ -48,7 +48,8 @@ const MOST_BYTES: usize = 256 << 20;
 const READ: Duration = Duration::from_secs(5);
 /// Threads that wait at a time for what the voter that leads has, which may be none; and how long others wait until they are told so.
 const WAITING: usize = 4;
-const TURN: Duration = Duration::from_millis(20);
+const TURN: Duration = Duration::from_millis(200);
+const TURN_LEADERLESS: Duration = Duration::from_millis(20);
 /// Leases that ran out so long ago are forgotten, when their nodes own nothing.
 const FORGET: Duration = Duration::from_secs(3_600);
 
@@ -272,7 +273,8 @@ impl Node {
             return Ok(());
         }
         let busy = || StoreError::Away("others wait for the voter that leads, which has not answered them yet".into());
-        let turn = tokio::time::timeout(TURN, self.turns.acquire()).await;
+        let turn = if self.proposer.group().has_leader() { TURN } else { TURN_LEADERLESS };
+        let turn = tokio::time::timeout(turn, self.turns.acquire()).await;
         let _turn = turn.map_err(|_late| busy())?.map_err(|_closed| busy())?;
         self.up_to_date(of).await
     }

@@ -53,8 +53,15 @@ fn filled(folder: &Path, node: &str, from: &mut Reader) -> Result<Moved, StoreEr
     // No start of a node has this one.
     let records = Replicated::open(&voter, Owner { node: node.into(), incarnation: 0 })?;
     drop(voter);
-    asked(&records, Ask::Renew(60_000))?;
-    let Answer::Moved(shards) = asked(&records, Ask::Claim((0..SHARDS).collect()))? else {
+    let moved = written(&records, from);
+    // The voter ends with it, and has its files closed.
+    records.close();
+    moved
+}
+
+fn written(records: &Replicated, from: &mut Reader) -> Result<Moved, StoreError> {
+    asked(records, Ask::Renew(60_000))?;
+    let Answer::Moved(shards) = asked(records, Ask::Claim((0..SHARDS).collect()))? else {
         return Err(StoreError::Unknown("shards were answered as something else".into()));
     };
     let mut epochs = vec![0; SHARDS.into()];
@@ -64,14 +71,12 @@ fn filled(folder: &Path, node: &str, from: &mut Reader) -> Result<Moved, StoreEr
         }
     }
     let (tell, told) = mpsc::channel();
-    let mut to = Filled { records: &records, epochs, tell, told, waiting: 0, bytes: 0 };
+    let mut to = Filled { records, epochs, tell, told, waiting: 0, bytes: 0 };
     let moved = fill(from, &mut to, false)?;
     while to.waiting > 0 {
         to.one()?;
     }
-    asked(&records, Ask::Release)?;
-    // The voter ends with it, and has its files closed.
-    records.close();
+    asked(records, Ask::Release)?;
     Ok(moved)
 }
 

@@ -154,6 +154,7 @@ pub(super) async fn write_all(proposer: Arc<Proposer>, mut queue: Receiver<Job>)
         let (changes, done): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| ((job.key, job.change), job.done)).unzip();
         let mut outcomes = match proposer.commit(changes).await {
             Ok(Outcome::Committed(outcomes)) => Ok(outcomes.into_iter()),
+            Ok(Outcome::Late) => Err(StoreError::Away("a part of it was given up: it was not made".into())),
             Ok(_of_another_command) => Err(StoreError::Unknown("it was answered as another command".into())),
             Err(error) => Err(error),
         };

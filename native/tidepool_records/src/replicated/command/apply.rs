@@ -190,6 +190,7 @@ fn release(transaction: &Transaction<'_>, owner: &Owner) -> Result<Outcome, Stor
     if holder(transaction, &owner.node)?.is_some_and(|row| row.incarnation == owner.incarnation) {
         free(transaction, &owner.node)?;
         transaction.prepare_cached("DELETE FROM node WHERE name = ?")?.execute([&owner.node])?;
+        staged::forget(transaction, &owner.node)?;
     }
     Ok(Outcome::Released)
 }

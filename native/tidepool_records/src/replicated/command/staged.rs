@@ -71,7 +71,7 @@ pub(super) fn forget(connection: &Connection, node: &str) -> Result<(), StoreErr
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use super::*;
     use crate::replicated::command::TABLES;
