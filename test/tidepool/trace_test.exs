@@ -49,8 +49,17 @@ defmodule Tidepool.TraceTest do
 
   # So many spans, and no more, by their names.
   defp spans(%{collector: collector, peer: peer}, count) do
+    {:ok, taken} = Agent.start_link(fn -> [] end)
+
+    take = fn ->
+      Agent.update(taken, &(&1 ++ Collector.take(collector)))
+      Agent.get(taken, & &1)
+    end
+
+    # A call may end a moment after its answer.
+    eventually(fn -> length(take.()) >= count end, 20_000)
     settled(peer)
-    spans = Collector.take(collector)
+    spans = take.()
     assert length(spans) == count, inspect(Enum.map(spans, & &1["name"]))
     Enum.group_by(spans, & &1["name"])
   end
