@@ -82,8 +82,8 @@ defmodule Tidepool.NamespacesTest do
     end
 
     test "modules have as many bytes as the quota says, and as many versions before are kept as have room" do
-      node = Peer.start!(namespaces: "shop/module_bytes=100000")
-      # A section of its own, which nothing reads.
+      node = Peer.start!(namespaces: "shop/module_bytes=200000")
+      # 20 KB, and a section of its own, which nothing reads.
       module = fn version, bytes ->
         section = <<1, "s", :binary.copy(<<version>>, bytes)::binary>>
         FaultVersion.module(1) <> <<0>> <> leb(byte_size(section)) <> section
@@ -103,12 +103,12 @@ defmodule Tidepool.NamespacesTest do
       assert {:ok, _function} = deployed.("shop/b", 1, 60_000)
       assert {:ok, _function} = deployed.("shop/b", 2, 60_000)
       assert versions.("shop/b") == [2]
-      assert {:error, %Error{reason: {:quota, :module_bytes}} = error} = deployed.("shop/c", 1, 30_000)
-      assert error.details.allowed == 100_000
-      assert {:error, %Error{reason: {:quota, :module_bytes}}} = deployed.("shop/b", 3, 90_000)
+      assert {:error, %Error{reason: {:quota, :module_bytes}} = error} = deployed.("shop/c", 1, 60_000)
+      assert error.details.allowed == 200_000
+      assert {:error, %Error{reason: {:quota, :module_bytes}}} = deployed.("shop/b", 3, 140_000)
       for other <- ["blog/c", "c"], do: assert({:ok, _function} = deployed.(other, 1, 200_000))
       :ok = Peer.call(node, Tidepool, :remove, ["shop/b"])
-      assert {:ok, _function} = deployed.("shop/c", 1, 30_000)
+      assert {:ok, _function} = deployed.("shop/c", 1, 60_000)
     end
 
     defp leb(bytes) when bytes < 128, do: <<bytes>>

@@ -12,7 +12,7 @@ defmodule TidepoolWeb.RoutesTest do
       assert {200, _headers, whole} = curl("/functions/#{function["name"]}")
       # Only there it is asked who answers.
       assert {function["unanswered"], whole["unanswered"]} == {nil, []}
-      assert %{whole | "unanswered" => nil} == function
+      assert whole |> Map.delete("config") |> Map.put("unanswered", nil) == function
       assert function["version"] == 1
       assert function["abi"] in ["wapc", "wasi"]
     end

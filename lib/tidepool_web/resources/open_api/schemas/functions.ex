@@ -12,9 +12,12 @@ defmodule TidepoolWeb.Resources.OpenApi.Schemas.Functions do
   @doc "All of them, by name."
   @spec all :: [{atom, map}]
   def all do
+    # Lists leave it out.
+    {config, listed} = Keyword.pop!(function(), :config)
+
     [
       Limits: object(of_options(Limits.schema())),
-      Function: object(function(), imports_omitted: integer(1)),
+      Function: object(listed, imports_omitted: integer(1), config: config),
       Deployed:
         object(function(),
           imports_omitted: integer(1),
