@@ -1,0 +1,75 @@
+defmodule Bench.Replicated.Probe do
+  @moduledoc "What nodes are asked for by the bench of actors that nodes keep together; runs in them."
+
+  alias Tidepool.Actor
+  alias Tidepool.Actor.Ownership.Shards
+
+  @class "ledger"
+
+  @doc "So many names of actors that are this node's."
+  def names(count) do
+    1
+    |> Stream.iterate(&(&1 + 1))
+    |> Stream.map(&"actor #{&1}")
+    |> Stream.filter(&match?({:here, _title}, Shards.place(@class, &1)))
+    |> Enum.take(count)
+  end
+
+  @doc "Mean time of a durable call, in ns."
+  def one(name, calls) do
+    began = System.monotonic_time(:nanosecond)
+    for _call <- 1..calls, do: add!(name)
+    (System.monotonic_time(:nanosecond) - began) / calls
+  end
+
+  @doc "Durable calls in so many ms, each of these actors by a caller of its own."
+  def many(names, ms) do
+    until = System.monotonic_time(:millisecond) + ms
+    names |> Enum.map(&Task.async(fn -> count(&1, until, 0) end)) |> Task.await_many(:infinity) |> Enum.sum()
+  end
+
+  defp count(name, until, done) do
+    add!(name)
+    if System.monotonic_time(:millisecond) < until, do: count(name, until, done + 1), else: done + 1
+  end
+
+  @doc "Time of the first call of each that sleeps, in ns."
+  def woken(names) do
+    for name <- names do
+      :ok = Actor.stop(@class, name)
+      began = System.monotonic_time(:nanosecond)
+      {:ok, _sum} = Actor.call(@class, name, "sum")
+      System.monotonic_time(:nanosecond) - began
+    end
+  end
+
+  @doc "The longest that a caller of each of these waits for an answer within so many ms, in ms; it asks again until there is one."
+  def longest(names, ms) do
+    until = System.monotonic_time(:millisecond) + ms
+    names |> Enum.map(&Task.async(fn -> longest(&1, until, 0) end)) |> Task.await_many(:infinity) |> Enum.max()
+  end
+
+  defp longest(name, until, so_far) do
+    began = System.monotonic_time(:millisecond)
+    answered(name)
+    now = System.monotonic_time(:millisecond)
+    so_far = max(so_far, now - began)
+    if now < until, do: longest(name, until, so_far), else: so_far
+  end
+
+  defp answered(name) do
+    with {:error, _reason} <- Actor.call(@class, name, "add", "1", timeout: 1_000), do: answered(name)
+  end
+
+  @doc "The node that leads, once there is one."
+  def leader do
+    with {:ok, members} <- Actor.Members.list(), %{node: node} <- Enum.find(members, & &1.leads), do: node, else: (_none -> nil)
+  end
+
+  @doc "How many entries a member lacks, by the one that leads; `nil` while nobody knows."
+  def lacks(node) do
+    with {:ok, members} <- Actor.Members.list(), %{lacks: lacks} <- Enum.find(members, &(&1.node == node)), do: lacks, else: (_none -> nil)
+  end
+
+  defp add!(name), do: {:ok, _sum} = Actor.call(@class, name, "add", "1")
+end
