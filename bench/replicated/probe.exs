@@ -63,12 +63,18 @@ defmodule Bench.Replicated.Probe do
 
   @doc "The node that leads, once there is one."
   def leader do
-    with {:ok, members} <- Actor.Members.list(), %{node: node} <- Enum.find(members, & &1.leads), do: node, else: (_none -> nil)
+    with {:ok, members} <- Actor.Members.list(),
+         %{node: node} <- Enum.find(members, & &1.leads),
+         do: node,
+         else: (_none -> nil)
   end
 
   @doc "How many entries a member lacks, by the one that leads; `nil` while nobody knows."
   def lacks(node) do
-    with {:ok, members} <- Actor.Members.list(), %{lacks: lacks} <- Enum.find(members, &(&1.node == node)), do: lacks, else: (_none -> nil)
+    with {:ok, members} <- Actor.Members.list(),
+         %{lacks: lacks} <- Enum.find(members, &(&1.node == node)),
+         do: lacks,
+         else: (_none -> nil)
   end
 
   defp add!(name), do: {:ok, _sum} = Actor.call(@class, name, "add", "1")

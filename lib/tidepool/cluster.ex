@@ -54,6 +54,8 @@ defmodule Tidepool.Cluster do
   - `:fetching`: what is on its way to this node: `:name`, `:version`, `:size`, `:state` and `:attempts`.
   - `:actors`: who has actors' shards, where nodes share a store for them: `:nodes` with `:name`, `:shards` and `:lease_ms`,
     `:unowned` and, for how long, `:unowned_ms`, and `:moving`, what this node hands to another. `nil` elsewhere.
+  - `:voters`: names of nodes that keep actors together, by the setting of this one; none elsewhere. Who they are by now is for
+    `Tidepool.Actor.Members.list/0` to say.
   """
   @spec status :: map
   def status do
@@ -63,6 +65,7 @@ defmodule Tidepool.Cluster do
           node: view.node,
           distributed: true,
           actors: Actor.placement(),
+          voters: Actor.Members.named(),
           apart: view.apart,
           withheld: withheld(),
           fetching: fetching()
@@ -75,7 +78,8 @@ defmodule Tidepool.Cluster do
         pending = for entry <- Catalog.unavailable(), do: function(entry, [], [name])
         functions = Enum.sort_by(here ++ pending, & &1.name)
         node = %{name: name, links: [], functions_pending: length(pending), catalog: :same, skew_ms: 0}
-        nothing = %{lost: [], apart: [], withheld: [], fetching: [], actors: Actor.placement()}
+        kept = %{actors: Actor.placement(), voters: Actor.Members.named()}
+        nothing = Map.merge(kept, %{lost: [], apart: [], withheld: [], fetching: []})
         Map.merge(nothing, %{node: name, distributed: false, nodes: [node], functions: functions})
     end
   end

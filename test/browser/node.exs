@@ -2,8 +2,21 @@
 settings = [port: 0, data: :temporary, server: true]
 named = [token: "TOKEN", tls_cert: "TLS_CERT", tls_key: "TLS_KEY"]
 given = for {key, variable} <- named, value = System.get_env(variable), do: {key, value}
+
+# A node that keeps actors by itself as several keep them together.
+together =
+  if System.get_env("TOGETHER") do
+    {_said, 0} = System.cmd("epmd", ["-daemon"])
+    {:ok, _started} = Node.start(:"page_#{System.pid()}@127.0.0.1")
+    folder = Path.join(System.tmp_dir!(), "tidepool-page-#{System.pid()}")
+    System.at_exit(fn _status -> File.rm_rf!(folder) end)
+    [actors: {:replicated, [to_string(node())]}, cluster: true, data: folder]
+  else
+    []
+  end
+
 words = if System.get_env("CALLS") == "token", do: [calls: :token], else: []
-for {key, value} <- settings ++ given ++ words, do: Application.put_env(:tidepool, key, value)
+for {key, value} <- settings ++ given ++ words ++ together, do: Application.put_env(:tidepool, key, value)
 {:ok, _started} = Application.ensure_all_started(:tidepool)
 
 # So many functions more than the tests deploy.
@@ -23,4 +36,5 @@ wasm = File.read!("guests/build/rust/hello_world.wasm")
 IO.puts("listens #{TidepoolWeb.Listener.port()}")
 IO.puts("sites #{TidepoolWeb.Listener.sites_port()}")
 for _line <- IO.stream(:stdio, :line), do: IO.puts("code #{TidepoolWeb.Listener.open_code()}")
-System.halt(0)
+System.stop(0)
+Process.sleep(:infinity)

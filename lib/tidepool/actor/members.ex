@@ -26,6 +26,10 @@ defmodule Tidepool.Actor.Members do
 
   @type change :: :add | :remove | :replace
 
+  @doc "The names of the nodes that keep actors together, as this one was told by its setting; none when it keeps none with others."
+  @spec named :: [String.t()]
+  defdelegate named, to: Voter
+
   @doc "The members, by their names. Errors have the reason `:no_store`, where none leads, or this node keeps no actors with others."
   @spec list :: {:ok, [member]} | {:error, Error.t()}
   def list do

@@ -68,7 +68,8 @@ defmodule TidepoolWeb.Resources.OpenApi.Schemas.Node do
           withheld: list(text()),
           functions: list(object(function)),
           fetching: list(object(fetched)),
-          actors: nullable(named(any()))
+          actors: nullable(named(any())),
+          voters: list(text())
         ),
       Members:
         object(
