@@ -6,14 +6,14 @@ defmodule Tidepool.Ship.ComposeTest do
   # and a port that is free.
   use Tidepool.Case, async: false
 
-  alias Tidepool.{Built, Foreground, Postgres}
+  alias Tidepool.{Built, Foreground}
 
   @moduletag :ship
 
   @file_name "ops/compose.yaml"
   @tls "ops/compose.tls.yaml"
   @nodes ["n1", "n2", "n3"]
-  @secrets %{"TIDEPOOL_COOKIE" => "c00kie", "TIDEPOOL_TOKEN" => "t0ken", "TIDEPOOL_DATABASE_PASSWORD" => "passw0rd"}
+  @secrets %{"TIDEPOOL_COOKIE" => "c00kie", "TIDEPOOL_TOKEN" => "t0ken"}
 
   setup_all do
     [compose] = Built.yaml!(@file_name)
@@ -95,7 +95,6 @@ defmodule Tidepool.Ship.ComposeTest do
 
   test "three nodes find each other over TLS: what is deployed to one all answer, and a killed one takes no function and no actor with it",
        %{compose: compose, tls: tls} do
-    {_server, database} = Postgres.start!()
     release = Built.release_of_module!("compose")
     certificates = tmp_folder!()
     names = for name <- @nodes, do: compose["services"][name]["environment"]["RELEASE_NODE"]
@@ -129,11 +128,10 @@ defmodule Tidepool.Ship.ComposeTest do
       given = for {variable, value} <- environment, into: %{}, do: {variable, interpolate(value, @secrets)}
       [%{"source" => "./certs/" <> folder, "target" => inside}] = tls["services"][name]["volumes"]
       assert given["TIDEPOOL_CERTS"] == inside
-      assert given["TIDEPOOL_ACTORS"] == "postgres://tidepool:passw0rd@database/tidepool"
+      assert given["TIDEPOOL_ACTORS"] == "replicated:" <> Enum.join(names, ",")
 
       mapped = %{
         "TIDEPOOL_CERTS" => Path.join(certificates, folder),
-        "TIDEPOOL_ACTORS" => database,
         "TIDEPOOL_CLUSTER_ADDRESS" => text.(name),
         "TIDEPOOL_DATA" => tmp_folder!(),
         "RELEASE_TMP" => tmp_folder!(),

@@ -84,13 +84,16 @@ defmodule Tidepool.Ship.KubernetesTest do
     for {pod, node} <- Enum.zip(pods, nodes) do
       assert node == "tidepool@#{pod}.#{context.set["serviceName"]}.shop.svc.cluster.local"
       assert String.split(resolved(context, pod)["TIDEPOOL_SEEDS"], ",") == nodes
+      assert resolved(context, pod)["TIDEPOOL_ACTORS"] == "replicated:" <> Enum.join(nodes, ",")
       assert resolved(context, pod)["TIDEPOOL_CLUSTER_ADDRESS"] == "10.1.2.3"
     end
 
     %{"TIDEPOOL_SEEDS" => seeds, "TIDEPOOL_LAME_DUCK" => lame_duck, "TIDEPOOL_DRAIN" => drain} =
       resolved(context, hd(pods))
 
+    actors = resolved(context, hd(pods))["TIDEPOOL_ACTORS"]
     settings = [seeds: seeds, lame_duck: String.to_integer(lame_duck), drain: String.to_integer(drain)]
+    settings = settings ++ [actors: actors, data: "/var/lib/tidepool"]
     assert {:ok, _config} = Config.Schema.check(settings)
   end
 
