@@ -679,9 +679,23 @@ defmodule Tidepool.Native do
   @spec own(function_ref, image :: binary | nil) :: {:ok, owned} | failure
   def own(_function, _image), do: :erlang.nif_error(:not_loaded)
 
-  @doc "Is there room for an image of so many bytes at the moment, for who is about to read one? If not, the error that `own/2` would have."
-  @spec image_room(function_ref, bytes :: non_neg_integer) :: :ok | failure
+  @typedoc "Room for an image that is not read yet. The term means nothing on other nodes."
+  @type image_room :: reference
+
+  @doc """
+  Room for an image of so many bytes, for who is about to read one, until `own_in/3` or `free_image_room/1` has it; or the error that
+  `own/2` would have.
+  """
+  @spec image_room(function_ref, bytes :: non_neg_integer) :: {:ok, image_room} | failure
   def image_room(_function, _bytes), do: :erlang.nif_error(:not_loaded)
+
+  @doc "As `own/2`, with an image that has room already."
+  @spec own_in(function_ref, image :: binary, image_room) :: {:ok, owned} | failure
+  def own_in(_function, _image, _room), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Gives room back that no image needs."
+  @spec free_image_room(image_room) :: :ok
+  def free_image_room(_room), do: :erlang.nif_error(:not_loaded)
 
   @doc """
   Calls an owned instance, as `call/6` does a function: go on with `resume/1`, `answer/2` and `cancel/2`. It serves one call at a time.

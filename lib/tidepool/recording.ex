@@ -68,9 +68,26 @@ defmodule Tidepool.Recording do
   @spec list(function :: String.t() | nil, most :: pos_integer) :: {:ok, [info]} | {:error, Error.t()}
   def list(function \\ nil, most \\ @listed) do
     with {:ok, listed} <- asked(Native.recordings(Engine.runtime(), function, most)) do
-      {:ok, Enum.map(listed, fn {id, bytes, head, call} -> Map.merge(info(head, call), %{id: id, bytes: bytes}) end)}
+      {listed, _last} =
+        Enum.map_reduce(listed, {nil, nil}, fn {id, bytes, head, call}, last ->
+          # Those of a file say the same of their function, which may be long.
+          {head, last} = hashed(head, last)
+          {Map.merge(info(head, call), %{id: id, bytes: bytes}), last}
+        end)
+
+      {:ok, listed}
     end
   end
+
+  defp hashed(nil, last), do: {nil, last}
+  defp hashed({name, version, about, _made, _start}, {about, sha256} = last), do: {{name, version, sha256}, last}
+
+  defp hashed({name, version, about, _made, _start}, _last) do
+    sha256 = hash(about)
+    {{name, version, sha256}, {about, sha256}}
+  end
+
+  defp hash(about), do: with({:ok, sha256, _options} <- read_about(about), do: sha256, else: (:error -> nil))
 
   @doc "A recording of this node, as a file of its own. Errors have the reason `:unknown_recording`, or `:invalid_recording`."
   @spec fetch(id :: String.t()) :: {:ok, binary} | {:error, Error.t()}
@@ -95,7 +112,8 @@ defmodule Tidepool.Recording do
   @doc "What is in a file with a recording. Errors have the reason `:invalid_recording`."
   @spec read(binary) :: {:ok, info} | {:error, Error.t()}
   def read(recording) do
-    with {:ok, head, call} <- parsed(recording), do: {:ok, info(head, call)}
+    with {:ok, {name, version, about, _made, _start}, call} <- parsed(recording),
+         do: {:ok, info({name, version, hash(about)}, call)}
   end
 
   @doc """
@@ -307,10 +325,7 @@ defmodule Tidepool.Recording do
     head |> of() |> Map.merge(call) |> Map.merge(%{reason: reason, message: message})
   end
 
-  defp of({name, version, about, _made, _start}) do
-    sha256 = with {:ok, sha256, _options} <- read_about(about), do: sha256
-    %{function: name, version: version, sha256: if(sha256 != :error, do: sha256)}
-  end
+  defp of({name, version, sha256}), do: %{function: name, version: version, sha256: sha256}
 
   defp asked({:error, message}), do: {:error, Error.new(:unavailable, "recordings can't be read: #{message}")}
   defp asked(found), do: found

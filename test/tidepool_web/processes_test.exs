@@ -2,7 +2,7 @@ defmodule TidepoolWeb.ProcessesTest do
   # Programs over HTTP: started, listed, looked at, killed.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{LogWatch, Puppets}
+  alias Tidepool.{LogWatch, Peer, Puppets}
 
   setup do
     {:ok, name: deploy!("lunatic", "puppet")}
@@ -28,6 +28,21 @@ defmodule TidepoolWeb.ProcessesTest do
   test "lists, each of which has a copy of all processes, are as many at a time as a node has memory for" do
     [list] = for %{method: "GET", path: "/processes"} = list <- TidepoolWeb.Router.endpoints(), do: list
     assert list.places == 16
+  end
+
+  test "starts with very long arguments are some at a time, and leave others as many" do
+    peer = Peer.start!(server: true)
+    Peer.deploy!(peer, "lunatic", "puppet")
+    shell = Peer.shell(peer)
+    taken = "TidepoolWeb.Resource.Shares.take(:large_starts, {:network, {127, 0, 0, 1}}, 16)"
+    # As many requests of this machine that are not answered yet.
+    assert {[:ok], _names} = shell.("Enum.uniq(for _ <- 1..8, do: #{taken})", [], [])
+    start = &curl_url(Peer.url(peer, "/processes/puppet"), ["-X", "POST", "--data-binary", &1])
+    long = ~s({"args": ["#{String.duplicate("a", 20_000)}"]})
+    assert {503, _headers, %{"error" => %{"reason" => "overloaded"}}} = start.(long)
+    assert {201, _headers, _process} = start.(~s({"args": ["a"]}))
+    shell.("TidepoolWeb.Resource.Shares.give_back(:large_starts, {:network, {127, 0, 0, 1}})", [], [])
+    assert {201, _headers, _process} = start.(long)
   end
 
   test "a command is started with its arguments, its environment and limits of its own, listed, and killed" do

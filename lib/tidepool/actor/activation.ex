@@ -7,8 +7,10 @@ defmodule Tidepool.Actor.Activation do
   alias Tidepool.Actor.Journal.{Frozen, Quota, Record}
   alias Tidepool.Actor.Replication.Merge
 
-  # An image of more bytes is read only once there is room for it, and is not left on the heap of a process that waits.
+  # An image of more bytes is read only once there is room for it.
   @large_bytes 262_144
+  # One of more is not left on the heap of a process that waits: so much of one counts for no namespace.
+  @left_bytes 65_536
 
   @doc """
   The actor with an instance that its class, as it is deployed now, may run; `create` says whether one is made that there has not been.
@@ -39,7 +41,7 @@ defmodule Tidepool.Actor.Activation do
   def known(%{record: nil} = state, create) do
     case Frozen.take(state.class, state.name, state.title) do
       nil -> read(state, create)
-      {seq, head, image} -> begin({State.epoch(state), seq, nil, head, image}, create, state)
+      {seq, head, image} -> begin({State.epoch(state), seq, nil, head, image}, create, state, nil)
     end
   end
 
@@ -49,23 +51,35 @@ defmodule Tidepool.Actor.Activation do
     with {:ok, records} <- Journal.records(),
          # The process before this one may have been killed while it wrote.
          :ok <- Journal.settle(records, state.class, state.name),
-         {:ok, found} <- found(records, state) do
-      begin(found, create, state)
+         {:ok, found, room} <- found(records, state) do
+      begin(found, create, state, room)
     else
       {:error, error} -> {:error, error, state}
     end
   end
 
+  # With the room that there is for the image, if it is a large one.
   defp found(records, %{class: class, name: name}) do
     with {:larger, {_seq, _alarm_at, bytes, head}} <- Journal.read_up_to(records, class, name, @large_bytes, class),
          {:ok, record} <- Record.read(head, class, name),
          {:ok, {_function, native}} <- of(class, record.sha256),
-         :ok <- room(native, bytes, class),
-         do: Journal.read(records, class, name, class)
+         {:ok, room} <- room(native, bytes, class) do
+      with_room(room, Journal.read(records, class, name, class))
+    else
+      {:ok, found} -> {:ok, found, nil}
+      {:error, error} -> {:error, error}
+    end
+  end
+
+  defp with_room(room, {:ok, found}) when found != nil, do: {:ok, found, room}
+
+  defp with_room(room, none) do
+    if room, do: Native.free_image_room(room)
+    with {:ok, nil} <- none, do: {:ok, nil, nil}
   end
 
   # A bucket has no image.
-  defp room(:bucket, _bytes, _class), do: :ok
+  defp room(:bucket, _bytes, _class), do: {:ok, nil}
 
   defp room(native, bytes, class) do
     with {:error, reason, message, details} <- Native.image_room(native, bytes),
@@ -84,26 +98,28 @@ defmodule Tidepool.Actor.Activation do
 
   def freeze(%State{}), do: :ok
 
-  defp begin(nil, false, state), do: {:error, Journal.unknown(state.class, state.name), state}
+  defp begin(nil, false, state, _room), do: {:error, Journal.unknown(state.class, state.name), state}
 
-  defp begin(nil, true, state) do
+  defp begin(nil, true, state, _room) do
     with {:ok, {function, native}, stamp} <- newest(state.class),
          :ok <- free(state.name, function),
          :ok <- Quota.begin(state.class) do
       record = %{Record.new(function, stamp) | vector: Replication.begun(state.class, state.name, function.actor)}
-      own(%{state | record: record, seq: 0, begun?: true, image_bytes: 0, alarm: nil}, {function, native}, nil)
+      own(%{state | record: record, seq: 0, begun?: true, image_bytes: 0, alarm: nil}, {function, native}, nil, nil)
     else
       {:error, error} -> {:error, error, state}
     end
   end
 
-  defp begin({_epoch, seq, _alarm_at, head, image}, _create, state) do
+  defp begin({_epoch, seq, _alarm_at, head, image}, _create, state, room) do
     with {:ok, record} <- Record.read(head, state.class, state.name),
          {:ok, loaded} <- of(state.class, record.sha256) do
       state = %{state | record: record, seq: seq, image_bytes: byte_size(image || ""), alarm: record.alarm}
-      own(%{state | last_error: state.last_error || record.last_error}, loaded, image)
+      own(%{state | last_error: state.last_error || record.last_error}, loaded, image, room)
     else
-      {:error, error} -> {:error, error, state}
+      {:error, error} ->
+        if room, do: Native.free_image_room(room)
+        {:error, error, state}
     end
   end
 
@@ -128,14 +144,18 @@ defmodule Tidepool.Actor.Activation do
 
   defp free(_name, _function), do: :ok
 
-  defp own(state, {_function, :bucket}, _image), do: {:ok, Guest.Bucket.own(state)}
+  # No image is one of nothing.
+  defp owned(native, "", room), do: owned(native, nil, room)
+  defp owned(native, image, room) when room == nil or image == nil, do: Native.own(native, image)
+  defp owned(native, image, room), do: Native.own_in(native, image, room)
 
-  defp own(state, {function, native}, image) do
+  defp own(state, {_function, :bucket}, _image, _room), do: {:ok, Guest.Bucket.own(state)}
+
+  defp own(state, {function, native}, image, room) do
     bytes = byte_size(image || "")
-    # No image is one of nothing.
-    owned = Native.own(native, if(image == "", do: nil, else: image))
+    owned = owned(native, image, room)
     # By now it is the instance's, or garbage.
-    if bytes > @large_bytes, do: :erlang.garbage_collect()
+    if bytes > @left_bytes, do: :erlang.garbage_collect()
 
     case owned do
       {:ok, owned} ->

@@ -47,9 +47,19 @@ defmodule TidepoolWeb.Resource.Files do
     {"vary", "accept-encoding"}
   ]
 
+  # The index of the book has 5 MB.
+  @places 64
+
   @doc "What holds for the routes of such files: they tell nothing of functions, and look at no parameter."
   @spec route :: keyword
-  def route, do: [scope: :read, public: true, query: :ignored, headers: ["if-none-match", "accept-encoding"]]
+  def route,
+    do: [
+      scope: :read,
+      public: true,
+      query: :ignored,
+      headers: ["if-none-match", "accept-encoding"],
+      places: @places
+    ]
 
   @doc "The answer with a file of a folder in `priv`, if there is one at these segments of a path, which may be anything."
   @spec fetch(String.t(), [String.t()], Resource.request()) :: {:ok, Reply.t()} | :error

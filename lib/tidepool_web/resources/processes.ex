@@ -12,11 +12,13 @@ defmodule TidepoolWeb.Resources.Processes do
   alias Tidepool.Tokens.Access
   alias Tidepool.Log.Change
   alias TidepoolWeb.Reply
-  alias TidepoolWeb.Resource.{Namespace, Parameters}
+  alias TidepoolWeb.Resource.{Namespace, Parameters, Shares}
 
   # A program's arguments and its environment.
   @max_body 262_144
   @large_bytes 16_384
+  # Starts at a time with a body of so many bytes, which as terms have many times as many.
+  @large 16
   # A killed process ends with its slice, which is a ms.
   @patience_ms 5_000
   # Those of a start.
@@ -67,7 +69,8 @@ defmodule TidepoolWeb.Resources.Processes do
   end
 
   def serve("POST", ["processes", name], %{body: body, origin: origin}) do
-    with {:ok, args, options} <- program(body, name),
+    with :ok <- room(body, origin),
+         {:ok, args, options} <- program(body, name),
          {:ok, info} <- start(name, args, options, origin) do
       # Where it is changes at every moment now.
       started = if info, do: info |> json(%{}) |> Map.drop([:current_function, :stack])
@@ -161,6 +164,16 @@ defmodule TidepoolWeb.Resources.Processes do
       {:known, field} -> Fields.unknown("field", field, @fields)
       {:error, why} when is_binary(why) -> wrong("is no JSON: #{why}", name)
       _other -> wrong(~s(has to be like {"args": ["a"], "env": {"KEY": "value"}, "entry": "_start"}), name)
+    end
+  end
+
+  # Until the request is answered.
+  defp room(body, origin) do
+    with true <- byte_size(body) >= @large_bytes,
+         :full <- Shares.take(:large_starts, Shares.client(origin), @large) do
+      {:error, Error.new(:overloaded, "#{@large} programs start at a time with as long arguments: try again later")}
+    else
+      _room -> :ok
     end
   end
 

@@ -65,7 +65,7 @@ pub use call::task::{Cancel, Task, Usage};
 pub use compiler::{Asked as CompileAsked, serve as serve_compiler};
 pub use debugger::{DebugError, Debugger, Told};
 pub use function::directory::{Directory, Published};
-pub use function::handle::Function;
+pub use function::handle::{Function, ImageRoom};
 pub use function::instance::OwnedInstance;
 pub use function::module::Module;
 pub use function::sites::Sites;

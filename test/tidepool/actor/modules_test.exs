@@ -79,4 +79,29 @@ defmodule Tidepool.ActorModulesTest do
     assert Peer.call(node, Actor, :delete, ["shop/ledger", "alice"]) == :ok
     eventually(fn -> sweep(node) == [first] end)
   end
+
+  test "modules of before are read for some actors at a time, and none whose code has no room" do
+    node = Peer.start!(cluster: false, max_code: 4_000_000)
+    names = for number <- 1..12, do: "actor #{number}"
+
+    for {name, number} <- Enum.with_index(names) do
+      replace(node, "shop/ledger", number)
+      assert {:ok, "1"} = Peer.call(node, Actor, :call, ["shop/ledger", name, "add", "1"])
+      :ok = Peer.call(node, Actor, :stop, ["shop/ledger", name])
+    end
+
+    called =
+      names
+      |> Enum.map(&Peer.async(node, Actor, :call, ["shop/ledger", &1, "sum", ""]))
+      |> Task.await_many(60_000)
+
+    {served, refused} = Enum.split_with(called, &match?({:ok, "1"}, &1))
+    assert served != [] and refused != []
+    for {:error, error} <- refused, do: assert(error.reason == :overloaded and error.message =~ "max_code")
+    # The code of those that rest makes room.
+    eventually(
+      fn -> match?({:ok, "1"}, Peer.call(node, Actor, :call, ["shop/ledger", hd(names), "sum", ""])) end,
+      60_000
+    )
+  end
 end

@@ -37,7 +37,7 @@ defmodule Tidepool.Actor.Activation.Invocation do
     with {:ok, state} <- in_time(call, State.room(state)), {:ok, state} <- ready(call.create, state) do
       case answered(call, state) do
         :new -> run(call, state)
-        {:again, reply} -> {{:gated, {:ok, reply}}, State.rested(state)}
+        {:again, reply} -> {{:gated, {:ok, reply}}, state |> State.saw(reply) |> State.rested()}
         {:error, error} -> refused(error, state)
       end
     end

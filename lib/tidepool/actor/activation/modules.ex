@@ -17,12 +17,18 @@ defmodule Tidepool.Actor.Activation.Modules do
   alias Tidepool.{Catalog, Engine, Error, Function, Native}
   alias Tidepool.Catalog.{Arrivals, BlobStore, Clock}
   alias Tidepool.Function.Loader
+  alias Tidepool.Namespaces.Name
 
   # Records of modules are of no class.
   @class ""
   # Functions that no actor has asked for are dropped: awake actors have their own hold of them.
   @look_ms 60_000
   @unused_ms 600_000
+  # Where there is no room for another one, much sooner.
+  @rested_ms 1_000
+  # Modules that are read and compiled at a time, and those of one namespace: each waits for a compiler with all of its bytes.
+  @loads 4
+  @loads_of_one 2
   # How often modules are looked for that nothing names; at the most a tenth of the time goes into that.
   @sweep_ms 600_000
   @part 10
@@ -109,17 +115,25 @@ defmodule Tidepool.Actor.Activation.Modules do
   def init(nil) do
     Process.send_after(self(), :look, @look_ms)
     Process.send_after(self(), :sweep, @sweep_ms)
-    {:ok, %{kept: %{}, loaded: %{}, waiting: %{}, users: %{}, sweeping: nil}}
+    {:ok, %{kept: %{}, keeping: %{}, loaded: %{}, waiting: %{}, loading: %{}, queued: [], users: %{}, sweeping: nil}}
   end
 
   @impl true
   def handle_call({:keep, %{sha256: sha256}}, {pid, _tag}, %{kept: kept} = state) when is_map_key(kept, sha256),
     do: {:reply, :ok, used(state, pid, sha256)}
 
-  def handle_call({:keep, %{sha256: sha256} = function}, {pid, _tag}, state) do
-    case keep(function) do
-      :ok -> {:reply, :ok, used(%{state | kept: Map.put(state.kept, sha256, true)}, pid, sha256)}
-      {:error, error} -> {:reply, {:error, error}, state}
+  # Others go on while it is written.
+  def handle_call({:keep, %{sha256: sha256} = function}, {pid, _tag} = from, state) do
+    state = used(state, pid, sha256)
+
+    case state.keeping do
+      %{^sha256 => waiting} ->
+        {:noreply, put_in(state.keeping[sha256], [from | waiting])}
+
+      _unknown ->
+        owner = self()
+        spawn_link(fn -> send(owner, {:kept, sha256, keep(function)}) end)
+        {:noreply, put_in(state.keeping[sha256], [from])}
     end
   end
 
@@ -137,28 +151,52 @@ defmodule Tidepool.Actor.Activation.Modules do
         {:noreply, put_in(state.waiting[key], [from | waiting])}
 
       _unknown ->
-        owner = self()
-        spawn_link(fn -> send(owner, {:loaded, key, load(function)}) end)
-        {:noreply, put_in(state.waiting[key], [from])}
+        state = put_in(state.waiting[key], [from])
+        {:noreply, load_next(%{state | queued: state.queued ++ [function]})}
     end
   end
+
+  # The first that waits, of a namespace that has not its share.
+  defp load_next(%{loading: loading} = state) when map_size(loading) >= @loads, do: state
+
+  defp load_next(%{loading: loading, queued: queued} = state) do
+    case Enum.find(queued, &room?(loading, Name.of(&1.name))) do
+      nil ->
+        state
+
+      function ->
+        {owner, key} = {self(), key(function)}
+        spawn_link(fn -> send(owner, {:loaded, key, load(function)}) end)
+        loading = Map.put(loading, key, Name.of(function.name))
+        load_next(%{state | loading: loading, queued: List.delete(queued, function)})
+    end
+  end
+
+  defp room?(loading, namespace), do: Enum.count(loading, &(elem(&1, 1) == namespace)) < @loads_of_one
 
   @impl true
   def handle_info({:loaded, key, outcome}, state) do
     {waiting, state} = pop_in(state.waiting[key])
     for from <- waiting, do: GenServer.reply(from, outcome)
+    state = load_next(%{state | loading: Map.delete(state.loading, key)})
 
     case outcome do
       {:ok, loaded} -> {:noreply, put_in(state.loaded[key], {loaded, now()})}
+      # Actors that are awake have their own hold of theirs.
+      {:error, %Error{reason: :overloaded}} -> {:noreply, unused_since(state, now() - @rested_ms), :hibernate}
       {:error, _error} -> {:noreply, state}
     end
   end
 
+  def handle_info({:kept, sha256, outcome}, state) do
+    {waiting, state} = pop_in(state.keeping[sha256])
+    for from <- waiting, do: GenServer.reply(from, outcome)
+    {:noreply, if(outcome == :ok, do: put_in(state.kept[sha256], true), else: state)}
+  end
+
   def handle_info(:look, state) do
     Process.send_after(self(), :look, @look_ms)
-    since = now() - @unused_ms
-    used = for {key, {loaded, used}} <- state.loaded, used > since, into: %{}, do: {key, {loaded, used}}
-    {:noreply, %{state | loaded: used}, :hibernate}
+    {:noreply, unused_since(state, now() - @unused_ms), :hibernate}
   end
 
   def handle_info(:sweep, state), do: {:noreply, begin_sweep(state, nil)}
@@ -176,6 +214,11 @@ defmodule Tidepool.Actor.Activation.Modules do
     do: {:noreply, %{state | users: Map.delete(state.users, monitor)}}
 
   def handle_info(_other, state), do: {:noreply, state}
+
+  defp unused_since(state, since) do
+    used = for {key, {loaded, used}} <- state.loaded, used > since, into: %{}, do: {key, {loaded, used}}
+    %{state | loaded: used}
+  end
 
   # Its actor may not be stored for as long as the process lives.
   defp used(state, pid, sha256) do
@@ -240,7 +283,7 @@ defmodule Tidepool.Actor.Activation.Modules do
 
   defp keep(%{name: name, sha256: sha256}) do
     with {:ok, records} <- Journal.records(),
-         {:ok, nil} <- Journal.read(records, @class, sha256, name),
+         {:ok, nil} <- Journal.head(records, @class, sha256, name),
          {:ok, wasm} <- BlobStore.fetch(Catalog.blobs(), sha256),
          :ok <- Journal.commit(records, @class, sha256, {:put, 1, 1, nil, name, wasm, []}) do
       :ok
@@ -259,7 +302,13 @@ defmodule Tidepool.Actor.Activation.Modules do
          {:ok, wasm} <- wasm(found, function),
          :ok <- whole(wasm, function),
          {:ok, native} <- Loader.beside(wasm, function),
+         :ok <- fits(native, name),
          do: {:ok, {function, native}}
+  end
+
+  defp fits(native, name) do
+    with {:error, reason, message, details} <- Native.code_fits(Engine.runtime(), native),
+         do: {:error, Error.new(reason, message, name, details)}
   end
 
   defp wasm({_epoch, _seq, _alarm_at, _head, wasm}, _function), do: {:ok, wasm}

@@ -15,7 +15,7 @@ defmodule Tidepool.Actor.Activation.Versions do
   alias Tidepool.{Error, Execution, Native}
   alias Tidepool.Actor.Activation
   alias Tidepool.Actor.Activation.Guest.Changes
-  alias Tidepool.Actor.Activation.{Modules, State}
+  alias Tidepool.Actor.Activation.{Activity, Modules, State}
   alias Tidepool.Actor.Journal.Record
   alias Tidepool.Actor.Ownership.Shards
   alias Tidepool.Error.Reason
@@ -78,11 +78,15 @@ defmodule Tidepool.Actor.Activation.Versions do
   defp go_over(:migrate, state, record, owned) do
     Nesting.put_actors([{state.class, state.name}])
 
-    handed_over =
-      with {{:ok, saved}, changes} <- ask(state, state.owned, Actors.save(), "", Changes.new(state, nil)),
-           do: ask(state, owned, Actors.load(), "#{state.record.version}\n" <> saved, changes)
+    {handed_over, saved_bytes} =
+      with {{:ok, saved}, changes} <- ask(state, state.owned, Actors.save(), "", Changes.new(state, nil)) do
+        {ask(state, owned, Actors.load(), "#{state.record.version}\n" <> saved, changes), 2 * byte_size(saved)}
+      else
+        refused -> {refused, 0}
+      end
 
     Nesting.put_actors([])
+    state = %{state | activity: Activity.saw(state.activity, saved_bytes)}
 
     case handed_over do
       {{:ok, _reply}, changes} ->

@@ -96,10 +96,21 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
   defp owner(client), do: Running.owner(client.origin, client.session)
 
   defp page(position, %{origin: origin} = client) do
-    # Until the answer is sent.
-    case Shares.take(:tool_lists, Shares.client(origin), @lists) do
+    case place(origin) do
       :ok -> listed(position, client)
       :full -> {:error, :internal, "too many lists of tools are asked for at the moment: ask again later"}
+    end
+  end
+
+  # One for all lists of a request, until that is answered: others of a batch are kept as well.
+  defp place(origin) do
+    with nil <- Process.get(__MODULE__),
+         :ok <- Shares.take(:tool_lists, Shares.client(origin), @lists) do
+      Process.put(__MODULE__, :listing)
+      :ok
+    else
+      :listing -> :ok
+      :full -> :full
     end
   end
 

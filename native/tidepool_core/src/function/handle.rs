@@ -28,6 +28,7 @@ use crate::recording::report::Replay;
 use crate::recording::{Head, How, Recording};
 use crate::slice::inline_estimate::InlineEstimate;
 use crate::store::context::{FunctionContext, IdleInstances};
+use crate::store::host_share::HostShare;
 use crate::store::line_budget::LineBudget;
 use crate::store::memory_budget::MemoryBudget;
 
@@ -37,6 +38,9 @@ pub struct Function {
     targets: Sharded<Arc<Target>>,
     instances: Instances,
 }
+
+/// Room on the host for an image, until it is dropped.
+pub struct ImageRoom(HostShare);
 
 impl Function {
     pub(super) fn new(
@@ -331,23 +335,36 @@ impl Function {
     /// [`CallError::Image`] when the image is another module's, or the function's module was not compiled as that of actors;
     /// [`CallError::Quota`] and [`CallError::Overloaded`] when there is no room for the image.
     pub fn wake(&self, image: Bytes) -> Result<OwnedInstance, CallError> {
+        let room = self.image_room(image.len())?;
+        self.wake_in(image, room)
+    }
+
+    /// The same of an image that has room already.
+    ///
+    /// # Errors
+    /// As for [`Function::wake`].
+    pub fn wake_in(&self, image: Bytes, room: ImageRoom) -> Result<OwnedInstance, CallError> {
         let target = self.targets.mine();
         let Some(actor) = &target.module.actor else {
             let message = "the function was not deployed as an actor, so its instances have no images".into();
             return Err(CallError::Image { message });
         };
-        // Only then all of it is read.
-        let room = target.hold_image(image.len())?;
+        // It may be somewhat longer than who knew of it said.
+        let ImageRoom(mut room) = room;
+        if !room.raise_to(image.len()) {
+            drop(room);
+            room = target.hold_image(image.len())?;
+        }
         let image = Image::of(image, &actor.shape.module)?;
         Ok(OwnedInstance::new(target, Some((image, room))))
     }
 
-    /// Is there room for an image of so many bytes at the moment, for who is about to read one?
+    /// Room for an image of so many bytes, for who is about to read one.
     ///
     /// # Errors
-    /// As for [`FunctionHandle::wake`]: [`CallError::Quota`] and [`CallError::Overloaded`].
-    pub fn image_room(&self, bytes: usize) -> Result<(), CallError> {
-        self.targets.mine().hold_image(bytes).map(drop)
+    /// As for [`Function::wake`]: [`CallError::Quota`] and [`CallError::Overloaded`].
+    pub fn image_room(&self, bytes: usize) -> Result<ImageRoom, CallError> {
+        self.targets.mine().hold_image(bytes).map(ImageRoom)
     }
 
     /// Drops the idle instances and keeps none from now on: a newer version has replaced this one, and calls in flight are the

@@ -26,7 +26,7 @@ pub(super) const FRAME_HEAD: usize = 12;
 /// Longest frame.
 const MAX_FRAME: usize = 64 << 20;
 /// Most bytes of what a function's owner says of it: several times what the options of a deploy come to.
-const MAX_ABOUT: usize = 4 << 20;
+pub(super) const MAX_ABOUT: usize = 4 << 20;
 
 /// What was called.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,11 +12,11 @@ use foldhash::fast::RandomState;
 
 use super::bytes::Reader;
 use super::damaged::Damaged;
-use super::format::{FRAME_HEAD, Frame, Head, MAGIC, Summary, framed, unframed};
+use super::format::{FRAME_HEAD, Frame, Head, MAGIC, MAX_ABOUT, Summary, framed, unframed};
 use super::taped::Taped;
 
-/// More than a head has.
-const HEAD_BYTES: u64 = 1 << 20;
+/// More than a head has: what its owner says of a function is most of it.
+const HEAD_BYTES: u64 = MAX_ABOUT as u64 + (64 << 10);
 /// How files of recordings end.
 const SUFFIX: &str = "rec";
 

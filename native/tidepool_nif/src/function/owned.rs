@@ -1,9 +1,10 @@
 //! Instances that stay with whoever holds their term, and their images.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rustler::{Binary, Encoder, Env, NifResult, Resource, ResourceArc, Term};
-use tidepool_core::{CallError, Imaged, OwnedInstance, Request, ShortName};
+use rustler::{Atom, Binary, Encoder, Env, NifResult, Resource, ResourceArc, Term};
+use tidepool_core::{CallError, ImageRoom, Imaged, OwnedInstance, Request, ShortName};
 
 use crate::function::call::{first_slice, payload as payload_of};
 use crate::function::deploy::FunctionHandle;
@@ -28,6 +29,23 @@ fn own<'a>(env: Env<'a>, function: &'a FunctionHandle, image: Option<Binary<'a>>
         Some(image) => function.0.wake(message(image)).map_err(|error| encode::call_error(env, &error)),
         None => function.0.instance().map_err(|error| encode::compile_error(env, &error)),
     };
+    owned_by_caller(env, owned)
+}
+
+/// The same of an image that has room already, which is that of no other from then on.
+#[rustler::nif]
+fn own_in<'a>(
+    env: Env<'a>,
+    function: &'a FunctionHandle,
+    image: Binary<'a>,
+    room: &'a RoomHandle,
+) -> NifResult<Term<'a>> {
+    let room = room.take().ok_or(rustler::Error::BadArg)?;
+    let owned = function.0.wake_in(message(image), room).map_err(|error| encode::call_error(env, &error));
+    Ok(owned_by_caller(env, owned))
+}
+
+fn owned_by_caller<'a>(env: Env<'a>, owned: Result<OwnedInstance, Term<'a>>) -> Term<'a> {
     match owned {
         Ok(owned) => {
             let (owner, io) = (env.pid(), owned.io().clone());
@@ -38,11 +56,32 @@ fn own<'a>(env: Env<'a>, function: &'a FunctionHandle, image: Option<Binary<'a>>
     }
 }
 
-/// `:ok` when there is room for an image of so many bytes at the moment, or an error as of `own`.
+/// Room for an image, until an instance has it, it is freed, or its term is gone.
+struct RoomHandle(Mutex<Option<ImageRoom>>);
+
+#[rustler::resource_impl]
+impl Resource for RoomHandle {}
+
+impl RoomHandle {
+    fn take(&self) -> Option<ImageRoom> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// `{:ok, room}` for an image of so many bytes, or an error as of `own`.
 #[rustler::nif]
 fn image_room<'a>(env: Env<'a>, function: &'a FunctionHandle, bytes: u64) -> Term<'a> {
-    let room = function.0.image_room(usize::try_from(bytes).unwrap_or(usize::MAX));
-    room.map_or_else(|error| encode::call_error(env, &error), |()| atoms::ok().encode(env))
+    match function.0.image_room(usize::try_from(bytes).unwrap_or(usize::MAX)) {
+        Ok(room) => (atoms::ok(), ResourceArc::new(RoomHandle(Mutex::new(Some(room))))).encode(env),
+        Err(error) => encode::call_error(env, &error),
+    }
+}
+
+/// `:ok`: there is no image for it.
+#[rustler::nif]
+fn free_image_room(room: &RoomHandle) -> Atom {
+    drop(room.take());
+    atoms::ok()
 }
 
 /// The same without an image, for who keeps its place whatever happens: nobody asks for it.

@@ -1,5 +1,6 @@
 //! Recordings of calls: kept, listed, read, replayed, debugged.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -42,7 +43,8 @@ fn recording_counts(node: ResourceArc<Node>) -> (u64, u64) {
 fn recordings<'a>(env: Env<'a>, node: ResourceArc<Node>, name: Option<String>, most: usize) -> Term<'a> {
     with_keeper(env, &node, |keeper| {
         let listed = keeper.list(name.as_deref(), most.min(MOST))?;
-        let listed: Vec<_> = listed.iter().map(|one| encode_listed(env, one)).collect();
+        let mut abouts = HashMap::new();
+        let listed: Vec<_> = listed.iter().map(|one| encode_listed(env, one, &mut abouts)).collect();
         Ok((atoms::ok(), listed).encode(env))
     })
 }
@@ -157,8 +159,15 @@ fn made(function: ResourceArc<FunctionHandle>) -> u64 {
     function.0.made()
 }
 
-fn encode_listed<'a>(env: Env<'a>, one: &Listed) -> Term<'a> {
-    let head = one.head.as_ref().map(|head| encode_head(env, head));
+/// What is said of functions, by where it is: the recordings of a file have one.
+type Abouts<'a> = HashMap<(*const u8, usize), Term<'a>>;
+
+fn encode_listed<'a>(env: Env<'a>, one: &Listed, abouts: &mut Abouts<'a>) -> Term<'a> {
+    let head = one.head.as_ref().map(|head| {
+        let place = (head.about.as_ptr(), head.about.len());
+        let about = *abouts.entry(place).or_insert_with(|| encode::copy(env, &head.about));
+        encode_head_with(env, head, about)
+    });
     let summary = match &one.summary {
         Ok(summary) => encode_summary(env, summary),
         Err(damaged) => damaged.to_string().encode(env),
@@ -168,7 +177,11 @@ fn encode_listed<'a>(env: Env<'a>, one: &Listed) -> Term<'a> {
 
 /// `{name, version, about, made, start}`.
 fn encode_head<'a>(env: Env<'a>, head: &Head) -> Term<'a> {
-    (&head.name, head.version, encode::copy(env, &head.about), head.made, &head.start).encode(env)
+    encode_head_with(env, head, encode::copy(env, &head.about))
+}
+
+fn encode_head_with<'a>(env: Env<'a>, head: &Head, about: Term<'a>) -> Term<'a> {
+    (&head.name, head.version, about, head.made, &head.start).encode(env)
 }
 
 /// `{at_ms, operation, payload_bytes, calls, redacted, reason, message}`.
