@@ -92,10 +92,37 @@ defmodule TidepoolWeb.OutgoingTest do
             {@local, "localhost:#{port}", denied},
             {@local ++ ["dns"], "localhost:#{port}", {200, "reached"}},
             {["tls:connect:*:*", "dns"], "localhost:#{port}", denied},
+            {["https:*:*", "dns"], "localhost:#{port}", denied},
             {["tls:connect:example.com:443"], "https://127.0.0.1:#{port}", denied}
           ] do
         assert ask(fetch!(net: net), "/get?#{url}/") == expected, inspect({net, url})
       end
+    end
+
+    test "is granted by its scheme: by an address, or by a name with the address of this machine that it has" do
+      port = Origin.start!(fn socket, _head -> Origin.say(socket, "reached") end)
+      denied = {502, "ErrorCode::HttpRequestDenied"}
+
+      for {net, host, expected} <- [
+            {["http:127.0.0.1:#{port}"], "127.0.0.1", {200, "reached"}},
+            {["http:127.0.0.0/8:*", "dns"], "localhost", {200, "reached"}},
+            {["http:localhost:#{port}", "http:127.0.0.0/8:*"], "localhost", {200, "reached"}},
+            {["http:localhost:#{port}", "tcp:connect:127.0.0.0/8:*"], "localhost", {200, "reached"}},
+            {["http:*:*"], "localhost", {200, "reached"}},
+            # A name leads to no address of this machine by itself, nor does one of an address give it a name.
+            {["http:localhost:#{port}"], "localhost", denied},
+            {["http:localhost:#{port}", "http:10.0.0.0/8:*"], "localhost", denied},
+            {["http:localhost:#{port}"], "127.0.0.1", denied},
+            {["http:127.0.0.0/8:*"], "localhost", denied},
+            {["http:127.0.0.1:1-#{port - 1}"], "127.0.0.1", denied},
+            {["https:127.0.0.1:#{port}"], "127.0.0.1", denied}
+          ] do
+        assert ask(fetch!(net: net), "/get?#{host}:#{port}/") == expected, inspect({net, host})
+      end
+
+      # A plug-in asks by the same grants.
+      plug_in = deploy!("rust", "vowels", net: ["http:127.0.0.1:#{port}"])
+      assert Tidepool.call(plug_in, "fetches", "http://127.0.0.1:#{port}/") == {:ok, "reached"}
     end
 
     test "reaches no address that is not granted by another spelling of it, nor one that a server leads to" do
@@ -104,7 +131,11 @@ defmodule TidepoolWeb.OutgoingTest do
       spelled =
         ~w(2130706433 0x7f000001 0177.0.0.1 127.1 [::ffff:127.0.0.1] [::ffff:7f00:1] 127.0.0.1. LOCALHOST localhost.)
 
-      for net <- [[], ["dns", "tcp:connect:10.0.0.0/8:*", "tls:connect:*:*"]] do
+      for net <- [
+            [],
+            ["dns", "tcp:connect:10.0.0.0/8:*", "tls:connect:*:*"],
+            ["dns", "http:localhost:*", "http:10.0.0.0/8:*", "https:*:*"]
+          ] do
         name = fetch!(net: net)
 
         for host <- spelled do
@@ -126,14 +157,13 @@ defmodule TidepoolWeb.OutgoingTest do
     test "that is denied is told on the console with the grant that it takes" do
       for {options, url, told} <- [
             {[net: []], "127.0.0.1:1",
-             "the function is not granted tcp:connect:127.0.0.1:1: its deploy's option `net`"},
-            {[net: []], "https://me:secret@api.example/",
-             "the function is not granted tls:connect:api.example:443: its"},
-            {[net: []], "tide.example:81",
-             "the function is not granted dns and tcp:connect:ADDRESS:81, an address of tide.example: its"},
-            {[net: []], "[::1]", "the function is not granted tcp:connect:[::1]:80: its"},
-            {[net: ["tcp:connect:127.0.0.1:2"]], "127.0.0.1:1", "the function is not granted tcp:connect:127.0.0.1:1"},
-            {[net: ["dns"]], "https://localhost:1", "the function is not granted tls:connect:localhost:1"},
+             "the function is not granted http:127.0.0.1:1: its deploy's option `net`"},
+            {[net: []], "https://me:secret@api.example/", "the function is not granted https:api.example:443: its"},
+            {[net: []], "tide.example:81", "the function is not granted http:tide.example:81: its"},
+            {[net: []], "[::1]", "the function is not granted http:[::1]:80: its"},
+            {[net: ["tcp:connect:127.0.0.1:2"]], "127.0.0.1:1", "the function is not granted http:127.0.0.1:1"},
+            {[net: ["dns"]], "https://localhost:1", "the function is not granted https:localhost:1"},
+            {[net: ["http:localhost:1"]], "localhost:1", ~r/is not granted http:(127\.0\.0\.1|\[::1\]):1: its/},
             {[host: ["none"]], "other.internal",
              "the function is not granted tidepool/function/other: its deploy's option `host`"}
           ] do

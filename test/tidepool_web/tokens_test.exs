@@ -151,7 +151,8 @@ defmodule TidepoolWeb.TokensTest do
     wasm = FaultVersion.module(1)
     plain = make!(node, "plain", ["deploy"], "shop-*")
     admin = make!(node, "admin", ["admin"])
-    grants = ["host:shop/prices/*", "net:tls:connect:*.shop.example:443", "files:config"]
+    net = ["net:tls:connect:*.shop.example:443", "net:http:*.shop.example:80"]
+    grants = ["host:shop/prices/*", "files:config" | net]
     assert {201, _headers, made} = make(node, %{name: "some", scopes: ["deploy"], functions: "shop-*", grants: grants})
     assert %{"secret" => some, "grants" => ^grants} = made
 
@@ -180,6 +181,8 @@ defmodule TidepoolWeb.TokensTest do
       [host: "shop/prices/get"],
       [host: "shop/prices/g*"],
       [net: "tls:connect:api.shop.example:443"],
+      [net: "https:api.shop.example:443"],
+      [net: "http:*.api.shop.example:80"],
       [files: "/etc/app=host:config"]
     ]
 
@@ -189,6 +192,9 @@ defmodule TidepoolWeb.TokensTest do
           {[host: "shop/*/get"], "host:shop/*/get"},
           {[host: "shop/prices/get", host: "redis/a/GET"], "host:redis/a/GET"},
           {[net: "tls:connect:*:443"], "net:tls:connect:*:443"},
+          {[net: "https:shop.example:443"], "net:https:shop.example:443"},
+          {[net: "http:10.0.0.1:80"], "net:http:10.0.0.1:80"},
+          {[net: "tcp:connect:10.0.0.1:80"], "net:tcp:connect:10.0.0.1:80"},
           {[files: "/etc/app=host:config:rw"], "files:config:rw"}
         ],
         do: assert(given.(some, form) == {403, "forbidden", grant})

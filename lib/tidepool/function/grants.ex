@@ -1,7 +1,7 @@
 defmodule Tidepool.Function.Grants do
   @moduledoc """
   Grants: what of the network a function's programs may use. Each is a text, such as `tcp:listen:127.0.0.1:8080`,
-  `tls:connect:*.example.com:443`, `udp:*:5000-6000` or `dns`; docs/processes.md says how they are written.
+  `https:*.example.com:443`, `udp:*:5000-6000` or `dns`; docs/processes.md says how they are written.
 
   The library reads them, in one place for all; here are the lists that deploys and settings have of them.
   """
@@ -15,12 +15,13 @@ defmodule Tidepool.Function.Grants do
   @doc "What a list of grants has to be."
   @spec expectation :: String.t()
   def expectation,
-    do: "a list of at most #{@most} grants, such as \"tcp:listen:127.0.0.1:8080\", \"udp:*:5000-6000\" or \"dns\""
+    do: "a list of at most #{@most} grants, such as \"tcp:listen:127.0.0.1:8080\", \"https:a.example:443\" or \"dns\""
 
   @doc "What the text of one grant has to be."
   @spec notation :: String.t()
   def notation do
-    "`PROTOCOL:DIRECTION:HOST:PORT` with `tcp`, `tls` or `udp`, `listen` or `connect`, or `dns`, or `*`; #{@most} grants at most"
+    "`PROTOCOL:DIRECTION:HOST:PORT` with `tcp`, `tls` or `udp`, `listen` or `connect`, or " <>
+      "`https:HOST:PORT`, `http:HOST:PORT`, `dns`, or `*`; #{@most} grants at most"
   end
 
   @doc """

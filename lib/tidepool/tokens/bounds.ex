@@ -4,7 +4,7 @@ defmodule Tidepool.Tokens.Bounds do
 
   - `host:GRANT`: of [host functions](docs/host-callbacks.md), as in `host:shop/prices/*`. What the node's setting `host` grants to
     functions that say nothing may be granted by all.
-  - `net:GRANT`: of the network, as in `net:tls:connect:*.example.com:443`.
+  - `net:GRANT`: of the network, as in `net:https:*.example.com:443`.
   - `files:NAME`, or `files:NAME:rw` for one that may be written: of the folders that the node's setting `files` has. Folders in
     memory need none.
   - `keyvalue:NAME`: of [buckets](docs/keyvalue.md), as in `keyvalue:sessions`, in whatever namespace the function is.

@@ -17,7 +17,11 @@ defmodule Tidepool.Function.SpecTest do
     limits: [%{Limits.complete(%{}) | time: 5}, %{Limits.complete(%{}) | client_idle: 5_000}],
     description: ["", "Grüßt."],
     labels: [%{}, %{"team" => "shop", "beta" => "", "url" => "http://a:1"}],
-    net: [[], ["dns"], ["tcp:listen:127.0.0.1:*", "udp:[::1]:5000-6000", "tls:connect:*.a.example:443"]],
+    net: [
+      [],
+      ["dns", "http:a.example:80"],
+      ["tcp:listen:127.0.0.1:*", "udp:[::1]:5000-6000", "tls:connect:*.a.example:443"]
+    ],
     actor: [
       nil,
       %{

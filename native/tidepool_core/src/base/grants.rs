@@ -1,11 +1,13 @@
 //! Grants: what of the network a program may use. Everything that is not granted is denied.
 //!
-//! A grant is a text: `PROTOCOL:DIRECTION:HOST:PORT`, `dns`, or `*` for all there is.
+//! A grant is a text: `PROTOCOL:DIRECTION:HOST:PORT`, `SCHEME:HOST:PORT`, `dns`, or `*` for all there is.
 //!
 //! - The protocol is `tcp`, `tls` or `udp`. What `tcp` grants is granted for `tls`, too.
+//! - The scheme is `http` or `https`, for requests and nothing else: who has it has no socket of its own. What `tcp` grants is granted
+//!   for both, and what `tls` grants for `https`.
 //! - The direction is `listen`, with the address to listen on, or `connect`, with the one to reach; left out it is both.
-//! - The host is an address, a network such as `10.0.0.0/8`, or `*`; an IPv6 one is in brackets. For `tls:connect` it may be
-//!   a name, or `*.` and the end of one.
+//! - The host is an address, a network such as `10.0.0.0/8`, or `*`; an IPv6 one is in brackets. For `tls:connect`, and for a scheme, it
+//!   may be a name, or `*.` and the end of one.
 //! - The port is a number, a range such as `5000-6000`, or `*`.
 
 use std::fmt;
@@ -23,6 +25,10 @@ pub(crate) enum Protocol {
     Tcp,
     Tls,
     Udp,
+    /// Requests in the clear.
+    Http,
+    /// Requests by TLS.
+    Https,
 }
 
 /// Who comes to whom.
@@ -38,8 +44,8 @@ pub(crate) enum Wanted<'a> {
     Dns,
     /// Port 0 is one that the system chooses.
     Address(Protocol, Direction, SocketAddr),
-    /// A connection by TLS to a host of this name.
-    Name(&'a str, u16),
+    /// A connection by TLS, or a request, to a host of this name.
+    Name(Protocol, &'a str, u16),
 }
 
 /// A list of grants.
@@ -102,7 +108,7 @@ impl Grants {
 fn expectation(text: &str) -> String {
     let shown: String = text.chars().take(MAX_BYTES).collect();
     format!(
-        "{shown:?} is no grant: one is like tcp:listen:127.0.0.1:8080, tls:connect:*.example.com:443, udp:*:5000-6000 or dns"
+        "{shown:?} is no grant: one is like tcp:listen:127.0.0.1:8080, https:*.example.com:443, udp:*:5000-6000 or dns"
     )
 }
 
@@ -113,8 +119,8 @@ impl Grant {
         };
         match wanted {
             Wanted::Dns => false,
-            Wanted::Name(name, port) => {
-                protocol.covers(Protocol::Tls)
+            Wanted::Name(asked, name, port) => {
+                protocol.covers(asked)
                     && *direction != Some(Direction::Listen)
                     && holds(*ports, port)
                     && host.has_name(*protocol, name)
@@ -141,8 +147,11 @@ impl Grant {
                 Grant::Sockets { protocol, direction, host, ports },
                 Grant::Sockets { protocol: asked, direction: to, host: hosts, ports: (first, last) },
             ) => {
+                // Of a name `tcp` has no lookup: what it grants for requests are addresses.
+                let has_hosts = *protocol != Protocol::Tcp || !asked.is_request() || matches!(hosts, Host::Network(..));
                 protocol.covers(*asked)
                     && (direction.is_none() || direction == to)
+                    && has_hosts
                     && host.covers(hosts)
                     && holds(*ports, *first)
                     && holds(*ports, *last)
@@ -160,7 +169,16 @@ fn holds((first, last): (u16, u16), port: u16) -> bool {
 
 impl Protocol {
     fn covers(self, other: Protocol) -> bool {
-        self == other || (self == Protocol::Tcp && other == Protocol::Tls)
+        match self {
+            Protocol::Tcp => other != Protocol::Udp,
+            Protocol::Tls => matches!(other, Protocol::Tls | Protocol::Https),
+            Protocol::Udp | Protocol::Http | Protocol::Https => self == other,
+        }
+    }
+
+    /// Is it the scheme of requests?
+    fn is_request(self) -> bool {
+        matches!(self, Protocol::Http | Protocol::Https)
     }
 }
 
@@ -173,10 +191,10 @@ impl Host {
         }
     }
 
-    /// By the name alone: whoever has `tls:connect:*:443` need not be granted that the name is looked up.
+    /// By the name alone: whoever has `tls:connect:*:443`, or `https:*:443`, need not be granted that the name is looked up.
     fn has_name(&self, protocol: Protocol, name: &str) -> bool {
         match self {
-            Host::Any => protocol == Protocol::Tls,
+            Host::Any => protocol != Protocol::Tcp,
             Host::Network(..) => false,
             Host::Name(own) => own.eq_ignore_ascii_case(name),
             Host::Under(end) => {
@@ -225,9 +243,13 @@ impl FromStr for Grant {
             "tcp" => Protocol::Tcp,
             "tls" => Protocol::Tls,
             "udp" => Protocol::Udp,
+            "http" => Protocol::Http,
+            "https" => Protocol::Https,
             _ => return Err(()),
         };
+        let is_request = protocol.is_request();
         let (direction, rest) = match (rest.strip_prefix("listen:"), rest.strip_prefix("connect:")) {
+            _ if is_request => (Some(Direction::Connect), rest),
             (Some(rest), _) => (Some(Direction::Listen), rest),
             (_, Some(rest)) => (Some(Direction::Connect), rest),
             _ => (None, rest),
@@ -235,7 +257,7 @@ impl FromStr for Grant {
         let (host, ports) = rest.rsplit_once(':').ok_or(())?;
         let (host, ports) = (self::host(host)?, self::ports(ports)?);
         let named = matches!(host, Host::Name(_) | Host::Under(_));
-        if named && (protocol, direction) != (Protocol::Tls, Some(Direction::Connect)) {
+        if named && !is_request && (protocol, direction) != (Protocol::Tls, Some(Direction::Connect)) {
             return Err(());
         }
         Ok(Grant::Sockets { protocol, direction, host, ports })
@@ -296,21 +318,30 @@ impl fmt::Display for Wanted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Wanted::Dns => f.write_str("dns"),
-            Wanted::Name(name, port) => write!(f, "tls:connect:{name}:{port}"),
+            Wanted::Name(protocol, name, port) => write!(f, "{}:{name}:{port}", start(*protocol, Direction::Connect)),
             Wanted::Address(protocol, direction, address) => {
-                let protocol = match protocol {
-                    Protocol::Tcp => "tcp",
-                    Protocol::Tls => "tls",
-                    Protocol::Udp => "udp",
-                };
-                let direction = if *direction == Direction::Listen { "listen" } else { "connect" };
+                let start = start(*protocol, *direction);
                 match address.ip().to_canonical() {
-                    IpAddr::V4(ip) => write!(f, "{protocol}:{direction}:{ip}:")?,
-                    IpAddr::V6(ip) => write!(f, "{protocol}:{direction}:[{ip}]:")?,
+                    IpAddr::V4(ip) => write!(f, "{start}:{ip}:")?,
+                    IpAddr::V6(ip) => write!(f, "{start}:[{ip}]:")?,
                 }
                 if address.port() == 0 { f.write_str("*") } else { write!(f, "{}", address.port()) }
             }
         }
+    }
+}
+
+/// What a grant begins with, before its host.
+fn start(protocol: Protocol, direction: Direction) -> &'static str {
+    match (protocol, direction) {
+        (Protocol::Tcp, Direction::Listen) => "tcp:listen",
+        (Protocol::Tcp, Direction::Connect) => "tcp:connect",
+        (Protocol::Tls, Direction::Listen) => "tls:listen",
+        (Protocol::Tls, Direction::Connect) => "tls:connect",
+        (Protocol::Udp, Direction::Listen) => "udp:listen",
+        (Protocol::Udp, Direction::Connect) => "udp:connect",
+        (Protocol::Http, _) => "http",
+        (Protocol::Https, _) => "https",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use Direction::{Connect, Listen};
-use Protocol::{Tcp, Tls, Udp};
+use Protocol::{Http, Https, Tcp, Tls, Udp};
 
 fn grants(text: &str) -> Grants {
     Grants::parse(text.split_whitespace()).unwrap()
@@ -14,7 +14,8 @@ fn allows(granted: &str, protocol: Protocol, direction: Direction, address: &str
 
 #[test]
 fn nothing_is_granted_by_default_and_a_star_is_everything() {
-    for wanted in [Wanted::Dns, Wanted::Name("a.b", 1), Wanted::Address(Tcp, Connect, "127.0.0.1:1".parse().unwrap())] {
+    let address = "127.0.0.1:1".parse().unwrap();
+    for wanted in [Wanted::Dns, Wanted::Name(Tls, "a.b", 1), Wanted::Address(Tcp, Connect, address)] {
         assert!(!Grants::default().allow(wanted));
         assert!(Grants::all().allow(wanted) && grants("*").allow(wanted));
     }
@@ -56,8 +57,8 @@ fn a_port_of_the_systems_choice_is_any_port() {
 }
 
 #[test]
-fn names_are_granted_for_tls_alone_and_a_star_before_one_is_what_is_under_it() {
-    let allows = |granted: &str, name| grants(granted).allow(Wanted::Name(name, 443));
+fn names_are_granted_for_tls_and_for_requests_and_a_star_before_one_is_what_is_under_it() {
+    let allows = |granted: &str, name| grants(granted).allow(Wanted::Name(Tls, name, 443));
     assert!(allows("tls:connect:api.Example.com:443", "API.example.com"));
     assert!(allows("tls:connect:*.example.com:*", "a.b.example.com"));
     assert!(allows("tls:connect:*:443", "example.com"));
@@ -67,6 +68,50 @@ fn names_are_granted_for_tls_alone_and_a_star_before_one_is_what_is_under_it() {
         assert!(!allows(granted, "example.com"), "{granted}");
     }
     assert!(!allows("tls:connect:*.example.com:443", "badexample.com"));
+}
+
+#[test]
+fn a_scheme_grants_its_requests_and_no_socket() {
+    for (granted, protocol, right) in [
+        ("https:api.example.com:443", Https, true),
+        ("https:*.Example.com:400-500", Https, true),
+        ("https:*:443", Https, true),
+        ("tls:connect:api.example.com:443", Https, true),
+        ("tls:*:443", Https, true),
+        ("http:api.example.com:443", Http, true),
+        ("http:api.example.com:443", Https, false),
+        ("https:api.example.com:443", Http, false),
+        ("https:api.example.com:443", Tls, false),
+        ("http:*:443", Tls, false),
+        ("https:api.example.com:444", Https, false),
+        ("https:example.com:443", Https, false),
+        ("tls:connect:api.example.com:443", Http, false),
+        ("tcp:*:443 dns", Http, false),
+        ("tcp:*:443 dns", Https, false),
+    ] {
+        let wanted = Wanted::Name(protocol, "api.example.com", 443);
+        assert_eq!(grants(granted).allow(wanted), right, "{granted} {protocol:?}");
+    }
+    for (granted, protocol, right) in [
+        ("http:10.0.0.0/8:*", Http, true),
+        ("http:*:80", Http, true),
+        ("https:10.1.2.3:80", Https, true),
+        ("tcp:connect:10.1.2.3:80", Http, true),
+        ("tcp:10.1.2.3:80", Https, true),
+        ("tls:connect:10.1.2.3:80", Https, true),
+        ("tls:connect:10.1.2.3:80", Http, false),
+        ("tcp:listen:10.1.2.3:80", Http, false),
+        ("udp:*:80", Http, false),
+        ("http:api.example.com:80", Http, false),
+        ("http:10.1.2.3:80 https:10.1.2.3:80", Tcp, false),
+        ("http:*:* https:*:*", Tls, false),
+        ("http:*:* https:*:*", Udp, false),
+    ] {
+        assert_eq!(allows(granted, protocol, Connect, "10.1.2.3:80"), right, "{granted} {protocol:?}");
+    }
+    assert!(allows("http:[fd00::/8]:80", Http, Connect, "[fd12::1]:80"));
+    let all = grants("http:*:* https:*:*");
+    assert!(!all.allow(Wanted::Dns) && !allows("http:*:* https:*:*", Tcp, Listen, "127.0.0.1:80"));
 }
 
 #[test]
@@ -95,6 +140,13 @@ fn what_is_no_grant_is_refused() {
         "DNS",
         "tcp:[::ffff:1.2.3.4]:1",
         "tls:connect:1.2.3:80",
+        "http:api.example.com",
+        "http://api.example.com:80",
+        "https:connect:api.example.com:443",
+        "https:listen:127.0.0.1:443",
+        "https:[api.example.com]:443",
+        "HTTPS:api.example.com:443",
+        "ws:api.example.com:80",
     ] {
         assert!(Grants::parse([text]).is_err(), "{text}");
     }
@@ -123,6 +175,29 @@ fn a_grant_is_beyond_others_unless_one_of_them_has_all_of_it() {
 }
 
 #[test]
+fn requests_are_within_what_grants_their_connections_and_a_name_is_within_no_address() {
+    let node = grants("tcp:connect:*:80 tls:connect:*.example.com:443 https:api.example.org:443");
+    let inside = ["http:10.0.0.0/8:80", "https:10.1.2.3:80", "https:a.example.com:443", "https:*.b.example.com:443"];
+    assert_eq!(node.first_beyond(inside), None);
+    assert_eq!(node.first_beyond(["https:api.example.org:443"]), None);
+    for text in [
+        "http:a.example.com:80",
+        "http:*:80",
+        "http:a.example.com:443",
+        "https:*:443",
+        "tls:connect:api.example.org:443",
+        "tcp:connect:api.example.org:443",
+    ] {
+        assert_eq!(node.first_beyond([text]), Some(text));
+    }
+    let requests = grants("http:*:* https:*:*");
+    assert_eq!(requests.first_beyond(["http:a.example.com:80", "https:*:443", "http:10.0.0.0/8:*"]), None);
+    for text in ["tcp:connect:10.1.2.3:80", "tls:connect:a.example.com:443", "tls:connect:10.1.2.3:443", "dns", "*"] {
+        assert_eq!(requests.first_beyond([text]), Some(text));
+    }
+}
+
+#[test]
 fn what_is_wanted_shows_as_the_grant_that_is_enough() {
     for text in ["tcp:connect:10.0.0.1:80", "tls:listen:[::1]:443", "udp:listen:127.0.0.1:*"] {
         let address = text.replace('*', "0");
@@ -134,8 +209,15 @@ fn what_is_wanted_shows_as_the_grant_that_is_enough() {
         assert_eq!(wanted.to_string(), text);
         assert!(grants(text).allow(wanted));
     }
-    assert_eq!(
-        (Wanted::Dns.to_string(), Wanted::Name("a.b", 1).to_string()),
-        ("dns".into(), "tls:connect:a.b:1".into())
-    );
+    assert_eq!(Wanted::Dns.to_string(), "dns");
+    for (protocol, text) in [(Tls, "tls:connect:a.b:1"), (Http, "http:a.b:1"), (Https, "https:a.b:1")] {
+        let wanted = Wanted::Name(protocol, "a.b", 1);
+        assert_eq!(wanted.to_string(), text);
+        assert!(grants(text).allow(wanted));
+    }
+    for (protocol, text) in [(Http, "http:10.0.0.1:80"), (Https, "https:10.0.0.1:80")] {
+        let wanted = Wanted::Address(protocol, Connect, "10.0.0.1:80".parse().unwrap());
+        assert_eq!(wanted.to_string(), text);
+        assert!(grants(text).allow(wanted));
+    }
 }

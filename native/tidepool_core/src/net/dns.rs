@@ -27,8 +27,8 @@ pub(crate) async fn resolve(access: &Access, text: &str) -> Result<Vec<SocketAdd
     lookup(access, name, port.parse().map_err(|_| NetError::name(text))?).await
 }
 
-/// The addresses of a host that a program may connect to by this protocol: by TLS all of the internet, when it is granted the name. Each
-/// other one it has to be granted, and without the name that this is looked up, too.
+/// The addresses of a host that a program may connect to by this protocol: all of the internet, when it is granted the name. Each other
+/// one it has to be granted, and without the name that this is looked up, too.
 ///
 /// # Errors
 /// As of [`resolve`].
@@ -43,10 +43,8 @@ pub(super) async fn granted(
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![granted(SocketAddr::new(ip, port))?]);
     }
-    // Without TLS nothing proves that an answer is the host's.
-    let by_name = (protocol == Protocol::Tls).then(|| access.check(Wanted::Name(host, port)));
-    let is_named = matches!(by_name, Some(Ok(())));
-    let mut denied = by_name.and_then(Result::err);
+    let mut denied = access.check(Wanted::Name(protocol, host, port)).err();
+    let is_named = denied.is_none();
     if !is_named && let Err(dns) = access.check(Wanted::Dns) {
         return Err(denied.unwrap_or(dns));
     }

@@ -104,20 +104,21 @@ impl TlsStream {
         TlsStream { tcp, session: Mutex::new(session) }
     }
 
-    /// Connects to a host and checks that it is the one: by these certificates (PEM), or by the usual roots if there are none. It is
-    /// offered these protocols (RFC 7301), the one that is liked best first.
+    /// Connects to a host and checks that it is the one: by these certificates (PEM), or by the usual roots if there are none. What has
+    /// to be granted is `granted`. The host is offered these protocols (RFC 7301), the one that is liked best first.
     ///
     /// # Errors
     /// When it isn't granted, there are too many sockets, nobody is there, it is another, or speaks none of them.
     pub(crate) async fn connect(
         access: &Access,
+        granted: Protocol,
         (host, port): (&str, u16),
         certs: &[Vec<u8>],
         protocols: &[&[u8]],
     ) -> Result<Self, NetError> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| NetError::name(host))?;
         // Who isn't granted it has no certificate read.
-        let tcp = TcpStream::connect_to(access, Protocol::Tls, host, port).await?;
+        let tcp = TcpStream::connect_to(access, granted, host, port).await?;
         let session = ClientConnection::new(client_config(certs, protocols).await?, name)?;
         let stream = Self::new(tcp, Connection::Client(session));
         loop {

@@ -65,13 +65,12 @@ pub(in crate::abi) fn print_denial(state: &State, function: Option<&str>, (serve
 fn wanted(server: &str, is_plain: bool) -> Option<String> {
     let scheme = if is_plain { "http" } else { "https" };
     let Server { is_secure, host, port } = Server::of(&format!("{scheme}://{server}/").parse().ok()?)?;
-    let protocol = if is_secure { Protocol::Tls } else { Protocol::Tcp };
-    Some(match host.parse() {
-        Ok(ip) => Wanted::Address(protocol, Direction::Connect, SocketAddr::new(ip, port)).to_string(),
-        Err(_) if is_secure => Wanted::Name(&host, port).to_string(),
-        // In the clear nothing proves a name: what is granted are addresses.
-        Err(_) => format!("dns and tcp:connect:ADDRESS:{port}, an address of {host}"),
-    })
+    let protocol = if is_secure { Protocol::Https } else { Protocol::Http };
+    let wanted = match host.parse() {
+        Ok(ip) => Wanted::Address(protocol, Direction::Connect, SocketAddr::new(ip, port)),
+        Err(_) => Wanted::Name(protocol, &host, port),
+    };
+    Some(wanted.to_string())
 }
 
 /// Has the host serve what was asked: it is refused where nobody does.

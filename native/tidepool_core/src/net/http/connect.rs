@@ -43,8 +43,8 @@ pub(super) async fn connect(access: &Access, server: &Server, certs: &[Vec<u8>])
 async fn socket(access: &Access, server: &Server, certs: &[Vec<u8>], protocols: &[&[u8]]) -> Result<Socket, NetError> {
     let Server { is_secure, host, port } = server;
     Ok(if *is_secure {
-        Socket::Tls(Arc::new(TlsStream::connect(access, (host, *port), certs, protocols).await?))
+        Socket::Tls(Arc::new(TlsStream::connect(access, Protocol::Https, (host, *port), certs, protocols).await?))
     } else {
-        Socket::Plain(Arc::new(TcpStream::connect_to(access, Protocol::Tcp, host, *port).await?))
+        Socket::Plain(Arc::new(TcpStream::connect_to(access, Protocol::Http, host, *port).await?))
     })
 }

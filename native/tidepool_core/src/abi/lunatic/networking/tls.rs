@@ -10,6 +10,7 @@ use crate::abi::lunatic::support::{guest, text, trap};
 use crate::abi::lunatic::{NETWORKING, OWN};
 use crate::abi::memory;
 use crate::abi::slots::State;
+use crate::base::grants::Protocol;
 use crate::net::stream::Stream;
 use crate::net::tls::{TlsListener, TlsStream};
 
@@ -88,7 +89,7 @@ async fn connect(mut caller: Caller<'_, State>, args: ConnectArgs) -> wasmtime::
     };
     let certs = all_certs(&mut caller, certs, certs_len).await?;
     let access = guest.program.access();
-    let connected = TlsStream::connect(&access, (&host, port), &certs, &[]);
+    let connected = TlsStream::connect(&access, Protocol::Tls, (&host, port), &certs, &[]);
     match within(&mut caller, ms, "connecting", connected).await {
         Err(error) => failed_or_late(&mut caller, id, &error),
         connected => made(&mut caller, id, connected),
