@@ -207,9 +207,17 @@ defmodule Tidepool.Processes.WasiSocketsTest do
     assert line =~ "is not granted `tcp:connect:#{address}`" or line =~ "tcp:connect:#{address}"
     none = program!([])
     LogWatch.watch(none)
-    assert {:ok, "failed access-denied\n"} = Tidepool.call(none, "ask #{address} ping")
-    assert_receive {:logged, ^none, _level, line, _metadata}
-    assert line =~ "granted no sockets"
+
+    for {asked, grant} <- [
+          {"ask #{address} ping", "tcp:connect:#{address}"},
+          {"serve 127.0.0.1:0 1", "tcp:listen:127.0.0.1:*"},
+          {"udp-serve 127.0.0.1:0 1", "udp:listen:127.0.0.1:*"},
+          {"lookup localhost", "dns"}
+        ] do
+      assert Tidepool.call(none, asked) == {:ok, "failed access-denied\n"}
+      assert_receive {:logged, ^none, _level, line, _metadata}, 30_000
+      assert line =~ "the function is not granted #{grant}: its deploy's option `net`"
+    end
   end
 
   test "errors of the system are those of WASI" do

@@ -12,6 +12,7 @@ use super::{errors, tcp_linked, udp_linked};
 use crate::abi::component::define::{function, resource, waitable};
 use crate::abi::component::table::table_of;
 use crate::abi::slots::State;
+use crate::base::grants::Wanted;
 
 /// Defines all interfaces.
 pub(in crate::abi::component) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
@@ -40,7 +41,7 @@ fn resolve(
     store: &mut StoreContextMut<'_, State>,
     (_network, name): (Resource<Network>, String),
 ) -> Answer<Resource<Lookup>> {
-    let access = access(store.data())?;
+    let access = access(store.data(), Wanted::Dns)?;
     let lookup = Lookup::new(access, &name).map_err(|error| errors::code(store.data(), &error))?;
     Ok(table_of(store).push(lookup)?)
 }

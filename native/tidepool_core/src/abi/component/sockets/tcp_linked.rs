@@ -17,6 +17,7 @@ use super::{errors, options};
 use crate::abi::component::define::{function, waitable};
 use crate::abi::component::table::table_of;
 use crate::abi::slots::State;
+use crate::base::grants::{Direction, Protocol, Wanted};
 use crate::net::stream::Tried;
 use crate::net::tcp::TcpListener;
 
@@ -129,7 +130,7 @@ fn start_bind(
     if !suits(own.family, address) {
         return Err(ErrorCode::InvalidArgument.into());
     }
-    let access = access(store.data())?;
+    let access = access(store.data(), Wanted::Address(Protocol::Tcp, Direction::Listen, address))?;
     let listener = TcpListener::bind(&access, address).map_err(|error| errors::code(store.data(), &error))?;
     table_of(store).get_mut(&socket)?.stage = Stage::BindStarted(Arc::new(listener));
     Ok(())
@@ -149,7 +150,7 @@ fn start_connect(
         Stage::New => return Err(ErrorCode::InvalidArgument.into()),
         _ => return Err(ErrorCode::InvalidState.into()),
     }
-    let access = access(store.data())?;
+    let access = access(store.data(), Wanted::Address(Protocol::Tcp, Direction::Connect, address))?;
     table_of(store).get_mut(&socket)?.connect(access, address);
     Ok(())
 }

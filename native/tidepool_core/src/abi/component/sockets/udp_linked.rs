@@ -17,6 +17,7 @@ use crate::abi::component::define::{function, waitable};
 use crate::abi::component::table::table_of;
 use crate::abi::outgoing::grants;
 use crate::abi::slots::State;
+use crate::base::grants::{Direction, Protocol, Wanted};
 use crate::net::error::NetError;
 use crate::net::ready::Ready;
 use crate::net::stream::Tried;
@@ -76,7 +77,7 @@ fn start_bind(
     if !suits(own.family, address) {
         return Err(ErrorCode::InvalidArgument.into());
     }
-    let access = access(store.data())?;
+    let access = access(store.data(), Wanted::Address(Protocol::Udp, Direction::Listen, address))?;
     let bound = System::bind(&access, address).map_err(|error| errors::code(store.data(), &error))?;
     table_of(store).get_mut(&socket)?.socket = Some(Arc::new(bound));
     Ok(())
@@ -102,7 +103,7 @@ fn stream(
             return Err(ErrorCode::InvalidArgument.into());
         }
         Some(peer) => {
-            let access = access(store.data())?;
+            let access = access(store.data(), Wanted::Address(Protocol::Udp, Direction::Connect, peer))?;
             system.connect(&access, peer).map_err(|error| errors::code(store.data(), &error))?;
         }
         None => {}
