@@ -30,7 +30,7 @@ use crate::net::error::NetError;
 const SETTLES: Duration = Duration::from_secs(1);
 
 /// How long a server may take; without one of these as long as it likes, until who asked is gone.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Patience {
     /// Until there is a connection.
     pub(crate) connect: Option<Duration>,

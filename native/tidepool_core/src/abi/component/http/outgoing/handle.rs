@@ -141,7 +141,8 @@ fn way(state: &mut State, request: &Resource<HostOutgoingRequest>) -> wasmtime::
         (Some(function), _) if grants::may_call(state, &function) => Way::In(function),
         (None, Some(access)) => {
             let trace = state.call.as_ref().and_then(|call| call.channel.trace().cloned());
-            Way::Out(Outward { access, function: Arc::clone(&state.function), trace })
+            let is_process = state.abi.guest.is_some();
+            Way::Out(Outward { access, function: Arc::clone(&state.function), trace, is_process })
         }
         (function, _) => {
             let server = (authority.as_deref().unwrap_or_default(), is_plain);

@@ -28,6 +28,10 @@ use crate::store::context::FunctionContext;
 /// How many requests may be noted before those are forgotten that are over.
 const NOTED: usize = 32;
 
+/// How long a server may take, for each of the three times that a request of a process says nothing of: such a one has no deadline that
+/// would end it. It is what `wasmtime` has for all.
+const PATIENCE: Duration = Duration::from_secs(600);
+
 /// What the host knows of a guest's requests.
 #[derive(Default)]
 pub(in crate::abi::component) struct Hooks {
@@ -58,6 +62,8 @@ pub(super) struct Outward {
     pub(super) function: Arc<FunctionContext>,
     /// What the call is part of.
     pub(super) trace: Option<HeaderValue>,
+    /// Is it a process that asks? Calls end by their time.
+    pub(super) is_process: bool,
 }
 
 /// What ends a request.
@@ -99,6 +105,16 @@ impl Hooks {
 type Answered = Result<(Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
 type Answering = Box<dyn Future<Output = Answered> + Send>;
 
+/// How long a server may take: as the guest says.
+fn patience(options: &RequestOptions, is_process: bool) -> Patience {
+    let otherwise = is_process.then_some(PATIENCE);
+    Patience {
+        connect: options.connect_timeout.or(otherwise),
+        first_byte: options.first_byte_timeout.or(otherwise),
+        between_bytes: options.between_bytes_timeout.or(otherwise),
+    }
+}
+
 fn failed(error: Error) -> Answering {
     Box::new(std::future::ready(Err(error)))
 }
@@ -118,19 +134,15 @@ impl WasiHttpHooks for Hooks {
         options: Option<RequestOptions>,
         _sent: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Answering {
-        let RequestOptions { connect_timeout, first_byte_timeout, between_bytes_timeout } = options.unwrap_or_default();
+        let options = options.unwrap_or_default();
         if request.method() == Method::CONNECT {
             return failed(Error::HttpRequestMethodInvalid);
         }
         match std::mem::take(&mut self.next) {
             Way::Denied | Way::Ask(_) => failed(Error::HttpRequestDenied),
-            Way::Out(Outward { access, function, trace }) => {
+            Way::Out(Outward { access, function, trace, is_process }) => {
                 trace::put(request.headers_mut(), trace.as_ref());
-                let patience = Patience {
-                    connect: connect_timeout,
-                    first_byte: first_byte_timeout,
-                    between_bytes: between_bytes_timeout,
-                };
+                let patience = patience(&options, is_process);
                 let asked = client::send(access, request.map(|body| body.map_err(errors::Sent)), patience, Vec::new());
                 self.note(Ending::Socket(asked.ending()));
                 Box::new(async move {
@@ -149,7 +161,7 @@ impl WasiHttpHooks for Hooks {
                     awaited::asked(function, request.map(|body| body.map_err(unsent).boxed_unsync()));
                 self.next = Way::Ask(asked);
                 self.note(Ending::Call(awaited.ending()));
-                Box::new(inside(awaited, first_byte_timeout, between_bytes_timeout))
+                Box::new(inside(awaited, options.first_byte_timeout, options.between_bytes_timeout))
             }
         }
     }
@@ -183,4 +195,22 @@ async fn inside(awaited: Awaited, first_byte: Option<Duration>, between_bytes: O
         let body = body.map_err(move |error| (&left, errors::broken(&error)).1);
         Paced::new(body, between_bytes, || Error::ConnectionReadTimeout)
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_says_nothing_of_times_waits_for_no_server_for_ever_and_a_call_has_its_own_time() {
+        let said = Duration::from_secs(3_600);
+        let none = RequestOptions::default();
+        let all = Some(PATIENCE);
+        assert_eq!(patience(&none, false), Patience::default());
+        assert_eq!(patience(&none, true), Patience { connect: all, first_byte: all, between_bytes: all });
+        let some = RequestOptions { first_byte_timeout: Some(said), ..RequestOptions::default() };
+        let expected = Patience { connect: all, first_byte: Some(said), between_bytes: all };
+        assert_eq!(patience(&some, true), expected);
+        assert_eq!(patience(&some, false), Patience { first_byte: Some(said), ..Patience::default() });
+    }
 }
