@@ -191,6 +191,7 @@ defmodule Tidepool.ComponentsTest do
     assert {:error, %Error{reason: :no_actor, message: message}} =
              Tidepool.deploy(guest("component", "calc"), name: unique_name("actor"), actor: true)
 
+    assert message =~ "the engine shows its host none of the memories and globals within a component"
     assert message =~ "deploy it without `actor`"
   end
 

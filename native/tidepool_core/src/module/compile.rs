@@ -44,6 +44,10 @@ const WASM_PAGE_BYTES: u64 = 64 << 10;
 /// Bytes of the engine's records that each instance has as part of its place.
 const FREE_RECORD_BYTES: u64 = 64 << 10;
 
+/// Why instances of components are no actors, and their processes don't move.
+const NO_IMAGE: &str =
+    "the engine shows its host none of the memories and globals within a component, which an image would have";
+
 impl Toolchain {
     /// Checks `wasm`, compiles it for this machine, unless the cache has it, and links it, for as long as it is `wanted`. The CPU time
     /// of compilers that have processes of their own is added to `spent`.
@@ -178,11 +182,10 @@ impl Toolchain {
         began: Instant,
     ) -> Result<CompiledModule, CompileError> {
         if config.actor {
-            let message = "an image of a component's instance can't be made: deploy it without `actor`".into();
-            return Err(CompileError::NoActor { message });
+            return Err(CompileError::NoActor { message: format!("{NO_IMAGE}: deploy it without `actor`") });
         }
         if config.movable {
-            return Err(cannot_move("an image of a component's instance can't be made"));
+            return Err(cannot_move(NO_IMAGE));
         }
         // Of what is instantiated several times, or within others, the compiler makes as much.
         let needs = Needs::of(wasm)?;

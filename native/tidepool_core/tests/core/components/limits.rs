@@ -271,9 +271,11 @@ fn lists_that_are_the_same_ones_again_and_again_are_no_multiple_of_memory_whatev
 }
 
 #[test]
-fn a_component_is_no_actor() {
+fn a_component_is_no_actor_and_the_refusal_says_why() {
     let config = CompileConfig { actor: true, ..CompileConfig::default() };
     let refused = Node::small().runtime.compile(&simple(), &config).map(|_| ()).unwrap_err();
     assert!(matches!(refused, CompileError::NoActor { .. }), "{refused:?}");
-    assert!(refused.to_string().contains("deploy it without `actor`"), "{refused}");
+    for part in ["memories and globals", "within a component", "deploy it without `actor`"] {
+        assert!(refused.to_string().contains(part), "{refused}");
+    }
 }
