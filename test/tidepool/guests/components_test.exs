@@ -195,6 +195,20 @@ defmodule Tidepool.ComponentsTest do
     assert message =~ "deploy it without `actor`"
   end
 
+  test "what a deploy configures is there by wasi:config, one text or all, and that of the next deploy in its place" do
+    name = deploy!("component", "configured", config: %{"tide" => "low", "b" => ""})
+    assert Tidepool.call(name, :get, ["tide"]) == {:ok, {:some, "low"}}
+    assert Tidepool.call(name, :get, ["b"]) == {:ok, {:some, ""}}
+    assert Tidepool.call(name, :get, ["Tide"]) == {:ok, :none}
+    assert Tidepool.call(name, :all, []) == {:ok, [{"b", ""}, {"tide", "low"}]}
+
+    Tidepool.deploy!(guest("component", "configured"), name: name, config: %{"tide" => "high"})
+    assert Tidepool.call(name, :all, []) == {:ok, [{"tide", "high"}]}
+    Tidepool.deploy!(guest("component", "configured"), name: name)
+    assert Tidepool.call(name, :get, ["tide"]) == {:ok, :none}
+    assert Tidepool.call(name, :all, []) == {:ok, []}
+  end
+
   test "a process answers an import, and its error ends the call with the text" do
     name = deploy!("component", "calc", host: ["wit/docs:shop/*"])
     target = {"wit", "docs:shop/prices@1.0.0", "price"}
