@@ -38,6 +38,17 @@ pub(super) async fn granted(
     host: &str,
     port: u16,
 ) -> Result<Vec<SocketAddr>, NetError> {
+    judged(access, protocol, (host, port), lookup(access, host, port)).await
+}
+
+/// The same by what is `found`, which is looked for once at most: whoever answers for a name may answer otherwise the next time, and
+/// connections are made to what is returned here.
+async fn judged(
+    access: &Access,
+    protocol: Protocol,
+    (host, port): (&str, u16),
+    found: impl Future<Output = Result<Vec<SocketAddr>, NetError>>,
+) -> Result<Vec<SocketAddr>, NetError> {
     let granted =
         |address: SocketAddr| access.check(Wanted::Address(protocol, Direction::Connect, address)).map(|()| address);
     if let Ok(ip) = host.parse::<IpAddr>() {
@@ -49,7 +60,7 @@ pub(super) async fn granted(
         return Err(denied.unwrap_or(dns));
     }
     let mut all = Vec::new();
-    for address in lookup(access, host, port).await? {
+    for address in found.await? {
         // Whoever has a name says where it leads: to this machine, or to what is behind it, it has to be granted.
         let allowed = if is_named && is_public(address.ip()) { Ok(address) } else { granted(address) };
         match allowed {
@@ -98,4 +109,76 @@ async fn lookup(access: &Access, name: &str, port: u16) -> Result<Vec<SocketAddr
     });
     let found = lookup.await.map_err(io::Error::other).and_then(|found| found).map_err(unresolved)?;
     if found.is_empty() { Err(NetError::NoAddress { name: name.to_owned() }) } else { Ok(found) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::base::fair_share::NetworkHeld;
+    use crate::base::grants::Grants;
+    use crate::net::access::Network;
+    use crate::settings;
+
+    const PUBLIC: &str = "93.184.215.14:443";
+
+    /// What comes of a request to this host, whose name has these addresses; and how often it was looked up.
+    fn asked(grants: &str, host: &str, addresses: &[&str]) -> (Result<Vec<String>, String>, u32) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let network = Arc::new(Network::new(&settings::network(), runtime.handle().clone()));
+        let grants = Arc::new(Grants::parse(grants.split_whitespace()).unwrap());
+        let access = Access::new(&network, &grants, &NetworkHeld::default(), None);
+        let lookups = Cell::new(0);
+        let found = async {
+            lookups.set(lookups.get() + 1);
+            Ok(addresses.iter().map(|address| address.parse::<SocketAddr>().unwrap()).collect())
+        };
+        let judged = runtime.block_on(judged(&access, Protocol::Https, (host, 443), found));
+        let shown = |all: Vec<SocketAddr>| all.iter().map(SocketAddr::to_string).collect::<Vec<_>>();
+        let told = |error: NetError| match error {
+            NetError::NotGranted { wanted } => wanted,
+            other => panic!("{other}"),
+        };
+        (judged.map(shown).map_err(told), lookups.get())
+    }
+
+    #[test]
+    fn a_name_that_answers_otherwise_the_second_time_is_judged_by_the_addresses_that_are_connected_to() {
+        let rebinding = |addresses: &[&str]| asked("https:*.example.com:443", "api.example.com", addresses);
+        // It is looked up once for a connection, to what was found then and to nothing else.
+        assert_eq!(rebinding(&[PUBLIC]), (Ok(vec![PUBLIC.into()]), 1));
+        for private in ["127.0.0.1:443", "10.1.2.3:443", "169.254.169.254:443", "[::1]:443", "[fd00::1]:443"] {
+            assert_eq!(rebinding(&[private]), (Err(format!("https:{private}")), 1));
+            // One of several is left out.
+            assert_eq!(rebinding(&[private, PUBLIC]), (Ok(vec![PUBLIC.into()]), 1));
+        }
+        let mapped = rebinding(&["[::ffff:127.0.0.1]:443"]);
+        assert_eq!(mapped, (Err("https:127.0.0.1:443".into()), 1));
+    }
+
+    #[test]
+    fn a_name_is_looked_up_where_it_is_granted_or_dns_is_and_leads_to_what_is_granted_then() {
+        let local = "127.0.0.1:443";
+        for (grants, addresses, expected, lookups) in [
+            ("https:a.example:443", PUBLIC, Ok(PUBLIC), 1),
+            ("tls:connect:a.example:443", PUBLIC, Ok(PUBLIC), 1),
+            ("https:a.example:443 https:127.0.0.0/8:443", local, Ok(local), 1),
+            ("https:a.example:443 tcp:connect:127.0.0.0/8:443", local, Ok(local), 1),
+            ("https:*:443", local, Ok(local), 1),
+            ("dns tcp:connect:*:443", PUBLIC, Ok(PUBLIC), 1),
+            ("dns https:127.0.0.1:443", local, Ok(local), 1),
+            ("dns https:127.0.0.1:443", PUBLIC, Err("https:a.example:443"), 1),
+            ("dns", PUBLIC, Err("https:a.example:443"), 1),
+            ("tcp:connect:*:443", PUBLIC, Err("https:a.example:443"), 0),
+            ("https:127.0.0.1:443", local, Err("https:a.example:443"), 0),
+            ("http:a.example:443", PUBLIC, Err("https:a.example:443"), 0),
+        ] {
+            let expected = expected.map(|address| vec![address.to_owned()]).map_err(ToOwned::to_owned);
+            assert_eq!(asked(grants, "a.example", &[addresses]), (expected, lookups), "{grants} {addresses}");
+        }
+        // An address is no name.
+        assert_eq!(asked("https:127.0.0.1:443", "127.0.0.1", &[PUBLIC]), (Ok(vec![local.into()]), 0));
+    }
 }
