@@ -7,7 +7,8 @@ defmodule Tidepool.ReplicatedActorsTest do
   import ExUnit.CaptureIO
 
   alias Mix.Tasks.Tidepool.Members
-  alias Tidepool.{Actor, Error, Native, Peer, TestCluster}
+  alias Tidepool.{Actor, Error, Keyvalue, Native, Peer, TestCluster}
+  alias Tidepool.Actor.Bucket
   alias Tidepool.Actor.Journal.Archive
   alias Tidepool.Actor.Ownership.Shards
   alias Tidepool.Actor.Voter
@@ -18,7 +19,8 @@ defmodule Tidepool.ReplicatedActorsTest do
   setup do
     names = for stem <- ~w(a b c), do: Peer.name(stem)
     cookie = Peer.cookie()
-    settings = [actors: {:replicated, Enum.map(names, &to_string/1)}, builtins: [:actor], server: true]
+    actors = {:replicated, Enum.map(names, &to_string/1)}
+    settings = [actors: actors, builtins: [:actor], server: true, keyvalue: :actors]
     peers = for name <- names, do: TestCluster.start_node!(name, cookie, names -- [name], settings)
     Peer.deploy!(hd(peers), "rust", "ledger", name: "ledger", actor: true)
     for peer <- peers, do: own_some(peer)
@@ -48,12 +50,24 @@ defmodule Tidepool.ReplicatedActorsTest do
     )
   end
 
+  # What the store of keys and values answers, once there is an answer.
+  defp ask(peer, name, arguments) do
+    eventually(fn -> with({:error, _not_yet} <- asked(peer, name, arguments ++ [[]]), do: false) end, @patience)
+  end
+
+  # It raises what is not for guests.
+  defp asked(peer, name, arguments) do
+    Peer.call(peer, Keyvalue.Actors, name, arguments)
+  rescue
+    error in Error -> {:error, error}
+  end
+
   # A name whose actor is on that node.
-  defp on(peer) do
+  defp on(peer, class \\ "ledger") do
     eventually(
       fn ->
         names = Enum.map(1..500, &"actor-#{&1}")
-        assert name = Enum.find(names, &match?({:here, _title}, Peer.call(peer, Shards, :place, ["ledger", &1])))
+        assert name = Enum.find(names, &match?({:here, _title}, Peer.call(peer, Shards, :place, [class, &1])))
         name
       end,
       @patience
@@ -104,6 +118,26 @@ defmodule Tidepool.ReplicatedActorsTest do
       assert answer(back, name, "sum", "") == sum
       List.insert_at(others, turn, back)
     end)
+  end
+
+  test "a bucket of keys and values is one for all nodes, and what was set is there after its node was killed",
+       %{peers: peers, settings: settings} do
+    [one, other, third] = peers
+    for {peer, key} <- Enum.zip(peers, ~w(a b c)), do: assert(ask(peer, :set, ["visits", key, key]) == :ok)
+    for peer <- peers, do: assert(ask(peer, :get_many, ["visits", ~w(a b c d)]) == {:ok, ["a", "b", "c", nil]})
+    add = fn peer -> for _turn <- 1..10, do: ask(peer, :increment, ["visits", "sum", 1]) end
+    sums = peers |> Enum.map(&Task.async(fn -> add.(&1) end)) |> Enum.flat_map(&Task.await(&1, :infinity))
+    assert length(sums) == 30 and Enum.uniq(sums) == sums
+
+    bucket = on(one, Bucket.class(nil))
+    assert ask(other, :set, [bucket, "tide", "low"]) == :ok
+    Peer.halt(one)
+    assert ask(third, :get, [bucket, "tide"]) == {:ok, "low"}
+    assert ask(other, :set, [bucket, "tide", "high"]) == :ok
+    back = TestCluster.restart!(one, [other.node, third.node], settings)
+    own_some(back)
+    assert ask(back, :get, [bucket, "tide"]) == {:ok, "high"}
+    eventually(fn -> assert {:ok, %{^bucket => _, "visits" => _}} = asked(back, :buckets, []) end, @patience)
   end
 
   test "a node that is cut off from the others answers for no actor, and they do for all", %{peers: [one | others]} do

@@ -1,7 +1,7 @@
 defmodule Tidepool.Keyvalue.Actors do
   @moduledoc """
-  Keys and values where actors are, as `Tidepool.Keyvalue`: in the node's data folder, or in the PostgreSQL database that the nodes of a cluster
-  share. What was answered is on disk.
+  Keys and values where actors are, as `Tidepool.Keyvalue`: in the node's data folder, or in the store that the nodes of
+  a cluster share, which is a PostgreSQL database or their own disks. What was answered is on disk.
 
       config :tidepool, keyvalue: :actors
 
