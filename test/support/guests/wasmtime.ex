@@ -28,6 +28,20 @@ defmodule Tidepool.Wasmtime do
     status
   end
 
+  @doc """
+  Runs the command of a file with this input, by `wasmtime run` with these options: its standard output, and its exit
+  status.
+  """
+  def run(path, args, input, options) do
+    file = Path.join(Tidepool.Case.tmp_folder!(), "input")
+    File.write!(file, input)
+
+    run = ~S(from=$1; shift; "$wasmtime" run "$@" < "$from" 2> /dev/null)
+    script = ". bin/support/common.sh; . bin/support/wasmtime.sh; " <> run
+
+    System.cmd("bash", ["-c", script, "bash", file] ++ options ++ [path | args])
+  end
+
   @doc false
   def start_link(arguments), do: GenServer.start_link(__MODULE__, arguments, timeout: @start_ms)
 
