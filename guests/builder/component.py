@@ -59,6 +59,11 @@ def python_http(guest, name, out):
     componentize_py(guest, "-d", encoder.wit(), "-w", "wasi:http/proxy@0.2.12", "componentize", name, "-o", out)
 
 
+def python_command(guest, name, out):
+    """A command."""
+    componentize_py(guest, "-d", encoder.wit(), "-w", "wasi:cli/command@0.2.12", "componentize", name, "-o", out)
+
+
 def componentize_py(guest, *arguments):
     once(PYTHON, f"componentize-py {PYTHON_VERSION}, about 17 MB", lambda folder: pip.download(f"componentize-py=={PYTHON_VERSION}", folder))
     command = ["componentize-py", *map(str, arguments)]
@@ -72,13 +77,23 @@ def javascript(guest, name, out):
 
 
 def javascript_http(guest, name, out):
-    """A handler of HTTP, by the packages of the other guest in JavaScript. Their engine's WASI is of a version of its own."""
+    """A handler of HTTP."""
+    javascript_wasi(guest, name, out, "wasi:http/proxy")
+
+
+def javascript_command(guest, name, out):
+    """A command."""
+    javascript_wasi(guest, name, out, "wasi:cli/command")
+
+
+def javascript_wasi(guest, name, out, included):
+    """What a world of WASI's is, by the packages of the other guest in JavaScript. Their engine's WASI is of a version of its own."""
     world = out.parent / "wit"
     shutil.copytree(encoder.wit() / "deps", world / "deps")
     for file in world.glob("deps/*.wit"):
         file.write_text(re.sub(r"\b0\.2\.1[12]\b", JAVASCRIPT_WASI, file.read_text()))
-    (world / "world.wit").write_text(f"package tidepool:http;\nworld proxy {{ include wasi:http/proxy@{JAVASCRIPT_WASI}; }}\n")
-    componentize_js(guest, GUESTS / "components/javascript", f"{name}.js", "--wit", world, "-n", "proxy", "-o", out)
+    (world / "world.wit").write_text(f"package tidepool:guest;\nworld guest {{ include {included}@{JAVASCRIPT_WASI}; }}\n")
+    componentize_js(guest, GUESTS / "components/javascript", f"{name}.js", "--wit", world, "-n", "guest", "-o", out)
 
 
 def componentize_js(guest, packages, *arguments):
@@ -93,8 +108,10 @@ COMPONENT_GUESTS = Language(
         "wat": Kind(wat, "{}.wat"),
         "python": Kind(python, "{}.py"),
         "python-http": Kind(python_http, "{}.py"),
+        "python-command": Kind(python_command, "{}.py"),
         "javascript": Kind(javascript, "{}.js"),
         "javascript-http": Kind(javascript_http, "{}.js"),
+        "javascript-command": Kind(javascript_command, "{}.js"),
     },
 )
 ABI_GUESTS = Language("abis", {"wat": Kind(abi, "{}.wat"), "http": Kind(abi_http, "{}.wat"), "command": Kind(abi_command, "{}.wat")})

@@ -32,6 +32,25 @@ defmodule Tidepool.CommandTest do
     end
   end
 
+  # What is of some MiB is built, and compiled, in long runs alone.
+  for module <- ["python_upper", "js_upper"] do
+    @tag skip: System.get_env("TIDEPOOL_LONG", "") == ""
+    test "#{module} is such a command, fails so, and is run by a process" do
+      limits = %{memory: 67_108_864, cpu_time: 20_000, time: 60_000}
+      name = deploy!("component", unquote(module), limits: limits)
+      assert {:ok, %Function{abi: :command}} = Tidepool.fetch(name)
+
+      for payload <- ["", "Shout", "two\nlines\n", <<0, 255, ?a>>, String.duplicate("abc", 50_000)],
+          do: assert(Tidepool.call(name, "run", payload) == {:ok, String.upcase(payload, :ascii)})
+
+      assert {:error, %Error{reason: :guest_error, message: message, details: %{exit_code: 1}}} =
+               Tidepool.call(name, "run", "fail")
+
+      assert message == "upper: asked to fail\nupper: giving up"
+      assert ended!(start!(name, args: [name])) == :normal
+    end
+  end
+
   test "a command that is called sees its operation as its name, and no folder and no environment" do
     name = deploy!("rust", "surroundings_command")
 
