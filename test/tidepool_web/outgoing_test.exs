@@ -156,8 +156,7 @@ defmodule TidepoolWeb.OutgoingTest do
 
     test "that is denied is told on the console with the grant that it takes" do
       for {options, url, told} <- [
-            {[net: []], "127.0.0.1:1",
-             "the function is not granted http:127.0.0.1:1: its deploy's option `net`"},
+            {[net: []], "127.0.0.1:1", "the function is not granted http:127.0.0.1:1: its deploy's option `net`"},
             {[net: []], "https://me:secret@api.example/", "the function is not granted https:api.example:443: its"},
             {[net: []], "tide.example:81", "the function is not granted http:tide.example:81: its"},
             {[net: []], "[::1]", "the function is not granted http:[::1]:80: its"},

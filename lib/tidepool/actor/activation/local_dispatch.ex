@@ -68,7 +68,7 @@ defmodule Tidepool.Actor.Activation.LocalDispatch do
   end
 
   defp served(:again, question), do: serve(question)
-  defp served({:written, title}, {:info, class, name, nil}), do: written(class, name, title)
+  defp served({:written, title, error}, {:info, class, name, nil}), do: written(class, name, title, error)
   defp served(answer, _question), do: answer
 
   defp asleep({:stop, class, name, nil}, _title), do: stopped(:ok, class, name)
@@ -239,11 +239,13 @@ defmodule Tidepool.Actor.Activation.LocalDispatch do
   end
 
   # An image may be large: who looks at an actor that sleeps, or has no instance, has none read.
-  defp written(class, name, title) do
+  defp written(class, name, title, error \\ nil) do
     with {:ok, records} <- Journal.existing(),
          {:ok, {seq, _alarm_at, bytes, head}} <- Journal.head(records, class, name, class),
          {:ok, record} <- Record.read(head, class, name) do
       tier = if Frozen.member?(class, name, title), do: :frozen, else: :disk
+      # That of a call which changed nothing is not written.
+      record = if error, do: %{record | last_error: error}, else: record
       known = %{class: class, name: name, node: node(), awake: false, tier: tier, writes: seq}
       {:ok, record |> Record.shown() |> Map.merge(known) |> Map.put(:bytes, bytes)}
     else

@@ -65,7 +65,8 @@ defmodule Tidepool.Actor.Activation.Server do
   end
 
   # Without an instance it is as it is written. No image is read for who looks at it.
-  def handle_call(:info, _from, %{owned: nil} = state), do: {:reply, {:written, state.title}, state, left(state)}
+  def handle_call(:info, _from, %{owned: nil} = state),
+    do: {:reply, {:written, state.title, state.last_error}, state, left(state)}
 
   def handle_call(:info, _from, state) do
     case Activation.loaded(state, false) do
