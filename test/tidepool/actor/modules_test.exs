@@ -81,7 +81,7 @@ defmodule Tidepool.ActorModulesTest do
   end
 
   test "modules of before are read for some actors at a time, and none whose code has no room" do
-    node = Peer.start!(cluster: false, max_code: 4_000_000)
+    node = Peer.start!(cluster: false, max_code: 400_000)
     names = for number <- 1..12, do: "actor #{number}"
 
     for {name, number} <- Enum.with_index(names) do
