@@ -58,30 +58,23 @@ defmodule Tidepool.Cluster do
     `Tidepool.Actor.Members.list/0` to say.
   """
   @spec status :: map
-  def status do
-    case view() do
-      {:ok, view} ->
-        %{
-          node: view.node,
-          distributed: true,
-          actors: Actor.placement(),
-          voters: Actor.Members.named(),
-          apart: view.apart,
-          withheld: withheld(),
-          fetching: fetching()
-        }
-        |> Map.merge(describe(view))
+  def status, do: Map.merge(%{actors: Actor.placement(), voters: Actor.Members.named()}, seen(view()))
 
-      _alone_or_restarting ->
-        name = to_string(node())
-        here = for f <- Catalog.briefs(), do: function(f, [name], [])
-        pending = for entry <- Catalog.unavailable(), do: function(entry, [], [name])
-        functions = Enum.sort_by(here ++ pending, & &1.name)
-        node = %{name: name, links: [], functions_pending: length(pending), catalog: :same, skew_ms: 0}
-        kept = %{actors: Actor.placement(), voters: Actor.Members.named()}
-        nothing = Map.merge(kept, %{lost: [], apart: [], withheld: [], fetching: []})
-        Map.merge(nothing, %{node: name, distributed: false, nodes: [node], functions: functions})
-    end
+  defp seen({:ok, view}) do
+    Map.merge(
+      %{node: view.node, distributed: true, apart: view.apart, withheld: withheld(), fetching: fetching()},
+      describe(view)
+    )
+  end
+
+  defp seen(_alone_or_restarting) do
+    name = to_string(node())
+    here = for f <- Catalog.briefs(), do: function(f, [name], [])
+    pending = for entry <- Catalog.unavailable(), do: function(entry, [], [name])
+    functions = Enum.sort_by(here ++ pending, & &1.name)
+    node = %{name: name, links: [], functions_pending: length(pending), catalog: :same, skew_ms: 0}
+    nothing = %{lost: [], apart: [], withheld: [], fetching: []}
+    Map.merge(nothing, %{node: name, distributed: false, nodes: [node], functions: functions})
   end
 
   @doc """

@@ -163,7 +163,7 @@ defmodule Tidepool.Release do
   defp many(1, thing), do: "1 #{thing}"
   defp many(count, thing), do: "#{count} #{thing}s"
 
-  # A folder that is named is meant.
+  # A folder that is named is meant, and not a database.
   defp actors(options) do
     _loaded_before = Application.load(:tidepool)
 

@@ -9,14 +9,14 @@ defmodule TidepoolWeb.Resources.Actors do
   alias TidepoolWeb.Resource.Parameters
 
   @listed 1_000
-  # Who looks at actors, or deletes them, has the records read meanwhile, or waits for a call of the actor.
+  # Who deletes actors has the records read meanwhile, or waits for a call of the actor.
   @places 64
 
   @impl true
   def routes do
     [
-      {"GET", "/actors/:class", scope: :read, query: true, places: @places},
-      {"GET", "/actors/:class/:name", scope: :read, places: @places},
+      {"GET", "/actors/:class", scope: :read, query: true},
+      {"GET", "/actors/:class/:name", scope: :read},
       {"DELETE", "/actors/:class/:name", scope: :deploy, places: @places},
       {"POST", "/actors/:class/:name/:operation",
        scope: :call, body: :payload, headers: ["idempotency-key", "traceparent"], query: true}

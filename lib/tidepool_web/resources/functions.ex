@@ -9,14 +9,13 @@ defmodule TidepoolWeb.Resources.Functions do
   alias TidepoolWeb.{Deploys, Reply}
   alias TidepoolWeb.Resource.{Namespace, Parameters}
 
-  # Each has a copy of all that is deployed, or a module as it was uploaded.
-  @places 64
+  # Each has a module as it was uploaded.
   @fetched 16
 
   @impl true
   def routes do
     [
-      {"GET", "/functions", scope: :read, selects: true, query: true, places: @places},
+      {"GET", "/functions", scope: :read, selects: true, query: true},
       {"GET", "/functions/:function", scope: :read},
       # Modules are nobody's but theirs who may change them.
       {"GET", "/functions/:function/wasm", scope: :read, guarded: true, places: @fetched},

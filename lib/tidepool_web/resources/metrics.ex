@@ -11,11 +11,8 @@ defmodule TidepoolWeb.Resources.Metrics do
 
   @text "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
-  # Each has all of a node's figures as one text.
-  @places 64
-
   @impl true
-  def routes, do: [{"GET", "/metrics", scope: :read, observes: true, query: :ignored, places: @places}]
+  def routes, do: [{"GET", "/metrics", scope: :read, observes: true, query: :ignored}]
 
   @impl true
   def serve("GET", ["metrics"], _request) do

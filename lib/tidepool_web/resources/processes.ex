@@ -27,7 +27,6 @@ defmodule TidepoolWeb.Resources.Processes do
   @listed 1_000
   # Lists at a time: each has a copy of all processes, whoever they are of.
   @lists 16
-  @places 64
 
   @impl true
   def routes do
@@ -35,7 +34,7 @@ defmodule TidepoolWeb.Resources.Processes do
       {"GET", "/processes", scope: :read, selects: true, query: true, places: @lists},
       {"POST", "/processes/:function", scope: :call, body: {:whole, @max_body}},
       {"POST", "/processes/:process/upgrade", scope: :deploy, selects: true},
-      {"GET", "/processes/:process", scope: :read, selects: true, places: @places},
+      {"GET", "/processes/:process", scope: :read, selects: true},
       {"DELETE", "/processes/:process", scope: :deploy, selects: true}
     ]
   end

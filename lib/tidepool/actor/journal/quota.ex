@@ -71,8 +71,8 @@ defmodule Tidepool.Actor.Journal.Quota do
   def grow(class, bytes) do
     with namespace when namespace != nil <- quota(class, :disk),
          [{_namespace, _pid, counter, most}] <- lookup(namespace) do
-      :counters.add(counter, 1, bytes)
-      if bytes > 0 and :counters.get(counter, 1) > most, do: ask(namespace, {:grow, class, bytes}), else: :ok
+      kept = Counter.add(counter, bytes)
+      if bytes > 0 and kept > most, do: ask(namespace, {:grow, class, bytes}), else: :ok
     else
       _no_quota -> :ok
     end

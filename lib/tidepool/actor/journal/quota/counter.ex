@@ -21,6 +21,13 @@ defmodule Tidepool.Actor.Journal.Quota.Counter do
   @doc false
   def start_link(options), do: GenServer.start_link(__MODULE__, Map.new(options))
 
+  @doc "So many bytes more are kept, or fewer: how many that are then."
+  @spec add(:counters.counters_ref(), bytes :: integer) :: integer
+  def add(counter, bytes) do
+    :counters.add(counter, @bytes, bytes)
+    :counters.get(counter, @bytes)
+  end
+
   @impl true
   def init(%{table: table, namespace: namespace, most: most}) do
     counter = :counters.new(1, [])
