@@ -78,21 +78,22 @@ def javascript(guest, name, out):
 
 def javascript_http(guest, name, out):
     """A handler of HTTP."""
-    javascript_wasi(guest, name, out, "wasi:http/proxy")
+    javascript_wasi(guest, name, out, f"include wasi:http/proxy@{JAVASCRIPT_WASI};")
 
 
 def javascript_command(guest, name, out):
-    """A command."""
-    javascript_wasi(guest, name, out, "wasi:cli/command")
+    """A command. componentize-js makes bindings of all that a world imports, and of `wasi:sockets` some that do not link."""
+    streams = " ".join(f"import wasi:cli/{stream}@{JAVASCRIPT_WASI};" for stream in ("stdin", "stdout", "stderr"))
+    javascript_wasi(guest, name, out, f"{streams} export wasi:cli/run@{JAVASCRIPT_WASI};")
 
 
-def javascript_wasi(guest, name, out, included):
-    """What a world of WASI's is, by the packages of the other guest in JavaScript. Their engine's WASI is of a version of its own."""
+def javascript_wasi(guest, name, out, items):
+    """What a world of WASI's items is, by the packages of the other guest in JavaScript. Their engine's WASI is of a version of its own."""
     world = out.parent / "wit"
     shutil.copytree(encoder.wit() / "deps", world / "deps")
     for file in world.glob("deps/*.wit"):
         file.write_text(re.sub(r"\b0\.2\.1[12]\b", JAVASCRIPT_WASI, file.read_text()))
-    (world / "world.wit").write_text(f"package tidepool:guest;\nworld guest {{ include {included}@{JAVASCRIPT_WASI}; }}\n")
+    (world / "world.wit").write_text(f"package tidepool:guest;\nworld guest {{ {items} }}\n")
     componentize_js(guest, GUESTS / "components/javascript", f"{name}.js", "--wit", world, "-n", "guest", "-o", out)
 
 
