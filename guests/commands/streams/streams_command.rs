@@ -86,6 +86,11 @@ fn splice(input: &InputStream, output: &OutputStream) -> Result<String, StreamEr
     let mut copied = 0;
     loop {
         match output.splice(input, PIECE) {
+            // Wasmtime's streams of files do something when they are waited for alone.
+            Ok(0) => {
+                input.subscribe().block();
+                output.subscribe().block();
+            }
             Ok(count) => copied += count,
             Err(StreamError::Closed) => return Ok(copied.to_string()),
             Err(error) => return Err(error),
