@@ -101,7 +101,10 @@ fn splice(input: &InputStream, output: &OutputStream) -> Result<String, StreamEr
 /// What comes behind so many bytes.
 fn tail(input: &InputStream, mut count: u64) -> Result<String, StreamError> {
     while count > 0 {
-        count -= input.skip(count)?;
+        match input.skip(count)? {
+            0 => input.subscribe().block(),
+            skipped => count -= skipped,
+        }
     }
     let mut rest = Vec::new();
     while let Some(piece) = read(input)? {
