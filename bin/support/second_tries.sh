@@ -6,15 +6,15 @@ most_second_tries=3
 
 # What must hold each time: durability, linearizability, isolation and limits. Elixir's by file, Rust's by program and module. Not among
 # them are files with limits of a second or drains, beside which a machine may stand still: deploy/restart, request_limits, edge/shares.
-strict_tests='^test/cluster/(actors|consistency_change|copies|histories|lagging_copies|other_stores|replicated|transfer)_test'
+strict_tests='^test/cluster/(actors|histories|other_stores|replicated|transfer)_test'
 strict_tests+='|^test/fault/(actor_|deploy_faults|full_disk|hostile_guests|isolation|memory|sigkill)'
 strict_tests+='|^test/fault/cluster/(killed_nodes|ordeal|partition|return)_test'
 strict_tests+='|^test/tidepool/(data|limits|namespaces|records|function/bounds|keyvalue/actors)_test|^test/fuzz/'
-strict_tests+='|^test/tidepool/(actor/archive|actor/frozen|actor/quota|catalog/log|catalog/record|catalog/store|data/damaged_folder)_test'
+strict_tests+='|^test/tidepool/(actor/archive|actor/differing|actor/frozen|actor/quota|catalog/log|catalog/record|catalog/store|data/damaged_folder)_test'
 strict_tests+='|^test/tidepool_web/(deploy_shares|namespaces)_test'
 strict_tests+='|^core/(caps|differential|image_changes|images|limits|namespaces|components::limits)::'
 strict_tests+='|^edge/(namespaces|overload)::|^tidepool_records/replicated::'
-strict_tests+='|^(disk|histories|log|model|moving|ownership|returns|shared|survives|voters)/'
+strict_tests+='|^(disk|histories|log|model|moving|ownership|returns|several|shared|survives|voters)/'
 
 # The tests that failed, by a step's log, one a line: `test/a_test.exs:12` of Elixir's, `PROGRAM/NAME` of Rust's. Fails when
 # something else went wrong, too, or may have: each failure that the log counts has to be named in it. Of `embed` and `browser` none

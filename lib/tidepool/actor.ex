@@ -42,12 +42,11 @@ defmodule Tidepool.Actor do
   for instance, the reason is `:unknown_outcome`, and a `:request_id` is what makes it safe to ask again.
   """
 
-  alias Tidepool.{Config, Error, Native, Options, Trace}
-  alias Tidepool.Actor.Activation.{LocalDispatch, Modules, RemoteDispatch}
-  alias Tidepool.Actor.{Bucket, Journal, Name, Replication}
+  alias Tidepool.{Error, Native, Options, Trace}
+  alias Tidepool.Actor.Activation.{LocalDispatch, RemoteDispatch}
+  alias Tidepool.Actor.{Bucket, Journal, Name}
   alias Tidepool.Actor.Journal.Record
   alias Tidepool.Actor.Ownership.{LeaseHolder, OtherStores, Shards}
-  alias Tidepool.Actor.Replication.Ring
   alias Tidepool.Function.{Actors, Spec}
   alias Tidepool.Host.Nesting
 
@@ -61,8 +60,6 @@ defmodule Tidepool.Actor do
   @page 1_000
   # How long a node may take to say which actors are awake.
   @look_ms 1_000
-  # How long a class may be on its way to a node that has no actors yet.
-  @arrive_ms 5_000
 
   @type call_option :: unquote(Options.pair(@call_schema))
 
@@ -156,12 +153,9 @@ defmodule Tidepool.Actor do
 
   @doc false
   # Calls what its alarm says that is due then: for `Tidepool.Actor.Activation.Alarms`. One that has another node by now is called there.
-  @spec ring(String.t(), String.t(), due :: integer) :: {:ok, binary} | :elsewhere | {:error, Error.t()}
+  @spec ring(String.t(), String.t(), due :: integer) :: {:ok, binary} | {:error, Error.t()}
   def ring(class, name, due) do
-    with :ok <- available(class), {:elsewhere, _place} <- LocalDispatch.serve({:ring, class, name, due}) do
-      # A copy has the alarm as well, and is looked at again: its node may be the one that has the actor next.
-      if Shards.ring?(), do: :elsewhere, else: {:ok, ""}
-    end
+    with :ok <- available(class), {:elsewhere, _place} <- LocalDispatch.serve({:ring, class, name, due}), do: {:ok, ""}
   end
 
   @doc false
@@ -216,11 +210,10 @@ defmodule Tidepool.Actor do
   end
 
   @doc """
-  Which node has how many shards of actors, and for how long, as this one knows it; `nil` where nodes share no store and no class has
-  copies, and where there is no cluster.
+  Which node has how many shards of actors, and for how long, as this one knows it; `nil` where nodes share no store.
   """
   @spec placement :: LeaseHolder.report() | nil
-  def placement, do: LeaseHolder.report() || Ring.report()
+  def placement, do: LeaseHolder.report()
 
   @doc "How many actors are awake on this node."
   @spec awake :: non_neg_integer
@@ -247,43 +240,13 @@ defmodule Tidepool.Actor do
   defp rows(class, from, limit) do
     with :ok <- available(class),
          true <- Spec.name?(class),
-         {:ok, rows, next} <- own_rows(class, from, limit) do
-      {rows, next} = if Shards.ring?(), do: all_rows(class, from, limit, {rows, next}), else: {rows, next}
+         {:ok, records} <- Journal.existing(),
+         {:ok, rows, next} <- Native.list_records(records, class, from, limit) do
       {:ok, rows, next}
     else
-      false -> {:ok, [], nil}
+      none when none in [false, :none] -> {:ok, [], nil}
       {:error, error} -> {:error, error}
       {:error, kind, message} -> {:error, Journal.error(kind, message, class)}
-    end
-  end
-
-  defp own_rows(class, from, limit) do
-    case Journal.existing() do
-      {:ok, records} -> Native.list_records(records, class, from, limit)
-      :none -> {:ok, [], nil}
-      {:error, error} -> {:error, error}
-    end
-  end
-
-  # Those of other nodes, too, in the order that all have; as far as all have told.
-  defp all_rows(class, from, limit, own) do
-    others = for node <- Shards.nodes(), node != to_string(node()), do: node
-    pages = [own | others |> Enum.map(&Replication.listed(&1, class, from, limit)) |> Enum.reject(&is_nil/1)]
-    place = fn name -> {Native.record_shard(class, name), name} end
-
-    rows =
-      pages
-      |> Enum.flat_map(&elem(&1, 0))
-      |> Enum.sort_by(fn {name, writes, _alarm_at, _bytes} -> {place.(name), -writes} end)
-      |> Enum.dedup_by(&elem(&1, 0))
-
-    nexts = for {_rows, next} when next != nil <- pages, do: next
-    untold = if nexts == [], do: nil, else: Enum.min_by(nexts, place)
-    rows = if untold, do: Enum.filter(rows, fn row -> place.(elem(row, 0)) < place.(untold) end), else: rows
-
-    case Enum.split(rows, limit) do
-      {rows, []} -> {rows, untold}
-      {rows, [{name, _writes, _alarm_at, _bytes} | _more]} -> {rows, name}
     end
   end
 
@@ -347,7 +310,7 @@ defmodule Tidepool.Actor do
       else: :ok
   end
 
-  # Each side of a cluster without a shared store may have an actor of its own of the same name, which its class has to allow.
+  # Each node of a cluster without a shared store would have an actor of its own of the same name.
   defp available(class) do
     is_binary(class) || Options.wrong!("Tidepool.Actor: the class", "a string", class)
 
@@ -358,28 +321,8 @@ defmodule Tidepool.Actor do
   end
 
   defp stored(class) do
-    cond do
-      # What knows of shards has ended, and with the catalog it is not known what the class allows.
-      Shards.ring?() and Config.stops?() and Shards.nodes() == [] -> {:error, Journal.restarting(class)}
-      message = refused(class) -> {:error, Error.new(:no_store, message, class)}
-      true -> :ok
-    end
-  end
-
-  defp refused(class) do
-    if Shards.ring?(),
-      do: Shards.unavailable(consistency(class)) || OtherStores.reason(),
-      else: Shards.unavailable(:strict) || if(Shards.shared?(), do: OtherStores.reason())
-  end
-
-  # Where nodes have such classes, one that is not deployed has no actors, or they are looked for. Elsewhere it may be the first.
-  defp consistency(class) do
-    alone? = Shards.nodes() == []
-
-    case if(alone?, do: Modules.arrived(class, @arrive_ms), else: Modules.class(class)) do
-      {:ok, %{actor: %{consistency: consistency}}} -> consistency
-      {:error, _none} -> if alone?, do: :strict, else: :available
-    end
+    message = Shards.unavailable() || if(Shards.shared?(), do: OtherStores.reason())
+    if message, do: {:error, Error.new(:no_store, message, class)}, else: :ok
   end
 
   defp about(what, class, name, argument \\ nil) do

@@ -94,6 +94,17 @@ defmodule Tidepool.Catalog do
 
   defp in_order(functions), do: functions |> Enum.map(&Callable.tiered/1) |> Enum.sort_by(& &1.name)
 
+  @doc """
+  As `fetch/1`, with the function as lists have it: for those that keep it for each program or actor, and need none of its imports.
+  """
+  @spec fetch_brief(String.t()) :: {:ok, Function.t()} | {:error, Error.t()}
+  def fetch_brief(name) do
+    case Callable.brief(name) do
+      nil -> not_callable(name)
+      function -> {:ok, Callable.tiered(function)}
+    end
+  end
+
   @doc "The function of this name as lists have it, on whatever tier; `nil` when none can be called."
   @spec brief(String.t()) :: Function.t() | nil
   defdelegate brief(name), to: Callable
@@ -130,10 +141,10 @@ defmodule Tidepool.Catalog do
 
   @doc "The stamp of a function as long as it is the version that can be called, or of what can be called as a name."
   @spec stamp(Function.t() | String.t()) :: {:ok, Clock.stamp()} | :none
-  def stamp(%Function{name: name, version: version, sha256: sha256}) do
-    case Callable.look(name) do
-      {%Function{version: ^version, sha256: ^sha256}, stamp} -> {:ok, stamp}
-      _other -> :none
+  def stamp(%Function{} = function) do
+    case Callable.stamp(function) do
+      nil -> :none
+      stamp -> {:ok, stamp}
     end
   end
 

@@ -187,7 +187,7 @@ defmodule Tidepool.Deploy do
 
   # A class whose actors no call would reach is not deployed in the first place.
   defp actors(actor) do
-    message = if Actors.class?(actor), do: Shards.unavailable(actor.consistency)
+    message = if Actors.class?(actor), do: Shards.unavailable()
     if message, do: {:error, Error.new(:invalid_config, message)}, else: :ok
   end
 

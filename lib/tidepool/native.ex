@@ -917,6 +917,9 @@ defmodule Tidepool.Native do
   @typedoc "Where records are, whether anybody has them open or not: the path of a file, the URL of a database, or the folder of a node's voter."
   @type record_place :: {:file | :shared | {:voter, node_name :: binary}, binary}
 
+  @typedoc "Which record it is."
+  @type record_key :: {class :: binary, name :: binary}
+
   @doc """
   Writes records of a class, or of all, with those without a class that they name, to a file of its own: as they are at this moment. How
   many there were, with a class and without. There is no such file before it is whole; one that there is is an error, unless
@@ -928,11 +931,26 @@ defmodule Tidepool.Native do
 
   @doc """
   Puts what `export_records/4` has written into records that nobody has open, which are made if there are none: all of it, or nothing.
-  A record that is there already is an error, unless `overwrite`; and so is the folder of a voter that is there.
+  A record that is there already is an error, unless `overwrite`; and so is the folder of a voter that is there. Of each file those records
+  are left out that are named beside it; one that several files still have is that of the first.
   """
-  @spec import_records(record_place, from :: binary, overwrite :: boolean) ::
+  @spec import_records(record_place, from :: [{file :: binary, left_out :: [record_key]}], overwrite :: boolean) ::
           {:ok, {records :: non_neg_integer, common :: non_neg_integer}} | record_failure
   def import_records(_place, _from, _overwrite), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  The records with a class that several such files have, and that are not the same there byte by byte: what each file has of them, by the
+  file's place in the list, the head, and a digest of all else.
+  """
+  @spec differing_records(files :: [binary]) ::
+          {:ok, [{class :: binary, name :: binary, [{file :: non_neg_integer, head :: binary, rest :: binary}, ...]}]}
+          | record_failure
+  def differing_records(_files), do: :erlang.nif_error(:not_loaded)
+
+  @doc "Writes these records of such a file to one of their own, with all of it that have no class. A file that is there is an error."
+  @spec part_of_records(file :: binary, [record_key], to :: binary) ::
+          {:ok, {records :: non_neg_integer, common :: non_neg_integer}} | record_failure
+  def part_of_records(_file, _keys, _to), do: :erlang.nif_error(:not_loaded)
 
   @doc "The shard of a record, from 0 to 4,095: the same on every node, for ever."
   @spec record_shard(class :: binary, name :: binary) :: non_neg_integer

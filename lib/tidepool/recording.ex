@@ -32,7 +32,7 @@ defmodule Tidepool.Recording do
   alias Tidepool.{Catalog, Config, Engine, Error, Execution, Native}
   alias Tidepool.Catalog.{BlobStore, Entry}
   alias Tidepool.Error.Reason
-  alias Tidepool.Function.{Fields, Loader, Spec}
+  alias Tidepool.Function.{Actors, Fields, Loader, Spec}
 
   @listed 100
   # Recordings and reports of so many bytes are read where they are: that is done in less time than to go to another scheduler.
@@ -68,23 +68,30 @@ defmodule Tidepool.Recording do
   @spec list(function :: String.t() | nil, most :: pos_integer) :: {:ok, [info]} | {:error, Error.t()}
   def list(function \\ nil, most \\ @listed) do
     with {:ok, listed} <- asked(Native.recordings(Engine.runtime(), function, most)) do
-      {listed, _last} =
-        Enum.map_reduce(listed, {nil, nil}, fn {id, bytes, head, call}, last ->
-          # Those of a file say the same of their function, which may be long.
-          {head, last} = hashed(head, last)
-          {Map.merge(info(head, call), %{id: id, bytes: bytes}), last}
+      {listed, _said} =
+        Enum.map_reduce(listed, %{}, fn {id, bytes, head, call}, said ->
+          # Those of a version say the same of it, which may be long.
+          {head, said} = hashed(head, said)
+          {Map.merge(info(head, call), %{id: id, bytes: bytes}), said}
         end)
 
       {:ok, listed}
     end
   end
 
-  defp hashed(nil, last), do: {nil, last}
-  defp hashed({name, version, about, _made, _start}, {about, sha256} = last), do: {{name, version, sha256}, last}
+  defp hashed(nil, said), do: {nil, said}
 
-  defp hashed({name, version, about, _made, _start}, _last) do
-    sha256 = hash(about)
-    {{name, version, sha256}, {about, sha256}}
+  defp hashed({name, version, about, _made, _start}, said) do
+    key = {name, version}
+
+    case said do
+      %{^key => {^about, sha256}} ->
+        {{name, version, sha256}, said}
+
+      _other_or_none ->
+        sha256 = hash(about)
+        {{name, version, sha256}, Map.put(said, key, {about, sha256})}
+    end
   end
 
   defp hash(about), do: with({:ok, sha256, _options} <- read_about(about), do: sha256, else: (:error -> nil))
@@ -229,7 +236,7 @@ defmodule Tidepool.Recording do
            decoded(about),
          true <- Enum.all?(fields, &match?([name, text] when is_binary(name) and is_binary(text), &1)),
          {:ok, options} <- fields |> Enum.map(&List.to_tuple/1) |> Fields.read(Spec.kept()) do
-      {:ok, sha256, options}
+      {:ok, sha256, Actors.without_former(options)}
     else
       _other -> :error
     end

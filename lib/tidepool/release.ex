@@ -122,17 +122,19 @@ defmodule Tidepool.Release do
   end
 
   @doc """
-  Puts actors of a file into the store that the settings name, which no node may use meanwhile: `Tidepool.Actor.Journal.Archive.import/3`.
+  Puts actors of a file, or of several, into the store that the settings name, which no node may use meanwhile:
+  `Tidepool.Actor.Journal.Archive.import/3`.
 
   ## Options
 
   - `:overwrite`: replaces actors that there are
   - `:node` and `:data`: whose data folder, as for `check/1`
   """
-  @spec import_actors(file :: Path.t(), overwrite: boolean, node: String.t(), data: Path.t()) :: :ok
-  def import_actors(file, options \\ []) do
+  @spec import_actors(Path.t() | [Path.t(), ...], overwrite: boolean, node: String.t(), data: Path.t()) :: :ok
+  def import_actors(files, options \\ []) do
     with {:ok, place} <- actors(options),
-         {:ok, moved} <- Archive.import(place, file, options[:overwrite] == true) do
+         {:ok, moved} <- Archive.import(place, files, options[:overwrite] == true) do
+      for actor <- moved.differing, do: IO.puts(differs(actor))
       IO.puts("imported #{counted(moved)}")
     else
       {:error, %Error{} = error} -> fail(error)
@@ -156,6 +158,9 @@ defmodule Tidepool.Release do
       {:error, %Error{} = error} -> fail(error)
     end
   end
+
+  defp differs(%{class: class, name: name} = actor),
+    do: "#{class}/#{name}: the state of #{actor.kept} is imported, and that of #{actor.of} is in #{actor.differing}"
 
   defp counted(%{actors: actors, modules: modules}),
     do: "#{many(actors, "actor")}, and #{many(modules, "module")} that they run"

@@ -1,15 +1,28 @@
 defmodule Tidepool.OtherStoresTest do
-  # Nodes of one cluster that are told of different stores of actors: who was there first has actors, and who comes then has none.
+  # Nodes of one cluster that are told of different stores of actors, or of none: who was there first has actors, and who comes then has
+  # none.
   use Tidepool.Case, async: true
 
   @moduletag :slow
 
-  alias Tidepool.{Actor, Peer, Postgres, TestCluster}
-  alias Tidepool.Actor.Ownership.Shards
+  alias Tidepool.{Actor, OwnStore, Peer, Postgres, TestCluster}
 
   @patience 60_000
 
-  test "nodes that are started without the store that others share have no actors among each other, either" do
+  test "in a cluster without a store that nodes share classes and calls are refused, and told what to set" do
+    nodes = TestCluster.start!(2, builtins: [:actor])
+
+    for node <- nodes do
+      options = [name: "ledger", actor: true]
+      assert {:error, error} = Peer.call(node, Tidepool, :deploy, [guest("rust", "ledger"), options])
+      assert error.reason == :invalid_config and error.message =~ "TIDEPOOL_ACTORS=replicated:"
+      assert refused(node) =~ "TIDEPOOL_ACTORS=replicated:"
+      assert {:error, %{reason: :no_store}} = Peer.call(node, Actor, :list, ["ledger"])
+      assert Peer.call(node, Actor, :placement, []) == nil
+    end
+  end
+
+  test "nodes that are started without the store that others share have no actors, and are told what to set" do
     {_postgres, url} = Postgres.start!()
     one = TestCluster.start_node!(Peer.name("one"), Peer.cookie(), [], actors: {:postgres, url}, builtins: [:actor])
     deploy!(one)
@@ -18,31 +31,22 @@ defmodule Tidepool.OtherStoresTest do
       for stem <- ["two", "three"],
           do: TestCluster.start_node!(Peer.name(stem), one.cookie, [one.node], builtins: [:actor])
 
-    for node <- without, do: eventually(fn -> refused(node) =~ "share a store" end, @patience)
-    # Both have said hello to each other by then.
-    for node <- without, do: eventually(fn -> Peer.call(node, Shards, :nodes, []) |> length() == 2 end, @patience)
-    for node <- without, do: assert(refused(node) =~ "share a store")
-    assert {:ok, "5"} = call(one, "add", "5")
+    for node <- without, do: eventually(fn -> Peer.call(node, Tidepool, :list, []) != [] end, @patience)
+    for node <- without, do: assert(refused(node) =~ "TIDEPOOL_ACTORS=replicated:")
+    eventually(fn -> match?({:ok, "5"}, call(one, "add", "5")) end, @patience)
   end
 
-  test "a node with a store that nodes share has no actors beside those that each have one of their own, and says why" do
+  test "a node with a store that nodes share has no actors beside those of releases before with their own, and says why" do
     {_postgres, url} = Postgres.start!()
-    [one, two] = others = TestCluster.start!(2, builtins: [:actor])
-    deploy!(one)
-    for node <- others, do: eventually(fn -> match?({:ok, "0"}, call(node, "sum", "")) end, @patience)
-    assert {:ok, "5"} = call(one, "add", "5")
+    [one, two] = before = TestCluster.start!(2, builtins: [:actor])
+    for node <- before, do: :ok = Peer.call(node, OwnStore, :start, [])
     settings = [actors: {:postgres, url}, builtins: [:actor]]
     three = TestCluster.start_node!(Peer.name("three"), one.cookie, [one.node, two.node], settings)
+    deploy!(three)
     eventually(fn -> refused(three) =~ "stores of their own" end, @patience)
     # It names those that it is linked with by then.
     for node <- ["#{one.node}", "#{three.node}"], do: eventually(fn -> refused(three) =~ node end, @patience)
     assert Peer.call(three, Actor, :placement, []) == nil
-    for node <- others, do: assert({:ok, "5"} = call(node, "sum", ""))
-    # A node of before starts again while that one is there.
-    Peer.halt(two)
-    two = TestCluster.restart!(two, [one.node, three.node], builtins: [:actor])
-    eventually(fn -> match?({:ok, "5"}, call(two, "sum", "")) end, @patience)
-    assert refused(three) =~ "stores of their own"
     for node <- [one, two], do: Peer.halt(node)
     eventually(fn -> match?({:ok, "1"}, call(three, "add", "1")) end, @patience)
   end
@@ -61,7 +65,7 @@ defmodule Tidepool.OtherStoresTest do
     eventually(fn -> match?({:ok, "1"}, call(two, "add", "1")) end, @patience)
   end
 
-  defp deploy!(peer), do: Peer.deploy!(peer, "rust", "ledger", name: "ledger", actor: [consistency: :available])
+  defp deploy!(peer), do: Peer.deploy!(peer, "rust", "ledger", name: "ledger", actor: true)
 
   defp call(peer, operation, payload),
     do: Peer.call(peer, Actor, :call, ["ledger", "actor", operation, payload, [timeout: 1_000]])

@@ -3,7 +3,7 @@ defmodule Tidepool.Fault.ActorRestartsTest do
   # What is told while nodes stop is here, too.
   use Tidepool.Case
 
-  alias Tidepool.{Actor, Error, Peer, TestCluster}
+  alias Tidepool.{Actor, Error, Peer}
 
   # As many as their supervisor starts again in 5 s.
   @needed [Tidepool.Actor.Journal, Tidepool.Actor.Registry, Tidepool.Actor.Servers]
@@ -48,18 +48,12 @@ defmodule Tidepool.Fault.ActorRestartsTest do
 
   test "a call of a node that stops, or has stopped, is told so, and one that is started again answers" do
     alone = Peer.start!()
-    [one, two] = TestCluster.start!(2, builtins: [:actor])
-
-    for {peer, actor} <- [{alone, true}, {one, [consistency: :available]}] do
-      Peer.deploy!(peer, "rust", "ledger", name: "ledger", actor: actor)
-      call = fn -> Peer.call(peer, Actor, :call, ["ledger", "alice", "add", "1"]) end
-      eventually(fn -> match?({:ok, "1"}, call.()) end, 20_000)
-      :ok = Peer.stop_application(peer)
-      assert {:error, %Error{reason: :no_store, message: "the node stops" <> _more}} = call.()
-      {:ok, _started} = Peer.start_application(peer)
-      eventually(fn -> match?({:ok, "2"}, call.()) end, 20_000)
-    end
-
-    Peer.halt(two)
+    Peer.deploy!(alone, "rust", "ledger", name: "ledger", actor: true)
+    call = fn -> Peer.call(alone, Actor, :call, ["ledger", "alice", "add", "1"]) end
+    eventually(fn -> match?({:ok, "1"}, call.()) end, 20_000)
+    :ok = Peer.stop_application(alone)
+    assert {:error, %Error{reason: :no_store, message: "the node stops" <> _more}} = call.()
+    {:ok, _started} = Peer.start_application(alone)
+    eventually(fn -> match?({:ok, "2"}, call.()) end, 20_000)
   end
 end

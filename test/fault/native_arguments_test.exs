@@ -148,7 +148,9 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     record_alarms: [:records, :integer, :number, :list],
     record_shard: [:text, :text],
     export_records: [:record_place, :optional_binary, :text, :boolean],
-    import_records: [:record_place, :text, :boolean],
+    import_records: [:record_place, :list, :boolean],
+    differing_records: [:list],
+    part_of_records: [:text, :list, :text],
     accept_records: [:text],
     open_shared: [:text, :text, :integer],
     open_voter: [:text, :text, :list],
@@ -320,6 +322,9 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     assert_argument_error(:open_voter, ["/nowhere", "a@b", ["a@b" | 2]])
     assert_argument_error(:shards_claim, [context.right.records, [1 | 2], 100])
     assert_argument_error(:shards_hand, [context.right.records, [{1, 1} | 2], nil, 100])
+    assert_argument_error(:import_records, [{:file, "/nowhere"}, [{"file", [{"class", "name"} | 2]}], false])
+    assert_argument_error(:differing_records, [["file" | 2]])
+    assert_argument_error(:part_of_records, ["file", [{"class", "name"} | 2], "part"])
     put = {:put, 1, 1, nil, "", nil, [{"key", nil} | 2]}
     assert_argument_error(:commit_record, [context.right.records, "class", "name", put])
     assert_argument_error(:http_start, [runtime, FaultNative.edge(), [self() | 2]])

@@ -27,14 +27,18 @@ defmodule Tidepool.Ship.MonitoringTest do
   end
 
   defp busy_node! do
-    peer = Peer.start!([server: true, cluster: true, epmd: false], name: Peer.name(), cookie: Peer.cookie())
+    # One voter alone is a majority.
+    name = Peer.name()
+    settings = [server: true, cluster: true, epmd: false, actors: {:replicated, [to_string(name)]}]
+    peer = Peer.start!(settings, name: name, cookie: Peer.cookie())
     Peer.deploy!(peer, "rust", "hello_world", name: "f", limits: [instances: 4], instances: {:warm, 1})
     Peer.deploy!(peer, "rust", "hello_world", name: "team/g")
     Peer.deploy!(peer, "rust", "http", name: "site")
-    Peer.deploy!(peer, "rust", "counter", name: "a", actor: [consistency: :available])
+    Peer.deploy!(peer, "rust", "counter", name: "a", actor: true)
     {:ok, _reply} = Peer.call(peer, Tidepool, :call, ["f", "hello", "Ada"])
     {:error, _error} = Peer.call(peer, Tidepool, :call, ["f", "fail", ""])
-    {200, _headers, "1"} = curl_url(Peer.url(peer, "/actors/a/one/next"), ["-X", "POST"])
+    next = fn -> curl_url(Peer.url(peer, "/actors/a/one/next"), ["-X", "POST"]) end
+    eventually(fn -> match?({200, _headers, "1"}, next.()) end, 60_000)
     peer
   end
 

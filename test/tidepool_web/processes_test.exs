@@ -38,11 +38,22 @@ defmodule TidepoolWeb.ProcessesTest do
     # As many requests of this machine that are not answered yet.
     assert {[:ok], _names} = shell.("Enum.uniq(for _ <- 1..8, do: #{taken})", [], [])
     start = &curl_url(Peer.url(peer, "/processes/puppet"), ["-X", "POST", "--data-binary", &1])
-    long = ~s({"args": ["#{String.duplicate("a", 20_000)}"]})
+    long = ~s({"args": ["#{String.duplicate("a", 5_000)}"]})
     assert {503, _headers, %{"error" => %{"reason" => "overloaded"}}} = start.(long)
     assert {201, _headers, _process} = start.(~s({"args": ["a"]}))
     shell.("TidepoolWeb.Resource.Shares.give_back(:large_starts, {:network, {127, 0, 0, 1}})", [], [])
     assert {201, _headers, _process} = start.(long)
+  end
+
+  test "what a program was started with does not stay with its first process, nor do all imports of its function", %{
+    name: name
+  } do
+    {:ok, pid} = Tidepool.Process.start_link(name, List.duplicate("a", 20_000))
+    # It is told of before it begins to wait.
+    eventually(fn -> pid |> Process.info(:total_heap_size) |> elem(1) < 8_192 end)
+    {:ok, %{imports: imports}} = Tidepool.fetch(name)
+    [{_first, _reference, _number, {function, _native}}] = :ets.lookup(Tidepool.Process.Programs, pid)
+    assert length(imports) > 16 and length(function.imports) == 16
   end
 
   test "a command is started with its arguments, its environment and limits of its own, listed, and killed" do

@@ -2,7 +2,7 @@ defmodule TidepoolWeb.RecordingsTest do
   # GET, DELETE /recordings and POST /replay.
   use Tidepool.Case, async: true
 
-  alias Tidepool.Peer
+  alias Tidepool.{Peer, Recording}
 
   defp recording!(name) do
     {:error, _failed} = Tidepool.call(name, "fail", "as asked")
@@ -38,6 +38,22 @@ defmodule TidepoolWeb.RecordingsTest do
     assert {404, _headers, %{"error" => %{"reason" => "unknown_recording"}}} = curl("/recordings/#{id}")
     assert {404, _headers, _error} = curl("/recordings/#{id}", ["-X", "DELETE"])
     assert {200, _headers, %{"recordings" => []}} = curl("/recordings?function=#{name}")
+  end
+
+  test "of what a failure says a list of recordings has the beginning, and a replay tells it from others" do
+    name = deploy!("rust", "hello_world", record: :failures)
+    said = String.duplicate("x", 30_000)
+    for _call <- 1..20, do: {:error, _failed} = Tidepool.call(name, "fail", said)
+    assert {200, _headers, %{"recordings" => recordings}} = curl("/recordings?function=#{name}")
+    assert length(recordings) == 20
+
+    for %{"message" => message} <- recordings do
+      assert byte_size(message) <= 4_096 and message =~ "as asked: xxx"
+      assert message =~ ~r/… \(\d{5} bytes, BLAKE3 [0-9a-f]{32}\)$/u
+    end
+
+    assert {:ok, file} = Recording.fetch(hd(recordings)["id"])
+    assert {:ok, %{"verdict" => "same"}} = Recording.replay(file)
   end
 
   test "a body that says nothing to be replayed is refused with what it has to be" do
@@ -79,12 +95,12 @@ defmodule TidepoolWeb.RecordingsTest do
     node = Peer.start!(settings, name: name)
     {:ok, _function} = Peer.call(node, Tidepool, :deploy, [guest("rust", "hello_world"), [name: "hello", record: :all]])
     {:ok, _greeting} = Peer.call(node, Tidepool, :call, ["hello", "hello", "Ada"])
-    {:ok, [%{id: id}]} = Peer.call(node, Tidepool.Recording, :list, [])
+    {:ok, [%{id: id}]} = Peer.call(node, Recording, :list, [])
     Peer.halt(node)
     again = Peer.start!(settings, name: name)
-    assert {:ok, [%{id: ^id, reason: "ok"}]} = Peer.call(again, Tidepool.Recording, :list, [])
-    {:ok, recording} = Peer.call(again, Tidepool.Recording, :fetch, [id])
-    assert {:ok, %{"verdict" => "same"}} = Peer.call(again, Tidepool.Recording, :replay, [recording])
+    assert {:ok, [%{id: ^id, reason: "ok"}]} = Peer.call(again, Recording, :list, [])
+    {:ok, recording} = Peer.call(again, Recording, :fetch, [id])
+    assert {:ok, %{"verdict" => "same"}} = Peer.call(again, Recording, :replay, [recording])
     bearer = ["-H", "authorization: Bearer s3cret-token"]
 
     for {path, options} <- [{"/recordings", []}, {"/recordings/#{id}", []}, {"/replay", ["--data-binary", "{}"]}] do

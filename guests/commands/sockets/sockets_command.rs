@@ -58,6 +58,7 @@ fn done(args: &[&str]) -> Result<String, ErrorCode> {
             let held: Vec<_> = (0..count.parse().expect("a number")).map(|_| connect(at)).collect::<Result<_, _>>()?;
             Ok(held.len().to_string())
         }
+        ["gather", at] => gather(at),
         ["backlog", at] => {
             let socket = bound(at)?;
             socket.set_listen_backlog_size(5).map(|()| String::new())
@@ -177,6 +178,27 @@ fn serve(at: &str, connections: usize) -> Result<String, ErrorCode> {
         }
     }
     Ok(format!("{} bytes", bytes))
+}
+
+/// Takes connections until there is no room for one more, and gives them all up for the next one: how many there were.
+fn gather(at: &str) -> Result<String, ErrorCode> {
+    let socket = bound(at)?;
+    socket.start_listen()?;
+    socket.finish_listen()?;
+    say(&format!("listening on {}", shown(&socket.local_address()?)));
+    let mut held = Vec::new();
+    loop {
+        let pollable = socket.subscribe();
+        match waited(&pollable, || socket.accept()) {
+            Ok(connection) => held.push(connection),
+            Err(ErrorCode::NewSocketLimit) => break,
+            Err(code) => return Err(code),
+        }
+    }
+    let count = held.len();
+    drop(held);
+    let _next = waited(&socket.subscribe(), || socket.accept())?;
+    Ok(format!("{} connections", count))
 }
 
 fn all(input: &InputStream) -> Vec<u8> {

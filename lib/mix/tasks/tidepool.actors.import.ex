@@ -7,10 +7,14 @@ defmodule Mix.Tasks.Tidepool.Actors.Import do
   are added to it.
 
       mix tidepool.actors.import actors.tidepool
+      mix tidepool.actors.import a.tidepool b.tidepool c.tidepool
       TIDEPOOL_ACTORS=postgres://tidepool@10.0.0.5/tidepool mix tidepool.actors.import actors.tidepool
 
   No node may use the store meanwhile; one that does is named, and nothing is imported. A file that is torn or damaged is refused. All of
   it is imported, or nothing, even if this is killed on its way. Classes are deployed as ever: only what actors have is in the file.
+
+  Of an actor that several files have the latest state is imported. Another state of it is put into a file beside the one that it is from,
+  `FILE.differing`, which can be imported elsewhere; this says which actors those are. Where such a file is already nothing is imported.
 
   ## Options
 
@@ -18,7 +22,7 @@ defmodule Mix.Tasks.Tidepool.Actors.Import do
     * `--node NODE`: whose data folder; without it that of the node without a name
     * `--data FOLDER`: another data folder than that of the settings
 
-  In a release it is `bin/tidepool eval 'Tidepool.Release.import_actors("FILE")'`, or `…("FILE", overwrite: true)`.
+  In a release it is `bin/tidepool eval 'Tidepool.Release.import_actors("FILE")'`, or `…(["FILE", "FILE"], overwrite: true)`.
   """
 
   use Mix.Task
@@ -30,8 +34,11 @@ defmodule Mix.Tasks.Tidepool.Actors.Import do
     Mix.Task.run("app.config")
 
     case OptionParser.parse!(arguments, strict: @switches) do
-      {options, [file]} -> Tidepool.Release.import_actors(file, [node: to_string(node())] |> Keyword.merge(options))
-      _other -> Mix.raise("name one file: mix tidepool.actors.import FILE")
+      {options, [_file | _others] = files} ->
+        Tidepool.Release.import_actors(files, [node: to_string(node())] |> Keyword.merge(options))
+
+      {_options, []} ->
+        Mix.raise("name a file: mix tidepool.actors.import FILE...")
     end
   end
 end

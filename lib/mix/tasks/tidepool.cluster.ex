@@ -78,9 +78,9 @@ defmodule Mix.Tasks.Tidepool.Cluster do
 
     owners =
       for node <- actors["nodes"],
-          do: [node["name"], text(node["shards"])] ++ held(node)
+          do: [node["name"], text(node["shards"]), text(node["lease_ms"])]
 
-    unowned = if actors["unowned"] > 0, do: [["nobody", text(actors["unowned"]), "", ""]], else: []
+    unowned = if actors["unowned"] > 0, do: [["nobody", text(actors["unowned"]), ""]], else: []
     moving = for %{"to" => to, "shards" => shards} <- [actors["moving"]], do: [text(shards), text(to)]
 
     [
@@ -88,17 +88,13 @@ defmodule Mix.Tasks.Tidepool.Cluster do
       Table.of(["NODE", "LINKS", "CATALOG", "PENDING", "SKEW MS"], nodes ++ lost ++ apart),
       Table.of(["FUNCTION", "VERSION", "SHA256", "READY", "NOT READY ON"], functions),
       Table.of(["ON THIS NODE ALONE"], withheld),
-      Table.of(["ACTORS OF", "SHARDS", "LEASE MS", "SYNCED"], owners ++ unowned),
+      Table.of(["ACTORS OF", "SHARDS", "LEASE MS"], owners ++ unowned),
       Table.of(["SHARDS THAT MOVE", "TO"], moving),
       Table.of(["ON ITS WAY HERE", "VERSION", "BYTES", "STATE", "ATTEMPTS"], fetching)
     ]
     |> Enum.reject(&(&1 == ""))
     |> Enum.join("\n\n")
   end
-
-  # By a lease, or, where there is no store, by what all nodes have sent each other.
-  defp held(%{"synced" => synced?}), do: ["-", text(synced?)]
-  defp held(node), do: [text(node["lease_ms"]), "-"]
 
   defp text(nil), do: "?"
   defp text(value), do: to_string(value)

@@ -1,11 +1,10 @@
 defmodule Tidepool.Actor.Activation do
   @moduledoc "From what is written of an actor, in the store or still in memory, to an instance of it; and to sleep."
 
-  alias Tidepool.{Error, Native, Options}
+  alias Tidepool.{Error, Native}
   alias Tidepool.Actor.Activation.{AdmissionQueue, Guest, Modules, State}
-  alias Tidepool.Actor.{Bucket, Journal, Replication}
+  alias Tidepool.Actor.{Bucket, Journal}
   alias Tidepool.Actor.Journal.{Frozen, Quota, Record}
-  alias Tidepool.Actor.Replication.Merge
 
   # An image of more bytes is read only once there is room for it.
   @large_bytes 262_144
@@ -101,11 +100,11 @@ defmodule Tidepool.Actor.Activation do
   defp begin(nil, false, state, _room), do: {:error, Journal.unknown(state.class, state.name), state}
 
   defp begin(nil, true, state, _room) do
-    with {:ok, {function, native}, stamp} <- newest(state.class),
-         :ok <- free(state.name, function),
-         :ok <- Quota.begin(state.class) do
-      record = %{Record.new(function, stamp) | vector: Replication.begun(state.class, state.name, function.actor)}
-      own(%{state | record: record, seq: 0, begun?: true, image_bytes: 0, alarm: nil}, {function, native}, nil, nil)
+    # Where there is no room for an actor no module is kept for it.
+    with :ok <- Quota.begin(state.class),
+         {:ok, {function, native}, stamp} <- newest(state.class) do
+      state = %{state | record: Record.new(function, stamp), seq: 0, begun?: true, image_bytes: 0, alarm: nil}
+      own(state, {function, native}, nil, nil)
     else
       {:error, error} -> {:error, error, state}
     end
@@ -129,20 +128,6 @@ defmodule Tidepool.Actor.Activation do
 
   defp of(class, sha256),
     do: if(Bucket.class?(class), do: {:ok, {Bucket.function(class), :bucket}}, else: Modules.of(class, sha256))
-
-  # Not what another actor may leave, and would be gone then.
-  defp free(name, %{name: class, actor: %{consistency: :available}}) do
-    if Merge.conflict?(name) do
-      message =
-        "no actor of this class is made by a name that ends so, for what is left of a conflict is called so: not #{Options.show(name)}"
-
-      {:error, Error.new(:invalid_option, message, class)}
-    else
-      :ok
-    end
-  end
-
-  defp free(_name, _function), do: :ok
 
   # No image is one of nothing.
   defp owned(native, "", room), do: owned(native, nil, room)

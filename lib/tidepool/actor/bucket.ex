@@ -21,9 +21,7 @@ defmodule Tidepool.Actor.Bucket do
     queue: 1_000,
     queue_bytes: 16_777_216,
     values: 0,
-    versions: :pin,
-    consistency: :strict,
-    copies: 0
+    versions: :pin
   }
 
   @typedoc """

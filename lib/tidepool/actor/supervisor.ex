@@ -10,22 +10,13 @@ defmodule Tidepool.Actor.Supervisor do
   #   Registry            actors that are awake, by class and name
   #   PartitionSupervisor of DynamicSupervisors: their processes
   #   Alarms              what wakes them
-  #   DispatchServer      answers other nodes about those that are here; only in a cluster, as
+  #   DispatchServer      answers other nodes about those that are here; only where nodes share a store, as
   #   LeaseHolder         which shards are this node's: last up, first down, so that it hands them on while all else is there
-  #
-  # Where nodes of a cluster share no store, in place of LeaseHolder:
-  #
-  #   ReplicaWriter       keeps copies of other nodes' actors
-  #   Queries             tells other nodes what there is of actors here
-  #   OtherStores         tells nodes that share one that there are actors here
-  #   Ring                which shards are this node's
 
   use Supervisor
 
   alias Tidepool.Actor.Activation.{DispatchServer, WaitingBytes}
-  alias Tidepool.Actor.Ownership.{ActorLock, LeaseHolder, OtherStores, Waiters}
-  alias Tidepool.Actor.Replication
-  alias Tidepool.Actor.Replication.Ring
+  alias Tidepool.Actor.Ownership.{LeaseHolder, Waiters}
 
   @registry Tidepool.Actor.Registry
   @servers Tidepool.Actor.Servers
@@ -36,9 +27,7 @@ defmodule Tidepool.Actor.Supervisor do
   @impl true
   def init(config) do
     Tidepool.Actor.Activation.Guest.register(config.builtins)
-    Replication.new()
     Waiters.new()
-    ActorLock.new()
     WaitingBytes.new()
 
     children =
@@ -61,12 +50,6 @@ defmodule Tidepool.Actor.Supervisor do
     do: [{Tidepool.Actor.Voter, {named, data}}, {Tidepool.Nodes.Server, {Tidepool.Actor.Voter.Questions, nil}}]
 
   defp voter(_config), do: []
-
-  defp owners(%{actors: :local, cluster: true}),
-    do:
-      [DispatchServer] ++
-        Replication.ReplicaWriter.children() ++
-        [{Replication.Queries, Ring}, {OtherStores, &Ring.own?/0}, {Ring, LeaseHolder.process()}]
 
   defp owners(%{actors: actors}),
     do: if(actors != :local and Node.alive?(), do: [DispatchServer, LeaseHolder], else: [])

@@ -59,6 +59,13 @@ defmodule Tidepool.Catalog.Callable do
   @spec brief(String.t()) :: Function.t() | nil
   def brief(name), do: List.first(:ets.select(@table, [{{name, :"$1", :_, :_}, [function?(:"$1")], [:"$1"]}]))
 
+  @doc "The stamp of the entry of a function; `nil` when that is not what can be called by its name."
+  @spec stamp(Function.t()) :: Clock.stamp() | nil
+  def stamp(%Function{name: name, version: version, sha256: sha256}) do
+    same = for {key, value} <- [version: version, sha256: sha256], do: {:==, {:map_get, key, :"$1"}, value}
+    List.first(:ets.select(@table, [{{name, :"$1", :"$2", :_}, [function?(:"$1") | same], [:"$2"]}]))
+  end
+
   @doc "Names of functions that have tools, in their order."
   @spec tool_names :: [String.t()]
   def tool_names do

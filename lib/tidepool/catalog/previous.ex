@@ -17,7 +17,7 @@ defmodule Tidepool.Catalog.Previous do
 
   alias Tidepool.{Error, Limits}
   alias Tidepool.Catalog.Origin
-  alias Tidepool.Function.{Fields, Spec}
+  alias Tidepool.Function.{Actors, Fields, Spec}
 
   # With the newest one ten are kept of a name.
   @most 9
@@ -139,6 +139,7 @@ defmodule Tidepool.Catalog.Previous do
     with {:ok, fields} <- fields(options, []),
          {:ok, options} <- Fields.read(fields, Spec.kept()) do
       # One that is left out is as it was then, whatever this node has for those that name none.
+      options = Actors.without_former(options)
       {:ok, Keyword.replace_lazy(options, :limits, &Limits.complete(Map.new(&1)))}
     else
       _later ->

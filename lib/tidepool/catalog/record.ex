@@ -17,7 +17,7 @@ defmodule Tidepool.Catalog.Record do
 
   alias Tidepool.{Limits, Options}
   alias Tidepool.Catalog.{Entry, Origin, Previous, State}
-  alias Tidepool.Function.{Fields, Spec}
+  alias Tidepool.Function.{Actors, Fields, Spec}
 
   # Limits that older records don't have, as they are by default.
   @later Map.drop(Limits.complete(%{}), Limits.first())
@@ -237,6 +237,7 @@ defmodule Tidepool.Catalog.Record do
   defp details(%{@details => [{"admitted", admitted} | fields]}) do
     with true <- texts?(fields),
          {:ok, options} <- Fields.read(fields, Spec.named(Spec.latest())),
+         options = Actors.without_former(options),
          {:ok, options} <- Options.check(options, Spec.named(Spec.latest()), &Fields.subject/1),
          {:ok, kind} <- kind(admitted) do
       {:ok, Map.put(options, :admitted, kind)}

@@ -146,7 +146,7 @@ defmodule Tidepool.Cluster.Processes do
   end
 
   defp module(%{name: name, sha256: sha256, version: version} = request, deadline) do
-    with {:ok, %Function{sha256: ^sha256, version: here}} <- Catalog.fetch(name),
+    with {:ok, %Function{sha256: ^sha256, version: here}} <- Catalog.fetch_brief(name),
          {_function, _native} = running <- Loop.running(name, here) do
       {:ok, running}
     else

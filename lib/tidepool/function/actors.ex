@@ -49,32 +49,25 @@ defmodule Tidepool.Function.Actors do
         "what actors do that there are when another module is deployed. `:pin` has them stay on theirs. `:migrate` has the old module " <>
           "save what it has by `actor_save`, and the new one load it by `actor_load`. `:kv` drops their memory and keeps their values, and " <>
           "`:reset` drops everything."
-    ],
-    consistency: [
-      since: 8,
-      type: {:one_of, [:strict, :available]},
-      default: :strict,
-      doc:
-        "what an actor is in a cluster. `:strict`: one at any time, which needs a store that nodes share. `:available`: one on each " <>
-          "side of a network that is parted, without such a store; where both were written, the later one wins and the other " <>
-          "is kept as `NAME@conflict`."
-    ],
-    copies: [
-      since: 8,
-      type: {:integer, 0, 4},
-      default: 1,
-      doc:
-        "to how many other nodes of a cluster what a call did is sent before it is answered, with the consistency `:available`."
     ]
   ]
 
+  # Options that deploys of releases before could give.
+  @former [:consistency, :copies]
+
   @moduledoc """
   What a deploy says of a function's actors.
+
+  Releases before had two options more, `consistency` and `copies`. A deploy may still say `consistency: :strict`, which is what all actors
+  are, and means nothing (`current/1`). Functions of such releases are read without both (`without_former/1`), and nodes of such releases
+  read functions without both as strict ones.
 
   ## Options
 
   #{Tidepool.Options.docs(@schema)}
   """
+
+  alias Tidepool.{Error, Options}
 
   @type option :: unquote(Tidepool.Options.pair(@schema))
   @type options :: [option] | %{optional(atom) => term}
@@ -87,14 +80,62 @@ defmodule Tidepool.Function.Actors do
           queue: pos_integer,
           queue_bytes: pos_integer,
           values: non_neg_integer,
-          versions: :pin | :migrate | :kv | :reset,
-          consistency: :strict | :available,
-          copies: 0..4
+          versions: :pin | :migrate | :kv | :reset
         }
 
   @doc "The schema of these options."
   @spec schema :: Tidepool.Options.schema()
   def schema, do: @schema
+
+  @doc "Options that deploys of releases before could give."
+  @spec former :: [atom]
+  def former, do: @former
+
+  @doc """
+  A deploy's options without those of releases before. One that asks for what there is not any more is an error.
+
+      iex> Tidepool.Function.Actors.current(actor: [idle: 5, consistency: :strict])
+      {:ok, [actor: %{idle: 5}]}
+      iex> {:error, error} = Tidepool.Function.Actors.current(actor: %{copies: 1})
+      iex> {error.reason, error.message =~ "TIDEPOOL_ACTORS=replicated:"}
+      {:invalid_option, true}
+  """
+  @spec current(term) :: {:ok, term} | {:error, Error.t()}
+  def current(options) do
+    case Enum.reject(former_of(options), &strict?/1) do
+      [] -> {:ok, without_former(options)}
+      asked -> {:error, gone(asked)}
+    end
+  end
+
+  # A form has texts.
+  defp strict?({:consistency, strict}), do: strict in [:strict, "strict"]
+  defp strict?(_copies), do: false
+
+  defp gone(asked) do
+    names = Enum.map_join(asked, " and ", fn {key, value} -> "#{key} #{Options.show(value)}" end)
+
+    Error.new(
+      :invalid_option,
+      "actors have no #{names} any more: there is never more than one of each. Leave out `consistency` and `copies`; in a cluster set " <>
+        "actors: {:replicated, nodes} on all nodes (TIDEPOOL_ACTORS=replicated:a@host1,b@host2,c@host3), and they keep their actors together"
+    )
+  end
+
+  @doc "Options that a release before has written, without those of them that there are not any more."
+  @spec without_former(options) :: options when options: term
+  def without_former(options) do
+    if former_of(options) == [],
+      do: options,
+      else: Keyword.update!(options, :actor, &(&1 |> Map.new() |> Map.drop(@former)))
+  end
+
+  # Of whatever was given as options.
+  defp former_of(options) do
+    actor = if Keyword.keyword?(options), do: options[:actor]
+    actor = if is_map(actor) and not is_struct(actor), do: Map.to_list(actor), else: actor
+    if Keyword.keyword?(actor), do: Keyword.take(actor, @former), else: []
+  end
 
   @doc "The operation by which a module saves what an actor has for another."
   @spec save :: String.t()

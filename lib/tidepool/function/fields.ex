@@ -95,7 +95,7 @@ defmodule Tidepool.Function.Fields do
   defp value(key, text, spec) do
     case {spec[:text], spec[:type]} do
       {nil, {:keyword, schema}} ->
-        with :error <- object(key, Native.json_decode(text), schema),
+        with :error <- object(key, Native.json_decode(text), schema, spec[:former] || []),
              :error <- switch(text, spec),
              do: wrong(key, text, spec)
 
@@ -111,20 +111,20 @@ defmodule Tidepool.Function.Fields do
     end
   end
 
-  defp object(key, {:ok, object}, schema) when is_map(object) do
-    known = Map.new(schema, fn {name, _spec} -> {Atom.to_string(name), name} end)
+  defp object(key, {:ok, object}, schema, former) when is_map(object) do
+    known = Map.new(Keyword.keys(schema) ++ former, fn name -> {Atom.to_string(name), name} end)
 
     case Enum.find(object, fn {name, _value} -> not is_map_key(known, name) end) do
       nil ->
         {:ok, Map.new(object, fn {name, value} -> {known[name], member(value, schema[known[name]][:type])} end)}
 
       {name, _value} ->
-        names = known |> Map.keys() |> Enum.join(", ")
+        names = schema |> Keyword.keys() |> Enum.sort() |> Enum.join(", ")
         invalid("#{subject([key])} has an unknown member #{Options.show(name)}: known are #{names}")
     end
   end
 
-  defp object(_key, _other, _schema), do: :error
+  defp object(_key, _other, _schema, _former), do: :error
 
   # JSON has no atoms. What says no value of the type is complained of as it is.
   defp member(text, {:one_of, _values} = type) when is_binary(text),

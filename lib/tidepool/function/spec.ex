@@ -94,6 +94,7 @@ defmodule Tidepool.Function.Spec do
     ],
     actor: [
       since: 7,
+      former: Tidepool.Function.Actors.former(),
       type: {:keyword, Tidepool.Function.Actors.schema()},
       typespec: quote(do: boolean | Tidepool.Function.Actors.options()),
       kept_as: quote(do: Tidepool.Function.Actors.t() | nil),
@@ -275,11 +276,13 @@ defmodule Tidepool.Function.Spec do
   - `of: :request`, when it says how to deploy and is not kept: a parameter of the query then, not a field of the form.
   - `:typespec`, when the type does not tell it; `:kept_as`, when what is kept is another.
   - `:each`, when its value is a map or a list, of which each field of this name says an element.
+  - `:former`, members that it had in releases before: `Tidepool.Function.Fields.read/2` reads them, so who has read what such a
+    release wrote, or a node of one sent, drops them.
   - `:native`, when the native library gets it in another form: what makes that of its value.
   - `:text`, when text is not read and written as the type has it: how to read it, how to write it, and what to call it.
   """
 
-  alias Tidepool.Function.HostGrants
+  alias Tidepool.Function.{Actors, HostGrants}
   alias Tidepool.Namespaces.Name
   alias Tidepool.Options
 
@@ -444,7 +447,8 @@ defmodule Tidepool.Function.Spec do
   """
   @spec check(keyword, Options.schema(), Options.subject()) :: {:ok, map} | {:error, Tidepool.Error.t()}
   def check(options, schema, subject) do
-    with {:ok, checked} <- Options.check(options, schema, subject) do
+    with {:ok, options} <- Actors.current(options),
+         {:ok, checked} <- Options.check(options, schema, subject) do
       if fits?(checked), do: {:ok, checked}, else: Options.mistyped(:instances, checked.instances, schema, subject)
     end
   end

@@ -39,25 +39,9 @@ defmodule Tidepool.Nodes.Ask do
     answer
   end
 
-  @doc """
-  Tells a node something whose answer, if it has one, comes to `to`. Does not wait: over a link that is busy nothing is sent, which
-  is `:nosuspend`, and none is made, which is `:noconnect`.
-  """
-  @spec tell(Protocol.t(), {server :: atom, node}, Protocol.to(), term) :: :ok | :nosuspend | :noconnect
-  def tell(protocol, receiver, to, question),
-    do: :erlang.send(receiver, Protocol.question(protocol, to, :infinity, question), [:noconnect, :nosuspend])
-
-  @doc "As `tell/4`, by a process that waits for a link that is busy."
-  @spec tell_later(Protocol.t(), {server :: atom, node}, Protocol.to(), term) :: true
-  def tell_later(protocol, receiver, to, question) do
-    message = Protocol.question(protocol, to, :infinity, question)
-    is_pid(spawn(fn -> :erlang.send(receiver, message, [:noconnect]) end))
-  end
-
   defp await(ref, deadline, watch) do
     receive do
       {_tag, ^ref, answer} when answer != :begun -> read(answer)
-      {^ref, answer} -> read(answer)
       {:DOWN, ^ref, :process, _server, reason} -> ended(ref, reason)
     after
       wait(deadline, watch) ->
@@ -81,9 +65,6 @@ defmodule Tidepool.Nodes.Ask do
 
       {_tag, ^ref, answer} ->
         read(answer)
-
-      {^ref, answer} ->
-        read(answer)
     after
       0 -> {:error, if(reason in [:noproc, :shutdown], do: :gone, else: :lost)}
     end
@@ -95,7 +76,6 @@ defmodule Tidepool.Nodes.Ask do
   defp flush(ref) do
     receive do
       {_tag, ^ref, _answer} -> flush(ref)
-      {^ref, _answer} -> flush(ref)
     after
       0 -> :ok
     end

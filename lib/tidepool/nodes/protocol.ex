@@ -8,22 +8,19 @@ defmodule Tidepool.Nodes.Protocol do
   | form | question | answer |
   | --- | --- | --- |
   | `:timed` | `{tag, version, ref, left_ms \\| :infinity, question}` | `{tag, ref, answer}` |
-  | `:plain` | `{tag, version, ref, question}` | `{ref, answer}` |
   | `:from` | `{tag, version, pid, ref, question}` | `{tag, ref, answer}`, to the pid |
-  | `:counted` | `{tag, version, {ref, id}, question}` | `{reply, node, id, answer}` |
-  | `:told` | `{tag, version, pid, question}` | none |
 
   `ref` is an alias of the asker, which ends when that waits no longer: what comes later is dropped. Protocols that are new are `:timed`.
-  The other forms are those that nodes of before speak, and stay as they are for these. In `:from` a node of before answers to
+  The other form is one that nodes of before speak, and stays as it is for these. In `:from` a node of before answers to
   the pid, so that an answer which is late comes to it: an asker by that form drops what it does not know.
   """
 
   @enforce_keys [:server, :tag, :version, :what]
   defstruct @enforce_keys ++
-              [form: :timed, reply: nil, begun?: false, at_once: 20_000, waiting: 0, bytes: :infinity, refused: nil]
+              [form: :timed, begun?: false, at_once: 20_000, waiting: 0, bytes: :infinity, refused: nil]
 
   @typedoc """
-  - `server`: what is asked on a node is registered as this. A part of the protocol, as `tag`, `version`, `form` and `reply` are.
+  - `server`: what is asked on a node is registered as this. A part of the protocol, as `tag`, `version` and `form` are.
   - `what`: what nodes ask for, as the log says it.
   - `begun?`: `:begun` is said before anything is done, so that an asker knows what a node that is lost has not read.
   - `at_once`, `waiting`, `bytes`: questions that are being done at once, those that wait for that, and bytes that all of them bring.
@@ -35,8 +32,7 @@ defmodule Tidepool.Nodes.Protocol do
           tag: atom,
           version: pos_integer,
           what: String.t(),
-          form: :timed | :plain | :from | :counted | :told,
-          reply: atom,
+          form: :timed | :from,
           begun?: boolean,
           at_once: pos_integer,
           waiting: non_neg_integer,
@@ -45,7 +41,7 @@ defmodule Tidepool.Nodes.Protocol do
         }
 
   @typedoc "Whom an answer goes to."
-  @type to :: reference | pid | {pid, reference} | {reference, id :: term}
+  @type to :: reference | {pid, reference}
 
   @doc "A question as it is sent. `left` is in ms, and is said in the form `:timed` only."
   @spec question(t, to, left :: timeout, term) :: tuple
@@ -55,24 +51,13 @@ defmodule Tidepool.Nodes.Protocol do
   def question(%{form: :from} = protocol, {pid, ref}, _left, question),
     do: {protocol.tag, protocol.version, pid, ref, question}
 
-  def question(protocol, to, _left, question), do: {protocol.tag, protocol.version, to, question}
-
   @doc "What was asked, by whom, and which time is left; `:none` when that is no question of this protocol, whatever its version."
   @spec read(t, term) :: {to, version :: term, left :: term, question :: term} | :none
   def read(%{tag: tag, form: :timed}, {tag, version, ref, left, question}) when is_reference(ref),
     do: {ref, version, left, question}
 
-  def read(%{tag: tag, form: :plain}, {tag, version, ref, question}) when is_reference(ref),
-    do: {ref, version, :infinity, question}
-
   def read(%{tag: tag, form: :from}, {tag, version, pid, ref, question}) when is_pid(pid) and is_reference(ref),
     do: {{pid, ref}, version, :infinity, question}
-
-  def read(%{tag: tag, form: :counted}, {tag, version, {ref, _id} = to, question}) when is_reference(ref),
-    do: {to, version, :infinity, question}
-
-  def read(%{tag: tag, form: :told}, {tag, version, pid, question}) when is_pid(pid),
-    do: {pid, version, :infinity, question}
 
   def read(_protocol, _other), do: :none
 
@@ -82,12 +67,9 @@ defmodule Tidepool.Nodes.Protocol do
   def asker(one), do: node(one)
 
   @doc "An answer as it is sent, and to whom."
-  @spec answer(t, to, term) :: {reference | pid, tuple} | :none
+  @spec answer(t, to, term) :: {reference | pid, tuple}
   def answer(%{form: :timed, tag: tag}, ref, answer), do: {ref, {tag, ref, answer}}
-  def answer(%{form: :plain}, ref, answer), do: {ref, {ref, answer}}
   def answer(%{form: :from, tag: tag}, {pid, ref}, answer), do: {pid, {tag, ref, answer}}
-  def answer(%{form: :counted, reply: reply}, {ref, id}, answer), do: {ref, {reply, to_string(node()), id, answer}}
-  def answer(%{form: :told}, _pid, _answer), do: :none
 
   @doc "Is it a time that a question has left?"
   @spec time?(term) :: boolean

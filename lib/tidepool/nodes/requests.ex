@@ -27,11 +27,7 @@ defmodule Tidepool.Nodes.Requests do
 
   @doc "Is a message a question, and one to be looked at? `:other` is no question of this protocol."
   @spec take(t, message :: term) :: {:ok, request, t} | {:ignored, t} | :other
-  def take(requests, message), do: take(requests, message, requests.more)
-
-  @doc "As `take/2`, where the names of further nodes are others than before."
-  @spec take(t, message :: term, more :: (() -> [String.t() | node])) :: {:ok, request, t} | {:ignored, t} | :other
-  def take(%{protocol: %{version: version} = protocol} = requests, message, more) do
+  def take(%{protocol: %{version: version} = protocol, more: more} = requests, message) do
     case Protocol.read(protocol, message) do
       {to, ^version, left, question} ->
         request = %{to: to, left: left, question: question}
@@ -52,13 +48,12 @@ defmodule Tidepool.Nodes.Requests do
 
   @doc """
   What a process does with a message that keeps its requests in its state, as `:requests`: `fun` is given a question, and the state, and
-  returns the state that it leaves. `more` is as in `take/3`.
+  returns the state that it leaves.
   """
-  @spec handle(state, message :: term, more :: (() -> [String.t() | node]) | nil, (request, state -> state)) ::
-          {:noreply, state}
+  @spec handle(state, message :: term, (request, state -> state)) :: {:noreply, state}
         when state: %{:requests => t, optional(atom) => term}
-  def handle(%{requests: requests} = state, message, more \\ nil, fun) do
-    case take(requests, message, more || requests.more) do
+  def handle(%{requests: requests} = state, message, fun) do
+    case take(requests, message) do
       {:ok, request, requests} -> {:noreply, fun.(request, %{state | requests: requests})}
       {:ignored, requests} -> {:noreply, %{state | requests: requests}}
       :other -> {:noreply, state}
@@ -104,8 +99,9 @@ defmodule Tidepool.Nodes.Requests do
   def answer(protocol, %{to: to}, answer), do: answer(protocol, to, answer)
 
   def answer(protocol, to, answer) do
-    with {receiver, message} <- Protocol.answer(protocol, to, answer),
-         :nosuspend <- :erlang.send(receiver, message, [:nosuspend, :noconnect]),
+    {receiver, message} = Protocol.answer(protocol, to, answer)
+
+    with :nosuspend <- :erlang.send(receiver, message, [:nosuspend, :noconnect]),
          do: spawn(fn -> :erlang.send(receiver, message, [:noconnect]) end)
 
     :ok
@@ -114,9 +110,8 @@ defmodule Tidepool.Nodes.Requests do
   @doc "As `answer/3`, by a process that is there for this answer: it waits for a link that is busy itself."
   @spec reply(Protocol.t(), Protocol.to(), term) :: :ok
   def reply(protocol, to, answer) do
-    with {receiver, message} <- Protocol.answer(protocol, to, answer),
-         do: :erlang.send(receiver, message, [:noconnect])
-
+    {receiver, message} = Protocol.answer(protocol, to, answer)
+    :erlang.send(receiver, message, [:noconnect])
     :ok
   end
 

@@ -56,14 +56,21 @@ defmodule Tidepool.Process.Loop do
         Remote.begin(reference, self())
         true = Programs.add(self(), reference, number, running(name, version))
         send(starter, {tag, :started})
-        run(step, Ties.new(nil))
+        start(step)
     end
+  end
+
+  # The VM collects nothing of a process that waits, and what this one was started with may be megabytes.
+  @spec start(Native.step()) :: no_return
+  defp start(step) do
+    :erlang.garbage_collect()
+    run(step, Ties.new(nil))
   end
 
   @doc "The version of a function, to start processes of, unless another has taken its place."
   @spec running(String.t(), pos_integer) :: Programs.running()
   def running(name, version) do
-    with {:ok, %{version: ^version} = function} <- Catalog.fetch(name),
+    with {:ok, %{version: ^version} = function} <- Catalog.fetch_brief(name),
          {^version, native} <- Native.published(Engine.runtime(), name) do
       {function, native}
     else
@@ -73,7 +80,7 @@ defmodule Tidepool.Process.Loop do
 
   # The module that guests on other nodes ask for; what is started without being known there stays on this one.
   defp module(name) do
-    with {:ok, function} <- Catalog.fetch(name), do: module_number(function.sha256), else: (_none -> 0)
+    with {:ok, function} <- Catalog.fetch_brief(name), do: module_number(function.sha256), else: (_none -> 0)
   end
 
   @doc "A module by a number: the first 63 bits of its hash, never 0."

@@ -17,7 +17,6 @@ defmodule TidepoolWeb.Resources.Metrics do
   @impl true
   def serve("GET", ["metrics"], _request) do
     functions = Catalog.versions()
-    {uncopied, uncopied_ms} = Actor.Replication.behind()
     {recorded, unrecorded} = Native.recording_counts(Engine.runtime())
 
     gauges = [
@@ -27,9 +26,6 @@ defmodule TidepoolWeb.Resources.Metrics do
       {"tidepool_actors_awake", "Actors that are awake", Actor.awake()},
       {"tidepool_actors_store_stopped", "1 while no record of an actor is written here, for the disk has failed, or 0",
        if(Actor.Journal.stopped?(), do: 1, else: 0)},
-      {"tidepool_actors_uncopied", "Actors here of which nodes that should have a copy have not said that they do",
-       uncopied},
-      {"tidepool_actors_uncopied_seconds", "How long that has been so of the first of them", div(uncopied_ms, 1_000)},
       {"tidepool_recordings_kept", "Calls that were recorded since the node started", recorded},
       {"tidepool_recordings_dropped", "Calls that were to be recorded and could not be, since the node started",
        unrecorded},

@@ -16,7 +16,7 @@ defmodule TidepoolWeb.Resources.Processes do
 
   # A program's arguments and its environment.
   @max_body 262_144
-  @large_bytes 16_384
+  @large_bytes 4_096
   # Starts at a time with a body of so many bytes, which as terms have many times as many.
   @large 16
   # A killed process ends with its slice, which is a ms.

@@ -26,7 +26,7 @@ mod replicated;
 mod sqlite;
 mod store;
 
-pub use archive::Moved;
+pub use archive::{Moved, Part, State, differing, part_of};
 pub use lease::{Answer, Ask, NodeLease, Owner, Shard};
 pub use record::{
     Change, Done, Found, Head, Heads, Image, Key, Load, MAX_LINKS, MostOfEach, Page, Put, Record, SHARDS, StoreError,

@@ -1,9 +1,10 @@
 //! Records, wherever they are.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::archive::{Moved, Reader, Writer};
+use crate::archive::{self, Moved, Part, Writer};
 use crate::lease::{Answer, Ask, Owner};
 use crate::postgres::{self, Database};
 use crate::record::{
@@ -48,7 +49,16 @@ impl Place<'_> {
     /// to be replaced, [`StoreError::InUse`] while a node has a lease of the database, [`StoreError::NoVoter`] when there is a voter's folder;
     /// when something can't be read or written.
     pub fn import(&self, from: &Path, overwrite: bool) -> Result<Moved, StoreError> {
-        let mut from = Reader::open(from)?;
+        self.import_parts(vec![(from.into(), BTreeSet::new())], overwrite)
+    }
+
+    /// As [`Place::import`], of several such files: the records that they have together, but for those that are left out of each. A record
+    /// that several still have is that of the first. It takes the memory of all records' names.
+    ///
+    /// # Errors
+    /// As for [`Place::import`].
+    pub fn import_parts(&self, from: Vec<Part>, overwrite: bool) -> Result<Moved, StoreError> {
+        let mut from = archive::Source::open(from)?;
         match self {
             Place::File(path) => sqlite::import(path, &mut from, overwrite),
             Place::Database(url) => postgres::import(url, &mut from, overwrite),

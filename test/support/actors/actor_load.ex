@@ -101,127 +101,17 @@ defmodule Tidepool.ActorLoad do
     Actor.call(class, name, "add", "1")
   end
 
-  @doc "Has this node's alarms leave one alone for so long, which was so long the last time."
-  def hold(key, in_ms, ms) do
-    until = System.monotonic_time(:millisecond) + in_ms
-    :sys.replace_state(Actor.Alarm.process(), &put_in(&1.held[key], {until, ms}))
-  end
-
-  @doc "The actors of a class that this node has a record of, its own or a copy."
-  def kept(class) do
-    with {:ok, records} <- Actor.Journal.existing(),
-         {:ok, rows, nil} <- Native.list_records(records, class, nil, 10_000) do
-      for {name, _seq, _alarm_at, _bytes} <- rows, do: name
-    else
-      :none -> []
-    end
-  end
-
-  @doc "Has this node note a deletion with a version vector."
-  def put_tombstone(class, name, vector) do
+  @doc "Has this node have what a release before has left of an actor that was deleted."
+  def put_tombstone(class, name) do
     {:ok, records} = Actor.Journal.records()
-    Actor.Replication.Replica.put_tombstone(records, class, name, vector)
+    head = :erlang.term_to_binary({%{"a@host#1" => 5}, System.os_time(:millisecond)})
+    Actor.Journal.commit(records, "", "gone/#{class}\n#{name}", {:put, 1, 1, nil, head, nil, []})
   end
 
-  @doc "Has this node note deletions of so many actors, called by their numbers, with a version vector."
-  def put_tombstones(class, count, vector) do
-    1..count
-    |> Task.async_stream(&put_tombstone(class, "#{&1}", vector), max_concurrency: 500, timeout: :infinity)
-    |> Enum.each(fn {:ok, :ok} -> :ok end)
-  end
-
-  @doc "The tombstones that this node has, once old ones were looked for."
+  @doc "Names of those that this node has."
   def tombstones do
     {:ok, records} = Actor.Journal.records()
-    :ok = Actor.Replication.Replica.purge(records)
-    for {class, name, _mark} <- Actor.Replication.Replica.tombstones(records), do: {class, name}
-  end
-
-  @doc "The vector of what this node has of an actor."
-  def vector(class, name) do
-    with {:ok, records} <- Actor.Journal.existing(),
-         {:ok, %{vector: vector}} <- Actor.Replication.Replica.read(records, class, name),
-         do: vector
-  end
-
-  @doc "All that this node has of an actor, with its vector."
-  def whole(class, name) do
-    {:ok, records} = Actor.Journal.existing()
-    {:ok, whole} = Actor.Replication.Replica.whole(records, class, name)
-    whole
-  end
-
-  @doc "Has this node have an actor as it was."
-  def put_back(class, name, {vector, whole}) do
-    {:ok, records} = Actor.Journal.existing()
-    {:ok, found} = Actor.Replication.Replica.read(records, class, name)
-    Actor.Replication.Replica.install(records, class, name, found, vector, whole)
-  end
-
-  @doc "The process of this node that keeps its copy of an actor."
-  def keeper(class, name) do
-    part = class |> Native.record_shard(name) |> rem(8)
-    Process.whereis(Actor.Replication.ReplicaWriter.process(part))
-  end
-
-  @doc """
-  Has another node's keeper told twice of an actor in one go, and in between that others have written its record there: first by a write
-  upon `vector`, then by one upon another vector.
-  """
-  def puts_of_two(node, class, name, vector, head) do
-    put = fn before, vector -> {:put, class, name, before, vector, {:put, nil, head, nil, []}} end
-
-    keeper = {Actor.Replication.ReplicaWriter.process(class |> Native.record_shard(name) |> rem(8)), node}
-
-    true = Actor.Replication.ReplicaWriter.send(to_string(node), {:erlang.alias(), 1}, put.(vector, vector))
-
-    :sys.replace_state(keeper, fn state ->
-      Actor.Replication.WriteCounts.note(class, name)
-      state
-    end)
-
-    true =
-      Actor.Replication.ReplicaWriter.send(
-        to_string(node),
-        {:erlang.alias(), 2},
-        put.(%{"other@host" => 1}, %{"other@host" => 2})
-      )
-  end
-
-  @doc "Has this node hold that other nodes may have more of actors than it knows."
-  def unsync(nodes) do
-    :sys.replace_state(Actor.Replication.Ring.process(), fn state ->
-      true = :ets.insert(Actor.Ownership.Shards, {:unsynced, nodes})
-      state
-    end)
-
-    :ok
-  end
-
-  @doc "How many ends of writes a process waits for that keeps copies on this node."
-  def pending(keeper), do: map_size(:sys.get_state(keeper).pending)
-
-  @doc "How many messages wait for a process of this node."
-  def waiting(pid), do: pid |> Process.info(:message_queue_len) |> elem(1)
-
-  @doc "Has this node kept a module with its records?"
-  def module?(sha256) do
-    {:ok, records} = Actor.Journal.records()
-    Actor.Replication.Replica.module(records, sha256) != nil
-  end
-
-  @doc "Has this node not have a module among its records."
-  def drop_module(sha256) do
-    {:ok, records} = Actor.Journal.records()
-    {:ok, {epoch, seq, _alarm_at, _head, _wasm}} = Native.read_record(records, "", sha256)
-    Actor.Journal.commit(records, "", sha256, {:delete, epoch, seq})
-  end
-
-  @doc "How long a call takes that adds one, in µs, for each of so many."
-  def times(class, name, count) do
-    for _call <- 1..count do
-      {us, {:ok, _sum}} = :timer.tc(fn -> Actor.call(class, name, "add", "1") end)
-      us
-    end
+    {:ok, rows, nil} = Native.list_records(records, "", nil, 1_000)
+    for {"gone/" <> _actor = name, _seq, _alarm_at, _bytes} <- rows, do: name
   end
 end

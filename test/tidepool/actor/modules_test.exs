@@ -2,8 +2,9 @@ defmodule Tidepool.ActorModulesTest do
   # Modules that actors stay on are kept with the records for as long as anything names them, and no longer.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Actor, Catalog, Host, Latch, Peer, TestModule}
+  alias Tidepool.{Actor, ActorLoad, Catalog, Error, Host, Latch, Peer, TestModule}
   alias Tidepool.Actor.Activation.Modules
+  alias Tidepool.Actor.Journal.Archive
 
   import Tidepool.ActorScript
 
@@ -61,6 +62,24 @@ defmodule Tidepool.ActorModulesTest do
     assert {:ok, %{sha256: ^other}} = Peer.call(node, Tidepool, :fetch, ["blog/ledger"])
   end
 
+  test "what a release before has left of deleted actors is no actor, and goes by itself" do
+    node = Peer.start!(cluster: false, namespaces: "shop/actors=1")
+    sha256 = replace(node, "shop/ledger", 1)
+    for name <- ["bob", "../carol"], do: :ok = Peer.call(node, ActorLoad, :put_tombstone, ["shop/ledger", name])
+    # They are within no quota, nor in the way of who has their name again.
+    assert {:ok, "1"} = Peer.call(node, Actor, :call, ["shop/ledger", "bob", "add", "1"])
+    assert {:ok, [%{name: "bob"}], nil} = Peer.call(node, Actor, :list, ["shop/ledger"])
+    assert {:ok, 1} = Peer.call(node, Actor, :count, ["shop/ledger", 10])
+    file = Path.join(tmp_folder!(), "file")
+    assert {:ok, %{actors: 1, modules: 1}} = Archive.export({:folder, Peer.folder(node)}, file, nil, false)
+    replace(node, "shop/ledger", 2)
+    no_version(node, sha256)
+    assert ["gone/" <> _bob, "gone/" <> _carol] = Peer.call(node, ActorLoad, :tombstones, [])
+    assert sweep(node) == []
+    assert Peer.call(node, ActorLoad, :tombstones, []) == []
+    assert {:ok, "1"} = Peer.call(node, Actor, :call, ["shop/ledger", "bob", "sum", ""])
+  end
+
   test "a module is kept that was given to an actor which is not stored yet", %{node: node, call: call} do
     {:ok, latch} = Peer.call(node, Latch, :start, [[]])
     :ok = Peer.call(node, Host, :register, [{"tidepool", "obey", :_}, latch])
@@ -78,6 +97,64 @@ defmodule Tidepool.ActorModulesTest do
     assert {:ok, "1"} = call.("shop/ledger", "alice", "sum", "")
     assert Peer.call(node, Actor, :delete, ["shop/ledger", "alice"]) == :ok
     eventually(fn -> sweep(node) == [first] end)
+  end
+
+  test "a process that is given modules again and again is watched once", %{node: node, call: call} do
+    for number <- [1, 2, 1, 2, 1] do
+      wasm = TestModule.variant(guest("rust", "ledger"), number)
+      options = [name: "shop/ledger", actor: [versions: :kv, idle: 3_600_000]]
+      {:ok, _function} = Peer.call(node, Tidepool, :deploy, [wasm, options])
+      assert {:ok, _sum} = call.("shop/ledger", "alice", "add", "1")
+    end
+
+    pid = Peer.call(node, Actor, :where, ["shop/ledger", "alice"])
+    {:monitors, watched} = Peer.call(node, Process, :info, [modules(node), :monitors])
+    assert Enum.count(watched, &(&1 == {:process, pid})) == 1
+  end
+
+  test "no module is kept for an actor that there is no room for" do
+    node = Peer.start!(cluster: false, namespaces: "shop/actors=0")
+    replace(node, "shop/ledger", 1)
+
+    for _call <- 1..3 do
+      refused = Peer.call(node, Actor, :call, ["shop/ledger", "alice", "add", "1"])
+      assert {:error, %Error{reason: {:quota, :actors}}} = refused
+    end
+
+    kept = "with {:ok, records} <- Tidepool.Actor.Journal.records(), do: #{inspect(Modules.Sweep)}.kept(records)"
+    assert {{:ok, []}, _names} = Peer.shell(node).(kept, [], [])
+  end
+
+  test "of new modules of a namespace one is kept at a time, however many actors begin", %{node: node} do
+    shell = Peer.shell(node)
+    classes = for number <- 1..8, do: "shop/ledger#{number}"
+
+    deploy = """
+    path |> File.read!() |> Tidepool.TestModule.variant(class) |> Tidepool.TestModule.padded(8_388_608)
+    |> Tidepool.deploy(name: class, actor: true) |> elem(0)
+    """
+
+    for class <- classes,
+        do: assert({:ok, _names} = shell.(deploy, [path: guest_path("rust", "ledger"), class: class], []))
+
+    idle = links(node)
+    calls = for class <- classes, do: Peer.async(node, Actor, :call, [class, "alice", "add", "1"])
+    # The one before it may be about to end.
+    assert most_links(node, calls, 0) <= idle + 2
+    assert Task.await_many(calls, 60_000) == for(_class <- classes, do: {:ok, "1"})
+  end
+
+  defp modules(node), do: Peer.call(node, Process, :whereis, [Modules])
+
+  # Each module that is kept has a process for that.
+  defp links(node) do
+    {:links, links} = Peer.call(node, Process, :info, [modules(node), :links])
+    length(links)
+  end
+
+  defp most_links(node, tasks, most) do
+    most = max(most, links(node))
+    if Enum.any?(tasks, &Process.alive?(&1.pid)), do: most_links(node, tasks, most), else: most
   end
 
   test "modules of before are read for some actors at a time, and none whose code has no room" do

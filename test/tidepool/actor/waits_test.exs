@@ -137,6 +137,51 @@ defmodule Tidepool.ActorWaitsTest do
     assert Enum.all?(held, fn {_address, bytes, _count} -> bytes < 100_000 end)
   end
 
+  test "an actor that answers a request again holds nothing of what that has brought" do
+    class = class!()
+    add = &Actor.call(class, "alice", "add", &1, request_id: "a")
+    {:ok, "1"} = add.("1")
+    {:ok, "1"} = add.(String.duplicate("1", 1_000_000))
+    # Its answer comes before it waits.
+    {:ok, _info} = Actor.info(class, "alice")
+    {:binary, held} = Process.info(Actor.where(class, "alice"), :binary)
+    assert Enum.all?(held, fn {_address, bytes, _count} -> bytes < 100_000 end)
+  end
+
+  # It would wait for its class's time, a day.
+  test "a call of an actor that there is not leaves no process, and one that is without an instance ends soon" do
+    class = class!(actor: [idle: 86_400_000])
+    {:ok, "1"} = Actor.call(class, "alice", "add", "1")
+
+    for number <- 1..20 do
+      assert {:error, %Error{reason: :unknown_actor}} = Actor.call(class, "#{number}", "sum", "", create: false)
+      assert {:error, %Error{reason: {:trap, :unreachable}}} = Actor.call(class, "#{number}", "add_and_trap", "1")
+      assert :ok = Actor.cast(class, "cast #{number}", "sum", "", create: false)
+      assert {:error, %Error{reason: :unknown_actor}} = Actor.info(class, "#{number}")
+    end
+
+    awake = fn -> Registry.select(Tidepool.Actor.Registry, [{{{class, :"$1"}, :_, :_}, [], [:"$1"]}]) end
+    eventually(fn -> awake.() == ["alice"] end)
+    assert {:error, %Error{reason: {:trap, :unreachable}}} = Actor.call(class, "alice", "add_and_trap", "1")
+    eventually(fn -> awake.() == [] end)
+    assert {:ok, "2"} = Actor.call(class, "alice", "add", "1")
+  end
+
+  test "no call is lost of those that come while a process without an actor ends" do
+    class = class!()
+    missing = fn -> Actor.call(class, "alice", "sum", "", create: false) end
+
+    callers = for _caller <- 1..8, do: Task.async(fn -> for _call <- 1..100, do: missing.() end)
+    answers = callers |> Task.await_many(60_000) |> Enum.concat()
+    assert Enum.all?(answers, &match?({:error, %Error{reason: :unknown_actor}}, &1))
+    cast = fn -> :ok = Actor.cast(class, "bob", "add", "1") end
+    casts = for _caller <- 1..8, do: Task.async(fn -> for _call <- 1..10, do: cast.() end)
+    for _call <- 1..100, do: Actor.call(class, "bob", "sum", "", create: false)
+    Task.await_many(casts, 60_000)
+    # What others have sent before it may come behind it.
+    eventually(fn -> Actor.call(class, "bob", "sum") == {:ok, "80"} end)
+  end
+
   test "a handler that an actor waits for is refused whatever it asks of it" do
     class = class!()
     asked = &{:ok, inspect(apply(Actor, String.to_existing_atom(&1.payload), [class, "alice"]))}

@@ -32,9 +32,7 @@ defmodule Tidepool.Function.SpecTest do
         queue: 7,
         queue_bytes: 8,
         values: 9,
-        versions: :kv,
-        consistency: :available,
-        copies: 2
+        versions: :kv
       }
     ],
     host: [["*"], ["none"], ["shop/prices/get", "redis/*/G*", "//"]],

@@ -2,7 +2,8 @@ defmodule Tidepool.Recording.ReplayTest do
   # Calls that were recorded come to the same when they are run again, and others do not.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Actor, Engine, Error, Native, Recording}
+  alias Tidepool.{Actor, CallTrace, Engine, Error, Native, Peer, Recording}
+  alias Tidepool.Function.Fields
 
   # The newest recording of a function, as a file.
   defp recorded!(name) do
@@ -44,6 +45,20 @@ defmodule Tidepool.Recording.ReplayTest do
     said = for {_id, _bytes, {^name, 1, about, _made, _start}, _call} <- listed, do: about
     assert length(said) == 50 and byte_size(hd(said)) > 200 and length(Enum.uniq(said)) == 1
     assert held |> Enum.uniq_by(&elem(&1, 0)) |> Enum.count(&(elem(&1, 1) >= byte_size(hd(said)))) < 10
+  end
+
+  test "what is said of functions that are called in turns is read once for each in a list of their recordings" do
+    node = Peer.start!()
+    names = ["low", "high"]
+    for name <- names, do: Peer.deploy!(node, "rust", "random", name: name, record: :all)
+    for _turn <- 1..5, name <- names, do: {:ok, _bytes} = Peer.call(node, Tidepool, :call, [name, "any"])
+    list = fn -> Peer.call(node, Recording, :list, []) end
+    eventually(fn -> match?({:ok, listed} when length(listed) == 10, list.()) end)
+
+    :ok = Peer.call(node, CallTrace, :start, [{Fields, :read, 2}])
+    {:ok, listed} = list.()
+    assert length(listed) == 10
+    assert length(Peer.call(node, CallTrace, :stop, [])) == 2
   end
 
   for language <- ["rust", "assemblyscript", "zig", "go", "c"] do

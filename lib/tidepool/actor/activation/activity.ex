@@ -57,17 +57,15 @@ defmodule Tidepool.Actor.Activation.Activity do
   def lingered?(%{lingers_since: nil}), do: false
   def lingered?(%{lingers_since: since}), do: now() - since > @lingering_ms
 
-  @doc "After which time it looks next whether it can sleep, with this idle time of its class."
-  @spec pause(t, idle :: pos_integer) :: non_neg_integer
+  @doc "After which time it looks next whether it can sleep, with this idle time of its class, or with none."
+  @spec pause(t, idle :: non_neg_integer) :: non_neg_integer
+  def pause(%{leaving?: true} = activity, idle) when idle > 0, do: pause(activity, 0)
   # The caller that it waits for comes with a message.
-  def pause(%{leaving?: true, lingers_since: since}, _idle) when since != nil,
-    do: max(since + @lingering_ms + 1 - now(), 0)
-
-  def pause(%{leaving?: true}, _idle), do: 0
+  def pause(%{lingers_since: since}, 0) when since != nil, do: max(since + @lingering_ms + 1 - now(), 0)
   def pause(_activity, idle), do: idle
 
   @doc "What of that is left: who looks at it, or what it has written, keeps it awake no longer."
-  @spec left(t, idle :: pos_integer) :: non_neg_integer
+  @spec left(t, idle :: non_neg_integer) :: non_neg_integer
   def left(%{leaving?: true} = activity, idle), do: pause(activity, idle)
   def left(%{called_at: called_at}, idle), do: max(called_at + idle - now(), 0)
 

@@ -71,17 +71,15 @@ defmodule Tidepool.Actor.Activation.Alarms do
 
   defp hold(state, key, :rung), do: %{state | held: Map.delete(state.held, key)}
 
-  defp hold(state, key, outcome) do
+  defp hold(state, key, _failed) do
     if not is_map_key(state.held, key) and count(Map.keys(state.held), namespace(key)) >= @held,
       do: look_in(state, @hold_ms.first),
-      else: hold_on(state, key, outcome)
+      else: hold_on(state, key)
   end
 
-  defp hold_on(state, key, outcome) do
+  defp hold_on(state, key) do
     ms =
       case state.held do
-        # Another node has it, and is about to call it; that this one was in time says nothing.
-        _held when outcome == :elsewhere -> @hold_ms.first
         %{^key => {_until, before}} -> min(2 * before, @hold_ms.last)
         _first -> @hold_ms.first
       end
@@ -183,7 +181,6 @@ defmodule Tidepool.Actor.Activation.Alarms do
   defp rung(class, name, due) do
     case Actor.ring(class, name, due) do
       {:ok, _reply} -> :rung
-      :elsewhere -> :elsewhere
       {:error, %Error{reason: :unknown_actor}} -> :rung
       {:error, error} -> if Reason.retry(error.reason) == :deploy, do: postpone(class, name, due), else: error
     end

@@ -34,6 +34,9 @@ defmodule Tidepool.Actor.Activation.Invocation do
   @doc "The outcome of a call, for whom that has to wait for the last write when `gated`."
   @spec serve(call, State.t()) :: {State.answer(), State.t()}
   def serve(call, state) do
+    # Whether it runs or not.
+    state = State.saw(state, call.payload)
+
     with {:ok, state} <- in_time(call, State.room(state)), {:ok, state} <- ready(call.create, state) do
       case answered(call, state) do
         :new -> run(call, state)
@@ -147,7 +150,7 @@ defmodule Tidepool.Actor.Activation.Invocation do
       end)
 
     Nesting.put_actors([])
-    activity = state.activity |> Activity.ran() |> Activity.saw(byte_size(call.payload) + byte_size(reply(outcome)))
+    activity = state.activity |> Activity.ran() |> Activity.saw(byte_size(reply(outcome)))
     state = seen(%{state | activity: activity, last_error: last_error(outcome, state)}, changes)
 
     cond do

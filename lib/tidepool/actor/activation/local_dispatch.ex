@@ -6,7 +6,7 @@ defmodule Tidepool.Actor.Activation.LocalDispatch do
 
   alias Tidepool.{Error, Namespaces}
   alias Tidepool.Actor.Activation.{AdmissionQueue, Invocation, Modules, Server}
-  alias Tidepool.Actor.{Journal, Name, Replication}
+  alias Tidepool.Actor.{Journal, Name}
   alias Tidepool.Actor.Journal.{Frozen, Quota, Record}
   alias Tidepool.Actor.Ownership.Shards
 
@@ -77,7 +77,7 @@ defmodule Tidepool.Actor.Activation.LocalDispatch do
   # An actor that sleeps needs no waking for it, and its class need not be there any more.
   defp asleep({:delete, class, name, nil} = question, {epoch, _lease}) do
     case Journal.existing() do
-      {:ok, records} -> records |> Replication.delete(class, name, epoch) |> counted(class) |> deleted(question)
+      {:ok, records} -> records |> Journal.delete(class, name, epoch) |> counted(class) |> deleted(question)
       :none -> {:error, Journal.unknown(class, name)}
       {:error, error} -> {:error, error}
     end
@@ -177,7 +177,6 @@ defmodule Tidepool.Actor.Activation.LocalDispatch do
         # Of one that is awake the name has been looked at.
         with :ok <- Name.check(class, name),
              {:here, title} <- Shards.place(class, name),
-             :ok <- Replication.fetched(class, name, left(deadline)),
              {:ok, _pid} <- ensure(class, name, title, left(deadline)) do
           server(class, name, deadline)
         else
@@ -207,11 +206,7 @@ defmodule Tidepool.Actor.Activation.LocalDispatch do
   end
 
   defp find(class, name) do
-    with :asleep <- awake(class, name) do
-      place = Shards.place(class, name)
-      if match?({:here, _title}, place), do: Replication.fetched(class, name)
-      {:asleep, place}
-    end
+    with :asleep <- awake(class, name), do: {:asleep, Shards.place(class, name)}
   end
 
   defp awake(class, name) do

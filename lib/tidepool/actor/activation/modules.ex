@@ -6,13 +6,13 @@ defmodule Tidepool.Actor.Activation.Modules do
   On a node that shares its actors with no other, modules are dropped again that no version of a function is made of and no stored
   actor names: they are looked for now and then (`Tidepool.Actor.Activation.Modules.Sweep`). An actor that was given one may not be stored
   yet, so none is dropped while the process lives that asked for it, nor one that was asked for since the look began. Other nodes, which
-  may have an actor's copy or be about to store one, are not asked: with them nothing is dropped.
+  may be about to store an actor, are not asked: with them nothing is dropped.
   """
 
   use GenServer
 
   alias Tidepool.Actor.Activation.Modules.Sweep
-  alias Tidepool.Actor.{Bucket, Journal, Replication}
+  alias Tidepool.Actor.{Bucket, Journal}
   alias Tidepool.Actor.Ownership.Shards
   alias Tidepool.{Catalog, Engine, Error, Function, Native}
   alias Tidepool.Catalog.{Arrivals, BlobStore, Clock}
@@ -29,6 +29,9 @@ defmodule Tidepool.Actor.Activation.Modules do
   # Modules that are read and compiled at a time, and those of one namespace: each waits for a compiler with all of its bytes.
   @loads 4
   @loads_of_one 2
+  # Modules that are written at a time, and those of one namespace: each is in memory twice for a moment.
+  @keeps 2
+  @keeps_of_one 1
   # How often modules are looked for that nothing names; at the most a tenth of the time goes into that.
   @sweep_ms 600_000
   @part 10
@@ -44,7 +47,7 @@ defmodule Tidepool.Actor.Activation.Modules do
   def class(name), do: if(Bucket.class?(name), do: {:ok, Bucket.function(name)}, else: deployed_class(name))
 
   defp deployed_class(name) do
-    case Catalog.fetch(name) do
+    case Catalog.fetch_brief(name) do
       {:ok, %Function{actor: nil}} ->
         message = "#{name} has no actors: deploy it with `actor: true` (in a form, -F actor=true)"
         {:error, Error.new(:not_a_class, message, name)}
@@ -115,7 +118,9 @@ defmodule Tidepool.Actor.Activation.Modules do
   def init(nil) do
     Process.send_after(self(), :look, @look_ms)
     Process.send_after(self(), :sweep, @sweep_ms)
-    {:ok, %{kept: %{}, keeping: %{}, loaded: %{}, waiting: %{}, loading: %{}, queued: [], users: %{}, sweeping: nil}}
+    # Of modules that are to be kept: who waits, whose are being written, and which are to come.
+    keeping = %{kept: %{}, keeping: %{}, writing: %{}, unkept: []}
+    {:ok, Map.merge(keeping, %{loaded: %{}, waiting: %{}, loading: %{}, queued: [], users: %{}, sweeping: nil})}
   end
 
   @impl true
@@ -123,7 +128,7 @@ defmodule Tidepool.Actor.Activation.Modules do
     do: {:reply, :ok, used(state, pid, sha256)}
 
   # Others go on while it is written.
-  def handle_call({:keep, %{sha256: sha256} = function}, {pid, _tag} = from, state) do
+  def handle_call({:keep, %{name: name, sha256: sha256}}, {pid, _tag} = from, state) do
     state = used(state, pid, sha256)
 
     case state.keeping do
@@ -131,9 +136,8 @@ defmodule Tidepool.Actor.Activation.Modules do
         {:noreply, put_in(state.keeping[sha256], [from | waiting])}
 
       _unknown ->
-        owner = self()
-        spawn_link(fn -> send(owner, {:kept, sha256, keep(function)}) end)
-        {:noreply, put_in(state.keeping[sha256], [from])}
+        state = put_in(state.keeping[sha256], [from])
+        {:noreply, keep_next(%{state | unkept: state.unkept ++ [%{name: name, sha256: sha256}]})}
     end
   end
 
@@ -156,11 +160,20 @@ defmodule Tidepool.Actor.Activation.Modules do
     end
   end
 
-  # The first that waits, of a namespace that has not its share.
-  defp load_next(%{loading: loading} = state) when map_size(loading) >= @loads, do: state
+  defp keep_next(%{writing: writing, unkept: unkept} = state) do
+    case next(unkept, writing, @keeps, @keeps_of_one) do
+      nil ->
+        state
+
+      %{name: name, sha256: sha256} = module ->
+        owner = self()
+        spawn_link(fn -> send(owner, {:kept, sha256, keep(module)}) end)
+        keep_next(%{state | writing: Map.put(writing, sha256, Name.of(name)), unkept: List.delete(unkept, module)})
+    end
+  end
 
   defp load_next(%{loading: loading, queued: queued} = state) do
-    case Enum.find(queued, &room?(loading, Name.of(&1.name))) do
+    case next(queued, loading, @loads, @loads_of_one) do
       nil ->
         state
 
@@ -172,7 +185,13 @@ defmodule Tidepool.Actor.Activation.Modules do
     end
   end
 
-  defp room?(loading, namespace), do: Enum.count(loading, &(elem(&1, 1) == namespace)) < @loads_of_one
+  # The first that waits, of a namespace that has not its share.
+  defp next(_queued, under_way, most, _of_one) when map_size(under_way) >= most, do: nil
+
+  defp next(queued, under_way, _most, of_one) do
+    shares = under_way |> Map.values() |> Enum.frequencies()
+    Enum.find(queued, &(Map.get(shares, Name.of(&1.name), 0) < of_one))
+  end
 
   @impl true
   def handle_info({:loaded, key, outcome}, state) do
@@ -191,6 +210,7 @@ defmodule Tidepool.Actor.Activation.Modules do
   def handle_info({:kept, sha256, outcome}, state) do
     {waiting, state} = pop_in(state.keeping[sha256])
     for from <- waiting, do: GenServer.reply(from, outcome)
+    state = keep_next(%{state | writing: Map.delete(state.writing, sha256)})
     {:noreply, if(outcome == :ok, do: put_in(state.kept[sha256], true), else: state)}
   end
 
@@ -210,8 +230,8 @@ defmodule Tidepool.Actor.Activation.Modules do
     {:noreply, %{state | kept: Map.drop(state.kept, dropped)}}
   end
 
-  def handle_info({:DOWN, monitor, :process, _pid, _reason}, state),
-    do: {:noreply, %{state | users: Map.delete(state.users, monitor)}}
+  def handle_info({:DOWN, _monitor, :process, pid, _reason}, state),
+    do: {:noreply, %{state | users: Map.delete(state.users, pid)}}
 
   def handle_info(_other, state), do: {:noreply, state}
 
@@ -222,15 +242,15 @@ defmodule Tidepool.Actor.Activation.Modules do
 
   # Its actor may not be stored for as long as the process lives.
   defp used(state, pid, sha256) do
-    if alone?() do
-      state = if state.sweeping, do: update_in(state.sweeping.asked, &MapSet.put(&1, sha256)), else: state
-      put_in(state.users[Process.monitor(pid)], sha256)
-    else
+    if Shards.shared?() do
       state
+    else
+      state = if state.sweeping, do: update_in(state.sweeping.asked, &MapSet.put(&1, sha256)), else: state
+      # It may ask again and again.
+      unless is_map_key(state.users, pid), do: Process.monitor(pid)
+      %{state | users: Map.update(state.users, pid, MapSet.new([sha256]), &MapSet.put(&1, sha256))}
     end
   end
-
-  defp alone?, do: not Shards.shared?() and not Shards.ring?()
 
   # Of several that ask at once the later ones are told of the look that is under way.
   defp begin_sweep(%{sweeping: nil} = state, from) do
@@ -240,7 +260,7 @@ defmodule Tidepool.Actor.Activation.Modules do
       monitor: monitor,
       began: now(),
       # A process that ends while it is looked for has stored its actor behind that.
-      asked: state.users |> Map.values() |> MapSet.new(),
+      asked: state.users |> Map.values() |> Enum.reduce(MapSet.new(), &MapSet.union/2),
       timed?: from == nil,
       waiting: List.wrap(from)
     }
@@ -257,10 +277,13 @@ defmodule Tidepool.Actor.Activation.Modules do
     # Calls of actors go first.
     Process.flag(:priority, :low)
 
-    with true <- alone?(),
+    with false <- Shards.shared?(),
          {:ok, records} <- Journal.existing(),
          {:ok, kept} <- Sweep.kept(records),
-         {:ok, unnamed} <- Sweep.unnamed(records, Enum.reject(kept, &version?/1)) do
+         {tombstones, modules} = Enum.split_with(kept, &Sweep.tombstone?/1),
+         # There may be very many, and no actor waits for this process.
+         :ok = Enum.each(tombstones, &drop/1),
+         {:ok, unnamed} <- Sweep.unnamed(records, Enum.reject(modules, &version?/1)) do
       exit({:unnamed, unnamed})
     else
       _none_or_unknown -> exit({:unnamed, []})
@@ -270,7 +293,8 @@ defmodule Tidepool.Actor.Activation.Modules do
   # Is a version of a function made of it, which may be deployed, or gone back to?
   defp version?(sha256), do: BlobStore.exists?(Catalog.blobs(), sha256)
 
-  defp droppable?(state, sha256), do: sha256 not in Map.values(state.users) and not version?(sha256)
+  defp droppable?(state, sha256),
+    do: not Enum.any?(state.users, fn {_pid, modules} -> sha256 in modules end) and not version?(sha256)
 
   defp drop(sha256) do
     with {:ok, records} <- Journal.existing(),
@@ -313,11 +337,15 @@ defmodule Tidepool.Actor.Activation.Modules do
 
   defp wasm({_epoch, _seq, _alarm_at, _head, wasm}, _function), do: {:ok, wasm}
 
-  # A copy of an actor may have come from a node that could not be asked for its module.
-  defp wasm(nil, %{name: name, sha256: sha256}) do
-    if Shards.ring?(),
-      do: Replication.module(name, sha256),
-      else: {:error, Error.new(:no_store, "the module #{sha256} that its actors run is not among the records", name)}
+  # The copy of an actor that a release before has had here may have come without its module.
+  defp wasm(nil, %{name: name, sha256: sha256} = function) do
+    with {:ok, wasm} <- BlobStore.fetch(Catalog.blobs(), sha256),
+         :ok <- keep(function) do
+      {:ok, wasm}
+    else
+      {:error, _missing} ->
+        {:error, Error.new(:no_store, "the module #{sha256} that its actors run is not among the records", name)}
+    end
   end
 
   # What was vouched for at its deploy is what has this hash, whatever was written to the store since.

@@ -9,19 +9,24 @@ defmodule Tidepool.Actor.Activation.Server do
   It goes to sleep after `idle` ms without a call, or when others want the place of its instance, which is its end with
   `{:shutdown, :asleep}`: no call that came is lost then (`Tidepool.Actor.Activation.AdmissionQueue`). What is written of it stays in memory for a while
   (`Tidepool.Actor.Journal.Frozen`).
+
+  Without an instance the process waits for a second at most, in which it tells of the last error, and where there is no actor it ends
+  with the call.
   """
 
   use GenServer, restart: :temporary
 
   import Tidepool.Actor.Activation.State, only: [is_write_message: 1]
 
-  alias Tidepool.Actor.{Activation, Journal, Replication}
+  alias Tidepool.Actor.{Activation, Journal}
   alias Tidepool.Actor.Activation.{Activity, AdmissionQueue, Invocation, OutputGate, State}
   alias Tidepool.Actor.Journal.{Quota, Record}
-  alias Tidepool.Actor.Ownership.{Drain, ActorLock, Shards}
+  alias Tidepool.Actor.Ownership.{Drain, Shards}
 
   # After which time one that is to leave tries again to write what could not be written.
   @rewrite_ms 100
+  # How long one waits at most that has no instance: no limit bounds how many there are.
+  @bare_ms 1_000
 
   @doc false
   def start_link({class, name, options, title}) do
@@ -43,7 +48,8 @@ defmodule Tidepool.Actor.Activation.Server do
     Process.flag(:message_queue_data, :off_heap)
     # So that what is not written yet is, when the node is stopped in order.
     Process.flag(:trap_exit, true)
-    {:ok, state, state.options.idle}
+    # Who has started it is about to call it.
+    {:ok, state, bare(state)}
   end
 
   @impl true
@@ -78,7 +84,7 @@ defmodule Tidepool.Actor.Activation.Server do
   def handle_call(:stop, _from, state) do
     case State.written(state) do
       {:ok, state} -> ended(state)
-      {:error, error, state} -> {:reply, {:error, error}, state, state.options.idle}
+      {:error, error, state} -> {:reply, {:error, error}, state, idle(state)}
     end
   end
 
@@ -87,7 +93,7 @@ defmodule Tidepool.Actor.Activation.Server do
     state = State.await_writes(state)
 
     with {:ok, records} <- Journal.records(),
-         :ok <- Replication.delete(records, state.class, state.name, State.epoch(state)) do
+         :ok <- Journal.delete(records, state.class, state.name, State.epoch(state)) do
       Quota.deleted(state.class)
       ended(state)
     else
@@ -96,10 +102,10 @@ defmodule Tidepool.Actor.Activation.Server do
         error =
           Journal.error(:out_of_order, "#{state.class}/#{state.name} was written by another meanwhile", state.class)
 
-        {:reply, {:error, error}, State.forget(state), state.options.idle}
+        {:reply, {:error, error}, State.forget(state), bare(state)}
 
       {:error, error} ->
-        {:reply, {:error, error}, State.forget(state), state.options.idle}
+        {:reply, {:error, error}, State.forget(state), bare(state)}
     end
   end
 
@@ -202,14 +208,20 @@ defmodule Tidepool.Actor.Activation.Server do
   end
 
   defp wait(state), do: {:noreply, state, pause(state)}
-  defp left(state), do: Activity.left(state.activity, state.options.idle)
-  defp pause(state), do: Activity.pause(state.activity, state.options.idle)
+  defp left(state), do: Activity.left(state.activity, idle(state))
+  defp pause(state), do: Activity.pause(state.activity, idle(state))
+
+  # Nothing is known of an actor.
+  defp idle(%{owned: nil, seq: 0}), do: 0
+  defp idle(%{owned: nil} = state), do: bare(state)
+  defp idle(state), do: state.options.idle
+  defp bare(state), do: min(state.options.idle, @bare_ms)
 
   # A call that has come meanwhile is served here, by what is written.
   defp ended(state) do
     if AdmissionQueue.close(state.queue, false),
       do: {:stop, asleep(state), :ok, state},
-      else: {:reply, :ok, State.forget(state), state.options.idle}
+      else: {:reply, :ok, State.forget(state), bare(state)}
   end
 
   # Its queue is closed, and empty.
@@ -225,7 +237,6 @@ defmodule Tidepool.Actor.Activation.Server do
 
   # Those who come from now on look for it anew.
   defp asleep(state) do
-    if state.activity.leaving?, do: ActorLock.left(state.class, state.name)
     Registry.unregister(Tidepool.Actor.Registry, {state.class, state.name})
     {:shutdown, :asleep}
   end

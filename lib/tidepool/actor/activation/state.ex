@@ -1,14 +1,14 @@
 defmodule Tidepool.Actor.Activation.State do
   @moduledoc """
   What an actor's process knows: its instance, its record, and the writes that are under way with the answers that wait for them
-  (`OutputGate`, `ReplicaAcks`). For the process alone, which gets the ends of its writes.
+  (`OutputGate`). For the process alone, which gets the ends of its writes.
   """
 
   require Logger
 
   alias Tidepool.{Error, Native}
-  alias Tidepool.Actor.{Alarm, Journal, Replication}
-  alias Tidepool.Actor.Activation.{Activity, OutputGate, ReplicaAcks}
+  alias Tidepool.Actor.{Alarm, Journal}
+  alias Tidepool.Actor.Activation.{Activity, OutputGate}
   alias Tidepool.Actor.Journal.{Quota, Record}
   alias Tidepool.Actor.Ownership.Lease
   alias Tidepool.Log.Budget
@@ -41,7 +41,6 @@ defmodule Tidepool.Actor.Activation.State do
     # The alarm that is written, or about to be.
     alarm: nil,
     gate: OutputGate.new(),
-    acks: ReplicaAcks.new(),
     # Answers to requests with an id that are about to be written.
     fresh: %{},
     # Whether there is something that is not written yet, with the durability `:idle`.
@@ -107,7 +106,7 @@ defmodule Tidepool.Actor.Activation.State do
   end
 
   @doc """
-  Has the image written, if it has changed, values with it, and the alarm. The end of that is for `committed/3`.
+  Has the image written, if it has changed, values with it, and the alarm. The end of that is for `heard/2`.
 
   With `:kept` something is written in any case; with `:replaced` no image is left of before, either: this is another instance. With
   `:reset` nothing is left of before, as if the actor had just been made.
@@ -139,18 +138,13 @@ defmodule Tidepool.Actor.Activation.State do
       seq = state.seq + 1
       due = Alarm.due(record.alarm)
 
-      {before, %{vector: vector} = record} =
-        Replication.stamped(state.class, state.name, record, state.seq, state.options)
-
       tag = if reset?, do: :reset, else: :put
-      head = Record.write(record)
-      id = Native.commit_record(records, state.class, state.name, {tag, epoch(state), seq, due, head, image, values})
-      acks = ReplicaAcks.began(state.acks, state, id, {before, vector, {tag, due, head, image, values}})
+      put = {tag, epoch(state), seq, due, Record.write(record), image, values}
+      id = Native.commit_record(records, state.class, state.name, put)
       gate = OutputGate.began(state.gate, id)
       # An alarm that is told of is on disk.
       {[], gate} = if rings?, do: OutputGate.put(gate, :gated, {:alarm, due}), else: {[], gate}
-      state = %{state | seq: seq, acks: acks, gate: gate}
-      {:ok, imaged(%{state | record: %{state.record | vector: vector}}, image)}
+      {:ok, imaged(%{state | seq: seq, gate: gate}, image)}
     else
       {:error, error} -> {{:error, error}, forget(state)}
     end
@@ -189,32 +183,18 @@ defmodule Tidepool.Actor.Activation.State do
 
   @doc "Is a message about a write of this process? Then it is for `heard/2`."
   defguard is_write_message(message)
-           when is_tuple(message) and tuple_size(message) > 1 and
-                  elem(message, 0) in [:tidepool_committed, :tidepool_copied, :tidepool_late]
+           when is_tuple(message) and tuple_size(message) == 3 and elem(message, 0) == :tidepool_committed
 
-  @doc """
-  What is told of a write: that it has ended here, by which nodes with copies get it; that one of these has it, or not; that its time for
-  them is over.
-  """
+  @doc "What is told of a write: that it has ended, and how."
   @spec heard(t, message :: tuple) :: t
-  def heard(state, {:tidepool_committed, id, :ok}),
-    do: state.acks |> ReplicaAcks.committed(state, id) |> over(id, state)
-
-  def heard(state, {:tidepool_committed, id, {:error, kind, message}}), do: failed(state, id, kind, message)
-
-  def heard(state, {:tidepool_copied, node, id, answer}),
-    do: state.acks |> ReplicaAcks.acked(state, id, node, answer) |> over(id, state)
-
-  def heard(state, {:tidepool_late, id}), do: state.acks |> ReplicaAcks.late(state, id) |> over(id, state)
-
-  defp over({:waits, acks}, _id, state), do: %{state | acks: acks}
-
-  defp over({:over, acks}, id, state) do
+  def heard(state, {:tidepool_committed, id, :ok}) do
     {released, gate} = OutputGate.committed(state.gate, id)
     fresh = if OutputGate.idle?(gate), do: %{}, else: state.fresh
     if state.begun?, do: Quota.written(state.class)
-    release(%{state | acks: acks, gate: gate, fresh: fresh, begun?: false}, released)
+    release(%{state | gate: gate, fresh: fresh, begun?: false}, released)
   end
+
+  def heard(state, {:tidepool_committed, id, {:error, kind, message}}), do: failed(state, id, kind, message)
 
   # What was computed on it is not kept either: the writes after it are refused, for they don't follow what there is.
   defp failed(state, id, kind, message) do
@@ -226,7 +206,7 @@ defmodule Tidepool.Actor.Activation.State do
 
     # One that found no room is told of at once, when those before it may still be on their way.
     {released, gate} = OutputGate.failed(state.gate, id, {:error, error})
-    state = %{state | acks: ReplicaAcks.failed(state.acks, id), gate: gate, fresh: %{}}
+    state = %{state | gate: gate, fresh: %{}}
     state |> forget() |> release(released)
   end
 

@@ -48,7 +48,7 @@ defmodule Tidepool.Actor.Activation.Versions do
   # Other nodes, which have it next, may not have heard of this deploy.
   defp stays(state, stamp) do
     state = %{state | record: %{state.record | deploy: stamp}}
-    if Shards.shared?() or Shards.ring?(), do: noted(State.write(state, [], :kept)), else: {:ok, state}
+    if Shards.shared?(), do: noted(State.write(state, [], :kept)), else: {:ok, state}
   end
 
   defp noted({:ok, state}), do: {:ok, state}
@@ -73,7 +73,7 @@ defmodule Tidepool.Actor.Activation.Versions do
   defp go_over(:kv, state, record, owned), do: switched(state, record, owned, [])
 
   defp go_over(:reset, state, record, owned),
-    do: switched(%{state | known: %{}}, %{Record.new(record, record.deploy) | vector: record.vector}, owned, [], :reset)
+    do: switched(%{state | known: %{}}, Record.new(record, record.deploy), owned, [], :reset)
 
   defp go_over(:migrate, state, record, owned) do
     Nesting.put_actors([{state.class, state.name}])

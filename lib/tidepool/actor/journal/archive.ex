@@ -7,6 +7,7 @@ defmodule Tidepool.Actor.Journal.Archive do
   afterwards, or nothing, whatever ends it: it is one transaction, or where nodes keep actors together a folder that gets its name last.
   """
 
+  alias Tidepool.Actor.Journal.Differing
   alias Tidepool.Actor.Voter
   alias Tidepool.{Error, Native}
   alias Tidepool.Catalog.Store, as: Folder
@@ -20,6 +21,9 @@ defmodule Tidepool.Actor.Journal.Archive do
   @typedoc "How many actors there were, and modules that they run."
   @type moved :: %{actors: non_neg_integer, modules: non_neg_integer}
 
+  @typedoc "The same, and which actors were in several files in states that differ."
+  @type imported :: %{actors: non_neg_integer, modules: non_neg_integer, differing: [Differing.t()]}
+
   @doc """
   Writes the actors of a class, or of all (`nil`), to a file, while nodes go on with them or not. Of nodes that keep actors together each
   has all that was answered a moment ago, while the others reach it. An error's reason is `:no_store`.
@@ -30,23 +34,25 @@ defmodule Tidepool.Actor.Journal.Archive do
   end
 
   @doc """
-  Puts the actors of a file into a place that no node uses. Actors that are there already are an error, unless `overwrite`. A node that
-  keeps actors together with others may have none: it begins with these, as the only member. An error's reason is `:no_store`, or as of
-  `Tidepool.Catalog.Folder.claim/1`.
+  Puts the actors of a file, or of several, into a place that no node uses. Actors that are there already are an error, unless `overwrite`.
+  A node that keeps actors together with others may have none: it begins with these, as the only member. An error's reason is `:no_store`, or
+  as of `Tidepool.Catalog.Folder.claim/1`.
+
+  Of an actor that several files have the latest state is imported. Other states of it are in files beside by then, which are exports
+  as well (`Tidepool.Actor.Journal.Differing`).
   """
-  @spec import(place, Path.t(), overwrite :: boolean) :: {:ok, moved} | {:error, Error.t()}
-  def import({:postgres, url}, file, overwrite),
-    do: moved(Native.import_records({:shared, url}, Path.expand(file), overwrite))
+  @spec import(place, Path.t() | [Path.t(), ...], overwrite :: boolean) :: {:ok, imported} | {:error, Error.t()}
+  def import({:postgres, url}, files, overwrite), do: together({:shared, url}, files, overwrite)
+  def import({:folder, folder}, files, overwrite), do: into(folder, {:file, records(folder)}, files, overwrite)
 
-  def import({:folder, folder}, file, overwrite), do: into(folder, {:file, records(folder)}, file, overwrite)
+  def import({:voter, folder, node}, files, overwrite),
+    do: into(folder, {{:voter, node}, Voter.folder(folder)}, files, overwrite)
 
-  def import({:voter, folder, node}, file, overwrite),
-    do: into(folder, {{:voter, node}, Voter.folder(folder)}, file, overwrite)
-
-  defp into(folder, {_kind, path} = place, file, overwrite) do
+  defp into(folder, {_kind, path} = place, files, overwrite) do
     with {:ok, lock} <- Folder.claim(folder),
          :ok <- made(Path.dirname(path)) do
-      {outcome, _lock} = locked(place, file, overwrite, lock)
+      # No node starts there until the term is dropped.
+      {outcome, _lock} = {together(place, files, overwrite), lock}
       outcome
     end
   after
@@ -78,9 +84,20 @@ defmodule Tidepool.Actor.Journal.Archive do
     :erlang.garbage_collect()
   end
 
-  # No node starts there until the term is dropped.
-  defp locked(records, file, overwrite, lock),
-    do: {moved(Native.import_records(records, Path.expand(file), overwrite)), lock}
+  defp together(place, files, overwrite) do
+    files = files |> List.wrap() |> Enum.map(&Path.expand/1) |> Enum.uniq()
+
+    with {:ok, parts, differing} <- Differing.aside(files) do
+      case moved(Native.import_records(place, parts, overwrite)) do
+        {:ok, moved} ->
+          {:ok, Map.put(moved, :differing, differing)}
+
+        {:error, error} ->
+          Differing.withdraw(differing)
+          {:error, error}
+      end
+    end
+  end
 
   @doc "The file of a node's records."
   @spec records(folder :: Path.t()) :: Path.t()

@@ -8,9 +8,6 @@ defmodule Tidepool.Actor.Journal.Quota do
   tenth of the time at most; who comes in between waits. Where nodes share a store each of them counts anew once in a minute in which it
   has written something, so that together they may go over by what they write in that.
 
-  Where nodes have copies a mark is left of an actor that is deleted, for a week: `Tidepool.Actor.Journal.Marks`. A namespace that has many of
-  them makes no more actors. They are counted once for each namespace, for they are listed for that, and from then on those that come and go.
-
   A namespace for which neither is set is never counted. Each of the others has a process that counts (`Quota.Counter`): one with very many
   values has none wait that is not of it.
   """
@@ -54,16 +51,6 @@ defmodule Tidepool.Actor.Journal.Quota do
   @spec deleted(class :: String.t()) :: :ok
   def deleted(class) do
     if namespace = quota(class, :actors) || quota(class, :disk), do: tell(namespace, :deleted), else: :ok
-  end
-
-  @doc "So many marks of deleted actors more are on disk, or fewer."
-  @spec marked(class :: String.t(), -1 | 1) :: :ok
-  def marked(class, more) do
-    with namespace when namespace != nil <- quota(class, :actors),
-         [{_namespace, pid, _counter, _most}] <- lookup(namespace),
-         do: GenServer.cast(pid, {:marked, more})
-
-    :ok
   end
 
   @doc "May so many bytes more be kept, which can be fewer than none?"

@@ -29,7 +29,8 @@ defmodule Tidepool.Actor.Journal.Record do
   `sha256` is of the module that the actor runs, `version` was that of its class when it began to, `created_at` in ms since 1970;
   `deploy` is the stamp of the last deploy that has said what becomes of it, so that no earlier one does so afterwards on a node that
   has not heard of that yet; `requests` are ids, the latest first; `value_bytes` is the sum of its values and their keys; `stayed` says
-  to which version it could not go over; `vector` is of which node's writes it is made, where nodes have copies.
+  to which version it could not go over. `vector` is for an import alone: releases before wrote of which nodes' writes a state is made, where
+  nodes had copies of each other's actors. It is read, and not written again: what is written from now on is another state.
   """
   @type t :: %__MODULE__{
           sha256: String.t(),
@@ -62,9 +63,7 @@ defmodule Tidepool.Actor.Journal.Record do
       value_bytes: record.value_bytes,
       alarm: alarm(record.alarm),
       last_error: record.last_error,
-      stayed: record.stayed,
-      # As it was called before.
-      mark: record.vector
+      stayed: record.stayed
     }
 
     more = Map.reject(more, fn {_key, value} -> value in [nil, 0, %{}] end)
@@ -106,9 +105,12 @@ defmodule Tidepool.Actor.Journal.Record do
       alarm: alarm(more[:alarm]),
       last_error: more[:last_error],
       stayed: more[:stayed],
-      vector: Map.get(more, :mark, VersionVector.none())
+      vector: vector(more[:mark])
     }
   end
+
+  # A file may have anything.
+  defp vector(mark), do: if(VersionVector.valid?(mark), do: mark, else: VersionVector.none())
 
   # As a tuple, and back.
   defp alarm(nil), do: nil

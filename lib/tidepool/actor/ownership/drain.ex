@@ -5,7 +5,6 @@ defmodule Tidepool.Actor.Ownership.Drain do
   """
 
   alias Tidepool.Native
-  alias Tidepool.Actor.Ownership.ActorLock
 
   @registry Tidepool.Actor.Registry
 
@@ -24,7 +23,7 @@ defmodule Tidepool.Actor.Ownership.Drain do
   def leaving(class, name, queue) do
     # There may be another that leaves, of the same name.
     {:ok, _registry} = Registry.register(@registry, {:leaving, class, name, self()}, queue)
-    ActorLock.leaving(class, name)
+    :ok
   end
 
   @doc "Ends actors of shards at once: they are another node's, or may be. All are gone when it returns."

@@ -3,7 +3,7 @@ defmodule Tidepool.Actor.Ownership.Joining do
   Whether a node with a store that nodes share may have actors in its cluster: with each lease it asks the nodes that it is linked with
   whether they have actors elsewhere (`Tidepool.Actor.Ownership.OtherStores`), until none has.
 
-  A node is refused at once by one that has actors in a store of its own. By one that shares another store it is when that was found
+  A node is refused at once by one of a release before that has actors in a store of its own. By one that shares another store it is when that was found
   twice in a row: nodes of the same store that start at the same time may have got their leases since this one has looked. Once it was
   refused no node has to be found twice: nodes that ask meanwhile whether this one has a store have no actors from then on.
   """

@@ -79,18 +79,10 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
 
   @typedoc """
   `lease_ms` is what is left of a node's lease; this node's own is as it counts that itself. `moving` is the group that this node hands
-  over at the moment, and `unowned_ms` says for how long some have had no node. Where nodes share no store there are no leases, and
-  `synced` says whether a node has sent this one all that it has of actors.
+  over at the moment, and `unowned_ms` says for how long some have had no node.
   """
   @type report :: %{
-          nodes: [
-            %{
-              required(:name) => String.t(),
-              required(:shards) => non_neg_integer,
-              required(:lease_ms) => non_neg_integer | nil,
-              optional(:synced) => boolean
-            }
-          ],
+          nodes: [%{name: String.t(), shards: non_neg_integer, lease_ms: non_neg_integer | nil}],
           unowned: non_neg_integer,
           unowned_ms: non_neg_integer | nil,
           moving: %{to: String.t() | nil, shards: pos_integer} | nil

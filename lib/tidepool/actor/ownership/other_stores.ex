@@ -3,52 +3,34 @@ defmodule Tidepool.Actor.Ownership.OtherStores do
   Nodes of the cluster that have actors where this one, as it has found when it joined, could have none of them: it has no actors then, for
   they would be other ones by the same names.
 
-  A node without a store that nodes share has none beside nodes that have one (`sharing/2`). A node with such a store has none beside
-  nodes that have actors in stores of their own, and none beside nodes that share another store (`apart/3`). Who was there first stays.
-
-  The question is `:own`, as of `Tidepool.Nodes.Server`: has a node actors in a store of its own? Nodes with a shared store are asked
-  for what they know of leases.
+  A node with a store that nodes share has none beside nodes that share another store, and none beside nodes of releases before that have
+  actors in stores of their own (`apart/3`). Who was there first stays. Nodes with a shared store are asked for what they know of leases,
+  and nodes of releases before whether they have actors in a store of their own; today's have none in a cluster.
   """
 
-  @behaviour Tidepool.Nodes.Server
-
   alias Tidepool.Nodes
-  alias Tidepool.Nodes.{Ask, Protocol, Server}
+  alias Tidepool.Nodes.{Ask, Protocol}
 
-  # What older nodes ask.
-  @process :"Elixir.Tidepool.Actor.Owner.Elsewhere"
+  # What nodes of releases before answer.
+  @own %Protocol{
+    server: :"Elixir.Tidepool.Actor.Owner.Elsewhere",
+    tag: :tidepool_stores,
+    version: 1,
+    what: "stores of actors"
+  }
   @key {__MODULE__, :found}
   @ask_ms 1_000
 
-  @typedoc "How those have their actors that were found, by their names: in a store that they share, each in its own, or in another one."
-  @type found :: {:shared | :own | :another, [String.t(), ...]}
+  @typedoc "How those have their actors that were found, by their names: each in a store of its own, or in another one that they share."
+  @type found :: {:own | :another, [String.t(), ...]}
 
-  @doc false
-  # With the function that says whether this node has actors in a store of its own.
-  def child_spec(own?), do: Server.child_spec({__MODULE__, own?})
-
-  @impl true
-  def protocol,
-    do: %Protocol{server: @process, tag: :tidepool_stores, version: 1, what: "stores of actors"}
-
-  @impl true
-  def more, do: []
-
-  @impl true
-  def question?(question), do: question == :own
-
-  @impl true
-  def answer(:own, _asker, _deadline, own?), do: own?.()
-
-  @doc """
-  Which of these nodes share a store: of those that are linked and answer. `owner` is the process that such a node has.
-  """
-  @spec sharing(owner :: module, names :: [String.t()]) :: found | nil
-  def sharing(owner, names), do: found(:shared, for(name <- linked(names), leases(owner, name) != nil, do: name))
+  @doc "By what nodes of releases before are asked."
+  @spec protocol :: Protocol.t()
+  def protocol, do: @own
 
   @doc """
   Which of these nodes have actors and are not of the store in whose table the nodes `leased` have leases; of those that are linked and
-  answer.
+  answer. `owner` is the process that a node with a shared store has.
   """
   @spec apart(owner :: module, names :: [String.t()], leased :: [String.t()]) :: found | nil
   def apart(owner, names, leased) do
@@ -63,7 +45,7 @@ defmodule Tidepool.Actor.Ownership.OtherStores do
 
   defp linked(names), do: Enum.filter(names, &Nodes.linked?(String.to_atom(&1)))
 
-  defp own?(name), do: Ask.ask(protocol(), String.to_atom(name), :own, @ask_ms) == {:ok, true}
+  defp own?(name), do: Ask.ask(@own, String.to_atom(name), :own, @ask_ms) == {:ok, true}
 
   # Those that have leases, as the owner of a node has seen; `nil` when it has none of a store, or has no actors itself.
   defp leases(owner, name) do
@@ -82,14 +64,9 @@ defmodule Tidepool.Actor.Ownership.OtherStores do
   @spec reason :: String.t() | nil
   def reason, do: with({how, names} <- get(), do: why(how, Enum.join(names, ", ")))
 
-  defp why(:shared, names) do
-    "#{names} share a store of actors, and this node, #{node()}, is not told which: start it with the same setting actors " <>
-      "(TIDEPOOL_ACTORS); or stop all nodes, and start them without"
-  end
-
   defp why(:own, names) do
-    "#{names} have actors in stores of their own, and this node, #{node()}, in one that nodes share: start it without the setting actors " <>
-      "(TIDEPOOL_ACTORS); or stop all nodes, and start them with the same"
+    "#{names} have actors in stores of their own, as releases before had them, and this node, #{node()}, in one that nodes share: stop " <>
+      "them, and start them by this release with the same setting actors (TIDEPOOL_ACTORS)"
   end
 
   defp why(:another, names) do

@@ -22,20 +22,6 @@ defmodule Tidepool.Actor.Ownership.Rendezvous do
   def owner(_shard, []), do: nil
   def owner(shard, nodes), do: Enum.max_by(nodes, &rank(shard, &1))
 
-  @doc """
-  Those nodes in the order in which they ought to have a shard: when the first is gone, it ought to be the second's, and that one
-  has the first copy.
-
-      iex> nodes = ["a@host", "b@host", "c@host"]
-      iex> [first, second, third] = Tidepool.Actor.Ownership.Rendezvous.order(7, nodes)
-      iex> {first, second} == {Tidepool.Actor.Ownership.Rendezvous.owner(7, nodes), Tidepool.Actor.Ownership.Rendezvous.owner(7, nodes -- [first])}
-      true
-      iex> Tidepool.Actor.Ownership.Rendezvous.order(7, [third, first])
-      [first, third]
-  """
-  @spec order(Shards.shard(), [String.t()]) :: [String.t()]
-  def order(shard, nodes), do: Enum.sort_by(nodes, &rank(shard, &1), :desc)
-
   defp rank(shard, node), do: {:erlang.phash2({node, shard}), node}
 
   @doc """

@@ -1,16 +1,16 @@
 defmodule Tidepool.Actor.Ownership.Shards do
   @moduledoc """
   Whose actors are whose: a table of shards, which one process writes and all others read. Where nodes share a store that is
-  `Tidepool.Actor.Ownership.LeaseHolder`, and in a cluster whose nodes share none `Tidepool.Actor.Replication.Ring`.
+  `Tidepool.Actor.Ownership.LeaseHolder`.
 
-  An actor's shard follows from its class and name. A node that is in no cluster has no table, and all actors are here.
+  An actor's shard follows from its class and name. A node that is in no cluster has no table, and all actors are here. One of a cluster
+  whose nodes share no store has no table either, and no call reaches its actors (`unavailable/0`).
   """
 
   alias Tidepool.{Config, Native}
-  alias Tidepool.Actor.Ownership.{ActorLock, Lease, Waiters}
+  alias Tidepool.Actor.Ownership.{Lease, Waiters}
 
-  # {shard, {:ours, epoch} | {:moving, epoch} | {:away, node's name} | :nobody}; {:lease, lease}, {:nodes, names},
-  # {:unsynced, names}
+  # {shard, {:ours, epoch} | {:moving, epoch} | {:away, node's name} | :nobody}; {:lease, lease}, {:nodes, names}
   @table __MODULE__
   @count 4_096
 
@@ -32,13 +32,9 @@ defmodule Tidepool.Actor.Ownership.Shards do
   @spec shared? :: boolean
   def shared?, do: Config.get(:actors) != :local
 
-  @doc "Are actors on nodes of a cluster, each of which has a store of its own?"
-  @spec ring? :: boolean
-  def ring?, do: Config.get(:cluster) and not shared?() and Node.alive?()
-
-  @doc "Why this node can have no actors of a class with this consistency, if it can't."
-  @spec unavailable(:strict | :available) :: String.t() | nil
-  def unavailable(consistency) do
+  @doc "Why this node can have no actors, if it can't."
+  @spec unavailable :: String.t() | nil
+  def unavailable do
     cluster? = Config.get(:cluster) and Node.alive?()
 
     cond do
@@ -46,13 +42,10 @@ defmodule Tidepool.Actor.Ownership.Shards do
         "actors in a store that nodes share are for nodes of a cluster: start this one with a name, and without " <>
           "cluster: false; or have its actors to itself, with the setting actors: :local (TIDEPOOL_ACTORS=local)"
 
-      cluster? and not shared?() and consistency == :strict ->
-        "nodes of a cluster need a store that they share for actors of which there is never more than one: start all with the " <>
+      cluster? and not shared?() ->
+        "nodes of a cluster need a store that they share for actors, of which there is never more than one: start all with the " <>
           "setting actors: {:replicated, nodes} or {:postgres, url} (TIDEPOOL_ACTORS=replicated:a@host1,b@host2,c@host3 or " <>
-          "postgres://…); deploy the class with consistency=available, " <>
-          "which needs no such store, and has each side of a parted network go on (actor: [consistency: :available], or in a " <>
-          "form -F 'actor={\"consistency\": \"available\"}'); or start this node without a cluster: cluster: false " <>
-          "(TIDEPOOL_CLUSTER=false)"
+          "postgres://…); or start this node without a cluster: cluster: false (TIDEPOOL_CLUSTER=false)"
 
       true ->
         nil
@@ -65,14 +58,7 @@ defmodule Tidepool.Actor.Ownership.Shards do
 
   @doc "Where an actor is."
   @spec place(class :: String.t(), name :: String.t()) :: place
-  def place(class, name) do
-    cond do
-      shared?() -> find(Native.record_shard(class, name))
-      not ring?() -> {:here, @own}
-      ActorLock.held?(class, name) -> :moving
-      true -> find(Native.record_shard(class, name))
-    end
-  end
+  def place(class, name), do: if(shared?(), do: find(Native.record_shard(class, name)), else: {:here, @own})
 
   defp find(shard) do
     case :ets.lookup(@table, shard) do
@@ -88,13 +74,7 @@ defmodule Tidepool.Actor.Ownership.Shards do
 
   @doc "Waits for `ms` at most until an actor is elsewhere than it was."
   @spec await(class :: String.t(), name :: String.t(), place, ms :: non_neg_integer) :: :ok
-  def await(class, name, :moving, ms) do
-    if shared?(), do: changed(class, name, :moving, ms), else: ActorLock.await(class, name, ms)
-  end
-
-  def await(class, name, place, ms), do: changed(class, name, place, ms)
-
-  defp changed(class, name, place, ms),
+  def await(class, name, place, ms),
     do: Waiters.await({:shard, Native.record_shard(class, name)}, ms, fn -> place(class, name) == place end)
 
   defp title(epoch) do
@@ -121,14 +101,6 @@ defmodule Tidepool.Actor.Ownership.Shards do
   @spec nodes :: [String.t()]
   def nodes do
     :ets.lookup_element(@table, :nodes, 2)
-  rescue
-    ArgumentError -> []
-  end
-
-  @doc "The names of nodes that may have more of actors than this one knows: of a cluster that shares no store."
-  @spec unsynced :: [String.t()]
-  def unsynced do
-    if ring?(), do: :ets.lookup_element(@table, :unsynced, 2), else: []
   rescue
     ArgumentError -> []
   end
@@ -163,13 +135,6 @@ defmodule Tidepool.Actor.Ownership.Shards do
   @spec put_nodes([String.t()]) :: :ok
   def put_nodes(names) do
     :ets.insert(@table, {:nodes, names})
-    :ok
-  end
-
-  @doc false
-  @spec put_unsynced([String.t()]) :: :ok
-  def put_unsynced(names) do
-    :ets.insert(@table, {:unsynced, names})
     :ok
   end
 

@@ -13,19 +13,17 @@ defmodule Tidepool.Actor.Ownership.Waiters do
   def new, do: Table.new(@table, [:bag, write_concurrency: true])
 
   @doc """
-  Waits until what has this key was changed, for `ms` at most, or until the process `holder` has ended. Does not wait unless `still?` says
-  that it is as before.
+  Waits until what has this key was changed, for `ms` at most. Does not wait unless `still?` says that it is as before.
   """
-  @spec await(key :: term, timeout, (() -> boolean), holder :: pid | nil) :: :ok
-  def await(key, ms, still?, holder \\ nil) do
-    ref = if holder, do: :erlang.monitor(:process, holder, alias: :explicit_unalias), else: :erlang.alias()
+  @spec await(key :: term, timeout, (() -> boolean)) :: :ok
+  def await(key, ms, still?) do
+    ref = :erlang.alias()
     :ets.insert(@table, {key, ref})
 
     # Only now: who changes it from here on finds who waits.
     if still?.() do
       receive do
         {^ref, :changed} -> :ok
-        {:DOWN, ^ref, :process, _holder, _reason} -> :ok
       after
         ms -> :ok
       end
@@ -33,7 +31,6 @@ defmodule Tidepool.Actor.Ownership.Waiters do
 
     :ets.delete_object(@table, {key, ref})
     :erlang.unalias(ref)
-    if holder, do: Process.demonitor(ref, [:flush])
 
     receive do
       {^ref, :changed} -> :ok

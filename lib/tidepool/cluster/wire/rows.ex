@@ -10,7 +10,7 @@ defmodule Tidepool.Cluster.Wire.Rows do
   alias Tidepool.Cluster.Gossip.Outbox
   alias Tidepool.Cluster.Report
   alias Tidepool.{Limits, Options}
-  alias Tidepool.Function.{Fields, Spec}
+  alias Tidepool.Function.{Actors, Fields, Spec}
 
   # The last version in which all options have places of their own.
   @placed 2
@@ -95,6 +95,7 @@ defmodule Tidepool.Cluster.Wire.Rows do
     {fields, rest} = read_list(body, &read_field/1, @max_fields)
 
     with {:ok, named} <- Fields.read(fields, options),
+         named = Actors.without_former(named),
          {:ok, named} <- Options.check(named, options, &Fields.subject/1) do
       {named, rest}
     else

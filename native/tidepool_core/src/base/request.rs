@@ -230,6 +230,13 @@ pub enum FileOperation {
     },
 }
 
+impl FileOperation {
+    /// The bytes that it sends along.
+    pub(crate) fn size(&self) -> usize {
+        if let FileOperation::Write { bytes, .. } = self { bytes.len() } else { 0 }
+    }
+}
+
 /// What a process asks of its driver: what only those can do who know the processes that drive the others. Processes are
 /// named by their [`Address`], or by their number where they have none: those are gone, or have never been.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -48,7 +48,16 @@ impl UdpSocket {
     /// # Errors
     /// What the system says.
     pub(crate) fn disconnect(&self) -> io::Result<()> {
-        Ok(rustix::net::connect_unspec(self.socket.socket())?)
+        let socket = self.socket.socket();
+        let port = socket.local_addr()?.port();
+        rustix::net::connect_unspec(socket)?;
+        let mut left = socket.local_addr()?;
+        // Linux forgets a port that it has chosen itself.
+        if left.port() != port {
+            left.set_port(port);
+            rustix::net::bind(socket, &left)?;
+        }
+        Ok(())
     }
 
     /// Sends a datagram to where it is connected to.
@@ -197,6 +206,29 @@ mod tests {
                 Tried::Done((count, _from)) => return Ok(count),
                 Tried::Wait(interest) => socket.ready(interest).await?,
             }
+        }
+    }
+
+    #[test]
+    fn a_socket_that_lets_go_of_its_peer_keeps_its_port() {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let _inside = runtime.enter();
+        let config = crate::base::config::NetworkConfig { grants: Grants::all(), ..settings::network() };
+        let network = Arc::new(Network::new(&config, runtime.handle().clone()));
+        let held = crate::base::fair_share::NetworkHeld::default();
+        let access = Access::new(&network, &Arc::new(Grants::all()), &held, None);
+        let peer = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        for own in [Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED] {
+            let socket = UdpSocket::bind(&access, SocketAddr::from((own, 0))).unwrap();
+            let bound = socket.local_address().unwrap();
+            for _twice in 0..2 {
+                socket.connect(&access, peer.local_addr().unwrap()).unwrap();
+                socket.disconnect().unwrap();
+                assert_eq!(socket.local_address().unwrap(), bound);
+            }
+            peer.send_to(b"ping", (Ipv4Addr::LOCALHOST, bound.port())).unwrap();
+            let heard = runtime.block_on(async { tokio::time::timeout(PATIENCE, received(&socket)).await.unwrap() });
+            assert_eq!(heard.unwrap(), 4);
         }
     }
 

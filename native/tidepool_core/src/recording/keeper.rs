@@ -112,7 +112,7 @@ impl Keeper {
 
     /// Gives it a call to keep.
     pub(super) fn keep(&self, kept: Kept) {
-        let bytes = size_of::<Kept>() + kept.place.bytes();
+        let bytes = size_of::<Kept>().saturating_add(kept.place.bytes()).saturating_add(kept.ended.bytes());
         let backlog = self.shared.backlog.fetch_add(bytes, Ordering::Relaxed);
         let fits = backlog.saturating_add(bytes) <= MAX_BACKLOG;
         let kept = match self.shared.spent.pop() {
@@ -400,3 +400,6 @@ fn next(receiver: &Receiver<Job>, shared: &Shared) -> Option<Job> {
         receiver.recv().ok()
     })
 }
+
+#[cfg(test)]
+mod tests;

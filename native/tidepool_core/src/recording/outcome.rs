@@ -10,12 +10,14 @@ use crate::base::error::CallError;
 use crate::base::request::Reply;
 use crate::base::trap::Frame;
 
-/// As many bytes of a reply are kept; of the rest there is the digest.
+/// As many bytes of a reply are kept, and of a failure's sentence; of the rest there is the digest.
 pub(super) const HEAD_BYTES: usize = 4 << 10;
 /// As many of them take no memory of their own until they are written.
 const INLINE_BYTES: usize = 64;
 /// As many frames of a backtrace.
 const FRAMES: usize = 32;
+/// What is said of the rest of a sentence that is cut has no more bytes.
+const REST_BYTES: usize = 128;
 
 /// What a call came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +53,20 @@ impl Ended {
             Ended::Outcome(outcome) => outcome.clone(),
         }
     }
+
+    /// What it takes beside its own size.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Ended::Short(bytes) if bytes.spilled() => bytes.capacity(),
+            Ended::Short(_inline) => 0,
+            Ended::Outcome(Outcome::Reply(reply)) => reply.head.len(),
+            Ended::Outcome(Outcome::Failed(failed)) => {
+                let beside = failed.reason.len().saturating_add(failed.message.len());
+                let place = |place: &Place| size_of::<Place>().saturating_add(place.text.len());
+                failed.places.iter().map(place).fold(beside, usize::saturating_add)
+            }
+        }
+    }
 }
 
 /// A reply, or a response of HTTP: that begins with its head, and its size is its body's.
@@ -71,7 +87,7 @@ pub(crate) struct Failed {
     pub(crate) reason: String,
     /// Which of its kinds, where it has some.
     pub(crate) kind: Option<String>,
-    /// The error as a sentence.
+    /// The error as a sentence; a long one is cut, and ends with its size and digest.
     pub(crate) message: String,
     /// Where the guest was, innermost first, where that is known: where it trapped, or computed when it was cut.
     pub(crate) places: Vec<Place>,
@@ -137,7 +153,8 @@ impl Outcome {
             }
             1 => {
                 let (reason, kind) = (reader.text()?, reader.option(Reader::text)?);
-                let (message, places) = (reader.text()?, reader.several(Place::read)?);
+                // Nodes of before have written long ones, too.
+                let (message, places) = (shortened(reader.text()?), reader.several(Place::read)?);
                 Ok(Outcome::Failed(Failed { reason, kind, message, places }))
             }
             _ => Err(Damaged::Form),
@@ -220,10 +237,20 @@ impl Failed {
         Failed {
             reason: error.reason().name().into(),
             kind: error.kind().map(Into::into),
-            message: error.to_string(),
+            message: shortened(error.to_string()),
             places: frames.iter().take(FRAMES).map(Place::of).collect(),
         }
     }
+}
+
+/// A sentence of no more bytes than are kept, the same for one that is no longer. One that is cut is still told from all others.
+fn shortened(message: String) -> String {
+    if message.len() <= HEAD_BYTES {
+        return message;
+    }
+    let begins = message.get(..message.floor_char_boundary(HEAD_BYTES - REST_BYTES)).unwrap_or_default();
+    let digest = u128::from_be_bytes(digest(&[message.as_bytes()]));
+    format!("{begins}… ({} bytes, BLAKE3 {digest:032x})", message.len())
 }
 
 impl Place {
@@ -236,5 +263,43 @@ impl Place {
         let text = frame.name.clone().unwrap_or_else(|| format!("function {}", frame.index));
         let offset = frame.offset;
         Place { index: frame.index, offset: offset.and_then(|it| u64::try_from(it).ok()), text }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a call came to that failed with this.
+    fn failed(message: &str) -> Ended {
+        Ended::of(Err(&CallError::Guest { message: message.into(), exit_code: None }), None, &[])
+    }
+
+    #[test]
+    fn what_a_failure_says_at_length_is_cut_and_told_from_what_differs_at_its_end() {
+        for long in ["x".repeat(256 << 10), "é".repeat(HEAD_BYTES), "\u{1}".repeat(HEAD_BYTES)] {
+            let ended = failed(&long);
+            assert!(ended.bytes() <= HEAD_BYTES + 64, "{}", ended.bytes());
+            assert!(ended.outcome().is_same(&failed(&long).outcome()));
+            assert!(!ended.outcome().is_same(&failed(&format!("{long}!")).outcome()));
+            assert!(!ended.outcome().is_same(&failed(&long.replace(|_: char| true, "y")).outcome()));
+        }
+        let Outcome::Failed(short) = failed("as asked").outcome() else { panic!("it failed") };
+        assert!(short.message.ends_with("as asked"), "{}", short.message);
+    }
+
+    #[test]
+    fn a_failure_is_read_as_it_was_written_and_a_long_one_of_before_as_what_a_replay_of_it_comes_to() {
+        let read = |outcome: &Outcome| {
+            let mut writer = Writer::default();
+            outcome.write(&mut writer);
+            Outcome::read(&mut Reader::of(writer.0.into()))
+        };
+        let error = CallError::Guest { message: "x".repeat(256 << 10), exit_code: None };
+        let cut = Outcome::of(Err(&error), None, &[]);
+        assert_eq!(read(&cut), Ok(cut.clone()));
+        let Outcome::Failed(failed) = cut.clone() else { panic!("it failed") };
+        let before = Outcome::Failed(Failed { message: error.to_string(), ..failed });
+        assert_eq!(read(&before), Ok(cut));
     }
 }

@@ -7,14 +7,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tidepool_core::{
-    CallError, CompileConfig, EngineKind, FileOperation, FileRequest, FilesConfig, FolderConfig, FunctionConfig,
-    HostReply, ProcessOptions, RuntimeConfig,
+    CallError, CompileConfig, EngineKind, FileOperation, FileRequest, FilesConfig, FolderConfig, Function,
+    FunctionConfig, HostReply, ProcessOptions, RuntimeConfig, Step,
 };
 
 use self::each::EACH;
 use self::script::Script;
 use crate::settings;
 use crate::support::processes::Processes;
+use crate::support::signal::Signal;
 use crate::support::{Node, config, limits};
 
 const WASI: &str = "wasi_snapshot_preview1";
@@ -33,6 +34,14 @@ fn host(path: &str, writable: bool) -> FolderConfig {
     FolderConfig { path: path.into(), host: Some("files".into()), writable }
 }
 
+/// A program with these folders that does what a script says.
+fn program(node: &Node, folders: Vec<FolderConfig>, script: &str) -> Arc<Function> {
+    let compiled = CompileConfig { engine: EngineKind::Dense, ..CompileConfig::default() };
+    let module = Arc::new(node.runtime.compile(&Script::module(node, script), &compiled).unwrap());
+    let config = FunctionConfig { limits: limits(), folders, ..settings::function_config() };
+    Arc::new(module.function(config).unwrap())
+}
+
 /// How a script ends: with nothing, or the line that differs and what was answered there.
 fn outcome(
     node: &Node,
@@ -41,10 +50,7 @@ fn outcome(
     script: &str,
     host: impl FnMut(FileRequest) -> HostReply<Vec<u8>> + 'static,
 ) -> Result<(), String> {
-    let compiled = CompileConfig { engine: EngineKind::Dense, ..CompileConfig::default() };
-    let module = Arc::new(node.runtime.compile(&Script::module(node, script), &compiled).unwrap());
-    let config = FunctionConfig { limits: limits(), folders, ..settings::function_config() };
-    let function = Arc::new(module.function(config).unwrap());
+    let function = program(node, folders, script);
     let files = files.iter().map(|(path, text)| ((*path).to_owned(), text.to_string().into())).collect();
     let mut processes = Processes::start(&function, ProcessOptions { files, ..ProcessOptions::default() });
     processes.files = Some(Box::new(host));
@@ -160,6 +166,19 @@ fn a_folder_that_is_only_to_be_read_is_not_changed() {
          path_open 3 0 'sub' 2 ALL 0 @0 = 0
          path_unlink_file 5 'in' = 69
          fd_fdstat_set_rights 3 -1 -1 = 76",
+    );
+}
+
+#[test]
+fn when_a_file_was_changed_is_said_by_who_only_reads_it_where_its_folder_may_be_changed() {
+    passes(
+        vec![memory("/data")],
+        &[("/data/file", "hello")],
+        "path_open 3 0 'file' 0 10485762 0 0 @0 = 0
+         fd_filestat_set_times 4 0 777 4 = 0
+         fd_filestat_get 4 @0 = 0
+         u64 @48 777
+         fd_write 4 [@0 1] @0 = 8",
     );
 }
 
@@ -294,4 +313,32 @@ fn a_folder_of_the_host_s_is_asked_for_each_step_and_its_errors_are_the_guest_s(
         other => panic!("{other:?}"),
     };
     assert_eq!(outcome(&node(), vec![host("/etc", false)], &[], script, asked), Ok(()));
+}
+
+#[test]
+fn a_large_folder_of_the_host_s_is_listed_in_pieces() {
+    let node = node();
+    let function = program(&node, vec![host("/data", true)], "fd_readdir 3 @0 4096 0 @5000 = 0");
+    let mut listed = Vec::new();
+    for name in (10_000_u32..30_000).map(|number| number.to_string()) {
+        listed.extend([0, 5, 0]);
+        listed.extend(name.bytes());
+    }
+    let (mut task, signal) = (function.start_process(ProcessOptions::default()).unwrap(), Arc::new(Signal::default()));
+    let (mut pauses, mut is_answered) = (0, false);
+    let outcome = loop {
+        match task.drive(|_| signal.waker()) {
+            Step::Done(outcome) => break outcome,
+            Step::Host(_) => {
+                is_answered = true;
+                task.answer(Ok(listed.clone()));
+            }
+            Step::Yield => pauses += u32::from(is_answered),
+            Step::Wait => {
+                signal.wait(task.remaining());
+            }
+        }
+    };
+    assert!(outcome.is_ok(), "{outcome:?}");
+    assert!(pauses > 20, "{pauses} pauses");
 }

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::reader::{Entry, Reader};
-use super::{Moved, VALUES};
+use super::reader::Entry;
+use super::{Moved, Source, VALUES};
 use crate::record::{Change, Image, Key, Put, StoreError};
 
 /// Bytes of values that go into one change.
@@ -27,18 +27,16 @@ pub(crate) trait Target {
     fn make(&mut self, key: Key, change: Change) -> Result<(), StoreError>;
 }
 
-/// Puts all records of an archive into a store. What is to be committed is only known when this has returned.
+/// Puts all records of archives into a store. What is to be committed is only known when this has returned.
 ///
 /// # Errors
 /// [`StoreError::There`] when there is one of them and they are not to be replaced; what the archive or the store says.
-pub(crate) fn fill(from: &mut Reader, to: &mut impl Target, overwrite: bool) -> Result<Moved, StoreError> {
-    let mut moved = Moved::default();
+pub(crate) fn fill(from: &mut Source, to: &mut impl Target, overwrite: bool) -> Result<Moved, StoreError> {
     let mut at: Option<Filling> = None;
     loop {
         match from.next()? {
             Entry::Record { key, alarm_at, head, images } => {
                 at.take().map_or(Ok(()), |before| before.finish(to))?;
-                moved.count(&key.class);
                 let there = to.has(&key)?;
                 // What has no class is named after what it is.
                 if there && key.class.is_empty() {
@@ -54,9 +52,9 @@ pub(crate) fn fill(from: &mut Reader, to: &mut impl Target, overwrite: bool) -> 
                 at = Some(Filling::begin(key, alarm_at, head, images, to)?);
             }
             Entry::Value(key, value) => at.as_mut().map_or(Ok(()), |record| record.value(key, value, to))?,
-            Entry::End(all) => {
+            Entry::End(moved) => {
                 at.take().map_or(Ok(()), |before| before.finish(to))?;
-                return if all == moved { Ok(moved) } else { Err(from.torn()) };
+                return Ok(moved);
             }
         }
     }

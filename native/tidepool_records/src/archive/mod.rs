@@ -11,14 +11,18 @@
 //! values follow, each a 2, the key and the value. A 3 is the end, with how many records there were. Numbers have 8 bytes, little-endian;
 //! what has a length has it before it. So one record is read after the other, and none has to fit into memory with another.
 
+mod differing;
 mod fill;
 mod needed;
 mod reader;
+mod source;
 mod writer;
 
+pub use differing::{State, differing, part_of};
 pub(crate) use fill::{Target, fill};
 pub(crate) use needed::Needed;
-pub(crate) use reader::Reader;
+pub use source::Part;
+pub(crate) use source::Source;
 pub(crate) use writer::Writer;
 
 const MAGIC: &[u8; 4] = b"TPAR";

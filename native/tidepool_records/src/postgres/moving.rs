@@ -12,7 +12,7 @@ use super::failure::late;
 use super::read::{self, Wanted};
 use super::session::Session;
 use super::{READ, group, schema};
-use crate::archive::{Moved, Needed, Reader, Target, VALUES, Writer, fill};
+use crate::archive::{Moved, Needed, Source, Target, VALUES, Writer, fill};
 use crate::lease::Owner;
 use crate::record::{Change, Job, Key, SHARDS, StoreError};
 
@@ -84,11 +84,11 @@ async fn one(session: &Session, key: &Key, to: &mut Writer) -> Result<Vec<u8>, S
     }
 }
 
-/// Puts the records of an archive into the database: all of them, or none.
+/// Puts the records of archives into the database: all of them, or none.
 ///
 /// # Errors
 /// [`StoreError::InUse`] while a node has a lease; as for [`fill`].
-pub(crate) fn import(url: &str, from: &mut Reader, overwrite: bool) -> Result<Moved, StoreError> {
+pub(crate) fn import(url: &str, from: &mut Source, overwrite: bool) -> Result<Moved, StoreError> {
     let (connector, runtime) = (Connector::new(url)?, runtime()?);
     let session = runtime.block_on(async {
         timeout(super::OPEN, schema::make(&connector)).await.unwrap_or_else(|_late| Err(late(super::OPEN)))?;

@@ -55,6 +55,7 @@ pub struct Load {
 struct Held {
     waiting: Arc<Mutex<Waiting>>,
     key: Key,
+    namespace: Option<String>,
     load: Load,
 }
 
@@ -68,13 +69,15 @@ impl Room {
         // What has no class has a queue of its own, and is no change of an actor.
         let load = Load { changes: usize::from(!key.class.is_empty()), bytes: change.bytes() };
         let mut waiting = locked(&self.0);
-        if !waiting.take(key.namespace(), load) {
+        let namespace = namespace(key, change);
+        if !waiting.take(namespace, load) {
             return Err(StoreError::Overloaded);
         }
         let changes = waiting.records.entry(key.clone()).or_default();
         *changes = changes.saturating_add(1);
         drop(waiting);
-        let held = Held { waiting: Arc::clone(&self.0), key: key.clone(), load };
+        let (key, namespace) = (key.clone(), namespace.map(str::to_owned));
+        let held = Held { waiting: Arc::clone(&self.0), key, namespace, load };
         Ok(Box::new(move |outcome| {
             drop(held);
             done(outcome);
@@ -103,7 +106,7 @@ impl Waiting {
             let own = before.with(load);
             let leaves_others =
                 own.changes <= QUEUE.saturating_sub(all.changes) && own.bytes <= QUEUE_BYTES.saturating_sub(all.bytes);
-            if before.changes > 0 && !leaves_others {
+            if before != Load::default() && !leaves_others {
                 return false;
             }
             match self.namespaces.get_mut(name) {
@@ -120,7 +123,7 @@ impl Waiting {
         let Some(name) = namespace else { return };
         if let Some(own) = self.namespaces.get_mut(name) {
             *own = own.without(load);
-            if own.changes == 0 {
+            if *own == Load::default() {
                 self.namespaces.remove(name);
             }
         }
@@ -143,7 +146,7 @@ impl Load {
 impl Drop for Held {
     fn drop(&mut self) {
         let mut waiting = locked(&self.waiting);
-        waiting.give_back(self.key.namespace(), self.load);
+        waiting.give_back(self.namespace.as_deref(), self.load);
         if let Some(changes) = waiting.records.get_mut(&self.key) {
             *changes = changes.saturating_sub(1);
             if *changes == 0 {
@@ -153,6 +156,15 @@ impl Drop for Held {
     }
 }
 
+/// Whose a change is. What has no class is a module, and its head the function that has it kept.
+fn namespace<'it>(key: &'it Key, change: &'it Change) -> Option<&'it str> {
+    if !key.class.is_empty() {
+        return key.namespace();
+    }
+    let function = std::str::from_utf8(&change.record()?.head).ok()?;
+    function.split_once('/').map(|(namespace, _)| namespace)
+}
+
 /// Nothing that is done under the lock leaves it half done.
 fn locked(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
     waiting.lock().unwrap_or_else(PoisonError::into_inner)
@@ -160,6 +172,8 @@ fn locked(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::record::{Image, Put};
 
@@ -207,6 +221,27 @@ mod tests {
         assert_eq!(room.load(), Load { changes: 1, bytes: 7 });
         other(Err(StoreError::Full));
         assert_eq!(room.load(), Load::default());
+    }
+
+    #[test]
+    fn modules_that_functions_of_a_namespace_have_kept_leave_others_as_many_bytes_as_they_have() {
+        let image = Image::Whole(Bytes::from(vec![0; QUEUE_BYTES / 64]));
+        let module = |function: &str| {
+            let (head, image) = (function.as_bytes().to_vec(), image.clone());
+            Change::Put(Put { epoch: 1, seq: 1, alarm_at: None, head, image, values: Vec::new() })
+        };
+        let room = Room::default();
+        let take = |function: &str| room.take(&Key::new("", "module"), &module(function), Box::new(drop)).ok();
+        let kept: Vec<Done> = (0..64).map_while(|_each| take("one/ledger")).collect();
+        assert_eq!(kept.len(), 31, "with what they are called, 32 are more than half");
+        let others: Vec<Done> = (0..64).map_while(|_each| take("other/ledger")).collect();
+        assert_eq!(others.len(), 16);
+        assert!(take("ledger").is_some(), "without a namespace there is what is left");
+        drop(kept);
+        assert!(take("one/ledger").is_some());
+        drop(others);
+        assert_eq!(room.load(), Load::default());
+        assert!(locked(&room.0).namespaces.is_empty(), "who has nothing that waits is not kept");
     }
 
     #[test]

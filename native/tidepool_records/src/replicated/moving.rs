@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
 use super::{Replicated, Voter};
-use crate::archive::{Moved, Reader, Target, fill};
+use crate::archive::{Moved, Source, Target, fill};
 use crate::lease::{Answer, Ask, Owner};
 use crate::record::{Change, Key, SHARDS, StoreError};
 
@@ -16,11 +16,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const WAITING: usize = 4_096;
 const WAITING_BYTES: usize = 64 << 20;
 
-/// Makes the folder of a node's voter of the records of an archive. It is there when all of them are in it.
+/// Makes the folder of a node's voter of the records of archives. It is there when all of them are in it.
 ///
 /// # Errors
 /// [`StoreError::NoVoter`] when a voter has such a folder already; what the archive says; when something can't be written.
-pub(crate) fn import(folder: &Path, node: &str, from: &mut Reader) -> Result<Moved, StoreError> {
+pub(crate) fn import(folder: &Path, node: &str, from: &mut Source) -> Result<Moved, StoreError> {
     if ["log.db", "records.db"].iter().any(|file| folder.join(file).exists()) {
         let why = format!(
             "{} is a voter's already, and nothing is imported into what nodes keep together: move this folder away on every one of them, \
@@ -48,7 +48,7 @@ fn in_place(begun: &Path, folder: &Path) -> std::io::Result<()> {
     folder.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
 }
 
-fn filled(folder: &Path, node: &str, from: &mut Reader) -> Result<Moved, StoreError> {
+fn filled(folder: &Path, node: &str, from: &mut Source) -> Result<Moved, StoreError> {
     let voter = Voter::alone(folder, node)?;
     // No start of a node has this one.
     let records = Replicated::open(&voter, Owner { node: node.into(), incarnation: 0 })?;
@@ -59,7 +59,7 @@ fn filled(folder: &Path, node: &str, from: &mut Reader) -> Result<Moved, StoreEr
     moved
 }
 
-fn written(records: &Replicated, from: &mut Reader) -> Result<Moved, StoreError> {
+fn written(records: &Replicated, from: &mut Source) -> Result<Moved, StoreError> {
     asked(records, Ask::Renew(60_000))?;
     let Answer::Moved(shards) = asked(records, Ask::Claim((0..SHARDS).collect()))? else {
         return Err(StoreError::Unknown("shards were answered as something else".into()));

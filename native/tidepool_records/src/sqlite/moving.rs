@@ -7,7 +7,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use super::opened::Opened;
 use super::read::{self, whole};
 use super::{followed, log, schema, write};
-use crate::archive::{Moved, Needed, Reader, Target, VALUES, Writer, fill};
+use crate::archive::{Moved, Needed, Source, Target, VALUES, Writer, fill};
 use crate::record::{Change, Key, SHARDS, StoreError};
 
 /// Writes the records of a class, or of all, and those that they need, as they are at this moment; others may go on with the file.
@@ -88,11 +88,11 @@ fn one(snapshot: &Connection, key: &Key, to: &mut Writer) -> Result<Vec<u8>, Sto
     }
 }
 
-/// Puts the records of an archive into the file, which is made if there is none: all of them, or none. Nobody else is to have it open.
+/// Puts the records of archives into the file, which is made if there is none: all of them, or none. Nobody else is to have it open.
 ///
 /// # Errors
 /// As for [`fill`].
-pub(crate) fn import(path: &Path, from: &mut Reader, overwrite: bool) -> Result<Moved, StoreError> {
+pub(crate) fn import(path: &Path, from: &mut Source, overwrite: bool) -> Result<Moved, StoreError> {
     let mut opened = Opened::new(&followed(path))?;
     let transaction = Transaction::new(&mut opened.connection, TransactionBehavior::Immediate)?;
     let moved = fill(from, &mut Filled(&transaction), overwrite)?;

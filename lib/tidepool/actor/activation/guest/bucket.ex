@@ -28,8 +28,7 @@ defmodule Tidepool.Actor.Activation.Guest.Bucket do
   @doc "Does what is asked, a `t:Bucket.question/0` as bytes, and answers with a `t:Bucket.answer/0` as bytes."
   @spec run(question :: binary, State.t()) :: {State.answer(), State.t()}
   def run(question, state) do
-    activity = state.activity |> Activity.ran() |> Activity.saw(byte_size(question))
-    question |> decoded() |> asked(settled(%{state | activity: activity}))
+    question |> decoded() |> asked(settled(%{state | activity: Activity.ran(state.activity)}))
   end
 
   # Atoms and questions that are not known are a newer node's.

@@ -2,6 +2,9 @@ defmodule Tidepool.Actor.Activation.Modules.Sweep do
   @moduledoc """
   Which modules among the records of a node no stored actor names. All heads of actors are read for that, in parts, and nothing of their
   images.
+
+  Releases before have left tombstones of actors that were deleted where nodes had copies of each other's actors: `gone/CLASS`, a line break
+  and the name. They are among the records without a class, as modules are, and are of no use any more.
   """
 
   alias Tidepool.Actor.Journal
@@ -10,9 +13,14 @@ defmodule Tidepool.Actor.Activation.Modules.Sweep do
 
   # Records of modules are of no class.
   @class ""
+  @tombstone "gone/"
   @page 1_000
 
-  @doc "The hashes of all modules that are kept."
+  @doc "Is what is kept by this name a tombstone? It is a module otherwise."
+  @spec tombstone?(kept :: String.t()) :: boolean
+  def tombstone?(kept), do: String.starts_with?(kept, @tombstone)
+
+  @doc "The hashes of all modules that are kept, and the names of tombstones."
   @spec kept(Native.records()) :: {:ok, [String.t()]} | Native.record_failure()
   def kept(records), do: pages(&Native.list_records(records, @class, &1, @page), [], &[elem(&1, 0) | &2])
 

@@ -5,14 +5,10 @@ defmodule Tidepool.Actor.Journal.Quota.Counter do
 
   alias Tidepool.{Error, Native}
   alias Tidepool.Actor.Journal
-  alias Tidepool.Actor.Journal.Marks
 
   @again_ms 60_000
   # Counting takes one part in so many of the time.
   @part 10
-  # Actors and marks together: so many times the quota, or so many if that is more.
-  @times 10
-  @least 10_000
   # The slot of the counter.
   @bytes 1
   # Of what was not counted yet: a process that wants more has to ask.
@@ -41,8 +37,6 @@ defmodule Tidepool.Actor.Journal.Quota.Counter do
        most: most,
        counter: counter,
        actors: 0,
-       # `nil` until they were counted.
-       marks: nil,
        begun: %{},
        counted: nil,
        waiting: []
@@ -70,9 +64,6 @@ defmodule Tidepool.Actor.Journal.Quota.Counter do
   def handle_call(:deleted, _from, it),
     do: {:reply, :ok, %{it | actors: max(it.actors - 1, 0), counted: stale(it.counted)}}
 
-  @impl true
-  def handle_cast({:marked, more}, it), do: {:noreply, %{it | marks: it.marks && max(it.marks + more, 0)}}
-
   defp stale(nil), do: nil
   defp stale(counted), do: %{counted | free_at: now()}
 
@@ -94,17 +85,10 @@ defmodule Tidepool.Actor.Journal.Quota.Counter do
 
   # Answers who asks for more, now or when it may be counted again.
   defp decide(it, {from, class, quota, more} = question) do
-    it = if quota == :actors and it.marks == nil, do: marks(it), else: it
-
     case room(it, quota, more) do
       {:room, it} ->
-        if quota == :actors and it.actors + (it.marks || 0) >= most_marked(it) do
-          GenServer.reply(from, refused(:marks, class, it.namespace, most_marked(it)))
-          it
-        else
-          GenServer.reply(from, :ok)
-          take(it, quota, more, from)
-        end
+        GenServer.reply(from, :ok)
+        take(it, quota, more, from)
 
       {:full, it} ->
         GenServer.reply(from, refused(quota, class, it.namespace, it.most[quota]))
@@ -136,18 +120,6 @@ defmodule Tidepool.Actor.Journal.Quota.Counter do
 
       true ->
         :later
-    end
-  end
-
-  defp most_marked(it), do: max(@times * it.most.actors, @least)
-
-  # When they can't be listed, no actor is begun without the count for long: the next one lists them.
-  defp marks(it) do
-    with {:ok, records} <- Journal.existing(),
-         {:ok, counts} <- Marks.count(records) do
-      %{it | marks: Map.get(counts, it.namespace, 0)}
-    else
-      _none_or_failure -> it
     end
   end
 
@@ -188,14 +160,10 @@ defmodule Tidepool.Actor.Journal.Quota.Counter do
     end
   end
 
-  # Marks are of the quota of actors.
-  defp refused(kind, class, namespace, most) do
-    quota = if kind == :marks, do: :actors, else: kind
-    {:error, Error.new({:quota, quota}, message(kind, namespace, most), class, %{namespace: namespace, allowed: most})}
-  end
-
-  defp message(:marks, namespace, most),
-    do: "the namespace #{namespace} has made #{most} actors, with those deleted within a week: delete none, or wait"
+  defp refused(quota, class, namespace, most),
+    do:
+      {:error,
+       Error.new({:quota, quota}, message(quota, namespace, most), class, %{namespace: namespace, allowed: most})}
 
   defp message(:actors, namespace, most),
     do: "the namespace #{namespace} may have #{most} actors, and has them: delete one first"

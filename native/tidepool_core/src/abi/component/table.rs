@@ -20,6 +20,15 @@ pub(super) fn most_handles(memory_bytes: u64) -> usize {
     usize::try_from(handles).unwrap_or(usize::MAX)
 }
 
+/// What of them is left for what a guest needs to close something, and to wait until it may.
+const SPARE_HANDLES: usize = 8;
+
+/// Has the guest room for so many handles more? Asked before others decide how many it gets: without room it is told so, and not stopped.
+pub(super) fn has_room(store: &mut StoreContextMut<'_, State>, handles: usize) -> bool {
+    let table = table_of(store);
+    table.iter_mut().count() + handles + SPARE_HANDLES <= table.max_capacity()
+}
+
 pub(super) fn table_of<'a>(store: &'a mut StoreContextMut<'_, State>) -> &'a mut ResourceTable {
     &mut store.data_mut().component_context().table
 }

@@ -11,6 +11,9 @@ use crate::base::request::FileOperation;
 use crate::process::files::error::FileError;
 use crate::process::files::memory::Stat;
 
+/// Bytes that one call reads or writes at most.
+pub(in crate::abi) const MAX_TRANSFER: usize = 256 << 10;
+
 pub(in crate::abi) async fn known(
     store: &mut StoreContextMut<'_, State>,
     content: &Content,

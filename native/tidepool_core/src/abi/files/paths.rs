@@ -119,6 +119,8 @@ pub(in crate::abi) async fn open(
         Kind::File(OpenFile { content, offset: 0 })
     };
     let most = if stat.is_folder { rights::of_folder(writable) } else { rights::of_file(writes) };
+    // When a file was changed is its folder's, as on a disk: who may change that need not write the file.
+    let most = if writable { most | rights::FD_FILESTAT_SET_TIMES } else { most };
     let descriptor = Descriptor { rights: rights & passed_on & most, inheriting: inheriting & passed_on, flags, kind };
     table::add(store.data_mut(), descriptor)
 }

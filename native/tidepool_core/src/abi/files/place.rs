@@ -8,8 +8,10 @@ use foldhash::fast::FixedState;
 use wasmtime::StoreContextMut;
 
 use super::open::Place;
+use crate::abi::memory::copied_of;
 use crate::abi::slots::State;
 use crate::base::request::{FileOperation, FileRequest, HostRequest};
+use crate::process::bounds::account::Share;
 use crate::process::files::error::FileError;
 use crate::process::files::folder::Source;
 use crate::process::files::memory::{Listed, Stat};
@@ -19,6 +21,9 @@ use crate::store::resting;
 
 /// Most that a folder of the host's may list.
 const MAX_LISTED: usize = 65_536;
+/// What one of them takes as long as copying, in bytes, and how many are read without a pause.
+const LISTED_COST: usize = 512;
+const LISTED_AT_ONCE: usize = 256;
 /// Longest name.
 const MAX_NAME_BYTES: usize = 255;
 
@@ -44,10 +49,14 @@ impl Place {
 
     pub(in crate::abi) async fn list(&self, store: &mut StoreContextMut<'_, State>) -> Result<Vec<Listed>, FileError> {
         match &self.source {
-            Source::Memory(memory) => memory.list(&self.path),
+            Source::Memory(memory) => {
+                let listed = memory.list(&self.path)?;
+                copied_of(store, listed.len() * LISTED_COST).await;
+                Ok(listed)
+            }
             Source::Host(folder) => {
-                let listed = ask(store, folder, &self.path, FileOperation::List).await?;
-                listing(folder, &self.path, &listed)
+                let answer = ask(store, folder, &self.path, FileOperation::List).await?;
+                listing(store, folder, &self.path, &answer).await
             }
         }
     }
@@ -118,12 +127,8 @@ pub(in crate::abi) async fn stat_on_host(
     let known = ask(store, folder, path, FileOperation::Stat).await?;
     let (Some((kind, numbers)), 17) = (known.split_first(), known.len()) else { return Err(FileError::Io) };
     let number = |at: usize| numbers.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |it| u64::from_le_bytes(*it));
-    Ok(Stat {
-        is_folder: *kind == 1,
-        size: number(0),
-        modified_ns: number(8),
-        number: number_of(folder, path.as_str()),
-    })
+    let (at, name) = path.as_str().rsplit_once('/').unwrap_or(("", path.as_str()));
+    Ok(Stat { is_folder: *kind == 1, size: number(0), modified_ns: number(8), number: number_of(folder, at, name) })
 }
 
 /// Asks the host.
@@ -134,6 +139,11 @@ pub(in crate::abi) async fn ask(
     operation: FileOperation,
 ) -> Result<Bytes, FileError> {
     let call = may_ask(store.data())?;
+    // Counted as its function's until it is answered: it is on the host twice, here and where it is written.
+    let mut share = None;
+    if !store.data().has_on_host(&mut share, operation.size()) {
+        return Err(FileError::NoMemory);
+    }
     let reply = ask_by(&call, folder, path, operation).await;
     resting::begin_slice(&mut *store);
     reply
@@ -195,13 +205,27 @@ pub(in crate::abi) fn done(answer: Result<Bytes, FileError>) -> Result<(), FileE
 }
 
 /// A number that tells a file of the host's from others of its folder.
-fn number_of(folder: &str, path: &str) -> u64 {
-    FixedState::default().hash_one((folder, path))
+fn number_of(folder: &str, at: &str, name: &str) -> u64 {
+    FixedState::default().hash_one((folder, at, name))
 }
 
-fn listing(folder: &str, at: &FilePath, mut bytes: &[u8]) -> Result<Vec<Listed>, FileError> {
-    let mut all = Vec::new();
+/// What the host answers that is in a folder. The answer counts as the program's meanwhile, and so does what is made of it.
+async fn listing(
+    store: &mut StoreContextMut<'_, State>,
+    folder: &str,
+    at: &FilePath,
+    answer: &[u8],
+) -> Result<Vec<Listed>, FileError> {
+    let guest = store.data().abi.guest.as_ref();
+    let mut share = guest.map_or_else(Share::default, |guest| Share::new(&guest.program.account, 0));
+    let (mut all, mut bytes) = (Vec::new(), answer);
     while let Some((kind, rest)) = bytes.split_first() {
+        if all.len().is_multiple_of(LISTED_AT_ONCE) {
+            if !share.hold(2 * answer.len() + (all.len() + LISTED_AT_ONCE) * size_of::<Listed>()) {
+                return Err(FileError::NoMemory);
+            }
+            copied_of(store, LISTED_AT_ONCE * LISTED_COST).await;
+        }
         let (length, rest) = rest.split_first_chunk().ok_or(FileError::Io)?;
         let (name, rest) = rest.split_at_checked(u16::from_le_bytes(*length).into()).ok_or(FileError::Io)?;
         let name = std::str::from_utf8(name).map_err(|_| FileError::Io)?;
@@ -209,7 +233,7 @@ fn listing(folder: &str, at: &FilePath, mut bytes: &[u8]) -> Result<Vec<Listed>,
         if !fits || name.len() > MAX_NAME_BYTES || all.len() >= MAX_LISTED {
             return Err(FileError::Io);
         }
-        let number = number_of(folder, &format!("{}/{name}", at.as_str()));
+        let number = number_of(folder, at.as_str(), name);
         all.push(Listed { name: name.to_owned(), is_folder: *kind == 1, number });
         bytes = rest;
     }

@@ -18,9 +18,9 @@ pub(super) const WASI_MODULE: &str = "wasi_snapshot_preview1";
 /// Buffers that one call uses, as on Linux: a call with more reads or writes only these, as the specification permits.
 const MAX_BUFFERS: i32 = 1_024;
 /// Events that a guest waits for at once.
-pub(super) const MAX_SUBSCRIPTIONS: i32 = 1_024;
+pub(in crate::abi) const MAX_SUBSCRIPTIONS: u16 = 1_024;
 /// A subscription takes as long as copying this many bytes.
-pub(super) const SUBSCRIPTION_BYTES: usize = 4 << 10;
+pub(in crate::abi) const SUBSCRIPTION_BYTES: usize = 4 << 10;
 /// Numbers of WASI's errors.
 pub(super) const BADF: i32 = 8;
 pub(super) const FAULT: i32 = 21;

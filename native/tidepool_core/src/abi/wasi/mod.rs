@@ -4,7 +4,7 @@
 //! operation as its name (`argv[0]`), the payload as stdin, and its stdout is the reply. A process finds the folders that its
 //! program has.
 
-mod bounded;
+pub(super) mod bounded;
 pub(super) mod context;
 pub(super) mod data;
 pub(super) mod files;

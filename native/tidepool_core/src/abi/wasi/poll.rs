@@ -34,7 +34,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 
 async fn poll_oneoff(mut caller: Caller<'_, State>, args: (i32, i32, i32, i32)) -> wasmtime::Result<i32> {
     let (subscriptions, events, count, size) = args;
-    if at_most(count, MAX_SUBSCRIPTIONS) != count {
+    if at_most(count, MAX_SUBSCRIPTIONS.into()) != count {
         return Ok(INVAL);
     }
     let all = usize::try_from(count).unwrap_or(0);

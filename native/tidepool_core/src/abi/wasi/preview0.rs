@@ -90,7 +90,7 @@ fn tell_stat(
 /// Has preview 1's serve a copy of the subscriptions. Nothing is written but the events.
 async fn poll_oneoff(mut caller: Caller<'_, State>, args: (i32, i32, i32, i32)) -> wasmtime::Result<i32> {
     let (subscriptions, events, count, size) = args;
-    if at_most(count, MAX_SUBSCRIPTIONS) != count {
+    if at_most(count, MAX_SUBSCRIPTIONS.into()) != count {
         return Ok(INVAL);
     }
     let all = usize::try_from(count).unwrap_or(0);

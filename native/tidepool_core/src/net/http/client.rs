@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use super::connect::connect;
 use super::connection::{Connection, Outgoing};
 use super::failure::{Failure, cause};
+use super::heads::too_many;
 use super::lull::Lull;
 use super::pool::Pool;
 use super::server::Server;
@@ -181,10 +182,19 @@ async fn ask(
             }
         };
         let copy = if is_kept { copy(&request) } else { None };
-        match within(patience.first_byte, connection.send(request)).await {
+        let flooded = too_many(&mut request);
+        let sending = async {
+            tokio::select! {
+                biased;
+                () = flooded => None,
+                sent = connection.send(request) => Some(sent),
+            }
+        };
+        match within(patience.first_byte, sending).await {
             None => return Err(Failure::FirstByteTimeout),
-            Some(Ok(response)) => return Ok((connection, response)),
-            Some(Err(mut error)) => {
+            Some(None) => return Err(Failure::Heads),
+            Some(Some(Ok(response))) => return Ok((connection, response)),
+            Some(Some(Err(mut error))) => {
                 let unsent = error.take_message().filter(|_unsent| is_kept);
                 let error = error.into_error();
                 request = match unsent.or_else(|| copy.filter(|_copy| is_closed(&error))) {

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 
+use super::heads::MAX_HEADS;
 use crate::net::error::NetError;
 
 /// Shown, it says what went wrong.
@@ -16,6 +17,8 @@ pub(crate) enum Failure {
     FirstByteTimeout,
     #[error("the response pauses for longer than it may")]
     BetweenBytesTimeout,
+    #[error("more than {MAX_HEADS} heads of 1xx come before the response")]
+    Heads,
     #[error("the URI is none of a server")]
     Uri,
     #[error("{}", shown(.0))]

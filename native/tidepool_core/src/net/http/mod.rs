@@ -6,7 +6,10 @@
 pub(crate) mod client;
 mod connect;
 mod connection;
+#[cfg(test)]
+mod endless_tests;
 pub(crate) mod failure;
+mod heads;
 #[cfg(test)]
 mod http2_tests;
 mod io;

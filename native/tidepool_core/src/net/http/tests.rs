@@ -54,14 +54,18 @@ pub(super) fn within<T>(runtime: &Runtime, future: impl Future<Output = T>) -> T
     runtime.block_on(async { tokio::time::timeout(PATIENCE, future).await }).unwrap()
 }
 
-async fn get(access: &Arc<Access>, uri: String, roots: &[&[u8]]) -> Result<http::Response<Received>, Failure> {
+pub(super) async fn get(
+    access: &Arc<Access>,
+    uri: String,
+    roots: &[&[u8]],
+) -> Result<http::Response<Received>, Failure> {
     let request = Request::get(uri).body(Empty::<Bytes>::new()).unwrap();
     let roots = roots.iter().map(|pem| pem.to_vec()).collect();
     send(Arc::clone(access), request, Patience::default(), roots).response().await
 }
 
 /// A server that has each connection served by `serve`, from the end of a request's head on.
-fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
+pub(super) fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let serve = Arc::new(serve);

@@ -3,8 +3,9 @@
 use wasmtime::StoreContextMut;
 use wasmtime::component::Resource;
 
-use crate::abi::component::table::table_of;
+use crate::abi::component::table::{has_room, table_of};
 use crate::abi::slots::State;
+use crate::process::files::error::FileError;
 
 /// A descriptor: the number of something open.
 pub(super) struct Descriptor(pub(super) i32);
@@ -34,6 +35,14 @@ pub(super) fn number(
     descriptor: &Resource<Descriptor>,
 ) -> wasmtime::Result<i32> {
     Ok(table_of(store).get(descriptor)?.0)
+}
+
+/// Has the guest room for one more handle?
+///
+/// # Errors
+/// [`FileError::TooManyOpen`].
+pub(super) fn roomy(store: &mut StoreContextMut<'_, State>) -> Result<(), FileError> {
+    if has_room(store, 1) { Ok(()) } else { Err(FileError::TooManyOpen) }
 }
 
 /// A descriptor of what was opened.

@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use wasmtime::StoreContextMut;
-use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType};
+use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType, WasmList};
 use wasmtime_wasi::p2::bindings::filesystem::types::{Advice, DescriptorFlags, ErrorCode, NewTimestamp};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 
 use super::asker::Asker;
-use super::descriptor::{Descriptor, method, number, pushed};
+use super::descriptor::{Descriptor, method, number, pushed, roomy};
 use super::listing::Listing;
 use super::streams::{Broken, Input, Output};
 use super::{codes, paths, waiting};
@@ -15,15 +15,13 @@ use crate::abi::component::define::{Fault, function, resource};
 use crate::abi::component::table::table_of;
 use crate::abi::files::open::{Content, Kind};
 use crate::abi::files::{content, place, rights, table};
-use crate::abi::memory::{PIECE_BYTES, copied_of};
+use crate::abi::memory::PIECE_BYTES;
 use crate::abi::slots::State;
 use crate::process::bounds::account::Share;
 use crate::process::files::error::FileError;
 
 const TYPES: &str = "wasi:filesystem/types@0.2.12";
 const PREOPENS: &str = "wasi:filesystem/preopens@0.2.12";
-/// What an entry of a list takes as long as copying, in bytes.
-const LISTED_COST: usize = 512;
 
 /// Defines both interfaces.
 pub(in crate::abi::component) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
@@ -71,6 +69,7 @@ fn known(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     method!(types, "stat", |store, fd| content::stat(store, fd).await.map(|(stat, _device)| codes::stat(stat)));
     method!(types, "metadata-hash", |store, fd| content::stat(store, fd).await.map(codes::hash));
     method!(types, "read-directory", |store, fd| {
+        roomy(store)?;
         let listing = listed(store, fd).await?;
         table_of(store).push(listing)
     });
@@ -102,7 +101,10 @@ fn changes(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
             (bytes, is_end)
         })
     });
-    method!(types, "write", |store, fd, bytes: Vec<u8>, offset: u64| {
+    method!(types, "write", |store, fd, bytes: WasmList<u8>, offset: u64| {
+        // Copied as far as they are written.
+        let bytes = bytes.as_le_slice(&*store);
+        let bytes = bytes.get(..content::MAX_TRANSFER).unwrap_or(bytes).to_vec();
         content::write(store, fd, bytes, offset).await
     });
     Ok(())
@@ -144,8 +146,6 @@ fn opened(store: &mut StoreContextMut<'_, State>, fd: i32, right: u64) -> Result
 async fn listed(store: &mut StoreContextMut<'_, State>, fd: i32) -> Result<Listing, FileError> {
     let place = table::folder(store.data_mut(), fd, rights::FD_READDIR)?.place.clone();
     let entries = place.list(store).await?;
-    // Each of them was copied.
-    copied_of(store, entries.len() * LISTED_COST).await;
     let guest = store.data().abi.guest.as_ref().ok_or(FileError::BadDescriptor)?;
     Listing::new(entries, Share::new(&guest.program.account, 0)).ok_or(FileError::NoMemory)
 }

@@ -4,7 +4,7 @@ use wasmtime::component::{LinkerInstance, Resource};
 use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorFlags, NewTimestamp, OpenFlags, PathFlags};
 
 use super::codes;
-use super::descriptor::{Descriptor, method, number, pushed};
+use super::descriptor::{Descriptor, method, number, pushed, roomy};
 use crate::abi::files::paths::{self, CREATE, EXCLUSIVE, FOLDER, Opening, TRUNCATE};
 use crate::abi::files::{rights, table};
 use crate::abi::slots::State;
@@ -12,6 +12,7 @@ use crate::process::files::error::FileError;
 
 pub(super) fn link(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     method!(types, "open-at", |store, fd, _lookup: PathFlags, path: String, how: OpenFlags, flags: DescriptorFlags| {
+        roomy(store)?;
         let opened = paths::open(store, fd, path.as_bytes(), opening(how, flags)).await?;
         pushed(store, opened)
     });

@@ -99,9 +99,8 @@ pub(super) fn key(key: String) -> Result<Value, Error> {
 /// The same of several.
 ///
 /// # Errors
-/// The same, and when there are too many.
+/// The same.
 pub(super) fn keys(keys: Vec<String>) -> Result<Value, Error> {
-    few(keys.len())?;
     keys.into_iter().map(key).collect::<Result<_, _>>().map(Value::List)
 }
 

@@ -1,20 +1,26 @@
 //! Many keys by one request.
 
 use wasmtime::StoreContextMut;
-use wasmtime::component::{Resource, WasmList};
+use wasmtime::component::{Lift, Resource, WasmList};
 
 use super::asked::{self, Answer, ask, unfit};
 use super::bucket::{Bucket, name};
 use crate::abi::slots::State;
 use crate::value::Value;
 
+/// What a list has, if that is little enough for one request: it is counted before it is copied.
+fn few<T: Lift>(store: &mut StoreContextMut<'_, State>, list: &WasmList<T>) -> Answer<Vec<T>> {
+    asked::few(list.len())?;
+    Ok(list.iter(&mut *store)?.collect::<wasmtime::Result<_>>()?)
+}
+
 /// The pairs of those keys that are there, each where its key is.
 pub(super) async fn get_many(
     store: &mut StoreContextMut<'_, State>,
-    (bucket, keys): (Resource<Bucket>, Vec<String>),
+    (bucket, keys): (Resource<Bucket>, WasmList<String>),
 ) -> Answer<Vec<Option<(String, Vec<u8>)>>> {
     let bucket = name(store, &bucket)?;
-    asked::few(keys.len())?;
+    let keys = few(store, &keys)?;
     let asked = asked::keys(keys.clone())?;
     let Value::List(values) = ask(store, "get-many", &bucket, [asked]).await? else { return Err(unfit().into()) };
     if values.len() != keys.len() {
@@ -26,10 +32,10 @@ pub(super) async fn get_many(
 
 pub(super) async fn set_many(
     store: &mut StoreContextMut<'_, State>,
-    (bucket, pairs): (Resource<Bucket>, Vec<(String, WasmList<u8>)>),
+    (bucket, pairs): (Resource<Bucket>, WasmList<(String, WasmList<u8>)>),
 ) -> Answer<()> {
     let bucket = name(store, &bucket)?;
-    asked::few(pairs.len())?;
+    let pairs = few(store, &pairs)?;
     // Before they are copied.
     asked::small(pairs.iter().map(|(_key, value)| value.len()).sum())?;
     let mut given = Vec::with_capacity(pairs.len());
@@ -42,9 +48,10 @@ pub(super) async fn set_many(
 
 pub(super) async fn delete_many(
     store: &mut StoreContextMut<'_, State>,
-    (bucket, keys): (Resource<Bucket>, Vec<String>),
+    (bucket, keys): (Resource<Bucket>, WasmList<String>),
 ) -> Answer<()> {
     let bucket = name(store, &bucket)?;
+    let keys = few(store, &keys)?;
     ask(store, "delete-many", &bucket, [asked::keys(keys)?]).await?;
     Ok(())
 }

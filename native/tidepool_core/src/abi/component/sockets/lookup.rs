@@ -24,12 +24,15 @@ pub(super) enum Lookup {
 }
 
 impl Lookup {
+    /// An address in a text, which nobody has to be asked for.
+    pub(super) fn of_text(text: &str) -> Option<Self> {
+        let address = text.parse().ok()?;
+        Some(Lookup::Found(vec![address].into_iter()))
+    }
+
     /// # Errors
     /// [`NetError::Name`] of what is too long for a name, [`NetError::NotGranted`] and [`NetError::NotAllowed`].
     pub(super) fn new(access: Arc<Access>, name: &str) -> Result<Self, NetError> {
-        if let Ok(address) = name.parse() {
-            return Ok(Lookup::Found(vec![address].into_iter()));
-        }
         let asked = dns::asked(access, name, 0)?;
         Ok(Lookup::Asked(asked))
     }

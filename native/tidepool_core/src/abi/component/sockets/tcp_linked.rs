@@ -15,7 +15,7 @@ use super::streams::{Input, Output};
 use super::tcp::{Stage, TcpSocket, suits};
 use super::{errors, options};
 use crate::abi::component::define::{function, waitable};
-use crate::abi::component::table::table_of;
+use crate::abi::component::table::{has_room, table_of};
 use crate::abi::slots::State;
 use crate::base::grants::{Direction, Protocol, Wanted};
 use crate::net::stream::Tried;
@@ -78,8 +78,8 @@ fn known(tcp: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
 }
 
 fn options(tcp: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
-    let sizes_and_times = ["keep-alive-idle-time", "keep-alive-interval", "receive-buffer-size", "send-buffer-size"];
-    options::none::<TcpSocket, u64>(tcp, "tcp-socket", &sizes_and_times)?;
+    options::none::<TcpSocket, u64>(tcp, "tcp-socket", &["keep-alive-idle-time", "keep-alive-interval"])?;
+    options::none::<TcpSocket, u64>(tcp, "tcp-socket", &["receive-buffer-size", "send-buffer-size"])?;
     options::none::<TcpSocket, bool>(tcp, "tcp-socket", &["keep-alive-enabled"])?;
     options::none::<TcpSocket, u32>(tcp, "tcp-socket", &["keep-alive-count"])?;
     options::none::<TcpSocket, u8>(tcp, "tcp-socket", &["hop-limit"])?;
@@ -158,6 +158,11 @@ fn start_connect(
 fn finish_connect(store: &mut StoreContextMut<'_, State>, (socket,): (Socket,)) -> Answer<Streams> {
     let own = table_of(store).get_mut(&socket)?;
     own.look();
+    // What has come waits until there is room for its streams.
+    if matches!(own.stage, Stage::ConnectOver(Ok(_))) && !has_room(store, 2) {
+        return Err(ErrorCode::NewSocketLimit.into());
+    }
+    let own = table_of(store).get_mut(&socket)?;
     match std::mem::replace(&mut own.stage, Stage::Closed) {
         Stage::ConnectOver(Ok(stream)) => {
             let stream = Connection::new(stream);
@@ -183,6 +188,10 @@ fn accept(
     let own = table_of(store).get(&socket)?;
     let family = own.family;
     let listener = Arc::clone(own.listener()?);
+    // One that there is no room for stays where the system keeps it.
+    if !has_room(store, 3) {
+        return Err(ErrorCode::NewSocketLimit.into());
+    }
     let stream = match listener.accept_now().map_err(|error| errors::code(store.data(), &error))? {
         Tried::Done(stream) => Connection::new(stream),
         // Who waits for the next one does so by a pollable.

@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 use wasmtime::StoreContextMut;
-use wasmtime::component::{LinkerInstance, Resource};
+use wasmtime::component::{LinkerInstance, Resource, WasmList};
 use wasmtime_wasi::p2::DynPollable;
 use wasmtime_wasi::p2::bindings::io::poll::{Host, HostPollable};
 
 use crate::abi::component::table::table_of;
+use crate::abi::memory::copied_of;
 use crate::abi::slots::State;
+use crate::abi::wasi::bounded::{MAX_SUBSCRIPTIONS, SUBSCRIPTION_BYTES};
 use crate::recording::entry::Waited;
 use crate::recording::tape::Tape;
 
@@ -20,8 +22,15 @@ pub(super) fn define(poll: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
 /// Waits for one of several: the places of those that are ready.
 async fn several(
     mut store: StoreContextMut<'_, State>,
-    (all,): (Vec<Resource<DynPollable>>,),
+    (named,): (WasmList<Resource<DynPollable>>,),
 ) -> wasmtime::Result<(Vec<u32>,)> {
+    // Asked before they are looked up: a list may name the same one again and again.
+    if named.len() > MAX_SUBSCRIPTIONS.into() {
+        let text = format!("the guest waits for {} pollables at once, and may for {MAX_SUBSCRIPTIONS}", named.len());
+        return Err(wasmtime::Error::msg(text));
+    }
+    let all: Vec<_> = named.iter(&mut store)?.collect::<wasmtime::Result<_>>()?;
+    copied_of(&mut store, all.len() * SUBSCRIPTION_BYTES).await;
     let tape = store.data().tape.clone();
     // None is refused, each time.
     let Some(tape) = tape.filter(|_tape| !all.is_empty()) else {

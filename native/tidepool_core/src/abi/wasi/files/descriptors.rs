@@ -2,10 +2,10 @@
 
 use wasmtime::{AsContextMut, Caller};
 
-use super::memory_of::{self, MAX_TRANSFER};
+use super::memory_of;
 use super::numbers::{self, DIRENT_BYTES, FILESTAT_BYTES};
 use super::transfer::APPEND;
-use crate::abi::files::content;
+use crate::abi::files::content::{self, MAX_TRANSFER};
 use crate::abi::files::open::Kind;
 use crate::abi::files::rights;
 use crate::abi::files::table;
@@ -27,8 +27,6 @@ const MODIFIED_NOW: i32 = 8;
 const ADVICES: i32 = 6;
 /// What may be set of `fdflags`.
 const SETTABLE: u16 = APPEND;
-/// What an entry of a list takes as long as copying, in bytes.
-const LISTED_COST: usize = 512;
 /// `fdflags` that say how a file is kept, or waited for: there is nothing to wait for.
 const KNOWN_FLAGS: u16 = 0x1f;
 
@@ -185,8 +183,6 @@ pub(super) async fn list(
         Some(listing) => listing,
         None => {
             let listed = place.list(&mut caller.as_context_mut()).await?;
-            // Each of them was copied.
-            memory::copied(caller, listed.len() * LISTED_COST).await;
             table::keep_listing(caller.data_mut(), fd, listed)?
         }
     };

@@ -4,14 +4,13 @@ use std::ops::Range;
 
 use wasmtime::Caller;
 
+use crate::abi::files::content::MAX_TRANSFER;
 use crate::abi::memory::{self, unsigned};
 use crate::abi::slots::State;
 use crate::process::files::error::FileError;
 
 /// Buffers that one call uses; a call with more uses only these, as the specification permits.
 const MAX_BUFFERS: usize = 1_024;
-/// Bytes that one call reads or writes at most.
-pub(super) const MAX_TRANSFER: usize = 256 << 10;
 /// Longest path that is looked at.
 const MAX_PATH_BYTES: usize = 4_096;
 

@@ -249,10 +249,28 @@ impl<'a> Guest<'a> {
 
     /// A program that calls `item` again and again; `None` when it can't have what that is called on.
     pub(super) fn calling(mut self, item: &Item, size: usize, filled: Filled, way: &str) -> Option<Vec<u8>> {
-        item.function.as_ref()?;
+        // The first handle that a guest has is the number one: what `Filled::Ones` has in lists of handles.
+        let wit = self.wit;
+        for handle in item.function.as_ref()?.params.iter().filter_map(|param| wit.listed_handle(&param.ty)) {
+            self.argument(&handle, 0, &item.name, way)?;
+        }
         let call = self.prepared(item, size, way)?;
         let call = if item.results.is_empty() { call } else { format!("(drop {call})") };
         let body = format!("{} {} (loop $again {call} (br $again))", fill(size, filled), self.before);
+        Some(self.component(&body))
+    }
+
+    /// A program that calls `item` once, and traps unless its result has this number at this place; `None` as above.
+    pub(super) fn expecting(
+        mut self,
+        item: &Item,
+        size: usize,
+        filled: Filled,
+        (at, number): (usize, usize),
+    ) -> Option<Vec<u8>> {
+        let call = self.prepared(item, size, "")?;
+        let is_other = format!("(i32.ne (i32.load (i32.const {at})) (i32.const {number}))");
+        let body = format!("{} {} {call} (if {is_other} (then (unreachable)))", fill(size, filled), self.before);
         Some(self.component(&body))
     }
 
@@ -355,46 +373,4 @@ fn fill(size: usize, filled: Filled) -> String {
         filled.pattern(),
         ARGUMENTS + size
     )
-}
-
-/// What of a function's arguments is as large as a guest says.
-#[derive(Default, Clone, Copy)]
-pub(super) struct Sizes {
-    numbers: bool,
-    texts: bool,
-    lists: bool,
-}
-
-impl Sizes {
-    pub(super) fn with(self, wit: &Wit, ty: &Type) -> Self {
-        let is_number = *ty == Type::U64;
-        let is_list = wit.is_list(ty);
-        Sizes {
-            numbers: self.numbers || is_number,
-            texts: self.texts || (wit.is_sized(ty) && !is_list),
-            lists: self.lists || is_list,
-        }
-    }
-
-    pub(super) fn any(self) -> bool {
-        self.numbers || self.texts || self.lists
-    }
-
-    /// Which guests call it: on which kind of a handle, with so many bytes, and what is in them.
-    pub(super) fn all(self, item: &Item) -> Vec<(&'static str, usize, Filled)> {
-        let is_stream = item.interface.starts_with("wasi:io/streams");
-        let ways: &[&str] = if is_stream { &["", "body", "file"] } else { &[""] };
-        let (sizes, contents): (&[usize], &[Filled]) = match self {
-            Sizes { lists: true, .. } => {
-                (&[LARGEST, 8 << 20, 2 << 20, 64 << 10, 8 << 10], &[Filled::Zeros, Filled::Ones, Filled::Lines])
-            }
-            Sizes { texts: true, .. } => (&[LARGEST, 8 << 20, 64 << 10], &[Filled::Letters, Filled::Lines]),
-            Sizes { numbers: true, .. } => (&[LARGEST, 64 << 10, 4 << 10], &[Filled::Zeros]),
-            _ => return Vec::new(),
-        };
-        let each = ways.iter().flat_map(|way| sizes.iter().map(move |size| (*way, *size)));
-        // Nobody takes a body: what flushes a piece of one that is small enough waits for good.
-        let each = each.filter(|(way, size)| *way != "body" || *size > 8 << 10);
-        each.flat_map(|(way, size)| contents.iter().map(move |filled| (way, size, *filled))).collect()
-    }
 }

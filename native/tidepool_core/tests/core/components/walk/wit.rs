@@ -143,6 +143,18 @@ impl Wit {
         }
     }
 
+    /// What a list of handles has.
+    pub(super) fn listed_handle(&self, ty: &Type) -> Option<Type> {
+        let Type::Id(id) = ty else { return None };
+        match &self.resolve.types[*id].kind {
+            TypeDefKind::Type(ty) => self.listed_handle(ty),
+            TypeDefKind::List(Type::Id(id)) if matches!(self.resolve.types[*id].kind, TypeDefKind::Handle(_)) => {
+                Some(Type::Id(*id))
+            }
+            _ => None,
+        }
+    }
+
     /// Does a value of this type have as many bytes, or elements, as a guest says?
     pub(super) fn is_sized(&self, ty: &Type) -> bool {
         match ty {

@@ -48,6 +48,7 @@ pub(super) fn told(failure: &Failure) -> Error {
         Failure::ConnectTimeout => Error::ConnectionTimeout,
         Failure::FirstByteTimeout => Error::ConnectionReadTimeout,
         Failure::BetweenBytesTimeout => Error::ConnectionReadTimeout,
+        Failure::Heads => Error::HttpProtocolError,
         Failure::Uri => Error::HttpRequestUriInvalid,
         Failure::Http(error) => http(error),
     }

@@ -1,0 +1,48 @@
+defmodule Tidepool.Actor.WaitersTest do
+  use Tidepool.Case, async: true
+
+  alias Tidepool.Actor.Ownership.Waiters
+
+  @patience 20_000
+
+  # One that waits until it is told, and what it has got beside that.
+  defp waiter!(key),
+    do: Task.async(fn -> {Waiters.await(key, :infinity, fn -> true end), Process.info(self(), :messages)} end)
+
+  # Does none of those that are traced call anything here for a while? What else looks at them wakes them, but they call nothing.
+  defp still? do
+    receive do
+      {:trace, _pid, :call, _function} -> false
+    after
+      200 -> true
+    end
+  end
+
+  test "all who wait for a change are told of it once, and none of them looks meanwhile" do
+    key = make_ref()
+    waiting = for _ <- 1..3, do: waiter!(key)
+    eventually(fn -> length(:ets.lookup(Waiters, key)) == 3 end, @patience)
+    eventually(fn -> Enum.all?(waiting, &(Process.info(&1.pid, :status) == {:status, :waiting})) end, @patience)
+    # One may only be about to wait.
+    :erlang.trace_pattern({Waiters, :_, :_}, true, [:local])
+    for %{pid: pid} <- waiting, do: :erlang.trace(pid, true, [:call])
+    eventually(&still?/0, @patience)
+    for %{pid: pid} <- waiting, do: :erlang.trace(pid, false, [:call])
+    :erlang.trace_pattern({Waiters, :_, :_}, false, [:local])
+    Waiters.tell(key)
+    assert Task.await_many(waiting, @patience) == List.duplicate({:ok, {:messages, []}}, 3)
+    assert :ets.lookup(Waiters, key) == []
+  end
+
+  test "nobody waits for what was changed before, and nothing is left of who waits no more" do
+    key = make_ref()
+    assert Waiters.await(key, :infinity, fn -> false end) == :ok
+    # Changed while it is looked at.
+    told = fn -> Waiters.tell(key) == :ok end
+    assert Waiters.await(key, :infinity, told) == :ok
+    assert Waiters.await(key, 1, fn -> true end) == :ok
+    assert :ets.lookup(Waiters, key) == []
+    Waiters.tell(key)
+    refute_received _any
+  end
+end
