@@ -32,6 +32,9 @@ pub(crate) struct ComponentSlot {
     pub(super) hosted: Option<Box<Hosted>>,
 }
 
+/// So many handles take longer to drop than to give to another thread.
+const MANY_HANDLES: usize = 4 << 10;
+
 impl ComponentSlot {
     /// Notes that the instance is kept: its callers may have its resources.
     pub(in crate::abi) fn keep(&mut self) {
@@ -40,10 +43,10 @@ impl ComponentSlot {
         }
     }
 
-    /// How many things are dropped with it: what the host keeps for its handles, and resources of the host's, which is told.
+    /// How many things are dropped with it: what the host keeps for its handles, of which it looks at no more than are many, and resources
+    /// of the host's, which is told.
     pub(in crate::abi) fn things(&mut self) -> usize {
-        let handles = self.context.as_mut().filter(|context| !context.table.is_empty());
-        let handles = handles.map_or(0, |context| context.table.iter_mut().count());
+        let handles = self.context.as_mut().map_or(0, |context| context.table.iter_mut().take(MANY_HANDLES).count());
         handles + self.hosted.as_ref().map_or(0, |hosted| hosted.len())
     }
 
@@ -66,7 +69,9 @@ pub(super) struct ImportContext {
     pub(super) snapshots: Snapshots,
     /// Those of its handles that are pollables of streams, by their numbers.
     pub(super) pollables: BTreeSet<u32>,
-    /// How many handles it may have beside these.
+    /// How many of these it may have.
+    pub(super) most_pollables: usize,
+    /// How many handles it may have beside them.
     pub(super) handles: usize,
     /// The guest's handles of all of them.
     pub(super) table: ResourceTable,

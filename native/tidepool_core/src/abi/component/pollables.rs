@@ -10,8 +10,6 @@ use super::define::shadowing;
 use super::http::grown;
 use crate::abi::slots::State;
 
-/// Most of them at once: enough for what comes in 128 MiB.
-const MAX_POLLABLES: usize = 16 << 10;
 /// What each takes.
 const POLLABLE_BYTES: usize = 128;
 
@@ -39,11 +37,12 @@ fn subscribed<T: Pollable>(streams: &mut LinkerInstance<'_, State>, name: &str) 
     streams.func_wrap(name, |mut store: StoreContextMut<'_, State>, (stream,): (Resource<T>,)| {
         let context = store.data_mut().component_context();
         let count = context.pollables.len();
-        if count < MAX_POLLABLES {
+        let has_room = count < context.most_pollables;
+        if has_room {
             context.table.set_max_capacity(context.handles + count + 1);
         }
         let made = subscribe(&mut context.table, stream)?;
-        if count < MAX_POLLABLES {
+        if has_room {
             context.pollables.insert(made.rep());
         }
         grown(&mut store, POLLABLE_BYTES)?;

@@ -20,7 +20,19 @@ pub(super) fn most_handles(memory_bytes: u64) -> usize {
     usize::try_from(handles).unwrap_or(usize::MAX)
 }
 
-/// What of them is left for what a guest needs to close something, and to wait until it may.
+/// Most and fewest pollables of streams, and how many bytes of its memory a guest has one for. A walk over the most takes some 3 ms.
+const MOST_POLLABLES: u64 = 256 << 10;
+const LEAST_POLLABLES: u64 = 16 << 10;
+const POLLABLE_MEMORY_BYTES: u64 = 4 << 10;
+
+/// How many pollables of streams a guest of so much memory may have at once, beside its other handles: those of a body of twice as many bytes,
+/// where each piece of 8 KiB has one.
+pub(super) fn most_pollables(memory_bytes: u64) -> usize {
+    let pollables = (memory_bytes / POLLABLE_MEMORY_BYTES).clamp(LEAST_POLLABLES, MOST_POLLABLES);
+    usize::try_from(pollables).unwrap_or(usize::MAX)
+}
+
+/// What of its handles is left for what a guest needs to close something, and to wait until it may.
 const SPARE_HANDLES: usize = 8;
 
 /// Has the guest room for so many handles more? Asked before others decide how many it gets: without room it is told so, and not stopped.

@@ -9,7 +9,7 @@ use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use super::data::ImportContext;
 use super::http;
-use super::table::most_handles;
+use super::table::{most_handles, most_pollables};
 use super::{files, pollables, sockets, taped};
 use crate::abi::slots::State;
 use crate::abi::wasi::context;
@@ -56,7 +56,8 @@ pub(super) fn made(mut builder: WasiCtxBuilder, memory_bytes: u64) -> Box<Import
     table.set_max_capacity(handles);
     let wasi = builder.max_random_size(taped::MAX_RANDOM_BYTES).build();
     let (http, snapshots, pollables) = Default::default();
-    Box::new(ImportContext { wasi, http, snapshots, pollables, handles, table })
+    let most_pollables = most_pollables(memory_bytes);
+    Box::new(ImportContext { wasi, http, snapshots, pollables, most_pollables, handles, table })
 }
 
 impl WasiView for State {

@@ -1,6 +1,6 @@
 //! How many handles of the host's a component may have.
 
-use tidepool_core::{CallError, Instances};
+use tidepool_core::{CallError, Instances, Limits};
 
 use super::{call, int};
 use crate::support::{Node, limits, wat};
@@ -60,5 +60,9 @@ fn pollables_of_streams_are_as_many_as_pieces_of_a_large_body_and_other_handles_
     for (name, count) in [("at-once", 17_500), ("streams", 1_100)] {
         assert!(matches!(had(name, count), Err(CallError::Trap { .. })), "{name} {count}");
     }
+    // As many more as its memory is larger.
+    let function = node.function(&hoarding(), Instances::Fresh, Limits { memory_bytes: 128 << 20, ..limits() });
+    assert_eq!(call(&function, "at-once", vec![int(32_000)]).map(drop), Ok(()));
+    assert!(matches!(call(&function, "at-once", vec![int(35_000)]), Err(CallError::Trap { .. })));
     node.assert_empty();
 }
