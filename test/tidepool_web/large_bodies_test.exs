@@ -24,6 +24,7 @@ defmodule TidepoolWeb.LargeBodiesTest do
     test "#{language}/#{module}: the client and the guest count the same bytes, and the node has not more memory for them",
          %{peer: peer, os_pid: os_pid, language: language, guest: guest, lacks: lacks} do
       size = sample(64, 1_024) * @mib
+
       # A byte and a third for each of the body in Python; a handle for each 8 KiB in JavaScript, of which there may be one for 4 KiB of memory.
       memory = Map.get(%{"python_http" => 2_048, "js_http" => 640}, guest, 64) * @mib
       limits = [payload: 2 * size, reply: 2 * size, memory: memory, time: 3_600_000, cpu_time: 3_600_000]

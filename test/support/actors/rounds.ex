@@ -23,6 +23,9 @@ defmodule Tidepool.Rounds do
   @lapse_ms 6_500
   @patience 60_000
 
+  @doc "Does it go on for longer than one round?"
+  def long?, do: @chaos_s > 0
+
   @doc "How long a test may take."
   def timeout_ms, do: 900_000 + 2_000 * @chaos_s
 
@@ -62,10 +65,11 @@ defmodule Tidepool.Rounds do
     Map.merge(node, %{starts: starts, peer: peer, data: peer.data, os_pid: os_pid})
   end
 
-  @doc "Kills a node that clients ask, and starts it again."
-  def restart(node, there) do
+  @doc "Kills a node that clients ask, and starts it again, after something was done with what it has left."
+  def restart(node, there, between \\ fn _node -> :ok end) do
     Agent.update(there, &List.delete(&1, node.peer))
     Peer.halt(node.peer)
+    between.(node)
     node = start(node)
     Agent.update(there, &[node.peer | &1])
     node
@@ -75,14 +79,16 @@ defmodule Tidepool.Rounds do
   Goes through rounds until the time is over. `faults`, of the nodes and of the agent that has those that clients ask, has them go through
   what they have to; and returns them.
   """
-  def run(nodes, faults), do: round(1, nodes, faults, System.monotonic_time(:second) + @chaos_s)
+  def run(nodes, faults, clients \\ @clients) do
+    round(1, nodes, {faults, clients}, System.monotonic_time(:second) + @chaos_s)
+  end
 
-  defp round(number, nodes, faults, until) do
+  defp round(number, nodes, {faults, count} = how, until) do
     actors = for kind <- ~w(counter register list), actor <- 1..@actors, do: "#{kind} #{number}.#{actor}"
     busy = for kind <- ~w(counter register list), actor <- 1..@busy, do: "#{kind} #{number}.#{actor}"
     {:ok, there} = Agent.start_link(fn -> Enum.map(nodes, & &1.peer) end)
     choose = fn -> Enum.random(Enum.random([busy, actors])) end
-    clients = Histories.start(@clients, "ledger", choose, fn -> Agent.get(there, & &1) end)
+    clients = Histories.start(count, "ledger", choose, fn -> Agent.get(there, & &1) end)
     nodes = faults.(Enum.shuffle(nodes), there)
     answered(nodes, actors)
     {seen, unexpected} = Histories.stop(clients)
@@ -90,14 +96,22 @@ defmodule Tidepool.Rounds do
     {linearizable?, said} = Histories.check(seen)
     assert linearizable?, said
     asked = seen |> Enum.map(& &1.actor) |> Enum.uniq() |> length()
-    if @chaos_s > 0, do: IO.puts("round #{number}: #{String.trim(said)}, of #{asked} actors")
+
+    said =
+      "round #{number}: #{String.trim(said)}, of #{asked} actors; the longest wait for an answer #{longest_ms(seen)} ms"
+
+    if @chaos_s > 0, do: IO.puts(said)
     assert Enum.count(seen, & &1.answered) > 50
     assert Enum.all?(nodes, & &1.peer)
 
     if System.monotonic_time(:second) < until,
-      do: round(number + 1, nodes, faults, until),
+      do: round(number + 1, nodes, how, until),
       else: nodes
   end
+
+  # Of those that had one, in however many tries with one id.
+  defp longest_ms(seen),
+    do: for(%{answered: at} = one when at != nil <- seen, do: div(at - one.called, 1_000)) |> Enum.max()
 
   # All nodes answer for all actors again.
   defp answered(nodes, actors) do
