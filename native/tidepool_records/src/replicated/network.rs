@@ -9,6 +9,7 @@ use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
 use openraft::{LogId, OptionalSend, Snapshot, Vote};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::claim::Claim;
 use super::machine::Machine;
@@ -44,6 +45,11 @@ const LAST_PART: Duration = Duration::from_secs(600);
 
 /// How long entries may take.
 const ENTRIES: Duration = Duration::from_secs(120);
+/// So many entries at a time are of before: who has all gets one, with all changes that have come meanwhile.
+const BEHIND: usize = 8;
+/// How long one that catches up is left alone at most, after what it was sent. Those who follow expect a heartbeat within 150 ms.
+const PAUSE: Duration = Duration::from_millis(75);
+
 /// How long one that could not be reached is left alone.
 const AGAIN: Duration = Duration::from_millis(50);
 
@@ -137,10 +143,14 @@ impl Peer {
             None => {
                 let (vote, after) = (request.vote, request.prev_log_id);
                 let (network, node, disk) = (self.network.clone(), self.node.clone(), self.disk);
-                let answer =
-                    tokio::spawn(
-                        async move { network.ask(&node, Some(disk), Question::Append(request), ENTRIES).await },
-                    );
+                let answer = tokio::spawn(async move {
+                    let (began, is_behind) = (Instant::now(), request.entries.len() >= BEHIND);
+                    let answer = network.ask(&node, Some(disk), Question::Append(request), ENTRIES).await;
+                    if is_behind {
+                        breathe(began).await;
+                    }
+                    answer
+                });
                 Sending { vote, after, last, answer }
             }
         };
@@ -171,13 +181,21 @@ impl Peer {
             let next = at.saturating_add(bytes.len() as u64);
             let whole = is_last.then(|| finish(&digest));
             let part = Part { vote, meta: meta.clone(), at, bytes, whole };
+            let began = Instant::now();
             match self.ask(Question::Part(part), if is_last { LAST_PART } else { PART }).await? {
                 Said::Snapshot(answer) => return Ok(answer),
                 Said::Taken if !is_last => at = next,
                 _other => return Err(NetworkError::new(&unfit()).into()),
             }
+            breathe(began).await;
         }
     }
+}
+
+/// Waits for as long again as what has begun then has taken: whoever catches up has half of the time of disks and processors, and others
+/// the other half.
+async fn breathe(began: Instant) {
+    tokio::time::sleep(began.elapsed().min(PAUSE)).await;
 }
 
 fn unfit() -> Why {

@@ -33,6 +33,8 @@ const THREADS: usize = 3;
 /// Bytes of the log, from which on it is purged of what the state has; and how often somebody looks.
 const PURGE_BYTES: u64 = 64 << 20;
 const PURGE_EVERY: Duration = Duration::from_secs(1);
+/// Entries that a voter that was away is sent at a time.
+const SENT_ENTRIES: u64 = 64;
 /// Entries that are kept for voters that were away for a short time, and the bytes that these may have.
 const KEPT_ENTRIES: u64 = 1_000;
 const KEPT_BYTES: u64 = 512 << 20;
@@ -224,6 +226,7 @@ async fn raft(log: &Log, machine: &Machine, network: Network) -> Result<Raft<Typ
         // Not before it is known how it stands.
         enable_elect: false,
         max_in_snapshot_log_to_keep: KEPT_ENTRIES,
+        max_payload_entries: SENT_ENTRIES,
         ..Config::default()
     };
     let config = Arc::new(config.validate().map_err(|error| stopped(&error))?);
