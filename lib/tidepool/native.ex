@@ -86,6 +86,7 @@ defmodule Tidepool.Native do
           {:error,
            :fenced
            | :out_of_order
+           | :crowded
            | :damaged
            | :full
            | :overloaded
@@ -296,11 +297,14 @@ defmodule Tidepool.Native do
   @spec recording_counts(runtime) :: {kept :: non_neg_integer, dropped :: non_neg_integer}
   def recording_counts(_runtime), do: :erlang.nif_error(:not_loaded)
 
-  @doc "The newest recordings, of one function or of all; of one that can't be read, why not."
-  @spec recordings(runtime, name :: binary | nil, most :: pos_integer) ::
+  @doc """
+  The newest recordings, of one function, of all whose names have the beginning before a star (`shop/*`), or of all; of one that can't be
+  read, why not.
+  """
+  @spec recordings(runtime, functions :: binary | nil, most :: pos_integer) ::
           {:ok, [{id :: binary, bytes :: non_neg_integer, recorded | nil, recorded_call | (message :: binary)}]}
           | {:error, message :: binary}
-  def recordings(_runtime, _name, _most), do: :erlang.nif_error(:not_loaded)
+  def recordings(_runtime, _functions, _most), do: :erlang.nif_error(:not_loaded)
 
   @doc "A recording as a file of its own; `nil` when there is none of this name."
   @spec recording(runtime, id :: binary) ::

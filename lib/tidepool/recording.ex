@@ -64,10 +64,13 @@ defmodule Tidepool.Recording do
           optional(:message) => String.t()
         }
 
-  @doc "The newest recordings of this node, of one function or of all, `most` of them at most."
-  @spec list(function :: String.t() | nil, most :: pos_integer) :: {:ok, [info]} | {:error, Error.t()}
-  def list(function \\ nil, most \\ @listed) do
-    with {:ok, listed} <- asked(Native.recordings(Engine.runtime(), function, most)) do
+  @doc """
+  The newest recordings of this node, of one function, of all whose names have the beginning before a star (`shop/*`), or of all; `most`
+  of them at most.
+  """
+  @spec list(functions :: String.t() | nil, most :: pos_integer) :: {:ok, [info]} | {:error, Error.t()}
+  def list(functions \\ nil, most \\ @listed) do
+    with {:ok, listed} <- asked(Native.recordings(Engine.runtime(), functions, most)) do
       {listed, _said} =
         Enum.map_reduce(listed, %{}, fn {id, bytes, head, call}, said ->
           # Those of a version say the same of it, which may be long.

@@ -13,6 +13,9 @@ defmodule Tidepool.Oci.Http do
   @max_line 16_384
   @max_headers 100
   @piece 262_144
+  # Chunks of a body have so many bytes on average, beyond the first ones: each has the connection asked five times.
+  @chunk_bytes 1_024
+  @few_chunks 1_000
 
   @typedoc "What is asked: `target` is the path with its query, `bytes` the most that a body may have, `until` monotonic ms."
   @type request :: %{
@@ -132,7 +135,7 @@ defmodule Tidepool.Oci.Http do
       encoding not in [nil, "", "identity"] -> {:error, :encoded}
       transfer = header(headers, "transfer-encoding") -> chunked(connection, String.downcase(transfer), bytes, until)
       length = header(headers, "content-length") -> sized(connection, Integer.parse(length), bytes, until)
-      true -> with(:ok <- packets(connection, :raw), do: rest(connection, bytes, until, []))
+      true -> with(:ok <- packets(connection, :raw), do: rest(connection, bytes, until, ""))
     end
   end
 
@@ -153,29 +156,41 @@ defmodule Tidepool.Oci.Http do
   end
 
   # To the end of the connection.
-  defp rest(connection, bytes, until, pieces) do
+  defp rest(connection, bytes, until, body) do
     case recv(connection, 0, until) do
-      {:ok, piece} when byte_size(piece) <= bytes -> rest(connection, bytes - byte_size(piece), until, [piece | pieces])
-      {:ok, _more} -> {:error, :too_long}
-      {:error, :closed} -> {:ok, pieces |> Enum.reverse() |> IO.iodata_to_binary()}
-      {:error, fault} -> {:error, fault}
+      {:ok, piece} when byte_size(piece) <= bytes ->
+        rest(connection, bytes - byte_size(piece), until, append(piece, body))
+
+      {:ok, _more} ->
+        {:error, :too_long}
+
+      {:error, :closed} ->
+        {:ok, body}
+
+      {:error, fault} ->
+        {:error, fault}
     end
   end
 
-  defp chunked(connection, "chunked", bytes, until), do: chunks(connection, bytes, until, [])
+  defp chunked(connection, "chunked", bytes, until), do: chunks(connection, bytes, until, {0, ""})
   defp chunked(_connection, _other, _bytes, _until), do: {:error, :not_http}
 
-  defp chunks(connection, bytes, until, pieces) do
+  # Pieces are put together as they come: in a list each takes some 100 bytes, however short it is.
+  defp chunks(_connection, _bytes, _until, {count, body})
+       when count > @few_chunks and byte_size(body) < count * @chunk_bytes,
+       do: {:error, :not_http}
+
+  defp chunks(connection, bytes, until, {count, body}) do
     with :ok <- packets(connection, :line),
          {:ok, line} <- data(connection, 0, until),
          {:ok, length} when length <= bytes <- chunk_length(line) do
       if length == 0 do
-        {:ok, pieces |> Enum.reverse() |> IO.iodata_to_binary()}
+        {:ok, body}
       else
         with :ok <- packets(connection, :raw),
-             {:ok, piece} <- exactly(connection, length, until, []),
+             {:ok, pieces} <- exactly(connection, length, until, []),
              {:ok, "\r\n"} <- data(connection, 2, until) do
-          chunks(connection, bytes - length, until, [piece | pieces])
+          chunks(connection, bytes - length, until, {count + 1, Enum.reduce(pieces, body, &append/2)})
         else
           {:ok, _no_end} -> {:error, :not_http}
           {:error, fault} -> {:error, fault}
@@ -186,6 +201,9 @@ defmodule Tidepool.Oci.Http do
       {:error, fault} -> {:error, fault}
     end
   end
+
+  # The VM has room at the end of what grows so, and copies nothing.
+  defp append(piece, body), do: <<body::binary, piece::binary>>
 
   # What stands behind the length is an extension, and a line that was longer than a line may be comes in pieces.
   defp chunk_length(line) do

@@ -78,6 +78,15 @@ defmodule Tidepool.Tokens.Access do
     end
   end
 
+  @doc "The functions that a request may be told of, as its token has them (`shop/*`); `nil` where that is not some of them alone."
+  @spec functions(Origin.t()) :: String.t() | nil
+  def functions(origin) do
+    case of(origin) do
+      {:ok, %Token{functions: functions}} when functions != "*" -> functions
+      _all_or_gone -> nil
+    end
+  end
+
   @doc "May what has this origin grant a function this much, by the options of its deploy?"
   @spec permit_grants(Origin.t(), map) :: :ok | {:error, Error.t()}
   def permit_grants(origin, deploy) do

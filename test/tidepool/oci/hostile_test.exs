@@ -93,6 +93,8 @@ defmodule Tidepool.Oci.HostileTest do
       {:pour, head([]), line},
       {:pour, head([{"content-length", 1_000_000_000_000}]), line},
       {:pour, head([{"transfer-encoding", "chunked"}]), "5\r\nabcde\r\n"},
+      # Within the bytes that it may have, and each chunk takes more than it has.
+      {:raw, [head([{"transfer-encoding", "chunked"}]), List.duplicate("1\r\n0\r\n", 2_000), "0\r\n\r\n"]},
       {:pour, "HTTP/1.1 200 OK\r\n", "x: y\r\n"},
       {:pour, "", "y"}
     ]

@@ -143,7 +143,7 @@ impl Keeper {
     ///
     /// # Errors
     /// When the folder can't be read.
-    pub fn list(&self, name: Option<&str>, most: usize) -> io::Result<Vec<Listed>> {
+    pub fn list(&self, functions: Option<&str>, most: usize) -> io::Result<Vec<Listed>> {
         self.flush();
         let mut newest: Vec<Listed> = Vec::new();
         for (path, changed_ms) in segment::changed(&self.folder)? {
@@ -158,7 +158,14 @@ impl Keeper {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
-            listed.retain(|one| name.is_none() || one.head.as_ref().map(|head| &*head.name) == name);
+            listed.retain(|one| {
+                let name = one.head.as_ref().map(|head| &*head.name);
+                match functions.map(|functions| functions.strip_suffix('*').ok_or(functions)) {
+                    None => true,
+                    Some(Ok(beginning)) => name.is_some_and(|name| name.starts_with(beginning)),
+                    Some(Err(function)) => name == Some(function),
+                }
+            });
             newest.extend(listed.into_iter().rev());
             newest.sort_by_key(|one| std::cmp::Reverse(at_ms(one)));
             newest.truncate(most);

@@ -38,11 +38,12 @@ fn recording_counts(node: ResourceArc<Node>) -> (u64, u64) {
     counts.map_or((0, 0), |counts| (counts.kept, counts.dropped))
 }
 
-/// `{:ok, [{id, bytes, head | nil, summary | message}]}`, the newest first: those of a function, or with `nil` of all.
+/// `{:ok, [{id, bytes, head | nil, summary | message}]}`, the newest first: those of a function, of all whose names
+/// have the beginning before a star (`shop/*`), or with `nil` of all.
 #[rustler::nif(schedule = "DirtyIo")]
-fn recordings<'a>(env: Env<'a>, node: ResourceArc<Node>, name: Option<String>, most: usize) -> Term<'a> {
+fn recordings<'a>(env: Env<'a>, node: ResourceArc<Node>, functions: Option<String>, most: usize) -> Term<'a> {
     with_keeper(env, &node, |keeper| {
-        let listed = keeper.list(name.as_deref(), most.min(MOST))?;
+        let listed = keeper.list(functions.as_deref(), most.min(MOST))?;
         let mut abouts = HashMap::new();
         let listed: Vec<_> = listed.iter().map(|one| encode_listed(env, one, &mut abouts)).collect();
         Ok((atoms::ok(), listed).encode(env))

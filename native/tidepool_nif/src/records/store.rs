@@ -235,6 +235,7 @@ fn kind(env: Env<'_>, error: &StoreError) -> Atom {
     match error {
         StoreError::Fenced { .. } | StoreError::Replaced(_) => atoms::fenced(),
         StoreError::OutOfOrder { .. } => atoms::out_of_order(),
+        StoreError::Crowded { .. } => atoms::crowded(),
         StoreError::Damaged { .. } | StoreError::Corrupt(_) | StoreError::Behind(_) => atoms::damaged(),
         StoreError::Newer { .. } => atoms::newer(),
         StoreError::Full => atoms::full(),

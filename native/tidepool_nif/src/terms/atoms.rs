@@ -314,6 +314,7 @@ rustler::atoms! {
     shared,
     fenced,
     out_of_order,
+    crowded,
     damaged,
     newer,
     next,

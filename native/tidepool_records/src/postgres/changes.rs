@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use bytes::Bytes;
 
 use super::read::shard;
-use crate::record::{Change, Image, Key, Mark, Put, Row, StoreError, check, value_mark, xor};
+use crate::record::{
+    Change, Image, Key, Mark, Put, Row, StoreError, begins, check, has_place, together, value_mark, xor,
+};
 
 /// How many bytes the names of a record may have together, and how many a value's key: an index has no room for more.
 const MOST: usize = 2_000;
@@ -23,6 +25,9 @@ pub(super) struct Group<'a> {
     pub(super) before: HashMap<&'a Key, Result<(Row, Mark), StoreError>>,
     /// Shards from which a row is missing, or where there is one too many.
     pub(super) broken: Vec<i16>,
+    /// How many records those shards have that have many, of classes that count together; and how many all shards have.
+    pub(super) crowds: BTreeMap<(i16, String), u64>,
+    pub(super) all: u64,
     /// Ids for records that are new.
     pub(super) ids: Vec<i64>,
     now: HashMap<&'a Key, Option<Row>>,
@@ -50,6 +55,9 @@ impl<'a> Group<'a> {
         self.fence(key, change)?;
         let before = self.row(key)?;
         check(key, before.as_ref(), change)?;
+        if before.is_none() && begins(change) {
+            self.place(key)?;
+        }
         match (change, before) {
             (Change::Put(change), before) => self.put(key, before, change)?,
             (Change::Reset(change), before) => {
@@ -77,6 +85,16 @@ impl<'a> Group<'a> {
                 Err(StoreError::Fenced { key: key.clone(), epoch, stored })
             }
         }
+    }
+
+    /// Has its shard room for a record that is new? It counts as one of those from then on.
+    fn place(&mut self, key: &Key) -> Result<(), StoreError> {
+        let [from, _to] = together(key);
+        if let Some(records) = self.crowds.get_mut(&(shard(key), from)) {
+            has_place(key, *records, self.all)?;
+            *records += 1;
+        }
+        Ok(())
     }
 
     /// The row of a record by now.

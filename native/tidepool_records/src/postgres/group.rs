@@ -14,7 +14,7 @@ use super::erase::erase;
 use super::failure::{is_fatal, late, said};
 use super::{read, schema};
 use crate::lease::Owner;
-use crate::record::{Job, Key, Mark, StoreError, xor};
+use crate::record::{CROWD, Job, Key, Mark, StoreError, begins, together, xor};
 
 /// How long each of the two steps may take.
 const STEP: Duration = Duration::from_secs(10);
@@ -31,6 +31,10 @@ SELECT k.at, r.id, r.epoch, r.seq, r.alarm_at, r.head, r.links, r.chain, r.bytes
 FROM unnest($1::smallint[], $2::bytea[], $3::bytea[]) WITH ORDINALITY k(shard, class, name, at)
 JOIN tidepool.record r ON r.shard = k.shard AND r.class = k.class AND r.name = k.name";
 const MARKS: &str = "SELECT shard, mark FROM tidepool.record WHERE shard = ANY($1)";
+const CROWDS: &str = "
+SELECT g.at, (SELECT count(*) FROM tidepool.record r WHERE r.shard = g.shard AND r.class >= g.first AND r.class < g.after),
+       (SELECT coalesce(sum(records), 0)::bigint FROM tidepool.tally)
+FROM unnest($1::smallint[], $2::bytea[], $3::bytea[]) WITH ORDINALITY g(shard, first, after, at)";
 const IDS: &str = "SELECT nextval('tidepool.record_id') FROM generate_series(1, $1::bigint)";
 
 const CUT: &str = "
@@ -84,7 +88,7 @@ macro_rules! statements {
 }
 
 statements! {
-    fence = FENCE, tallies = TALLIES, rows = ROWS, marks = MARKS, ids = IDS,
+    fence = FENCE, tallies = TALLIES, rows = ROWS, marks = MARKS, crowds = CROWDS, ids = IDS,
     cut = CUT, drop_values = DROP_VALUES, drop_value = DROP_VALUE, drop_rows = DROP,
     put = PUT, put_image = PUT_IMAGE, put_value = PUT_VALUE, tally = TALLY,
 }
@@ -106,7 +110,14 @@ impl Session {
     pub(super) async fn commit(&self, owner: &Owner, jobs: &[Job]) -> Vec<Result<(), StoreError>> {
         let begin = begin(jobs);
         let read = timeout(STEP, self.read(Some(&begin), owner, jobs)).await;
-        let mut group = match read.unwrap_or_else(|_late| Err(late(STEP))) {
+        let counted = match read.unwrap_or_else(|_late| Err(late(STEP))) {
+            Ok(mut group) => {
+                let counted = timeout(STEP, self.count(&mut group, jobs)).await;
+                counted.unwrap_or_else(|_late| Err(late(STEP))).map(|()| group)
+            }
+            Err(error) => Err(error),
+        };
+        let mut group = match counted {
             Ok(group) => group,
             // The transaction ends with the session.
             Err(error) => return vec![Err(error); jobs.len()],
@@ -192,6 +203,37 @@ impl Session {
             self.look_around(&mut group, absent.into_iter().collect(), begin).await?;
         }
         Ok(group)
+    }
+
+    /// Counts what is in the shards of records that are new, where these have many.
+    async fn count(&self, group: &mut Group<'_>, jobs: &[Job]) -> Result<(), StoreError> {
+        let is_new = |job: &&Job| begins(&job.change) && !group.before.contains_key(&job.key);
+        let many =
+            |shard: &i16| group.tallies.get(shard).is_some_and(|(records, _sum)| records.cast_unsigned() >= CROWD);
+        let crowds: BTreeMap<(i16, String), String> = jobs
+            .iter()
+            .filter(is_new)
+            .map(|job| (read::shard(&job.key), together(&job.key)))
+            .filter(|(shard, _classes)| many(shard))
+            .map(|(shard, [from, to])| ((shard, from), to))
+            .collect();
+        if crowds.is_empty() {
+            return Ok(());
+        }
+        let shards: Vec<i16> = crowds.keys().map(|(shard, _from)| *shard).collect();
+        let from: Vec<&[u8]> = crowds.keys().map(|(_shard, from)| from.as_bytes()).collect();
+        let to: Vec<&[u8]> = crowds.values().map(String::as_bytes).collect();
+        let parameters: Parameters<'_, 3> = [&shards, &from, &to];
+        let rows = self.client.query(&self.crowds, &parameters).await?;
+        let each: Vec<&(i16, String)> = crowds.keys().collect();
+        for row in &rows {
+            let at = usize::try_from(row.try_get::<_, i64>(0)?).unwrap_or(0);
+            group.all = row.try_get::<_, i64>(2)?.cast_unsigned();
+            if let Some(crowd) = at.checked_sub(1).and_then(|at| each.get(at)) {
+                group.crowds.insert((*crowd).clone(), row.try_get::<_, i64>(1)?.cast_unsigned());
+            }
+        }
+        Ok(())
     }
 
     /// Looks whether records that were not found were never there, and fetches ids for those that begin.

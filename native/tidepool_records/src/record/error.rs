@@ -36,6 +36,16 @@ pub enum StoreError {
         /// How many images it has.
         links: usize,
     },
+    /// The shard of a new record has as many of its namespace as it may.
+    #[error(
+        "{key} would be in a shard with {records} actors of the same namespace, and other names would not: choose another name"
+    )]
+    Crowded {
+        /// The record that would be new.
+        key: Key,
+        /// How many there are.
+        records: u64,
+    },
     /// A name or a key has more bytes than the database's indexes take.
     #[error("{what} of {key} has {bytes} bytes, and {most} is the most that a shared store takes")]
     TooLong {

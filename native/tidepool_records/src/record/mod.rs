@@ -1,6 +1,7 @@
 //! What is kept, and what may be done to it, whatever keeps it.
 
 mod change;
+mod crowd;
 mod error;
 mod fair;
 mod job;
@@ -11,6 +12,7 @@ mod packed;
 mod row;
 
 pub use change::{Change, Found, Head, Heads, Image, MAX_LINKS, Page, Put, Record, Summary, Usage, Values};
+pub(crate) use crowd::{CROWD, begins, has_place, together};
 pub use error::StoreError;
 pub(crate) use fair::FairQueue;
 pub(crate) use job::{Batch, Job, QUEUE, Room, TRANSACTION};

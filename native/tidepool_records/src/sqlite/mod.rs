@@ -25,7 +25,7 @@ pub(crate) use moving::{export, export_of_voter, import};
 pub(crate) use opened::Opened;
 pub(crate) use readers::Readers;
 pub(crate) use schema::readable;
-pub(crate) use write::apply;
+pub(crate) use write::make;
 pub use writer::Told;
 use writer::Writer;
 

@@ -4,9 +4,37 @@ use rusqlite::{Transaction, params};
 
 use super::erase::erase;
 use super::forget::{delete, forget_images, forget_what_it_has, note};
-use super::read::stored;
+use super::read::{noted, stored};
 use super::schema::IMAGES_PER_RECORD;
-use crate::record::{Change, Image, Key, Mark, Put, Row, StoreError, check, value_mark};
+use crate::record::{
+    CROWD, Change, Image, Key, Mark, Put, Row, StoreError, begins, check, has_place, together, value_mark,
+};
+
+/// Makes a change as [`apply`] does, unless it is of a new record whose shard has enough of its namespace: what is put back from an archive
+/// may be such a one.
+///
+/// # Errors
+/// [`StoreError::Crowded`], or as for [`apply`].
+pub(crate) fn make(transaction: &Transaction<'_>, key: &Key, change: &Change) -> Result<(), StoreError> {
+    if begins(change) && noted(transaction, key.shard(), key)?.0 >= CROWD {
+        room_in_shard(transaction, key)?;
+    }
+    apply(transaction, key, change)
+}
+
+/// One that is there already is not new.
+fn room_in_shard(transaction: &Transaction<'_>, key: &Key) -> Result<(), StoreError> {
+    let [from, to] = together(key);
+    let mut select = transaction.prepare_cached(
+        "SELECT (SELECT count(*) FROM record WHERE shard = ?1 AND class >= ?2 AND class < ?3), (SELECT sum(records) FROM shard),
+                EXISTS (SELECT 1 FROM record WHERE shard = ?1 AND class = ?4 AND name = ?5)",
+    )?;
+    let (records, all, is_there): (u64, u64, bool) = select
+        .query_row(params![key.shard(), from, to, key.class, key.name], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?;
+    if is_there { Ok(()) } else { has_place(key, records, all) }
+}
 
 /// Makes a change. Nothing is written before it is known that it may be made.
 ///

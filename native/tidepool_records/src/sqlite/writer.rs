@@ -233,7 +233,7 @@ fn write_together(opened: &mut Opened, jobs: &[Job]) -> Result<Vec<Result<(), St
     let transaction = Transaction::new(&mut opened.connection, TransactionBehavior::Immediate)?;
     let mut outcomes = Vec::with_capacity(jobs.len());
     for job in jobs {
-        match write::apply(&transaction, &job.key, &job.change) {
+        match write::make(&transaction, &job.key, &job.change) {
             Err(error) if !is_refusal(&error) => return Err(error),
             outcome => outcomes.push(outcome),
         }
