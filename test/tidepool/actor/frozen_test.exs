@@ -129,14 +129,51 @@ defmodule Tidepool.Actor.FrozenTest do
     for number <- 1..40 do
       assert {:ok, "1"} = call.("#{number}")
       eventually(fn -> tier.("#{number}") == :frozen end, 20_000)
-      {_count, bytes} = Peer.call(peer, Frozen, :size, [])
-      assert bytes <= 30_000
+      # It is there before room is made for it.
+      eventually(fn -> Peer.call(peer, Frozen, :size, []) |> elem(1) <= 30_000 end)
     end
 
     {count, _bytes} = Peer.call(peer, Frozen, :size, [])
     assert count in 2..39
     assert Enum.map(1..40, &tier.("#{&1}")) == List.duplicate(:disk, 40 - count) ++ List.duplicate(:frozen, count)
     for number <- 1..40, do: assert({:ok, "2"} = call.("#{number}"))
+  end
+
+  test "room is made in as many steps however many classes have actors in memory" do
+    shell = Peer.shell(Peer.start!(max_frozen: 4_000_000))
+
+    # Small ones that have slept for longer, and a large one for which some of them go.
+    steps = """
+    alias Tidepool.Actor.Journal.Frozen
+    numbers = 1..5_000
+    class = &"class \#{rem(&1, classes)}"
+    for number <- numbers, do: Frozen.put(class.(number), "\#{number}", {{1, nil}, 1, "head", nil}, 3_600_000)
+    {^count, _bytes} = Frozen.size()
+    large = {{1, nil}, 1, "head", String.duplicate("i", 2_000_000)}
+    {:reductions, before} = Process.info(self(), :reductions)
+    Frozen.put("large", "one", large, 3_600_000)
+    Frozen.make_room()
+    {:reductions, steps} = Process.info(self(), :reductions)
+    {left, bytes} = Frozen.size()
+    true = Frozen.member?("large", "one", {1, nil})
+    # The oldest have gone.
+    there = for number <- numbers, do: Frozen.member?(class.(number), "\#{number}", {1, nil})
+    true = there == Enum.sort(there)
+    Frozen.drop("large", "one")
+    for number <- numbers, do: Frozen.drop(class.(number), "\#{number}")
+    {0, 0} = Frozen.size()
+    {steps - before, left, bytes}
+    """
+
+    [few, many] =
+      for classes <- [10, 1_000] do
+        {{steps, left, bytes}, _names} = shell.(steps, [classes: classes, count: 5_000], [])
+        assert left in 2_000..4_500
+        assert bytes <= 4_000_000
+        steps
+      end
+
+    assert many <= 3 * few
   end
 
   test "what was not written yet is, before it falls asleep: a node that is killed then has it" do

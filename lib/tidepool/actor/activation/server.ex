@@ -20,7 +20,7 @@ defmodule Tidepool.Actor.Activation.Server do
 
   alias Tidepool.Actor.{Activation, Journal}
   alias Tidepool.Actor.Activation.{Activity, AdmissionQueue, Invocation, OutputGate, State}
-  alias Tidepool.Actor.Journal.{Quota, Record}
+  alias Tidepool.Actor.Journal.{Frozen, Quota, Record}
   alias Tidepool.Actor.Ownership.{Drain, Shards}
 
   # After which time one that is to leave tries again to write what could not be written.
@@ -227,7 +227,10 @@ defmodule Tidepool.Actor.Activation.Server do
   # Its queue is closed, and empty.
   defp sleep(state) do
     Activation.freeze(state)
-    {:stop, asleep(state), state}
+    ended = asleep(state)
+    # The next process has begun from what is in memory by then, or can: none waits until others have made room.
+    Frozen.make_room()
+    {:stop, ended, state}
   end
 
   defp unwritten(state, error) do

@@ -10,6 +10,9 @@ defmodule Tidepool.Actor.Journal.Frozen do
 
   An entry is put here by an actor's process at its end and taken by the next one at its beginning, so there is no other copy that
   could be newer. Who changes a record without its process drops what is here.
+
+  A process puts its actor here before the next one can begin, and makes room for it after that (`make_room/0`): the next one does not wait
+  until others are gone. What goes is found in as many steps however many classes there are.
   """
 
   use GenServer
@@ -21,15 +24,17 @@ defmodule Tidepool.Actor.Journal.Frozen do
   @entries __MODULE__
   # {{class, stamp}, name, until}: of a class in the order in which they fell asleep.
   @order Module.concat(__MODULE__, Order)
+  # {stamp, class}: of all classes in that order. One is here last, so that all of it is there when it is found here.
+  @ages Module.concat(__MODULE__, Ages)
   @bytes {__MODULE__, :bytes}
   # What the tables take for one, beside its record: measured.
-  @entry_bytes 512
+  @entry_bytes 608
   @look_ms 1_000
 
   @doc false
   def start_link(_options), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
 
-  @doc "Keeps an actor for so many ms, by what is written of it."
+  @doc "Keeps an actor for so many ms, by what is written of it. Who has put it here makes room then (`make_room/0`)."
   @spec put(
           class :: String.t(),
           name :: String.t(),
@@ -46,7 +51,7 @@ defmodule Tidepool.Actor.Journal.Frozen do
       :counters.add(counter(), 1, bytes(entry))
       :ets.insert(@entries, entry)
       :ets.insert(@order, {{class, stamp}, name, now() + ms})
-      make_room(most)
+      :ets.insert(@ages, {stamp, class})
     end
 
     :ok
@@ -62,6 +67,25 @@ defmodule Tidepool.Actor.Journal.Frozen do
          {_title, _seq, _head, _image} = kept <- make.(),
          do: put(class, name, kept, ms),
          else: (_none -> :ok)
+  end
+
+  @doc "Has those go that were not called for the longest time, as long as there is more than may be."
+  @spec make_room :: :ok
+  def make_room do
+    make_room(Config.get(:max_frozen))
+  rescue
+    ArgumentError -> :ok
+  end
+
+  defp make_room(most) do
+    with true <- :counters.get(counter(), 1) > most,
+         stamp when is_integer(stamp) <- :ets.first(@ages) do
+      # Of several who make room one has it.
+      for {stamp, class} <- :ets.take(@ages, stamp), do: evict({class, stamp})
+      make_room(most)
+    else
+      _room_or_none -> :ok
+    end
   end
 
   @doc "What is written of an actor, which is not here any more; `nil` when it was not, or was of another title."
@@ -103,23 +127,10 @@ defmodule Tidepool.Actor.Journal.Frozen do
     ArgumentError -> []
   end
 
-  defp gone(entry, place) do
+  defp gone(entry, {_class, stamp} = place) do
     :counters.sub(counter(), 1, bytes(entry))
     :ets.delete(@order, place)
-  end
-
-  # Each class has its own order, and there are few classes.
-  defp make_room(most) do
-    if :counters.get(counter(), 1) > most do
-      case Enum.min_by(firsts(), fn {_class, stamp} -> stamp end, fn -> nil end) do
-        nil ->
-          :ok
-
-        place ->
-          evict(place)
-          make_room(most)
-      end
-    end
+    :ets.delete(@ages, stamp)
   end
 
   # Those of each class that have slept for the longest time.
@@ -130,6 +141,7 @@ defmodule Tidepool.Actor.Journal.Frozen do
   defp next_class(:"$end_of_table"), do: :"$end_of_table"
 
   defp evict({class, stamp} = place) do
+    :ets.delete(@ages, stamp)
     # It may have woken, and sleep again since.
     with [{_place, name, _until}] <- :ets.take(@order, place),
          [{_key, ^stamp, _title, _seq, _head, _image}] <- :ets.lookup(@entries, {class, name}),
@@ -141,7 +153,7 @@ defmodule Tidepool.Actor.Journal.Frozen do
     :persistent_term.put(@bytes, :counters.new(1, [:write_concurrency]))
     options = [:named_table, :public, write_concurrency: true, read_concurrency: true]
     :ets.new(@entries, [:set | options])
-    :ets.new(@order, [:ordered_set | options])
+    for order <- [@order, @ages], do: :ets.new(order, [:ordered_set | options])
     {:ok, nil, @look_ms}
   end
 
@@ -165,7 +177,7 @@ defmodule Tidepool.Actor.Journal.Frozen do
   end
 
   defp bytes({{class, name}, _stamp, _title, _seq, head, image}),
-    do: @entry_bytes + 2 * (byte_size(class) + byte_size(name)) + byte_size(head) + byte_size(image || "")
+    do: @entry_bytes + 3 * byte_size(class) + 2 * byte_size(name) + byte_size(head) + byte_size(image || "")
 
   defp counter, do: :persistent_term.get(@bytes)
 
