@@ -186,11 +186,11 @@ defmodule Tidepool.Actor do
   end
 
   defp buckets(records, class, from, known) do
-    with {:ok, heads, next} <- Native.record_heads(records, class, from, @page) do
+    page = fn -> Native.record_heads(records, class, from, @page) end
+
+    with {:ok, heads, next} <- Journal.reading(class, :infinity, page) do
       known = for {name, head} <- heads, into: known, do: {name, value_bytes(head, class, name)}
       if next, do: buckets(records, class, next, known), else: {:ok, known}
-    else
-      {:error, kind, message} -> {:error, Journal.error(kind, message, class)}
     end
   end
 
@@ -241,12 +241,12 @@ defmodule Tidepool.Actor do
     with :ok <- available(class),
          true <- Spec.name?(class),
          {:ok, records} <- Journal.existing(),
-         {:ok, rows, next} <- Native.list_records(records, class, from, limit) do
+         page = fn -> Native.list_records(records, class, from, limit) end,
+         {:ok, rows, next} <- Journal.reading(class, :infinity, page) do
       {:ok, rows, next}
     else
       none when none in [false, :none] -> {:ok, [], nil}
       {:error, error} -> {:error, error}
-      {:error, kind, message} -> {:error, Journal.error(kind, message, class)}
     end
   end
 

@@ -7,6 +7,7 @@ defmodule Tidepool.Application do
   #   Trace.Exporter     spans on their way to a collector, where there are traces
   #   Telemetry          whether anybody listens to events
   #   Console            what guests print, to Logger
+  #   Namespaces.Turns   whose turn it is to have what namespaces share
   #   Keyvalue           the store of keys and values, where it needs processes
   #   Host.Registry      who answers which host call
   #   Resource.Keeper    terms that guests have handles of
@@ -124,6 +125,7 @@ defmodule Tidepool.Application do
       Trace.Exporter,
       Tidepool.Telemetry.Listeners,
       Tidepool.Engine.Console,
+      Tidepool.Namespaces.Turns,
       Keyvalue.Supervisor,
       {Host.Registry, Host.Builtin.entries(config.builtins) ++ Keyvalue.Handler.entries()},
       Tidepool.Resource.Keeper,

@@ -200,7 +200,7 @@ defmodule Tidepool.Host do
 
   @doc false
   # Routes calls to a function of the node's own that gets the call and what its driver keeps from one host call to the next, `nil` where
-  # it keeps nothing. The function returns the result, and what is kept from then on.
+  # it keeps nothing. The function returns the result, or `:timeout` when the call's time was over, and what is kept from then on.
   @spec register_kept(target, {module, atom}) :: :ok
   def register_kept(target, {_module, _function} = handler), do: Registry.put(target, nil, {:kept, handler})
 

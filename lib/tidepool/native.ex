@@ -866,17 +866,20 @@ defmodule Tidepool.Native do
           {:ok, binary | nil} | record_failure
   def record_value(_records, _class, _name, _key), do: :erlang.nif_error(:not_loaded)
 
-  @doc "Keys that begin with `prefix` and come after `after_key`, in their order, with their values; `limit` at most."
+  @doc """
+  Keys that begin with `prefix` and come after `after_key`, in their order, with their values: `limit` at most, and none after the one with
+  which they come to so many bytes, unless that is `nil`.
+  """
   @spec record_values(
           records,
           class :: binary,
           name :: binary,
           prefix :: binary,
           after_key :: binary | nil,
-          non_neg_integer
+          most :: {limit :: non_neg_integer, bytes :: pos_integer | nil}
         ) ::
           {:ok, [{key :: binary, value :: binary}]} | record_failure
-  def record_values(_records, _class, _name, _prefix, _after_key, _limit), do: :erlang.nif_error(:not_loaded)
+  def record_values(_records, _class, _name, _prefix, _after_key, _most), do: :erlang.nif_error(:not_loaded)
 
   @doc """
   Records of a class, `limit` at most, from the name on that a list before said is the next; with bytes of heads and images. They are

@@ -28,12 +28,29 @@ defmodule Tidepool.RecordsTest do
     assert Native.read_record_up_to(records, "class", "none", 0) == {:ok, nil}
     assert Native.record_value(records, "class", "it", "a1") == {:ok, nil}
     assert Native.record_value(records, "class", "it", "a2") == {:ok, ""}
-    assert Native.record_values(records, "class", "it", "", nil, 1) == {:ok, [{"a2", ""}]}
-    assert Native.record_values(records, "class", "it", "", "a2", 10) == {:ok, [{"b", large}]}
-    assert Native.record_values(records, "class", "it", "a", "a2", 10) == {:ok, []}
+    assert Native.record_values(records, "class", "it", "", nil, {1, nil}) == {:ok, [{"a2", ""}]}
+    assert Native.record_values(records, "class", "it", "", "a2", {10, nil}) == {:ok, [{"b", large}]}
+    assert Native.record_values(records, "class", "it", "a", "a2", {10, nil}) == {:ok, []}
     assert commit(records, "it", {:delete, 2, 2}) == :ok
     assert Native.read_record(records, "class", "it") == {:ok, nil}
-    assert Native.record_values(records, "class", "it", "", nil, 10) == {:ok, []}
+    assert Native.record_values(records, "class", "it", "", nil, {10, nil}) == {:ok, []}
+  end
+
+  test "a list of values ends with the one with which it comes to its bytes", %{records: records} do
+    # Of 100 bytes each, with its key.
+    values = for key <- ~w(a b c d e), do: {key, String.duplicate("v", 99)}
+    assert commit(records, "it", {:put, 1, 1, nil, "", nil, values}) == :ok
+
+    for {most, there} <- [
+          {{9, 1}, 1},
+          {{9, 100}, 1},
+          {{9, 101}, 2},
+          {{9, 500}, 5},
+          {{2, 500}, 2},
+          {{0, 500}, 0},
+          {{9, nil}, 5}
+        ],
+        do: assert(Native.record_values(records, "class", "it", "", nil, most) == {:ok, Enum.take(values, there)})
   end
 
   test "a change of an earlier epoch, or that does not follow what there is, is refused by name", %{records: records} do

@@ -5,6 +5,7 @@ defmodule Tidepool.Actor.Activation do
   alias Tidepool.Actor.Activation.{AdmissionQueue, Guest, Modules, State}
   alias Tidepool.Actor.{Bucket, Journal}
   alias Tidepool.Actor.Journal.{Frozen, Quota, Record}
+  alias Tidepool.Namespaces.Turns
 
   # An image of more bytes is read only once there is room for it.
   @large_bytes 262_144
@@ -58,12 +59,13 @@ defmodule Tidepool.Actor.Activation do
   end
 
   # With the room that there is for the image, if it is a large one.
-  defp found(records, %{class: class, name: name}) do
-    with {:larger, {_seq, _alarm_at, bytes, head}} <- Journal.read_up_to(records, class, name, @large_bytes, class),
+  defp found(records, %{class: class, name: name, until: until}) do
+    with {:larger, {_seq, _alarm_at, bytes, head}} <-
+           Journal.read_up_to(records, class, name, @large_bytes, class, until),
          {:ok, record} <- Record.read(head, class, name),
          {:ok, {_function, native}} <- of(class, record.sha256),
          {:ok, room} <- room(native, bytes, class) do
-      with_room(room, Journal.read(records, class, name, class))
+      with_room(room, Journal.read(records, class, name, class, until))
     else
       {:ok, found} -> {:ok, found, nil}
       {:error, error} -> {:error, error}
@@ -85,17 +87,26 @@ defmodule Tidepool.Actor.Activation do
          do: {:error, Error.new(reason, message, class, details)}
   end
 
-  @doc "Leaves what is written of an actor in memory, if its class has it so. To be said at its end, when all of it is written."
-  @spec freeze(State.t()) :: :ok
-  def freeze(%State{owned: owned, seq: seq, activity: %{leaving?: false}, options: %{frozen: ms}} = state)
+  @doc """
+  What is written of an actor, to be left in memory when it sleeps, if its class has it so; to be said when all of it is written. `nil` if there
+  is none, and of one with much memory when no turn of its namespace's to copy that has come until then.
+  """
+  @spec copy(State.t(), Turns.until()) :: Frozen.copy() | nil
+  def copy(%State{owned: owned, seq: seq, activity: %{leaving?: false}, options: %{frozen: ms}} = state, until)
       when owned != nil and seq > 0 and ms > 0 do
     head = Record.write(%{state.record | last_error: state.last_error})
-    kept = fn -> with {:ok, image} <- Native.image_copy(owned), do: {state.title, seq, head, image} end
-    Frozen.put_made(state.class, state.name, byte_size(head) + state.image_bytes, kept, ms)
-    :ok
+
+    Frozen.made(byte_size(head) + state.image_bytes, fn ->
+      with {:ok, {:ok, image}} <- image(state, until), do: {state.title, seq, head, image}
+    end)
   end
 
-  def freeze(%State{}), do: :ok
+  def copy(%State{}, _until), do: nil
+
+  defp image(%{large?: true, class: class, owned: owned}, until),
+    do: Turns.run(:images, class, until, fn -> Native.image_copy(owned) end)
+
+  defp image(%{owned: owned}, _until), do: {:ok, Native.image_copy(owned)}
 
   defp begin(nil, false, state, _room), do: {:error, Journal.unknown(state.class, state.name), state}
 

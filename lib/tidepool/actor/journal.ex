@@ -18,6 +18,7 @@ defmodule Tidepool.Actor.Journal do
   alias Tidepool.Actor.Voter
   alias Tidepool.Catalog.Store
   alias Tidepool.Error.Reason
+  alias Tidepool.Namespaces.Turns
 
   # How long a file that can't be opened is left alone: at first, and at most. It is twice as long each time.
   @pause_ms 100
@@ -111,29 +112,50 @@ defmodule Tidepool.Actor.Journal do
     :ok
   end
 
-  @doc "Reads a record; an error is one of the class `told`."
-  @spec read(Native.records(), String.t(), String.t(), told :: String.t()) ::
-          {:ok, record | nil} | {:error, Error.t()}
-  def read(records, class, name, told) do
-    with {:error, kind, message} <- Native.read_record(records, class, name), do: {:error, error(kind, message, told)}
+  @doc """
+  What a function of the library's reads from the records, in a turn of the namespace of the class `told`, whose error it is when it can't be
+  read, or when no turn has come until then. Reads are done on threads that all of the VM has for its files.
+  """
+  @spec reading(
+          told :: String.t(),
+          Turns.until(),
+          read :: (() -> found | {:error, kind :: atom, message :: String.t()})
+        ) ::
+          found | {:error, Error.t()}
+        when found: tuple
+  def reading(told, until, read) do
+    case Turns.run(:records, told, until, read) do
+      {:ok, {:error, kind, message}} ->
+        {:error, error(kind, message, told)}
+
+      {:ok, found} ->
+        found
+
+      :late ->
+        message = "the call's time was over before its turn came to read what is written"
+        {:error, Error.new(:timeout, message, told)}
+    end
   end
 
+  @doc "Reads a record; an error is one of the class `told`."
+  @spec read(Native.records(), String.t(), String.t(), told :: String.t(), Turns.until()) ::
+          {:ok, record | nil} | {:error, Error.t()}
+  def read(records, class, name, told, until \\ :infinity),
+    do: reading(told, until, fn -> Native.read_record(records, class, name) end)
+
   @doc "The same, unless head and image of one in a file have more bytes: then what `head/4` says."
-  @spec read_up_to(Native.records(), String.t(), String.t(), most :: non_neg_integer, told :: String.t()) ::
+  @spec read_up_to(Native.records(), String.t(), String.t(), most :: non_neg_integer, told :: String.t(), Turns.until()) ::
           {:ok, record | nil} | {:larger, head} | {:error, Error.t()}
-  def read_up_to(records, class, name, most, told) do
-    with {:error, kind, message} <- Native.read_record_up_to(records, class, name, most),
-         do: {:error, error(kind, message, told)}
-  end
+  def read_up_to(records, class, name, most, told, until),
+    do: reading(told, until, fn -> Native.read_record_up_to(records, class, name, most) end)
 
   @typedoc "What is known of a record without its image; `bytes` are of both."
   @type head :: {seq :: pos_integer, alarm_at :: integer | nil, bytes :: non_neg_integer, head :: binary}
 
   @doc "As `read/4`, but for the image, which is not read, so that nothing is known of damage to it."
   @spec head(Native.records(), String.t(), String.t(), told :: String.t()) :: {:ok, head | nil} | {:error, Error.t()}
-  def head(records, class, name, told) do
-    with {:error, kind, message} <- Native.record_head(records, class, name), do: {:error, error(kind, message, told)}
-  end
+  def head(records, class, name, told),
+    do: reading(told, :infinity, fn -> Native.record_head(records, class, name) end)
 
   @doc "Makes a change of a record, and waits until it is on disk."
   @spec commit(Native.records(), String.t(), String.t(), Native.change()) ::

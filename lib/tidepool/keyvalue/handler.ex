@@ -8,8 +8,7 @@ defmodule Tidepool.Keyvalue.Handler do
 
   alias Tidepool.{Config, Host, Keyvalue}
   alias Tidepool.Host.{Call, Failure, Isolated}
-  alias Tidepool.Keyvalue.Turns
-  alias Tidepool.Namespaces.Name
+  alias Tidepool.Namespaces.{Name, Turns}
 
   # Keys of one page.
   @page 1_000
@@ -51,6 +50,13 @@ defmodule Tidepool.Keyvalue.Handler do
     end
   end
 
+  @doc "What a guest is told whose namespace has too many requests under way."
+  @spec busy :: String.t()
+  def busy do
+    {running, waiting} = Turns.bounds(:keyvalue)
+    "busy: the namespace has #{running + waiting} requests under way: ask again later"
+  end
+
   defp ask(fun, call) do
     left = max(call.deadline - System.monotonic_time(:millisecond), 0)
     most = Config.get(:keyvalue_timeout)
@@ -63,8 +69,12 @@ defmodule Tidepool.Keyvalue.Handler do
   end
 
   defp run(module, operation, arguments, argument, call) do
-    with :ok <- Turns.take(call.function),
-         do: operation |> perform(module, arguments ++ [argument]) |> check(operation, call)
+    work = fn -> operation |> perform(module, arguments ++ [argument]) |> check(operation, call) end
+
+    # The time that it has is the process's, and so is that for which it waits.
+    with {:ok, result} <- Turns.run(:keyvalue, call.function, :infinity, work),
+         do: result,
+         else: (:busy -> {:error, busy()})
   catch
     kind, reason -> Failure.ended(call, kind, reason, __STACKTRACE__)
   end

@@ -29,8 +29,8 @@ mod store;
 pub use archive::{Moved, Part, State, differing, part_of};
 pub use lease::{Answer, Ask, NodeLease, Owner, Shard};
 pub use record::{
-    Change, Done, Found, Head, Heads, Image, Key, Load, MAX_LINKS, MostOfEach, Page, Put, Record, SHARDS, StoreError,
-    Summary, Usage, Values,
+    Change, Done, Found, Head, Heads, Image, Key, Load, MAX_LINKS, MostOfEach, MostValues, Page, Put, Record, SHARDS,
+    StoreError, Summary, Usage, Values,
 };
 pub use replicated::{Answering, Links, MemberChange, MemberState, Standing, Voter};
 pub use sqlite::Told;

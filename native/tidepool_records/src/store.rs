@@ -8,7 +8,8 @@ use crate::archive::{self, Moved, Part, Writer};
 use crate::lease::{Answer, Ask, Owner};
 use crate::postgres::{self, Database};
 use crate::record::{
-    Change, Done, Found, Head, Heads, Key, Load, MostOfEach, Page, Record, Room, StoreError, Summary, Usage, Values,
+    Change, Done, Found, Head, Heads, Key, Load, MostOfEach, MostValues, Page, Record, Room, StoreError, Summary,
+    Usage, Values,
 };
 use crate::replicated::{self, Of, Replicated, Voter};
 use crate::sqlite::{self, File, Readers, Told};
@@ -236,14 +237,20 @@ impl Records {
         }
     }
 
-    /// Keys and values of a record whose keys begin with `prefix` and come after `after`, `limit` at most, in the order of the keys.
+    /// Keys and values of a record whose keys begin with `prefix` and come after `after`, no more than `most`, in the order of the keys.
     ///
     /// # Errors
     /// As for [`Records::read`].
-    pub fn values(&self, key: &Key, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Values, StoreError> {
+    pub fn values(
+        &self,
+        key: &Key,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        most: impl Into<MostValues>,
+    ) -> Result<Values, StoreError> {
         match self.0.source(Of::Key(key))? {
-            Source::File(file) => file.values(key, prefix, after, limit),
-            Source::Database(database) => database.values(key, prefix, after, limit),
+            Source::File(file) => file.values(key, prefix, after, most.into()),
+            Source::Database(database) => database.values(key, prefix, after, most.into()),
         }
     }
 

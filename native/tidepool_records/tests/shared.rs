@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use support::postgres::{Server, answers, execute, server};
 use support::{Store, commit, commit_all, lease, open, shared};
 use tidepool_records::{
-    Answer, Ask, Change, Head, Image, Key, MostOfEach, NodeLease, Owner, Put, Records, SHARDS, StoreError,
+    Answer, Ask, Change, Head, Image, Key, MostOfEach, MostValues, NodeLease, Owner, Put, Records, SHARDS, StoreError,
 };
 
 const LONG_MS: u32 = 3_600_000;
@@ -624,6 +624,26 @@ fn a_record_that_is_reset_has_nothing_of_what_it_was() {
         assert_eq!(records.read(&key).unwrap().unwrap().alarm_at, None);
         let left = records.values(&key, b"", None, 10).unwrap();
         assert_eq!(left.into_iter().map(|(of, _value)| of).collect::<Vec<_>>(), [b"b", b"c"]);
+    }
+}
+
+#[test]
+fn a_list_of_values_ends_with_the_one_with_which_it_comes_to_its_bytes() {
+    Store::each().iter().for_each(with);
+
+    fn with(store: &Store) {
+        let records = owning(store);
+        let key = Key::new("counter", "alice");
+        let Change::Put(change) = put(1, 1) else { panic!("a put") };
+        // Of 100 bytes each, with its key.
+        let values = ["a", "b", "c", "d", "e"].map(|name| (name.as_bytes().to_vec(), Some(vec![1; 99])));
+        commit(&records, &key, Change::Put(Put { values: values.into(), ..change })).unwrap();
+        for (values, bytes, there) in
+            [(9, 1, 1), (9, 100, 1), (9, 101, 2), (9, 500, 5), (9, 501, 5), (2, 500, 2), (0, 500, 0)]
+        {
+            let listed = records.values(&key, b"", None, MostValues { values, bytes }).unwrap();
+            assert_eq!(listed.len(), there, "{values} values of {bytes} bytes");
+        }
     }
 }
 

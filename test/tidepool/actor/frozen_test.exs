@@ -80,14 +80,11 @@ defmodule Tidepool.Actor.FrozenTest do
 
   test "no copy is made of one that is larger than all may be" do
     made = fn -> send(self(), :made) && {{1, nil}, 1, "head", "image"} end
-    :ok = Frozen.put_made("room", "alice", Tidepool.Config.get(:max_frozen) + 1, made, 60_000)
+    assert Frozen.made(Tidepool.Config.get(:max_frozen) + 1, made) == nil
     refute_received :made
-    refute Frozen.member?("room", "alice", {1, nil})
-    :ok = Frozen.put_made("room", "alice", 9, made, 60_000)
+    assert Frozen.made(9, made) == {{1, nil}, 1, "head", "image"}
     assert_received :made
-    assert Frozen.take("room", "alice", {1, nil}) == {1, "head", "image"}
-    :ok = Frozen.put_made("room", "alice", 9, fn -> {:error, :internal, "busy", %{}} end, 60_000)
-    refute Frozen.member?("room", "alice", {1, nil})
+    assert Frozen.made(9, fn -> {:error, :internal, "busy", %{}} end) == nil
   end
 
   test "one that is deleted is not there any more, and neither is one that is reset" do

@@ -2,7 +2,7 @@ defmodule Tidepool.ActorValuesTest do
   # What actors keep by host calls: with whose changes it is written, and what of it is nobody's.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Actor, ActorScript, Error}
+  alias Tidepool.{Actor, ActorScript, Error, Native}
 
   import ActorScript
 
@@ -56,6 +56,46 @@ defmodule Tidepool.ActorValuesTest do
   end
 
   defp key(number), do: "k" <> String.pad_leading("#{number}", 3, "0")
+
+  test "are read from the store for a list as far as that goes to the guest, and as many more as the call has removed",
+       %{
+         class: class
+       } do
+    large = String.duplicate("v", 65_536)
+    for number <- 1..12, do: {:ok, ""} = host(class, "alice", [put(key(number), large)])
+    # One is read, of as many bytes as go to a guest at once.
+    assert {[{_key, ^large}], [{1, 262_144}]} = read(class, [list("", "", 1)])
+
+    assert {[_one, _another], [{5, 262_144}, {1, _room}]} =
+             read(class, [for(number <- 1..3, do: delete(key(number))), list("", "", 2)])
+
+    # The store ends its page where the guest's list ends.
+    assert {listed, [{64, 262_144}]} = read(class, [list("", "", 0)])
+    assert Enum.map(listed, &elem(&1, 0)) == for(number <- 4..7, do: key(number))
+    # The last ones, and the end.
+    assert {listed, [{64, 262_144}]} = read(class, [list("", key(9), 0)])
+    assert Enum.map(listed, &elem(&1, 0)) == for(number <- 10..12, do: key(number))
+    # A page that has many bytes and comes to little is not the end.
+    smaller = for number <- 4..11, do: put(key(number), "")
+    assert {listed, [{64, 262_144}, {64, room} | _more]} = read(class, [smaller, list("", "", 0)])
+    assert room < 262_144
+    assert Enum.map(listed, &elem(&1, 0)) == for(number <- 4..12, do: key(number))
+  end
+
+  # What a call lists, and how much it has asked the store for each time.
+  defp read(class, script) do
+    actor = Actor.where(class, "alice")
+    :erlang.trace_pattern({Native, :record_values, 6}, true, [])
+    1 = :erlang.trace(actor, true, [:call])
+    assert {:ok, reply} = host(class, "alice", script)
+    1 = :erlang.trace(actor, false, [:call])
+    delivered = :erlang.trace_delivered(actor)
+    assert_receive {:trace_delivered, ^actor, ^delivered}
+    {:messages, messages} = Process.info(self(), :messages)
+    asked = for {:trace, ^actor, :call, {Native, :record_values, arguments}} <- messages, do: List.last(arguments)
+    for _each <- asked, do: assert_receive({:trace, ^actor, :call, _called})
+    {read_list(reply), asked}
+  end
 
   test "that were all removed in a call are none in its list", %{class: class} do
     {:ok, ""} = host(class, "alice", for(number <- 1..300, do: put(key(number), "")))

@@ -351,7 +351,7 @@ defmodule Tidepool.Keyvalue.GrantsTest do
         end
 
       on_exit(fn -> for caller <- hostile, do: Process.exit(caller, :kill) end)
-      busy = {:error, Keyvalue.Turns.busy()}
+      busy = {:error, Keyvalue.Handler.busy()}
       eventually(fn -> ask("#{many}/a", "get", ["k1"]) == busy end, 20_000)
 
       for _time <- 1..10 do
@@ -364,7 +364,7 @@ defmodule Tidepool.Keyvalue.GrantsTest do
       for caller <- hostile, do: Process.exit(caller, :kill)
       # All turns are over, and the next one is had.
       eventually(fn -> match?({:ok, _value}, ask("#{many}/a", "get", ["k1"])) end, 20_000)
-      eventually(fn -> :sys.get_state(Keyvalue.Turns).owners == %{} end, 20_000)
+      eventually(fn -> Namespaces.Turns.count(:keyvalue, "#{many}/a") == {0, 0} end, 20_000)
       if unquote(store) == :memory, do: for(space <- [many, other], do: {:ok, _} = Keyvalue.Memory.clear("#{space}/b"))
     end
   end

@@ -4,7 +4,7 @@ defmodule Tidepool.Actor.Activation.Guest do
   ones by which a guest that is an actor keeps values and sets its alarm, `tidepool`/`kv` and `tidepool`/`alarm`. Numbers in payloads are little-endian, as in a guest's memory.
   """
 
-  alias Tidepool.{Actor, Host}
+  alias Tidepool.{Actor, Error, Host}
   alias Tidepool.Actor.Alarm
   alias Tidepool.Actor.Activation.Guest.{Changes, Values}
   alias Tidepool.Host.{Builtin, Call}
@@ -35,20 +35,24 @@ defmodule Tidepool.Actor.Activation.Guest do
   end
 
   @doc false
-  @spec kv(Call.t(), Changes.t() | nil) :: {Host.result(), Changes.t() | nil}
+  @spec kv(Call.t(), Changes.t() | nil) :: {Host.result() | :timeout, Changes.t() | nil}
   def kv(call, changes), do: own(call, changes, &kv/3)
 
   @doc false
-  @spec alarm(Call.t(), Changes.t() | nil) :: {Host.result(), Changes.t() | nil}
+  @spec alarm(Call.t(), Changes.t() | nil) :: {Host.result() | :timeout, Changes.t() | nil}
   def alarm(call, changes), do: own(call, changes, &alarm/3)
 
   defp own(call, nil, _serve), do: {refused(call, "this is for guests that are actors"), nil}
 
   defp own(%Call{operation: operation, payload: payload} = call, changes, serve) do
-    case serve.(operation, payload, changes) do
+    case serve.(operation, payload, %{changes | until: call.deadline}) do
       {:ok, reply, changes} -> {{:ok, reply}, Changes.saw(changes, byte_size(payload) + byte_size(reply))}
       {:error, why} -> {refused(call, why), changes}
     end
+  rescue
+    # No turn to read has come within the call's time, which is over with that.
+    error in Error ->
+      if error.reason == :timeout, do: {:timeout, changes}, else: reraise(error, __STACKTRACE__)
   end
 
   defp refused(%Call{namespace: namespace, operation: operation}, why),

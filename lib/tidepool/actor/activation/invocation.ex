@@ -35,8 +35,12 @@ defmodule Tidepool.Actor.Activation.Invocation do
   @spec serve(call, State.t()) :: {State.answer(), State.t()}
   def serve(call, state) do
     # Whether it runs or not.
-    state = State.saw(state, call.payload)
+    state = State.saw(%{state | until: call.deadline}, call.payload)
+    {answer, state} = served(call, state)
+    {answer, %{state | until: :infinity}}
+  end
 
+  defp served(call, state) do
     with {:ok, state} <- in_time(call, State.room(state)), {:ok, state} <- ready(call.create, state) do
       case answered(call, state) do
         :new -> run(call, state)
@@ -121,15 +125,12 @@ defmodule Tidepool.Actor.Activation.Invocation do
 
       true ->
         with {:ok, records} <- Journal.records(),
-             {:ok, reply} when reply != nil <-
-               Native.record_value(records, state.class, state.name, Record.key(id)) do
+             read = fn -> Native.record_value(records, state.class, state.name, Record.key(id)) end,
+             {:ok, reply} when reply != nil <- Journal.reading(state.class, state.until, read) do
           {:again, reply}
         else
           {:ok, nil} ->
             {:error, Error.new(:no_store, "the answer to the request is not among the records", state.class)}
-
-          {:error, kind, message} ->
-            {:error, Journal.error(kind, message, state.class)}
 
           {:error, error} ->
             {:error, error}

@@ -25,6 +25,8 @@ defmodule Tidepool.Actor.Activation.Server do
 
   # After which time one that is to leave tries again to write what could not be written.
   @rewrite_ms 100
+  # How long one waits at most for its turn to leave a copy in memory.
+  @copy_ms 1_000
   # How long one waits at most that has no instance: no limit bounds how many there are.
   @bare_ms 1_000
 
@@ -157,7 +159,8 @@ defmodule Tidepool.Actor.Activation.Server do
   # A call finds no room for its instance. This one has one, and its call may be over for a moment only.
   def handle_info(:tidepool_wanted, %{owned: owned} = state) when owned != nil do
     case State.written(state) do
-      {:ok, state} -> if AdmissionQueue.close(state.queue, false), do: sleep(state), else: go_on(state)
+      # Who wants its place waits for no turn of others.
+      {:ok, state} -> with :awake <- sleep(state, false, :now), do: go_on(state)
       {:error, error, state} -> state |> unwritten(error) |> go_on()
     end
   end
@@ -165,9 +168,10 @@ defmodule Tidepool.Actor.Activation.Server do
   def handle_info(:timeout, state) do
     case State.written(state) do
       {:ok, state} ->
-        if AdmissionQueue.close(state.queue, Activity.lingered?(state.activity)),
-          do: sleep(state),
-          else: wait(%{state | activity: Activity.lingers(state.activity)})
+        until = System.monotonic_time(:millisecond) + @copy_ms
+
+        with :awake <- sleep(state, Activity.lingered?(state.activity), until),
+             do: wait(%{state | activity: Activity.lingers(state.activity)})
 
       {:error, error, state} ->
         {:noreply, unwritten(state, error), if(state.activity.leaving?, do: @rewrite_ms, else: pause(state))}
@@ -224,13 +228,20 @@ defmodule Tidepool.Actor.Activation.Server do
       else: {:reply, :ok, State.forget(state), bare(state)}
   end
 
-  # Its queue is closed, and empty.
-  defp sleep(state) do
-    Activation.freeze(state)
-    ended = asleep(state)
-    # The next process has begun from what is in memory by then, or can: none waits until others have made room.
-    Frozen.make_room()
-    {:stop, ended, state}
+  # It sleeps, unless a call waits. What is left in memory is copied before that is known, for it may take its time: a call that comes
+  # meanwhile is served here.
+  defp sleep(state, forced, until) do
+    copy = if forced or AdmissionQueue.waiting(state.queue) == 0, do: Activation.copy(state, until)
+
+    if AdmissionQueue.close(state.queue, forced) do
+      if copy, do: Frozen.put(state.class, state.name, copy, state.options.frozen)
+      ended = asleep(state)
+      # The next process can begin by then: it does not wait until others are gone.
+      Frozen.make_room()
+      {:stop, ended, state}
+    else
+      :awake
+    end
   end
 
   defp unwritten(state, error) do

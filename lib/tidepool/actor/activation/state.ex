@@ -12,6 +12,7 @@ defmodule Tidepool.Actor.Activation.State do
   alias Tidepool.Actor.Journal.{Quota, Record}
   alias Tidepool.Actor.Ownership.Lease
   alias Tidepool.Log.Budget
+  alias Tidepool.Namespaces.Turns
 
   # What the store has beside each value: its usage has them, too.
   @value_bytes 64
@@ -34,6 +35,10 @@ defmodule Tidepool.Actor.Activation.State do
     title: {1, nil},
     seq: 0,
     image_bytes: 0,
+    # Whether its memory was too much for an image to be made on a scheduler.
+    large?: false,
+    # Until when it may wait to read what is written: as long as the call's time lasts that it serves.
+    until: :infinity,
     # Some of its values: `Tidepool.Actor.Activation.Guest.Changes`.
     known: %{},
     # Of a bucket: what that counts.
@@ -115,7 +120,7 @@ defmodule Tidepool.Actor.Activation.State do
           {:ok | {:error, Error.t()}, t}
   def write(state, values, image \\ :changed) do
     with {:ok, records} <- Journal.records(),
-         {:ok, made} <- image(state.owned) do
+         {:ok, made, state} <- image(state) do
       # An instance that has not been called yet is as none.
       new = made || if(image in [:replaced, :reset], do: "")
       record = %{state.record | last_error: state.last_error}
@@ -165,17 +170,24 @@ defmodule Tidepool.Actor.Activation.State do
   end
 
   # A bucket has none.
-  defp image(:bucket), do: {:ok, nil}
+  defp image(%{owned: :bucket} = state), do: {:ok, nil, state}
 
-  defp image(owned) do
+  defp image(%{owned: owned} = state) do
     case Native.image(owned) do
-      :large -> changed(Native.image_large(owned))
-      image -> changed(image)
+      :large -> state |> large() |> changed(%{state | large?: true})
+      image -> changed(image, state)
     end
   end
 
-  defp changed(:unchanged), do: {:ok, nil}
-  defp changed(image), do: image
+  # Whatever time its caller has left: what was done is not thrown away for want of a turn, which comes.
+  defp large(%{owned: owned, class: class}) do
+    {:ok, image} = Turns.run(:images, class, :infinity, fn -> Native.image_large(owned) end)
+    image
+  end
+
+  defp changed(:unchanged, state), do: {:ok, nil, state}
+  defp changed({:ok, image}, state), do: {:ok, image, state}
+  defp changed(failure, _state), do: failure
 
   defp imaged(state, nil), do: state
   defp imaged(state, {:next, change}), do: saw(%{state | image_bytes: state.image_bytes + byte_size(change)}, change)

@@ -34,13 +34,11 @@ defmodule Tidepool.Actor.Journal.Frozen do
   @doc false
   def start_link(_options), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
 
+  @typedoc "What is written of an actor, by one title."
+  @type copy :: {Shards.title(), seq :: pos_integer, head :: binary, image :: binary | nil}
+
   @doc "Keeps an actor for so many ms, by what is written of it. Who has put it here makes room then (`make_room/0`)."
-  @spec put(
-          class :: String.t(),
-          name :: String.t(),
-          {Shards.title(), seq :: pos_integer, head :: binary, image :: binary | nil},
-          ms :: pos_integer
-        ) :: :ok
+  @spec put(class :: String.t(), name :: String.t(), copy, ms :: pos_integer) :: :ok
   def put(class, name, {title, seq, head, image}, ms) do
     drop(class, name)
     stamp = :erlang.unique_integer([:monotonic])
@@ -60,13 +58,13 @@ defmodule Tidepool.Actor.Journal.Frozen do
     ArgumentError -> :ok
   end
 
-  @doc "As `put/4` with what `make` returns, which is called only if so many bytes may be here; nothing, if it fails."
-  @spec put_made(String.t(), String.t(), bytes :: non_neg_integer, make :: (() -> tuple), ms :: pos_integer) :: :ok
-  def put_made(class, name, bytes, make, ms) do
+  @doc "What `make` returns for `put/4`, which is called only if so many bytes may be here; `nil`, if it fails."
+  @spec made(bytes :: non_neg_integer, make :: (() -> tuple)) :: copy | nil
+  def made(bytes, make) do
     with true <- bytes <= Config.get(:max_frozen),
-         {_title, _seq, _head, _image} = kept <- make.(),
-         do: put(class, name, kept, ms),
-         else: (_none -> :ok)
+         {_title, _seq, _head, _image} = copy <- make.(),
+         do: copy,
+         else: (_none -> nil)
   end
 
   @doc "Has those go that were not called for the longest time, as long as there is more than may be."

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustler::{Atom, Binary, Encoder, Env, NifResult, OwnedEnv, Resource, ResourceArc, Term};
 use tidepool_errors::Reason;
-use tidepool_records::{Found, Head, Key, Load, MostOfEach, Record, Records, StoreError};
+use tidepool_records::{Found, Head, Key, Load, MostOfEach, MostValues, Record, Records, StoreError};
 
 use super::change::change;
 use crate::terms::decode::List;
@@ -119,7 +119,7 @@ fn record_value<'a>(
     answer(env, value, |value| (atoms::ok(), value.map(|value| encode::message(env, value))))
 }
 
-/// `{:ok, [{key, value}]}`, or an error.
+/// `{:ok, [{key, value}]}`, or an error: so many values, and of so many bytes, at most.
 #[rustler::nif(schedule = "DirtyIo")]
 fn record_values<'a>(
     env: Env<'a>,
@@ -128,11 +128,12 @@ fn record_values<'a>(
     name: String,
     prefix: Binary<'a>,
     after: Option<Binary<'a>>,
-    limit: usize,
+    most: (usize, Option<usize>),
 ) -> Term<'a> {
+    let most = MostValues { values: most.0.min(MOST), bytes: most.1.unwrap_or(usize::MAX) };
     let after = after.as_ref().map(Binary::as_slice);
     let pair = |(key, value): (Vec<u8>, Vec<u8>)| (encode::copy(env, &key), encode::message(env, value));
-    let values = records.0.values(&Key::new(class, name), prefix.as_slice(), after, limit.min(MOST));
+    let values = records.0.values(&Key::new(class, name), prefix.as_slice(), after, most);
     answer(env, values, |values| (atoms::ok(), values.into_iter().map(pair).collect::<Vec<_>>()))
 }
 

@@ -27,7 +27,9 @@ pub(crate) use self::moving::{export, import};
 use self::pool::Pool;
 use self::session::Session;
 use crate::lease::{Answer, Ask, Owner};
-use crate::record::{Change, Done, Head, Job, Key, MostOfEach, Page, QUEUE, Record, Room, StoreError, Usage, Values};
+use crate::record::{
+    Change, Done, Head, Job, Key, MostOfEach, MostValues, Page, QUEUE, Record, Room, StoreError, Usage, Values,
+};
 
 /// How long a read may take.
 const READ: Duration = Duration::from_secs(5);
@@ -122,9 +124,9 @@ impl Database {
         key: &Key,
         prefix: &[u8],
         after: Option<&[u8]>,
-        limit: usize,
+        most: MostValues,
     ) -> Result<Values, StoreError> {
-        self.reading(async |session| read::values(session, key, prefix, after, limit).await)
+        self.reading(async |session| read::values(session, key, prefix, after, most).await)
     }
 
     pub(crate) fn list(&self, class: &str, from: Option<&Key>, limit: usize) -> Result<Page, StoreError> {

@@ -71,7 +71,7 @@ async fn one(session: &Session, key: &Key, to: &mut Writer) -> Result<Vec<u8>, S
     to.record(key, row.alarm_at, &row.head, &images)?;
     let mut from = Vec::new();
     loop {
-        let wanted = Wanted { from: &from, before: None, limit: VALUES };
+        let wanted = Wanted { from: &from, before: None, most: VALUES.into() };
         let values = timeout(READ, read::values_of(session, key, row.id, wanted)).await;
         let values = values.unwrap_or_else(|_late| Err(late(READ)))?;
         for (key, value) in &values {

@@ -10,7 +10,8 @@ use super::schema;
 use super::session::Session;
 use crate::lease::Owner;
 use crate::record::{
-    Head, Key, Mark, MostOfEach, Page, Record, Row, StoreError, Summary, Usage, Values, chain, classes, value_mark, xor,
+    Head, Key, Mark, MostOfEach, MostValues, Page, Record, Row, StoreError, Summary, Usage, Values, chain, classes,
+    value_mark, xor,
 };
 
 /// The shard of a key, in the database.
@@ -138,13 +139,13 @@ pub(super) async fn value(session: &Session, key: &Key, of: &[u8]) -> Result<Opt
     }
 }
 
-/// Values whose keys begin with `prefix` and come after `after`, `limit` at most, in the order of their keys.
+/// Values whose keys begin with `prefix` and come after `after`, no more than `most`, in the order of their keys.
 pub(super) async fn values(
     session: &Session,
     key: &Key,
     prefix: &[u8],
     after: Option<&[u8]>,
-    limit: usize,
+    most: MostValues,
 ) -> Result<Values, StoreError> {
     let Session { client, .. } = session;
     let (class, name, shard) = (key.class.as_bytes(), key.name.as_bytes(), shard(key));
@@ -157,7 +158,7 @@ pub(super) async fn values(
             let (row, _mark) = row(&found, 0, key)?;
             let from = after.map_or_else(|| prefix.to_vec(), |after| [after, &[0]].concat());
             let (from, before) = (from.as_slice().max(prefix), beyond(prefix));
-            values = values_of(session, key, row.id, Wanted { from, before, limit }).await?;
+            values = values_of(session, key, row.id, Wanted { from, before, most }).await?;
         }
     }
     client.batch_execute("COMMIT").await?;
@@ -168,14 +169,14 @@ pub(super) async fn values(
 pub(super) struct Wanted<'a> {
     pub(super) from: &'a [u8],
     pub(super) before: Option<Vec<u8>>,
-    pub(super) limit: usize,
+    pub(super) most: MostValues,
 }
 
 /// Values of the record that has this id, in the order of their keys.
 pub(super) async fn values_of(session: &Session, key: &Key, id: i64, wanted: Wanted<'_>) -> Result<Values, StoreError> {
-    let Wanted { from, before, limit } = wanted;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = session.client.query(&session.values, &[&id, &from, &before, &limit]).await?;
+    let Wanted { from, before, most } = wanted;
+    let [limit, bytes] = [most.values, most.bytes].map(|most| i64::try_from(most).unwrap_or(i64::MAX));
+    let rows = session.client.query(&session.values, &[&id, &from, &before, &limit, &bytes]).await?;
     rows.iter()
         .map(|found| {
             let (of, value): (Vec<u8>, Vec<u8>) = (found.try_get(0)?, found.try_get(1)?);

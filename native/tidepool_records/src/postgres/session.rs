@@ -19,9 +19,14 @@ SELECT r.id, r.epoch, r.seq, r.alarm_at, r.head, r.links, r.chain, r.bytes, r.ma
 FROM tidepool.record r LEFT JOIN tidepool.value v ON v.record = r.id AND v.key = $4
 WHERE r.shard = $1 AND r.class = $2 AND r.name = $3";
 /// What has a prefix ends before what follows all that has it, if there is such a thing.
+/// A value is not read for its length, and those that come after so many bytes are not read at all.
 const VALUES: &str = "
-SELECT key, value, mark FROM tidepool.value
-WHERE record = $1 AND key >= $2 AND ($3::bytea IS NULL OR key < $3) ORDER BY key LIMIT $4";
+SELECT key, value, mark FROM (
+  SELECT key, value, mark, sum(octet_length(key) + octet_length(value))
+    OVER (ORDER BY key ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+  FROM (SELECT key, value, mark FROM tidepool.value
+    WHERE record = $1 AND key >= $2 AND ($3::bytea IS NULL OR key < $3) ORDER BY key LIMIT $4) page) counted
+WHERE coalesce(bytes_before, 0) < $5::bigint ORDER BY key";
 const LIST: &str = "
 SELECT name, seq, alarm_at, bytes FROM tidepool.record
 WHERE class = $1 AND (shard, name) >= ($2, $3) ORDER BY shard, name LIMIT $4";

@@ -20,5 +20,5 @@ pub use job::{Done, Load};
 pub(crate) use key::classes;
 pub use key::{Key, SHARDS};
 pub(crate) use mark::{Mark, chain, finish, hasher, value as value_mark, xor};
-pub use most::MostOfEach;
+pub use most::{MostOfEach, MostValues};
 pub(crate) use row::{Row, check, is_refusal};

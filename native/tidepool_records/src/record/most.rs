@@ -1,8 +1,24 @@
-//! How much of each namespace is read at a time.
+//! How much is read at a time.
 
 use std::collections::HashMap;
 
 use super::key::beginning;
+
+/// How many values of a record are wanted, and of how many bytes with their keys: the one with which they come to so many is the last.
+#[derive(Debug, Clone, Copy)]
+pub struct MostValues {
+    /// As many at most.
+    pub values: usize,
+    /// Of values and keys together.
+    pub bytes: usize,
+}
+
+/// Of whatever bytes.
+impl From<usize> for MostValues {
+    fn from(values: usize) -> Self {
+        MostValues { values, bytes: usize::MAX }
+    }
+}
 
 /// How many records of each namespace are wanted: of all as many, and of some more.
 #[derive(Debug, Clone, Default)]

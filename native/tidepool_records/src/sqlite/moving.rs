@@ -77,7 +77,7 @@ fn one(snapshot: &Connection, key: &Key, to: &mut Writer) -> Result<Vec<u8>, Sto
     to.record(key, record.alarm_at, &record.head, &record.images)?;
     let mut last: Option<Vec<u8>> = None;
     loop {
-        let values = read::values(snapshot, key, &[], last.as_deref(), VALUES)?;
+        let values = read::values(snapshot, key, &[], last.as_deref(), VALUES.into())?;
         for (key, value) in &values {
             to.value(key, value)?;
         }

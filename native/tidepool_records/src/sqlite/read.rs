@@ -5,8 +5,8 @@ use rusqlite::{Connection, OptionalExtension, ToSql, params, params_from_iter};
 use super::schema::{IMAGES_PER_RECORD, NAMESPACE};
 use crate::lease::Owner;
 use crate::record::{
-    Found, Head, Heads, Key, Mark, MostOfEach, Page, Record, Row, StoreError, Summary, Usage, Values, chain, classes,
-    value_mark, xor,
+    Found, Head, Heads, Key, Mark, MostOfEach, MostValues, Page, Record, Row, StoreError, Summary, Usage, Values,
+    chain, classes, value_mark, xor,
 };
 
 const COLUMNS: &str = "id, epoch, seq, alarm_at, head, links, chain, bytes, mark";
@@ -123,30 +123,33 @@ pub(super) fn value(connection: &Connection, key: &Key, of: &[u8]) -> Result<Opt
     }
 }
 
-/// Values whose keys begin with `prefix` and come after `after`, `limit` at most, in the order of their keys.
+/// Values whose keys begin with `prefix` and come after `after`, no more than `most`, in the order of their keys.
 pub(super) fn values(
     connection: &Connection,
     key: &Key,
     prefix: &[u8],
     after: Option<&[u8]>,
-    limit: usize,
+    most: MostValues,
 ) -> Result<Values, StoreError> {
     let Some((stored, _mark)) = stored(connection, key)? else { return Ok(Vec::new()) };
     let from = after.map_or_else(|| prefix.to_vec(), |after| [after, &[0]].concat());
     let mut select =
         connection.prepare_cached("SELECT key, value, mark FROM value WHERE id = ? AND key >= ? ORDER BY key")?;
-    let rows = select.query_map(params![stored.id, from.as_slice().max(prefix)], |row| {
+    let mut rows = select.query_map(params![stored.id, from.as_slice().max(prefix)], |row| {
         Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, Mark>(2)?))
     })?;
-    let mut found = Vec::new();
-    for row in rows {
+    let (mut found, mut bytes) = (Vec::new(), 0_usize);
+    // A row that is not wanted is not read.
+    while found.len() < most.values && bytes < most.bytes {
+        let Some(row) = rows.next() else { break };
         let (of, value, mark) = row.map_err(|error| unreadable(error, key, "a value"))?;
-        if found.len() == limit || !of.starts_with(prefix) {
+        if !of.starts_with(prefix) {
             break;
         }
         if mark != value_mark(stored.id, &of, &value) {
             return Err(StoreError::Damaged { key: key.clone(), what: "a value" });
         }
+        bytes = bytes.saturating_add(of.len()).saturating_add(value.len());
         found.push((of, value));
     }
     Ok(found)

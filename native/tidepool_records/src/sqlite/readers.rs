@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use super::{read, schema};
 use crate::lease::Owner;
-use crate::record::{Found, Head, Heads, Key, MostOfEach, Page, Record, StoreError, Usage, Values};
+use crate::record::{Found, Head, Heads, Key, MostOfEach, MostValues, Page, Record, StoreError, Usage, Values};
 
 /// Connections that are kept.
 const KEPT: usize = 8;
@@ -56,9 +56,9 @@ impl Readers {
         key: &Key,
         prefix: &[u8],
         after: Option<&[u8]>,
-        limit: usize,
+        most: MostValues,
     ) -> Result<Values, StoreError> {
-        self.reading(|connection| read::values(connection, key, prefix, after, limit))
+        self.reading(|connection| read::values(connection, key, prefix, after, most))
     }
 
     pub(crate) fn list(&self, class: &str, from: Option<&Key>, limit: usize) -> Result<Page, StoreError> {

@@ -153,19 +153,16 @@ defmodule Tidepool.Actor.Activation.Guest.Bucket do
     changed = for {key, value} <- state.known, after_key == nil or key > after_key, do: {key, value != nil}
     # As many more as may be gone by now.
     gone = Enum.count(changed, fn {_key, there?} -> not there? end)
-    rows = read(state, &Native.record_values(&1, state.class, state.name, @size, from, most + gone))
+    rows = read(state, &Native.record_values(&1, state.class, state.name, @size, from, {most + gone, nil}))
     stored = for {@size <> key, _size} <- rows, into: %{}, do: {key, true}
     there = for {key, true} <- Map.merge(stored, Map.new(changed)), do: key
     there |> Enum.sort() |> Enum.take(most)
   end
 
   defp read(state, read) do
-    case Journal.records() do
-      {:ok, records} -> found(read.(records), state)
-      {:error, error} -> raise error
-    end
+    with {:ok, records} <- Journal.records(),
+         {:ok, found} <- Journal.reading(state.class, state.until, fn -> read.(records) end),
+         do: found,
+         else: ({:error, error} -> raise(error))
   end
-
-  defp found({:ok, found}, _state), do: found
-  defp found({:error, kind, message}, state), do: raise(Journal.error(kind, message, state.class))
 end

@@ -10,20 +10,21 @@ defmodule Tidepool.Actor.Activation.Guest.Changes do
   alias Tidepool.Actor.Activation.State
   alias Tidepool.Actor.Alarm
   alias Tidepool.Actor.Journal.Record
+  alias Tidepool.Namespaces.Turns
 
   # Values that are known without the store, and the longest.
   @known 64
   @known_bytes 1_024
 
   @enforce_keys [:class, :name, :stored?, :most_bytes, :value_bytes, :alarm, :rung?]
-  defstruct @enforce_keys ++ [values: %{}, change_bytes: 0, seen_bytes: 0, known: %{}]
+  defstruct @enforce_keys ++ [until: :infinity, values: %{}, change_bytes: 0, seen_bytes: 0, known: %{}]
 
   @typedoc "Some of the values that are on disk, and keys that have none: `nil`."
   @type known :: %{(key :: binary) => value :: binary | nil}
 
   @typedoc """
   `stored?` says whether there is anything on disk; `value_bytes` is what its values are with these changes, and `most_bytes` what they
-  may be. `seen_bytes` went through host calls.
+  may be. `seen_bytes` went through host calls. `until` is when the call's time is over, as its guest's last host call has it.
   `alarm` is that of the record, or what the guest has set; `rung?` says that an alarm has made the call.
   """
   @type t :: %__MODULE__{
@@ -34,6 +35,7 @@ defmodule Tidepool.Actor.Activation.Guest.Changes do
           value_bytes: non_neg_integer,
           alarm: Alarm.t() | nil | {:set, Alarm.t() | nil},
           rung?: boolean,
+          until: Turns.until(),
           values: %{(key :: binary) => value :: binary | nil},
           change_bytes: non_neg_integer,
           seen_bytes: non_neg_integer,

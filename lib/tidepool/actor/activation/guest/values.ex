@@ -18,7 +18,7 @@ defmodule Tidepool.Actor.Activation.Guest.Values do
   # A list has so many values, and ends with the one that goes over so many bytes.
   @listed 1_000
   @listed_bytes 262_144
-  # Read from the store at once.
+  # Read from the store at once, and no more than is wanted.
   @page 64
 
   @typedoc "What is said to the guest."
@@ -113,14 +113,15 @@ defmodule Tidepool.Actor.Activation.Guest.Values do
   defp value(%{stored?: false} = changes, _key), do: {nil, changes}
 
   defp value(changes, key) do
-    value = read(changes.class, &Native.record_value(&1, changes.class, changes.name, Record.value_key(key)))
+    value = read(changes, &Native.record_value(&1, changes.class, changes.name, Record.value_key(key)))
     {value, Changes.knows(changes, key, value)}
   end
 
   # Pages of the store, each with the changes up to its end.
-  defp pages(changes, prefix, after_key, changed, listed) do
-    stored = page(changes, prefix, after_key)
-    last = if length(stored) == @page, do: stored |> List.last() |> elem(0)
+  defp pages(changes, prefix, after_key, changed, {limit, room, _values} = listed) do
+    # As many more as the call has removed.
+    removed = Enum.count(changed, fn {_key, value} -> value == nil end)
+    {stored, last} = page(changes, prefix, after_key, {min(limit + removed, @page), room})
     {here, beyond} = Enum.split_while(changed, fn {key, _value} -> last == nil or key <= last end)
     merged = stored |> Map.new() |> Map.merge(Map.new(here)) |> Enum.sort()
 
@@ -130,15 +131,16 @@ defmodule Tidepool.Actor.Activation.Guest.Values do
     end
   end
 
-  defp page(%{stored?: false}, _prefix, _after_key), do: []
+  # Values of the store, and the key of the last of them, if there may be more behind it.
+  defp page(%{stored?: false}, _prefix, _after_key, _most), do: {[], nil}
 
-  defp page(changes, prefix, after_key) do
+  defp page(changes, prefix, after_key, {limit, room} = most) do
     from = if after_key == "", do: nil, else: Record.value_key(after_key)
-
-    rows =
-      read(changes.class, &Native.record_values(&1, changes.class, changes.name, Record.value_key(prefix), from, @page))
-
-    for {key, value} <- rows, do: {Record.guest_key(key), value}
+    rows = read(changes, &Native.record_values(&1, changes.class, changes.name, Record.value_key(prefix), from, most))
+    held = for {key, value} <- rows, reduce: 0, do: (held -> held + bytes(key, value))
+    stored = for {key, value} <- rows, do: {Record.guest_key(key), value}
+    more? = length(rows) == limit or held >= room
+    {stored, if(more?, do: stored |> List.last() |> elem(0))}
   end
 
   defp collect(_values, {limit, room, _listed} = full) when limit == 0 or room <= 0, do: {:full, full}
@@ -148,13 +150,10 @@ defmodule Tidepool.Actor.Activation.Guest.Values do
   defp collect([{key, value} = one | values], {limit, room, listed}),
     do: collect(values, {limit - 1, room - bytes(key, value), [one | listed]})
 
-  defp read(class, read) do
-    case Journal.records() do
-      {:ok, records} -> found(read.(records), class)
-      {:error, error} -> raise error
-    end
+  defp read(%{class: class, until: until}, read) do
+    with {:ok, records} <- Journal.records(),
+         {:ok, found} <- Journal.reading(class, until, fn -> read.(records) end),
+         do: found,
+         else: ({:error, error} -> raise(error))
   end
-
-  defp found({:ok, found}, _class), do: found
-  defp found({:error, kind, message}, class), do: raise(Journal.error(kind, message, class))
 end

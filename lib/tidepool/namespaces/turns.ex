@@ -1,0 +1,223 @@
+defmodule Tidepool.Namespaces.Turns do
+  @moduledoc """
+  Whose turn it is to have what all namespaces of a node share: a namespace has some turns of each kind at a time, who comes beyond these
+  waits, first come, first served, and what would be too many that wait is told so. So no namespace takes all of it, however many callers
+  it has. Functions without a namespace have their turns together.
+
+    * `:keyvalue`: a request to the store of the setting `keyvalue`
+    * `:records`: a read of actors' records, on one of the VM's dirty IO schedulers; a namespace has four of ten
+    * `:images`: an image of an actor with much memory, on one of the dirty CPU schedulers; a namespace has all but one, or the only one
+
+  A turn that is free costs no question to a process: it is a row of a table, which who takes it inserts and deletes, and each time it is looked
+  whether others of the namespace wait. Those four operations take one to two microseconds, and what a turn is for is handed to another
+  thread or goes to a store, which takes longer by itself.
+
+  Who finds none free asks the process, and so does who comes while others wait: two messages for each turn, in a namespace that wants more of them
+  than it may have. A turn whose process has ended is free: who comes next sees
+  that, and for those who wait the process watches who has the turns.
+
+  Who has a turn waits for no other one of its kind, and for nothing that one who waits for a turn has. So all turns come to an end.
+  """
+
+  use GenServer
+
+  alias Tidepool.Namespaces.Name
+
+  # {turn, pid} of each that is taken, and {key} of those that are waited for.
+  @turns __MODULE__
+
+  @typedoc "What it is a turn of."
+  @type kind :: :keyvalue | :records | :images
+
+  @typedoc "Until when it is waited, in ms of the VM's monotonic time; `:now` waits for nothing."
+  @type until :: integer | :infinity | :now
+
+  @doc "How many turns of a kind a namespace has at a time, and how many may wait for one."
+  @spec bounds(kind) :: {running :: pos_integer, waiting :: pos_integer | :infinity}
+  def bounds(:keyvalue), do: {4, 240}
+  # Of who waits here each is the process of an actor, or of a request that has its place already.
+  def bounds(:records), do: {max(div(2 * :erlang.system_info(:dirty_io_schedulers), 5), 1), :infinity}
+  def bounds(:images), do: {max(:erlang.system_info(:dirty_cpu_schedulers_online) - 1, 1), :infinity}
+
+  @doc false
+  def start_link(_none), do: GenServer.start_link(__MODULE__, [], name: __MODULE__)
+
+  @doc """
+  What `work` returns, which is done in a turn of a function's namespace; or `:late` when none has come until then, and `:busy` when too many
+  wait for one.
+  """
+  @spec run(kind, function :: String.t(), until, work :: (() -> result)) :: {:ok, result} | :late | :busy
+        when result: term
+  def run(kind, function, until, work) do
+    with {:ok, turn} <- take({kind, Name.of(function)}, until) do
+      try do
+        {:ok, work.()}
+      after
+        give(turn)
+      end
+    end
+  end
+
+  @doc "How many have a turn of a function's namespace now, and how many wait for one."
+  @spec count(kind, function :: String.t()) :: {running :: non_neg_integer, waiting :: non_neg_integer}
+  def count(kind, function) do
+    key = {kind, Name.of(function)}
+    {key |> holders() |> Enum.count(&Process.alive?/1), GenServer.call(__MODULE__, {:waiting, key}, :infinity)}
+  end
+
+  defp take(key, until) do
+    turn = unless waited_for?(key), do: free(key, self())
+
+    cond do
+      turn != nil -> {:ok, turn}
+      until == :now -> :late
+      true -> GenServer.call(__MODULE__, {:take, key, until}, :infinity)
+    end
+  rescue
+    # The table is being made anew: nothing is known of turns, and work goes on.
+    ArgumentError -> {:ok, nil}
+  catch
+    :exit, _restarting -> {:ok, nil}
+  end
+
+  defp give(nil), do: :ok
+
+  defp give({key, _number} = turn) do
+    :ets.delete(@turns, turn)
+    if waited_for?(key), do: GenServer.cast(__MODULE__, {:given, key})
+  rescue
+    ArgumentError -> :ok
+  end
+
+  defp waited_for?(key), do: :ets.member(@turns, key)
+
+  # A turn that was free, and is the process's now; `nil` when none was.
+  defp free({kind, _namespace} = key, pid), do: free(key, pid, kind |> bounds() |> elem(0))
+
+  defp free(_key, _pid, 0), do: nil
+
+  defp free(key, pid, number) do
+    turn = {key, number}
+    mine = {turn, pid}
+
+    if :ets.insert_new(@turns, mine) or (given?(turn) and :ets.insert_new(@turns, mine)),
+      do: turn,
+      else: free(key, pid, number - 1)
+  end
+
+  # Another may have seen that too, and have it by now.
+  defp given?(turn) do
+    case :ets.lookup(@turns, turn) do
+      [{_turn, pid} = taken] -> not Process.alive?(pid) and :ets.delete_object(@turns, taken)
+      [] -> true
+    end
+  end
+
+  defp holders({kind, _namespace} = key) do
+    {most, _waiting} = bounds(kind)
+    for number <- 1..most, {_turn, pid} <- :ets.lookup(@turns, {key, number}), do: pid
+  end
+
+  @impl true
+  # By key: those who wait, the first to come first, and the monitors of those who have the turns.
+  def init(_none) do
+    :ets.new(@turns, [:named_table, :public, read_concurrency: true, write_concurrency: true])
+    {:ok, %{}}
+  end
+
+  @impl true
+  def handle_call({:take, {kind, _namespace} = key, until}, {pid, _tag} = from, state) do
+    {_running, most} = bounds(kind)
+    line = Map.get(state, key, %{waiting: :queue.new(), holders: %{}})
+
+    if most == :infinity or :queue.len(line.waiting) < most do
+      # Before it is looked for a turn: who gives one back from now on says so.
+      :ets.insert(@turns, {key})
+      monitor = :erlang.monitor(:process, pid, tag: {:waiting, key})
+      waiting = :queue.in({monitor, from, timer(key, monitor, until)}, line.waiting)
+      {:noreply, next(Map.put(state, key, %{line | waiting: waiting}), key)}
+    else
+      {:reply, :busy, state}
+    end
+  end
+
+  def handle_call({:waiting, key}, _from, state) do
+    case state do
+      %{^key => %{waiting: waiting}} -> {:reply, :queue.len(waiting), state}
+      _nobody -> {:reply, 0, state}
+    end
+  end
+
+  @impl true
+  def handle_cast({:given, key}, state), do: {:noreply, next(state, key)}
+
+  @impl true
+  # Who has waited is gone, or it is too late for it.
+  def handle_info({{:waiting, key}, monitor, :process, _pid, _reason}, state),
+    do: {:noreply, leave(state, key, monitor)}
+
+  def handle_info({:late, key, monitor}, state), do: {:noreply, leave(state, key, monitor)}
+  # Who had a turn is gone.
+  def handle_info({{:holding, key}, _monitor, :process, _pid, _reason}, state), do: {:noreply, next(state, key)}
+
+  # Those who have waited for the longest time get the turns that are free.
+  defp next(state, key) when is_map_key(state, key) do
+    line = state[key]
+
+    with {:value, {monitor, {pid, _tag} = from, timer}} <- :queue.peek(line.waiting),
+         turn when turn != nil <- free(key, pid) do
+      forget(monitor, timer)
+      GenServer.reply(from, {:ok, turn})
+      next(%{state | key => %{line | waiting: :queue.drop(line.waiting)}}, key)
+    else
+      nil ->
+        %{state | key => %{line | holders: watch(key, line.holders)}}
+
+      :empty ->
+        :ets.delete(@turns, key)
+        for {_pid, monitor} <- line.holders, do: Process.demonitor(monitor, [:flush])
+        Map.delete(state, key)
+    end
+  end
+
+  # It was given back by the last of those who had a turn, after nobody waited any more.
+  defp next(state, _key), do: state
+
+  defp watch(key, watched) do
+    now =
+      key
+      |> holders()
+      |> Enum.uniq()
+      |> Map.new(&{&1, watched[&1] || :erlang.monitor(:process, &1, tag: {:holding, key})})
+
+    for {pid, monitor} <- watched, not is_map_key(now, pid), do: Process.demonitor(monitor, [:flush])
+    now
+  end
+
+  defp leave(state, key, monitor) when is_map_key(state, key) do
+    %{waiting: waiting} = line = state[key]
+    {gone, left} = waiting |> :queue.to_list() |> Enum.split_with(&(elem(&1, 0) == monitor))
+
+    for {monitor, from, timer} <- gone do
+      forget(monitor, timer)
+      GenServer.reply(from, :late)
+    end
+
+    next(%{state | key => %{line | waiting: :queue.from_list(left)}}, key)
+  end
+
+  # It had its turn at the same time.
+  defp leave(state, _key, _monitor), do: state
+
+  defp forget(monitor, timer) do
+    Process.demonitor(monitor, [:flush])
+    if timer, do: Process.cancel_timer(timer)
+  end
+
+  defp timer(_key, _monitor, :infinity), do: nil
+
+  defp timer(key, monitor, until) do
+    left = max(until - System.monotonic_time(:millisecond), 0)
+    Process.send_after(self(), {:late, key, monitor}, left)
+  end
+end

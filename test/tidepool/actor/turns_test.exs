@@ -1,0 +1,143 @@
+defmodule Tidepool.ActorTurnsTest do
+  # Reads of actors' records, and images of those with much memory, in turns of their namespaces: who waits for whom, and who does not.
+  use Tidepool.Case, async: true
+
+  alias Tidepool.{Actor, Error, Native}
+  alias Tidepool.Namespaces.Turns
+
+  import Tidepool.ActorScript
+
+  # The only function of a namespace.
+  defp class! do
+    class = unique_name("space") <> "/ledger"
+    {:ok, _function} = Tidepool.deploy(guest("rust", "ledger"), name: class, actor: [idle: 600_000])
+    on_exit(fn -> remove!(class) end)
+    class
+  end
+
+  defp host(class, name, script, options \\ []), do: Actor.call(class, name, "host", script, options)
+  defp list(class, name), do: host(class, name, list("", "", 0))
+
+  # Processes that have all turns of a class's namespace, each until it is told to go on.
+  defp hold(kind, class) do
+    {most, :infinity} = Turns.bounds(kind)
+    test = self()
+
+    work = fn ->
+      send(test, {:has, self()})
+      receive do: (:go_on -> :ok)
+    end
+
+    holders = for _turn <- 1..most, do: spawn(fn -> Turns.run(kind, class, :infinity, work) end)
+    on_exit(fn -> for holder <- holders, do: Process.exit(holder, :kill) end)
+    for holder <- holders, do: assert_receive({:has, ^holder}, 20_000)
+    holders
+  end
+
+  defp waits!(kind, class), do: eventually(fn -> match?({_most, 1}, Turns.count(kind, class)) end, 20_000)
+
+  test "an actor reads its values in a turn of its namespace, and one of another namespace waits for none of these" do
+    [class, other] = for _class <- 1..2, do: class!()
+    for class <- [class, other], do: {:ok, ""} = host(class, "alice", put("a", "1"))
+    [holder | _others] = hold(:records, class)
+    listed = Task.async(fn -> list(class, "alice") end)
+    waits!(:records, class)
+    assert {:ok, reply} = list(other, "alice")
+    assert read_list(reply) == [{"a", "1"}]
+    waits!(:records, class)
+    send(holder, :go_on)
+    assert Task.await(listed, 60_000) == {:ok, reply}
+  end
+
+  test "an actor wakes in a turn of its namespace, be it that of a process that was killed" do
+    class = class!()
+    assert {:ok, "1"} = Actor.call(class, "alice", "add", "1")
+    :ok = Actor.stop(class, "alice")
+    [holder | _others] = hold(:records, class)
+    woken = Task.async(fn -> Actor.call(class, "alice", "sum") end)
+    waits!(:records, class)
+    Process.exit(holder, :kill)
+    assert Task.await(woken, 60_000) == {:ok, "1"}
+  end
+
+  test "an actor waits for a turn no longer than its call has time, and is as it was then" do
+    class = class!()
+    {most, :infinity} = Turns.bounds(:records)
+    assert {:ok, "1"} = host(class, "alice", [put("a", "1"), then_do("add", "1")])
+    holders = hold(:records, class)
+    script = [list("", "", 0), put("b", "1"), then_do("add", "1")]
+    assert {:error, %Error{reason: :timeout}} = host(class, "alice", script, timeout: 100)
+    eventually(fn -> Turns.count(:records, class) == {most, 0} end, 20_000)
+    # And one that is to wake for it.
+    :ok = Actor.stop(class, "alice")
+    assert {:error, %Error{reason: :timeout}} = Actor.call(class, "alice", "add", "1", timeout: 100)
+    eventually(fn -> Turns.count(:records, class) == {most, 0} end, 20_000)
+    for holder <- holders, do: send(holder, :go_on)
+    assert {:ok, "1"} = Actor.call(class, "alice", "sum")
+    {:ok, reply} = list(class, "alice")
+    assert read_list(reply) == [{"a", "1"}]
+  end
+
+  test "of a namespace whose actors list their values without end no more read at a time than have turns, and another's reads go on" do
+    [class, other] = for _class <- 1..2, do: class!()
+    {most, :infinity} = Turns.bounds(:records)
+    names = for number <- 1..24, do: "#{number}"
+    large = String.duplicate("v", 65_536)
+    for name <- names, do: {:ok, ""} = host(class, name, for(number <- 1..4, do: put("#{number}", large)))
+    {:ok, ""} = host(other, "alice", put("a", "1"))
+    actors = for name <- names, actor = Actor.where(class, name), do: actor
+
+    hostile =
+      for name <- names do
+        spawn(fn -> for _call <- Stream.cycle([:ok]), do: list(class, name) end)
+      end
+
+    on_exit(fn -> for caller <- hostile, do: Process.exit(caller, :kill) end)
+    eventually(fn -> match?({^most, waiting} when waiting > 0, Turns.count(:records, class)) end, 20_000)
+
+    for _time <- 1..50 do
+      # Those that are on one of the VM's threads for it, or wait for one.
+      reading = Enum.count(actors, &(Process.info(&1, :current_function) == reads()))
+      assert reading <= most
+      assert {:ok, reply} = list(other, "alice")
+      assert read_list(reply) == [{"a", "1"}]
+    end
+
+    for caller <- hostile, do: Process.exit(caller, :kill)
+    eventually(fn -> Turns.count(:records, class) == {0, 0} end, 20_000)
+  end
+
+  defp reads, do: {:current_function, {Native, :record_values, 6}}
+
+  describe "of an actor with much memory" do
+    setup do
+      [class, other] = for _class <- 1..2, do: class!()
+      large = String.duplicate("a", 1_000_000)
+      for class <- [class, other], do: {:ok, "1"} = Actor.call(class, "alice", "write", large)
+      {:ok, class: class, other: other}
+    end
+
+    test "an image is made in a turn of its namespace, and one of another namespace waits for none of these", %{
+      class: class,
+      other: other
+    } do
+      [holder | _others] = hold(:images, class)
+      added = Task.async(fn -> Actor.call(class, "alice", "add", "1") end)
+      waits!(:images, class)
+      assert {:ok, "1"} = Actor.call(other, "alice", "add", "1")
+      waits!(:images, class)
+      Process.exit(holder, :kill)
+      assert Task.await(added, 60_000) == {:ok, "1"}
+    end
+
+    test "no copy is left in memory without a turn, when others want its place", %{class: class, other: other} do
+      holders = hold(:images, class)
+      for class <- [class, other], do: send(Actor.where(class, "alice"), :tidepool_wanted)
+      for class <- [class, other], do: eventually(fn -> Actor.where(class, "alice") == nil end, 20_000)
+      assert {:ok, %{tier: :disk}} = Actor.info(class, "alice")
+      assert {:ok, %{tier: :frozen}} = Actor.info(other, "alice")
+      for holder <- holders, do: send(holder, :go_on)
+      for class <- [class, other], do: assert({:ok, "1"} = Actor.call(class, "alice", "add", "1"))
+    end
+  end
+end

@@ -1,0 +1,124 @@
+defmodule Tidepool.Namespaces.TurnsTest do
+  # Whose turn it is: how many have one, who is next, and what becomes of turns whose processes were killed.
+  use Tidepool.Case, async: true
+
+  alias Tidepool.Namespaces.Turns
+
+  setup do
+    {most, :infinity} = Turns.bounds(:records)
+    {:ok, function: unique_name("space") <> "/function", most: most}
+  end
+
+  # A process that has a turn, once there is one, until it is told to go on.
+  defp holder(function, kind \\ :records, until \\ :infinity) do
+    test = self()
+
+    work = fn ->
+      send(test, {:has, self()})
+      receive do: (:go_on -> :done)
+    end
+
+    pid = spawn(fn -> send(test, {:over, self(), Turns.run(kind, function, until, work)}) end)
+    on_exit(fn -> Process.exit(pid, :kill) end)
+    pid
+  end
+
+  defp has!(pid), do: assert_receive({:has, ^pid}, 20_000)
+
+  # As many as have a turn, and one after the other as many as wait.
+  defp holders(function, most, waiting) do
+    have = for _turn <- 1..most, do: holder(function)
+    Enum.each(have, &has!/1)
+
+    wait =
+      for number <- 1..waiting//1 do
+        pid = holder(function)
+        eventually(fn -> Turns.count(:records, function) == {most, number} end)
+        pid
+      end
+
+    {have, wait}
+  end
+
+  test "a namespace has no more of them at a time than it may, and the next one gets it who has waited for the longest time",
+       %{function: function, most: most} do
+    {have, wait} = holders(function, most, 10)
+    another = unique_name("space") <> "/function"
+    assert Turns.run(:records, another, :now, fn -> :at_once end) == {:ok, :at_once}
+    assert Turns.run(:images, function, :now, fn -> :of_another_kind end) == {:ok, :of_another_kind}
+    # Functions of a namespace have them together, however they are called.
+    assert Turns.run(:records, String.replace(function, "/function", "/other"), :now, fn -> :no end) == :late
+
+    for {pid, next} <- Enum.zip(have ++ wait, wait) do
+      refute_received {:has, ^next}
+      send(pid, :go_on)
+      assert_receive {:over, ^pid, {:ok, :done}}, 20_000
+      has!(next)
+    end
+
+    for pid <- Enum.take(have ++ wait, -most), do: send(pid, :go_on)
+    eventually(fn -> Turns.count(:records, function) == {0, 0} end)
+  end
+
+  test "a turn whose process was killed is given back, to who waits or to who comes, and one that waits and is killed gets none",
+       %{function: function, most: most} do
+    {have, [killed | wait]} = holders(function, most, most + 1)
+    Process.exit(killed, :kill)
+    eventually(fn -> Turns.count(:records, function) == {most, most} end)
+    for pid <- have, do: Process.exit(pid, :kill)
+    Enum.each(wait, &has!/1)
+    assert Turns.count(:records, function) == {most, 0}
+    refute_received {:has, ^killed}
+
+    # Nobody waits, and nobody watches.
+    for pid <- wait do
+      monitor = Process.monitor(pid)
+      Process.exit(pid, :kill)
+      assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}, 20_000
+    end
+
+    assert Turns.count(:records, function) == {0, 0}
+    for _turn <- 1..most, do: assert(Turns.run(:records, function, :now, fn -> :free end) == {:ok, :free})
+  end
+
+  test "who has a time is told when that is over, and has no turn after it", %{function: function, most: most} do
+    {have, [last]} = holders(function, most, 1)
+    assert Turns.run(:records, function, :now, fn -> :no end) == :late
+    assert Turns.run(:records, function, System.monotonic_time(:millisecond) + 20, fn -> :no end) == :late
+    assert Turns.count(:records, function) == {most, 1}
+    for pid <- have, do: send(pid, :go_on)
+    has!(last)
+    send(last, :go_on)
+    assert_receive {:over, ^last, {:ok, :done}}, 20_000
+    eventually(fn -> Turns.count(:records, function) == {0, 0} end)
+  end
+
+  test "where too many wait the next one is told so", %{function: function} do
+    {most, waiting} = Turns.bounds(:keyvalue)
+    for _caller <- 1..(most + waiting), do: holder(function, :keyvalue)
+    eventually(fn -> Turns.count(:keyvalue, function) == {most, waiting} end, 20_000)
+    assert Turns.run(:keyvalue, function, :infinity, fn -> :no end) == :busy
+  end
+
+  test "a turn is given back by who fails", %{function: function, most: most} do
+    for _time <- 1..(2 * most),
+        do: assert_raise(ArgumentError, fn -> Turns.run(:records, function, :now, fn -> raise ArgumentError end) end)
+
+    assert Turns.count(:records, function) == {0, 0}
+  end
+
+  test "however many come, go and are killed at once, all turns are free again and nobody waits", %{
+    function: function
+  } do
+    callers =
+      for _caller <- 1..100 do
+        spawn(fn ->
+          for _turn <- 1..50, do: Turns.run(:records, function, :infinity, fn -> :erlang.yield() end)
+        end)
+      end
+
+    for pid <- Enum.take_every(callers, 3), do: Process.exit(pid, :kill)
+    for pid <- callers, do: eventually(fn -> not Process.alive?(pid) end, 20_000)
+    eventually(fn -> Turns.count(:records, function) == {0, 0} end)
+  end
+end
