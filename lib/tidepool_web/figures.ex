@@ -50,12 +50,13 @@ defmodule TidepoolWeb.Figures do
     do: Map.new(totals, fn {name, _total} -> {name, late(Map.get(samples, name, []), tick, bounds)} end)
 
   @doc """
-  The same of all functions that can be called here, as a list by name.
+  The same of those functions that can be called here, and a reader `sees?`, as a list by name. The process that all ask copies nothing
+  of others.
   """
-  @spec listed(GenServer.server()) :: [map]
-  def listed(figures \\ __MODULE__), do: figures |> all() |> versions()
+  @spec listed(GenServer.server(), sees? :: (name :: String.t() -> boolean)) :: [map]
+  def listed(figures \\ __MODULE__, sees?), do: figures |> some(sees?) |> elem(1)
 
-  @doc "That list as JSON, made once for all who ask within half a second."
+  @doc "That list of all functions as JSON, made once for all who ask within half a second."
   @spec text(GenServer.server()) :: binary
   def text(figures \\ __MODULE__), do: GenServer.call(figures, :text)
 
@@ -75,11 +76,16 @@ defmodule TidepoolWeb.Figures do
         {tick, []}
 
       _newer ->
-        seen = for {name, _version, _at} = function <- Catalog.versions(), sees?.(name), do: function
-        names = for {name, _version, _at} <- seen, do: name
-        {tick, bounds, totals, samples} = GenServer.call(figures, {:some, names})
-        {tick, totals |> of_all(late_of(totals, samples, tick, bounds)) |> versions(seen) |> cut()}
+        {tick, functions} = some(figures, sees?)
+        {tick, cut(functions)}
     end
+  end
+
+  defp some(figures, sees?) do
+    seen = for {name, _version, _at} = function <- Catalog.versions(), sees?.(name), do: function
+    names = for {name, _version, _at} <- seen, do: name
+    {tick, bounds, totals, samples} = GenServer.call(figures, {:some, names})
+    {tick, totals |> of_all(late_of(totals, samples, tick, bounds)) |> versions(seen)}
   end
 
   defp versions(figures, versions \\ Catalog.versions()) do

@@ -132,6 +132,16 @@ defmodule Tidepool.Catalog.Log do
 
   defp stale?(_entry, _none_or_unstamped), do: false
 
+  @doc "How many bytes the open file has."
+  @spec bytes(:file.fd()) :: non_neg_integer
+  def bytes(file) do
+    case :file.position(file, :eof) do
+      {:ok, bytes} -> bytes
+      # Whoever appends next says so.
+      {:error, _reason} -> 0
+    end
+  end
+
   @doc "Replaces the file by one with just `records`, and seals it: written beside it, flushed, renamed."
   @spec rewrite(Path.t(), [Record.t()]) :: :ok | {:error, Error.t()}
   def rewrite(path, records) do

@@ -25,17 +25,21 @@ defmodule Tidepool.Catalog.Store do
   # How soon what the disk refused is tried again.
   @rewrite_ms 5_000
 
-  # The log is rewritten when it has this many records more than twice the names it holds.
+  # The log is rewritten when it has this many records more than twice the names it holds, or this many bytes more than twice what it had
+  # when it was rewritten last.
   @slack 1_000
+  @slack_bytes 16_777_216
 
   @enforce_keys [:lock, :blobs, :path, :file, :context, :entries, :serving, :records]
-  defstruct @enforce_keys ++ [spared: MapSet.new(), versions: %{}, litter: false, loose: false, stale: nil]
+  defstruct @enforce_keys ++
+              [spared: MapSet.new(), versions: %{}, litter: false, loose: false, stale: nil, rewritten_bytes: 0]
 
   @typedoc """
   - `lock`: held as long as this term lives. `blobs`: the folder of modules. `path`, `file`: the log, and that it is open.
   - `context`, `entries`: what is known. `serving`: versions that were replaced by ones whose modules have not arrived yet.
   - `records`: how many the log has. `litter`: was something replaced or removed? `loose`: are there modules that nothing needs?
   - `spared`: modules to be kept, whether they are used or not. `versions`: those of functions that are lost.
+  - `rewritten_bytes`: what the log had when it was rewritten last.
   - `stale`: has the log to be rewritten before it is appended to? Then the timer that sees to it.
   """
   @type t :: %__MODULE__{
@@ -51,7 +55,8 @@ defmodule Tidepool.Catalog.Store do
           versions: %{String.t() => pos_integer},
           litter: boolean,
           loose: boolean,
-          stale: reference | nil
+          stale: reference | nil,
+          rewritten_bytes: non_neg_integer
         }
 
   @typedoc "What versions there are: of a store, or of the tables that the catalog has made of one."
@@ -78,7 +83,15 @@ defmodule Tidepool.Catalog.Store do
          kept = recover(replayed, blobs, max_skew, node),
          :ok <- Log.rewrite(path, records(kept)),
          {:ok, file} <- Log.open(path) do
-      opened = %{lock: lock, blobs: blobs, path: path, file: file, records: Entries.count(kept.entries)}
+      opened = %{
+        lock: lock,
+        blobs: blobs,
+        path: path,
+        file: file,
+        records: Entries.count(kept.entries),
+        rewritten_bytes: Log.bytes(file)
+      }
+
       {:ok, __MODULE__ |> struct!(Map.merge(kept, opened)) |> spare(Damage.kept(path)) |> littered() |> collect()}
     end
   end
@@ -128,7 +141,7 @@ defmodule Tidepool.Catalog.Store do
       :ok ->
         store = put(%{store | records: store.records + length(entries)}, entries)
         # The entries are on disk already: a log that can't be rewritten just stays long.
-        {:ok, if(store.records > 2 * Entries.count(store.entries) + @slack, do: compact(store), else: store)}
+        {:ok, if(long?(store), do: compact(store), else: store)}
 
       # Part of them may be there, and nothing could be read that came behind it.
       {:error, error} ->
@@ -145,6 +158,11 @@ defmodule Tidepool.Catalog.Store do
       {:error, error, _unchanged} ->
         {:error, error, store}
     end
+  end
+
+  defp long?(store) do
+    store.records > 2 * Entries.count(store.entries) + @slack or
+      Log.bytes(store.file) > 2 * store.rewritten_bytes + @slack_bytes
   end
 
   @doc "Makes these the entries of their names, and writes them down as soon as the disk lets it."
@@ -291,7 +309,7 @@ defmodule Tidepool.Catalog.Store do
 
   defp done(store, :ok, records) do
     if store.stale, do: Process.cancel_timer(store.stale)
-    {:ok, %{store | records: records, stale: nil}}
+    {:ok, %{store | records: records, rewritten_bytes: Log.bytes(store.file), stale: nil}}
   end
 
   # What is in it is this user's alone, whatever the rights of the files.

@@ -8,7 +8,7 @@ defmodule TidepoolWeb.Resources.Figures do
   alias TidepoolWeb.{Figures, Reply}
   alias TidepoolWeb.Resource.{Namespace, Parameters}
 
-  # Each has a copy of the figures of all functions, which one process makes.
+  # Each has a copy of the figures of all functions that it sees, which one process makes.
   @places 16
 
   @impl true
@@ -41,9 +41,6 @@ defmodule TidepoolWeb.Resources.Figures do
     end
   end
 
-  defp seen(namespace, origin) do
-    for %{name: name} = function <- Figures.listed(),
-        Namespace.within?(name, namespace) and Access.sees?(origin, name),
-        do: function
-  end
+  defp seen(namespace, origin),
+    do: Figures.listed(&(Namespace.within?(&1, namespace) and Access.sees?(origin, &1)))
 end

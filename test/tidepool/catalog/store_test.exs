@@ -244,6 +244,21 @@ defmodule Tidepool.Catalog.StoreTest do
     assert Path.wildcard(path <> ".torn*") == [path <> ".torn", path <> ".torn.1"]
   end
 
+  test "the log is rewritten when it has many more bytes than what it tells, be they of few changes", %{
+    folder: folder,
+    path: path
+  } do
+    config = %{"text" => String.duplicate("x", 1_000_000)}
+
+    open(folder, fn store ->
+      Enum.reduce(1..40, store, fn _again, store -> deploy(store, "function", "bytes", config: config) end)
+    end)
+
+    # Forty of them, where there is room for sixteen beside those that it was rewritten with.
+    assert File.stat!(path).size < 20_000_000
+    assert %{"function" => %{version: 40, config: ^config}} = open(folder, &known/1)
+  end
+
   test "the next version is one more than the highest that is known, removed or not", %{folder: folder} do
     open(folder, fn store ->
       store = deploy(store, "f", "f", version: 7, removed: true)

@@ -1,8 +1,8 @@
 defmodule Tidepool.PackagesTest do
-  # Components by others, of the tests of published packages: which of them run, and why not. The table of guests/packages/README.md.
+  # Components by others, of published packages and their tests: which of them run, and why not. The table of guests/packages/README.md.
   use Tidepool.Case
 
-  alias Tidepool.{Error, Wasmtime}
+  alias Tidepool.{Error, Instance, Wasmtime}
 
   # They are fetched, and wasmtime's command line is built, in long runs alone.
   @moduletag skip: System.get_env("TIDEPOOL_LONG", "") == ""
@@ -12,6 +12,9 @@ defmodule Tidepool.PackagesTest do
     {"adapt_saved", :entrypoint, [5], nil},
     {"basic", nil, "", ""},
     {"command", {"wasi:cli-base/environment", :"get-arguments"}, [], []},
+    {"egress_guard", {"cerberust:guard/scanner@0.1.0", :scan}, ["low tide"],
+     %{text: "low tide", valid: true, risk: 0.0}},
+    {"file_service", {"golem:it/api", :"read-file"}, ["/shells"], {:error, :any}},
     {"hostcall_fuel", :f3, [], List.duplicate({:some, {:some, {:some, 1}}}, 10)},
     {"link", {"test:test/test", :bar}, [5], 56},
     {"link_asyncify", {"test:test/test", :bar}, [], nil},
@@ -25,8 +28,18 @@ defmodule Tidepool.PackagesTest do
     {"provenance", :"guest-string", ["low tide"], "low tide"},
     {"provenance", :"guest-list", [["low", "tide"]], ["low", "tide"]},
     {"provenance", :"resource-intrinsics", [], nil},
+    {"redact_guard", {"cerberust:guard/scanner@0.1.0", :scan}, ["hello FOO world"],
+     %{text: "hello [REDACTED] world", valid: false, risk: 1.0}},
+    {"sandboxed_cli", {"wasi:cli/environment@0.2.6", :"get-arguments"}, [], []},
+    {"sandboxed_clocks", {"wasi:clocks/monotonic-clock@0.2.6", :now}, [], 0},
+    {"sandboxed_random", {"wasi:random/random@0.2.6", :"get-random-u64"}, [], 0},
+    {"sandboxed_wasi", {"wasi:random/random@0.2.6", :"get-random-u64"}, [], 0},
+    {"shopping_cart", {"golem:it/api", :"get-cart-contents"}, [], []},
     {"used_type", :run, [], 7}
   ]
+
+  # Component, the interface of its resource.
+  @kept [{"cart_resource", "golem:it/api"}, {"cart_versioned", "golem:it/api@1.2.3"}]
 
   # What their authors left out is `unreachable` there: they are about their types.
   @trap [
@@ -63,6 +76,21 @@ defmodule Tidepool.PackagesTest do
     end
   end
 
+  for {component, interface} <- @kept do
+    @tag component: component, interface: interface
+    test "#{component} runs: a cart has what is put into it", %{component: component, interface: interface} do
+      {:ok, instance} = Instance.start_link(deploy!("packages", component))
+      {:ok, cart} = Instance.new(instance, {interface, "cart"}, ["alice"])
+      tea = %{product_id: "tea", name: "Tea", price: 2.5, quantity: 2}
+      {:ok, _nothing} = Instance.call(instance, {cart, :"add-item"}, [tea])
+      {:ok, _nothing} = Instance.call(instance, {cart, :"update-item-quantity"}, ["tea", 3])
+      assert Instance.call(instance, {cart, :"get-cart-contents"}) == {:ok, [%{tea | quantity: 3}]}
+      {:ok, other} = Instance.new(instance, {interface, "cart"}, ["bob"])
+      {:ok, _nothing} = Instance.call(instance, {other, :"merge-with"}, [cart])
+      assert Instance.call(instance, {other, :"get-cart-contents"}) == {:ok, [%{tea | quantity: 3}]}
+    end
+  end
+
   for {component, export, arguments} <- @trap do
     @tag call: {component, export, arguments}
     test "#{component} is called, and traps where it is unreachable", %{call: call} do
@@ -86,6 +114,7 @@ defmodule Tidepool.PackagesTest do
   test "the table of the README has each of them, and says the same" do
     rows = Regex.scan(~r/^\| `(\w+)` \| .* \| (runs|traps|refused).* \|$/m, File.read!("guests/packages/README.md"))
     ran = for {component, _export, _arguments, _result} <- @run, uniq: true, do: {component, "runs"}
+    ran = ran ++ for({component, _interface} <- @kept, do: {component, "runs"})
     trapped = for {component, _export, _arguments} <- @trap, do: {component, "traps"}
     refused = for {component, _reason, _text} <- @refused, do: {component, "refused"}
     assert Enum.sort(for [_line, component, how] <- rows, do: {component, how}) == Enum.sort(ran ++ trapped ++ refused)
