@@ -133,8 +133,8 @@ defmodule Tidepool.Catalog.Log do
   defp stale?(_entry, _none_or_unstamped), do: false
 
   @doc "How many bytes the open file has."
-  @spec bytes(:file.fd()) :: non_neg_integer
-  def bytes(file) do
+  @spec size(:file.fd()) :: non_neg_integer
+  def size(file) do
     case :file.position(file, :eof) do
       {:ok, bytes} -> bytes
       # Whoever appends next says so.

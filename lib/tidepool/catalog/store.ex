@@ -89,7 +89,7 @@ defmodule Tidepool.Catalog.Store do
         path: path,
         file: file,
         records: Entries.count(kept.entries),
-        rewritten_bytes: Log.bytes(file)
+        rewritten_bytes: Log.size(file)
       }
 
       {:ok, __MODULE__ |> struct!(Map.merge(kept, opened)) |> spare(Damage.kept(path)) |> littered() |> collect()}
@@ -162,7 +162,7 @@ defmodule Tidepool.Catalog.Store do
 
   defp long?(store) do
     store.records > 2 * Entries.count(store.entries) + @slack or
-      Log.bytes(store.file) > 2 * store.rewritten_bytes + @slack_bytes
+      Log.size(store.file) > 2 * store.rewritten_bytes + @slack_bytes
   end
 
   @doc "Makes these the entries of their names, and writes them down as soon as the disk lets it."
@@ -309,7 +309,7 @@ defmodule Tidepool.Catalog.Store do
 
   defp done(store, :ok, records) do
     if store.stale, do: Process.cancel_timer(store.stale)
-    {:ok, %{store | records: records, rewritten_bytes: Log.bytes(store.file), stale: nil}}
+    {:ok, %{store | records: records, rewritten_bytes: Log.size(store.file), stale: nil}}
   end
 
   # What is in it is this user's alone, whatever the rights of the files.

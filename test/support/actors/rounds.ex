@@ -9,6 +9,7 @@ defmodule Tidepool.Rounds do
   import ExUnit.{Assertions, Callbacks}
   import Tidepool.Case, only: [eventually: 2]
 
+  alias Tidepool.Actor.Ownership.Shards
   alias Tidepool.{Actor, FalseClock, Histories, Peer, SlowLink, TestCluster}
 
   @chaos_s String.to_integer(System.get_env("TIDEPOOL_CHAOS_S", "0"))
@@ -120,7 +121,10 @@ defmodule Tidepool.Rounds do
         for actor <- actors do
           eventually(
             fn ->
-              {:ok, _sum} = Peer.call(node.peer, Actor, :call, ["ledger", actor, "sum", "", [timeout: 5_000]])
+              answer = Peer.call(node.peer, Actor, :call, ["ledger", actor, "sum", "", [timeout: 5_000]])
+
+              assert match?({:ok, _sum}, answer),
+                     "#{node.name}: #{inspect(answer)}; it is where #{inspect(places(nodes, actor))}"
             end,
             @patience
           )
@@ -128,6 +132,13 @@ defmodule Tidepool.Rounds do
       end)
     end
     |> Task.await_many(:infinity)
+  end
+
+  # Where each node has an actor, and whom it reaches.
+  defp places(nodes, actor) do
+    for %{name: name, peer: peer} <- nodes do
+      {name, Peer.call(peer, Shards, :place, ["ledger", actor]), Peer.call(peer, Node, :list, [:connected])}
+    end
   end
 
   @doc "By how many seconds a clock is to be wrong next."
