@@ -28,7 +28,7 @@ use crate::store::host_share::HostShare;
 /// Largest memory of which an image is made for a tape, on the thread of a call: a quarter of a millisecond.
 const TAPED_IMAGE_BYTES: usize = 1 << 20;
 /// Most handles of resources that the guests of a component may have at once, of their own and of the host's, however much memory; how many
-/// they may have, however little; and for how many bytes of memory they have one. The engine has some 32 bytes of each.
+/// they may have, however little; and for how many bytes of memory they have one. Beside them they have one for each pollable of a stream.
 const MAX_HANDLES: u64 = 1 << 16;
 const LEAST_HANDLES: u64 = 1 << 13;
 const HANDLE_BYTES: u64 = 1 << 10;
@@ -418,8 +418,7 @@ async fn instantiate(
         Linked::Module { pre, .. } => pre.instantiate_async(&mut store).await.map(Guest::Module),
         Linked::Component { pre, .. } => {
             let memory = store.data().function.limits.memory_bytes;
-            let handles = (memory / HANDLE_BYTES).clamp(LEAST_HANDLES, MAX_HANDLES);
-            store.set_max_component_handles(usize::try_from(handles).unwrap_or(usize::MAX));
+            store.set_max_component_handles(most_handles(memory, module.places, module.handle_tables));
             pre.instantiate_async(&mut store).await.map(Guest::Component)
         }
     };
@@ -442,6 +441,22 @@ async fn instantiate(
         }
     }
     Ok((store, guest))
+}
+
+/// How many handles the guests of a component may have at once that takes so many places, and has so many tables of handles.
+///
+/// Each instance of a component in it has a table of its own, and the engine counts those handles together that there are. A table has 20 bytes
+/// for each of the most handles that it ever had, in a list that doubles, until its store is gone: with all of them in one table after the
+/// other, each has that many. So their number, times that of the tables, is what one table may have, for each place that an instance counts
+/// as: 1.3 MB. One with a single table has all of that. Two that are composed, with a memory each, have half; a dozen, which take six places,
+/// have 32,768 together, and without memories 4,096: some hundreds for each, where bindings have a few for what is passed. The 126 of nothing
+/// but resources that fit in one place have 512.
+fn most_handles(memory_bytes: u64, places: u32, tables: u64) -> usize {
+    let by_memory = (memory_bytes / HANDLE_BYTES).clamp(LEAST_HANDLES, MAX_HANDLES);
+    let in_each = MAX_HANDLES.saturating_mul(u64::from(places)).checked_div(tables).unwrap_or(MAX_HANDLES);
+    // As many as a list has room for that has doubled: of one more it would have twice as many.
+    let by_tables = 1_u64 << in_each.max(1).ilog2();
+    usize::try_from(by_memory.min(by_tables)).unwrap_or(usize::MAX)
 }
 
 /// Runs a start function. One that exits with 0 succeeds: libraries of some languages end programs like that.

@@ -62,12 +62,17 @@ impl Toolchain {
         spent: &Cell<Duration>,
     ) -> Result<CompiledModule, CompileError> {
         let compiled = self.compile_upload(wasm, config, wanted, spent);
-        let compiled = compiled.map(|compiled| CompiledModule {
-            is_brought: config.brought,
-            record_bytes: counted_of_records(wasm),
-            weight: Weight::of(wasm),
-            comments: compiled.linked.comments(wasm),
-            ..compiled
+        let compiled = compiled.map(|compiled| {
+            // As it was uploaded; of what can't be read the compiler has told.
+            let needs = Needs::of(wasm).unwrap_or_default();
+            CompiledModule {
+                is_brought: config.brought,
+                record_bytes: needs.record_bytes.saturating_sub(FREE_RECORD_BYTES),
+                handle_tables: needs.handle_tables,
+                weight: Weight::of(wasm),
+                comments: compiled.linked.comments(wasm),
+                ..compiled
+            }
         });
         compiled.map_err(|error| match (error, &config.abi) {
             (CompileError::UnknownAbi { exports }, Some(wanted)) => {
@@ -246,6 +251,7 @@ pub(crate) fn optimised(
         linked.map(|linked| CompiledModule {
             initial_memory_bytes: module.initial_memory_bytes,
             record_bytes: module.record_bytes,
+            handle_tables: module.handle_tables,
             is_brought: module.is_brought,
             weight: module.weight,
             interface_bytes: AtomicUsize::new(module.interface_bytes.load(Ordering::Relaxed)),
@@ -383,6 +389,7 @@ fn link(
         initial_memory_bytes: initial_pages * WASM_PAGE_BYTES,
         initial_table_bytes: counted_of_table(needed.max_initial_table_size.unwrap_or(0)),
         record_bytes: 0,
+        handle_tables: 0,
         places,
         compile_time,
         is_brought: false,
@@ -394,12 +401,6 @@ fn link(
 /// What a table of so many elements takes of the memory that is counted.
 fn counted_of_table(elements: u64) -> u64 {
     elements.saturating_mul(ELEMENT_BYTES as u64).saturating_sub(FREE_TABLE_BYTES as u64)
-}
-
-/// What the engine's records in an instance of a module as it was uploaded take of the memory that is counted. Of what can't be read the
-/// compiler has told.
-fn counted_of_records(wasm: &[u8]) -> u64 {
-    Needs::of(wasm).map_or(0, |needs| needs.record_bytes).saturating_sub(FREE_RECORD_BYTES)
 }
 
 /// What was linked, and what of that the host's handlers are asked for.

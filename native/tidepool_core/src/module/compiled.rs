@@ -55,6 +55,8 @@ pub struct CompiledModule {
     pub(crate) initial_table_bytes: u64,
     /// What of the engine's records in an instance counts as memory.
     pub(crate) record_bytes: u64,
+    /// How many tables of handles an instance of a component has.
+    pub(crate) handle_tables: u64,
     /// How many of its engine's places an instance takes: more than one where it has more than a module may have.
     pub(crate) places: u32,
     pub(super) compile_time: Duration,

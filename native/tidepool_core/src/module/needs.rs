@@ -25,6 +25,9 @@ pub(super) struct Needs {
     pub(super) pages: u64,
     /// Bytes that the engine keeps in it of functions that it may refer to, of imports, globals and segments.
     pub(super) record_bytes: u64,
+    /// Tables of handles that may have any: one of each instance of a component that lifts or lowers functions, or has resources. Those of
+    /// interfaces, which tools instantiate for what a component exports, only name what is handed to them, and no handle gets into theirs.
+    pub(super) handle_tables: u64,
     /// Is a module or a component instantiated that was handed to it?
     handed: bool,
 }
@@ -54,6 +57,7 @@ impl AddAssign for Needs {
         self.tables = self.tables.saturating_add(other.tables);
         self.pages = self.pages.saturating_add(other.pages);
         self.record_bytes = self.record_bytes.saturating_add(other.record_bytes);
+        self.handle_tables = self.handle_tables.saturating_add(other.handle_tables);
         self.handed = self.handed || other.handed;
     }
 }
@@ -64,6 +68,8 @@ struct Open {
     is_module: bool,
     /// Of a module, what an instance of it has; of a component, all that it has instantiated so far.
     needs: Needs,
+    /// Of a component: does it lift or lower functions, or have resources?
+    has_handles: bool,
     /// Of a module, its functions, and how often one is named outside of them: no others are referred to.
     functions: u64,
     named: u64,
@@ -73,8 +79,16 @@ struct Open {
 
 impl Needs {
     /// What nothing is known of.
-    const HANDED: Needs =
-        Needs { modules: 0, components: 0, memories: 0, tables: 0, pages: 0, record_bytes: 0, handed: true };
+    const HANDED: Needs = Needs {
+        modules: 0,
+        components: 0,
+        memories: 0,
+        tables: 0,
+        pages: 0,
+        record_bytes: 0,
+        handle_tables: 0,
+        handed: true,
+    };
 
     /// What an instance of this module or component has.
     ///
@@ -95,6 +109,7 @@ impl Needs {
                     let Some(mut closed) = open.pop() else { break };
                     let referred = closed.functions.min(closed.named);
                     closed.needs += Needs::recorded(referred, FUNCTION_BYTES);
+                    closed.needs += Needs { handle_tables: u64::from(closed.has_handles), ..Needs::default() };
                     match open.last_mut() {
                         Some(outer) if closed.is_module => keep(&mut outer.modules, closed.needs),
                         Some(outer) => keep(&mut outer.components, closed.needs),
@@ -189,6 +204,9 @@ fn read(open: &mut [Open], payload: Payload<'_>) {
         }
         Payload::ComponentCanonicalSection(section) => {
             add(open, Needs::recorded(section.count().into(), CANONICAL_BYTES));
+            if let Some(innermost) = open.last_mut() {
+                innermost.has_handles |= section.count() > 0;
+            }
         }
         Payload::InstanceSection(section) => {
             for instance in section.into_iter().map_while(Result::ok) {

@@ -24,6 +24,7 @@ fn what_is_instantiated_counts_each_time_and_what_is_not_never() {
         tables: modules,
         pages: 3 * modules,
         record_bytes: 0,
+        handle_tables: 0,
         handed: false,
     };
     for (text, modules, components) in [
@@ -167,4 +168,32 @@ fn records_are_counted_of_functions_that_are_named_outside_of_them_of_imports_gl
     let module = format!("(core module $m {functions} {exported})");
     let twice = "(core instance (instantiate $m)) (core instance (instantiate $m))";
     assert_eq!(records(&format!("(component {module} {twice})")), 6 * 32);
+}
+
+#[test]
+fn tables_of_handles_are_counted_of_each_instance_of_a_component_that_lifts_lowers_or_has_resources_and_of_no_other() {
+    let tables = |text: &str| of(text).handle_tables;
+    let resource = "(type $r (resource (rep i32))) (core func $new (canon resource.new $r))";
+    assert_eq!(tables(&format!("(component {resource})")), 1);
+    assert_eq!(tables(&module(1).replace("core module", "module")), 0);
+    let composed = |count: usize| {
+        let instances = "(instance (instantiate $c))".repeat(count);
+        tables(&format!("(component (component $c {resource}) {instances})"))
+    };
+    assert_eq!([0, 1, 126].map(composed), [0, 1, 126]);
+    let twice = "(instance (instantiate $c)) (instance (instantiate $c))";
+    let nested = format!(
+        "(component {resource} (component $d {resource} (component $c {resource}) {twice})
+           (instance (instantiate $d)) (instance (instantiate $d)))"
+    );
+    assert_eq!(tables(&nested), 1 + 2 * 3);
+    // As tools make them for each interface that is exported.
+    let interface = r#"(component $i (import "f" (func $f)) (export "f" (func $f)))"#;
+    let exported = format!(
+        r#"(component (core module $m (func (export "f"))) (core instance $m (instantiate $m))
+             (func $f (canon lift (core func $m "f"))) {interface}
+             (instance $one (instantiate $i (with "f" (func $f)))) (instance $other (instantiate $i (with "f" (func $f))))
+             (export "a:b/c" (instance $one)) (export "a:b/d" (instance $other)))"#
+    );
+    assert_eq!(tables(&exported), 1);
 }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use tidepool_core::value::Value;
 use tidepool_core::{CallError, Cancel, Function, HostReply, Instances, Limit, Limits, Step};
 
-use super::{ECHO, OPTIONS, component, int, request, text};
+use super::limits::nodes;
+use super::{ECHO, OPTIONS, call, component, int, request, text};
 use crate::preempt::{On, Spent, assert_in_slices};
+use crate::support::allocations::most_allocated;
 use crate::support::{Node, drive, eventually, finish, limits, next, sample, wat};
 
 /// What guests may compute; many here would go on for much longer.
@@ -206,6 +208,106 @@ fn handles_of_resources_are_bounded() {
         assert!(matches!(spent.outcome, Err(CallError::Trap { .. })), "{:?}", spent.outcome);
         node.assert_empty();
     }
+}
+
+/// A component of so many that are the same, with these definitions in each: the export `run1` of the whole has the first one make so many
+/// resources, and drop them all, and by `keep1` that keeps them.
+fn inner_ones(count: usize, each: &str) -> Vec<u8> {
+    let instances: String = (1..=count)
+        .map(|it| {
+            format!(
+                r#"(instance $c{it} (instantiate $c))
+                   (export "run{it}" (func $c{it} "run")) (export "keep{it}" (func $c{it} "keep"))"#
+            )
+        })
+        .collect();
+    wat(&format!(
+        r#"(component
+             (core module $m
+               (import "r" "new" (func $new (param i32) (result i32)))
+               (import "r" "drop" (func $drop (param i32)))
+               (func $keep (export "keep") (param i32) (loop $next
+                 (drop (call $new (i32.const 7)))
+                 (br_if $next (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))
+               ;; Those of a table without any are 1, 2, and so on.
+               (func (export "run") (param i32)
+                 (call $keep (local.get 0))
+                 (loop $next
+                   (call $drop (local.get 0))
+                   (br_if $next (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))))
+             (component $c {each}
+               (type $r (resource (rep i32)))
+               (core func $new (canon resource.new $r))
+               (core func $drop (canon resource.drop $r))
+               (core instance $i (instantiate $m (with "r" (instance
+                 (export "new" (func $new)) (export "drop" (func $drop))))))
+               (func (export "run") (param "n" u32) (canon lift (core func $i "run")))
+               (func (export "keep") (param "n" u32) (canon lift (core func $i "keep"))))
+             {instances})"#
+    ))
+}
+
+#[test]
+fn handles_of_components_in_a_component_are_so_few_that_all_tables_have_what_one_may_have() {
+    const ALL: usize = 65_536;
+    for count in [2_usize, 16, 126] {
+        let node = Node::small();
+        let (each, wasm) = (1 << (ALL / count).ilog2(), inner_ones(count, ""));
+        let function = node.function(&wasm, Instances::Warm { max_idle: 1 }, limits());
+        let made = |it: usize, handles: usize| call(&function, &format!("run{it}"), vec![int(handles as i128)]);
+        assert_eq!(made(1, 1), Ok(Value::Null));
+        let (all, most) = most_allocated(|| (1..=count).try_for_each(|it| made(it, each).map(drop)));
+        assert_eq!(all, Ok(()), "{count}, {each} in each");
+        // The tables have 20 bytes for each of their most handles: together what one of 65,536 has.
+        assert!(most < 2 << 20, "{count}: {most} bytes");
+        let refused = made(count, each + 1);
+        assert!(matches!(refused, Err(CallError::Trap { .. })), "{count}, one more than {each}: {refused:?}");
+    }
+}
+
+#[test]
+fn a_dozen_components_that_are_composed_have_some_hundreds_of_handles_each_at_once() {
+    for (each, handles) in [("", 340), ("(core module $n (memory 1)) (core instance (instantiate $n))", 2_700)] {
+        for node in nodes() {
+            let wasm = inner_ones(12, each);
+            let function = node.function(&wasm, Instances::Warm { max_idle: 1 }, limits());
+            for it in 1..=12 {
+                assert_eq!(call(&function, &format!("keep{it}"), vec![int(handles)]), Ok(Value::Null), "{it}: {each}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_component_has_as_many_handles_whatever_interfaces_it_exports() {
+    // Each is a component in it, of which there is an instance, as tools make them.
+    let interfaces: String = (1..=20)
+        .map(|it| {
+            format!(
+                r#"(instance $i{it} (instantiate $interface (with "keep" (func $keep))))
+                   (export "test:handles/i{it}" (instance $i{it}))"#
+            )
+        })
+        .collect();
+    let wasm = wat(&format!(
+        r#"(component
+             (type $r (resource (rep i32)))
+             (core func $new (canon resource.new $r))
+             (core module $m (import "r" "new" (func $new (param i32) (result i32)))
+               (func (export "keep") (param i32) (loop $next
+                 (drop (call $new (i32.const 7)))
+                 (br_if $next (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))))
+             (core instance $i (instantiate $m (with "r" (instance (export "new" (func $new))))))
+             (func $keep (param "n" u32) (canon lift (core func $i "keep")))
+             (component $interface
+               (import "keep" (func $keep (param "n" u32)))
+               (export "keep" (func $keep)))
+             {interfaces})"#
+    ));
+    let node = Node::small();
+    let function = node.function(&wasm, Instances::Fresh, limits());
+    assert_eq!(call(&function, "test:handles/i20#keep", vec![int(65_536)]), Ok(Value::Null));
+    assert!(matches!(call(&function, "test:handles/i20#keep", vec![int(65_537)]), Err(CallError::Trap { .. })));
 }
 
 /// A component that asks for random bytes, and makes and polls what is ready after a time.
