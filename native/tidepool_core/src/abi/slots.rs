@@ -99,6 +99,11 @@ impl State {
         is_large(meter.memory_used.saturating_add(meter.table_bytes), || abi.things())
     }
 
+    /// Notes how many tables of handles the guests of a component have, before they run.
+    pub(crate) fn set_handle_tables(&mut self, tables: u64) {
+        self.abi.component.handle_tables = tables;
+    }
+
     /// Notes that the instance is kept by its owner from call to call.
     pub(crate) fn keep(&mut self) {
         self.abi.component.keep();

@@ -418,6 +418,7 @@ async fn instantiate(
         Linked::Module { pre, .. } => pre.instantiate_async(&mut store).await.map(Guest::Module),
         Linked::Component { pre, .. } => {
             let memory = store.data().function.limits.memory_bytes;
+            store.data_mut().set_handle_tables(module.handle_tables);
             store.set_max_component_handles(most_handles(memory, module.places, module.handle_tables));
             pre.instantiate_async(&mut store).await.map(Guest::Component)
         }

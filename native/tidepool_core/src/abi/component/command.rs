@@ -29,7 +29,7 @@ impl Abi for Command {
         let Some((streams, builder)) = Streams::of_call(state) else { return };
         let memory_bytes = state.function.limits.memory_bytes;
         let slot = &mut state.abi.component;
-        (slot.context, slot.streams) = (Some(wasi::made(builder, memory_bytes)), Some(streams));
+        (slot.context, slot.streams) = (Some(wasi::made(builder, memory_bytes, slot.handle_tables)), Some(streams));
     }
 
     fn begin_process(state: &mut State, guest: &Guest, _left: Option<Message>) {

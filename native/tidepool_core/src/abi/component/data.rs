@@ -20,6 +20,8 @@ pub(crate) struct ComponentSlot {
     pub(super) guest: Option<(Instance, Arc<Interface>)>,
     /// Is it made? While it is not, nobody would answer what it asks of its driver.
     pub(in crate::abi) is_bound: bool,
+    /// How many tables of handles its guests have.
+    pub(in crate::abi) handle_tables: u64,
     /// The context of its imports, once it has called one.
     pub(super) context: Option<Box<ImportContext>>,
     /// How streams of its files ask the host, once it has one.

@@ -7,8 +7,8 @@ use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView, p2};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
-use super::data::ImportContext;
-use super::http;
+use super::data::{ComponentSlot, ImportContext};
+use super::http::{self, HttpContext};
 use super::table::{most_handles, most_pollables};
 use super::{files, pollables, sockets, taped};
 use crate::abi::slots::State;
@@ -41,21 +41,21 @@ impl State {
         let reel = if self.abi.component.context.is_none() { self.reel() } else { None };
         let State { abi, function, tail: lines, call, .. } = self;
         let guest = abi.guest.as_deref();
-        let context = &mut abi.component.context;
+        let ComponentSlot { context, handle_tables, .. } = &mut abi.component;
         context.get_or_insert_with(|| {
             let builder = context::of_guest(function, tail(lines, call.as_ref()), guest, (None, reel.as_ref()));
-            made(builder, function.limits.memory_bytes)
+            made(builder, function.limits.memory_bytes, *handle_tables)
         })
     }
 }
 
-/// The context of imports whose `wasi:` ones `builder` begins, of a guest that may have so much memory.
-pub(super) fn made(mut builder: WasiCtxBuilder, memory_bytes: u64) -> Box<ImportContext> {
+/// The context of imports whose `wasi:` ones `builder` begins, of a guest that may have so much memory, and has so many tables of handles.
+pub(super) fn made(mut builder: WasiCtxBuilder, memory_bytes: u64, handle_tables: u64) -> Box<ImportContext> {
     let handles = most_handles(memory_bytes);
     let mut table = ResourceTable::new();
     table.set_max_capacity(handles);
     let wasi = builder.max_random_size(taped::MAX_RANDOM_BYTES).build();
-    let (http, snapshots, pollables) = Default::default();
+    let (http, (snapshots, pollables)) = (HttpContext::of(handle_tables), Default::default());
     let most_pollables = most_pollables(memory_bytes);
     Box::new(ImportContext { wasi, http, snapshots, pollables, most_pollables, handles, table })
 }

@@ -24,6 +24,10 @@ const NAME_BYTES: usize = 112;
 const MORE_BYTES: usize = 144;
 /// What each handle takes.
 const ENTRY_BYTES: usize = size_of::<HostOutgoingRequest>();
+/// What the host's table keeps of each that is gone: it never gets shorter.
+const FREE_ENTRY_BYTES: usize = 48;
+/// What a table of a guest's has of each handle that was in it at once with others: those get no shorter, either.
+const SLOT_BYTES: usize = 20;
 
 /// What is behind a guest's handles, as it was counted last.
 #[derive(Default)]
@@ -35,9 +39,26 @@ pub(in crate::abi::component) struct Content {
     bytes: usize,
     /// How often more was wanted.
     wanted: u64,
+    /// How many entries the table has had at once: as far as pollables have needed them, for there are few of all else.
+    most_entries: usize,
+    /// What tables of the guest's may have of each of these, which may have been in all of them in turn.
+    slot_bytes: usize,
 }
 
 impl Content {
+    /// Of a guest with so many tables of handles.
+    pub(super) fn of(handle_tables: u64) -> Self {
+        let tables = usize::try_from(handle_tables).unwrap_or(usize::MAX).max(1);
+        Content { slot_bytes: SLOT_BYTES.saturating_mul(tables), ..Content::default() }
+    }
+
+    /// Notes that the table has had an entry with this number, the first of which is 0; what its place in the guest's tables takes.
+    pub(in crate::abi::component) fn had(&mut self, entry: u32) -> usize {
+        let entries = usize::try_from(entry).unwrap_or(usize::MAX).saturating_add(1);
+        self.most_entries = self.most_entries.max(entries);
+        self.slot_bytes
+    }
+
     /// Counts so many bytes more. What is to be held then, if that is more than is held.
     pub(super) fn grow(&mut self, bytes: usize, table: &mut ResourceTable) -> Option<usize> {
         self.bytes = self.bytes.saturating_add(bytes);
@@ -46,7 +67,10 @@ impl Content {
 
     /// Counts what there is, for some of what was counted is gone. What is to be held then, if that is more than is held.
     fn recount(&mut self, table: &mut ResourceTable) -> Option<usize> {
-        self.bytes = of_table(table);
+        let (bytes, entries) = of_table(table);
+        let free = self.most_entries.saturating_sub(entries).saturating_mul(FREE_ENTRY_BYTES);
+        let slots = self.most_entries.saturating_mul(self.slot_bytes);
+        self.bytes = bytes.saturating_add(free).saturating_add(slots);
         let spare = SPARE_BYTES.max(self.bytes / 8);
         let wanted = if self.bytes <= SPARE_BYTES { 0 } else { self.bytes.saturating_add(spare) };
         if wanted > self.held {
@@ -80,10 +104,11 @@ impl Content {
     }
 }
 
-/// What is in a table.
-fn of_table(table: &mut ResourceTable) -> usize {
-    let mut sum = Sum::default();
+/// What is in a table, and how many entries that is.
+fn of_table(table: &mut ResourceTable) -> (usize, usize) {
+    let (mut sum, mut entries) = (Sum::default(), 0);
     for entry in table.iter_mut() {
+        entries += 1;
         if let Some(fields) = entry.downcast_ref::<FieldMap>() {
             sum.fields(fields);
         } else if let Some(request) = entry.downcast_ref::<HostOutgoingRequest>() {
@@ -112,7 +137,7 @@ fn of_table(table: &mut ResourceTable) -> usize {
     }
     let outgoing = sum.outgoing.saturating_sub(1).saturating_mul(BODY_BYTES);
     let incoming = sum.incoming.saturating_sub(1).saturating_mul(RECEIVED_BYTES);
-    sum.bytes.saturating_add(outgoing).saturating_add(incoming)
+    (sum.bytes.saturating_add(outgoing).saturating_add(incoming), entries)
 }
 
 /// What there is, as far as it was looked at.

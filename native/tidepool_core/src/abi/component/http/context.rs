@@ -14,10 +14,11 @@ pub(in crate::abi::component) struct HttpContext {
     pub(in crate::abi::component) content: Content,
 }
 
-impl Default for HttpContext {
-    fn default() -> Self {
+impl HttpContext {
+    /// Of a guest with so many tables of handles.
+    pub(in crate::abi::component) fn of(handle_tables: u64) -> Self {
         let mut ctx = WasiHttpCtx::new();
         ctx.set_field_size_limit(FIELD_BYTES);
-        HttpContext { ctx, hooks: Hooks::default(), content: Content::default() }
+        HttpContext { ctx, hooks: Hooks::default(), content: Content::of(handle_tables) }
     }
 }
