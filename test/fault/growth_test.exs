@@ -22,6 +22,7 @@ defmodule Tidepool.Fault.GrowthTest do
     "instances, and 5 KiB each on the host" => ["instances", "processes", "host_memory"],
     "stacks, and on the host" => ["stacks", "host_memory"],
     "on the host" => ["host_memory"],
+    "on the host, with 96 bytes beside the message of each" => ["host_memory"],
     "on the host, with 288 bytes beside each" => ["host_memory"],
     "on the host, with 768 and 512 bytes each" => ["links", "monitors", "host_memory"],
     "sockets" => ["sockets", "handles"],

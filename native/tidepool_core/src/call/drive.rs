@@ -14,7 +14,7 @@ use crate::base::limits::Limit;
 use crate::base::request::{HostRequest, Reply};
 use crate::metrics::counters::Outcome;
 use crate::os::thread_clock::ThreadClock;
-use crate::slice::epoch::SLICE;
+use crate::slice::epoch::{SLICE, slices};
 use crate::slice::inline_estimate::INLINE_MAX;
 use crate::slice::run_slots::RunSlot;
 
@@ -178,7 +178,7 @@ impl Task {
                 Step::Host(request)
             }
             Ok(Polled::Yield) => {
-                self.slot.spend();
+                self.slot.spend(slices(spent));
                 Step::Yield
             }
             Ok(Polled::Wait) => {

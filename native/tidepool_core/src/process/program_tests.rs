@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use std::sync::mpsc::{Sender, channel};
 use std::task::Waker;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::base::fair_share::NetworkHeld;
@@ -222,6 +222,69 @@ fn what_is_due_for_a_process_of_the_hosts_is_taken_once_and_not_when_it_was_canc
     let (to, data) = process.take_later().unwrap();
     assert_eq!((to, data.tag, data.bytes), (7, 1, vec![1]));
     assert!(process.take_later().is_none() && process.next_later().is_none());
+}
+
+#[test]
+fn messages_that_are_due_at_once_come_a_few_at_a_time_in_their_order_and_none_is_lost() {
+    let program = program(1, 1 << 20);
+    let process = program.add_guest("a".into(), 0).unwrap();
+    let send = |tag| process.send_after(Data::of(tag, Vec::new()), Duration::ZERO, 1 << 20).unwrap();
+    let last = (1..=1_000).map(send).fold(0, |_last, number| number);
+    let tag = |message| match message {
+        Some(Message::Data(data)) => data.tag,
+        _ => panic!("it was sent"),
+    };
+    assert_eq!(tag(process.receive(&[], 1 << 20)), 1);
+    assert_eq!(process.queue().0, 255, "one of those that came was taken");
+    assert!(process.is_pending(last, false));
+    // Who waits for the last one alone looks again at once, until that has come, although the time to wait is over.
+    let cx = std::task::Context::from_waker(Waker::noop());
+    let (now, mut looks) = (Instant::now(), 0);
+    let received = loop {
+        let mut wake_at = None;
+        match process.poll_receive(&[1_000], 1 << 20, Some(now), &cx, &mut wake_at) {
+            std::task::Poll::Ready(message) => break message,
+            std::task::Poll::Pending => assert!(wake_at.is_some_and(|at| at <= Instant::now())),
+        }
+        looks += 1;
+        assert_eq!(process.queue().0, 255 + looks * 256);
+    };
+    assert_eq!((tag(received), looks), (1_000, 2));
+    let rest: Vec<i64> = std::iter::from_fn(|| process.receive(&[], 1 << 20)).map(|it| tag(Some(it))).collect();
+    assert_eq!(rest, (2..1_000).collect::<Vec<_>>());
+    assert!(process.poll_receive(&[], 1 << 20, Some(now), &cx, &mut None).is_ready(), "nothing is left to come");
+}
+
+#[test]
+fn who_sends_and_who_looks_for_a_message_moves_no_more_of_those_that_are_due() {
+    let program = program(1, 1 << 20);
+    let process = program.add_guest("a".into(), 0).unwrap();
+    for _each in 0..10_000 {
+        process.send_after(Data::of(1, Vec::new()), Duration::ZERO, 4 << 20).unwrap();
+    }
+    assert!(matches!(process.send(message(0), &process, 4 << 20), Sent::Done));
+    assert_eq!(process.queue().0, 257);
+    assert_eq!(process.room(1, 0, 4 << 20), Room::Free);
+    assert_eq!(process.queue().0, 513);
+    let mut wake_at = None;
+    assert!(!process.has_message(&[2], 4 << 20, &std::task::Context::from_waker(Waker::noop()), &mut wake_at));
+    assert_eq!(process.queue().0, 769);
+    assert!(wake_at.is_some_and(|at| at <= Instant::now()), "it looks again at once");
+    process.deliver(message(0), 4 << 20);
+    assert_eq!(process.queue().0, 1_026);
+}
+
+#[test]
+fn a_message_that_is_to_come_counts_its_place_among_those_beside_itself() {
+    let program = program(1, 1_000);
+    let process = program.add_guest("a".into(), 0).unwrap();
+    let (later, each) = (Duration::from_secs(100), 240);
+    let send = || process.send_after(Data::of(0, Vec::new()), later, 3 * each);
+    assert!(send().is_ok() && send().is_ok());
+    let number = process.send_later(7, Data::of(0, Vec::new()), later, 3 * each).unwrap();
+    assert_eq!(send(), Err(Refused::TooLarge));
+    assert!(process.cancel_later(number) && send().is_ok());
+    assert_eq!(process.send_later(7, Data::of(0, Vec::new()), later, 3 * each), Err(Refused::TooLarge));
 }
 
 #[test]

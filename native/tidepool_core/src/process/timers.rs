@@ -8,6 +8,8 @@ use foldhash::fast::RandomState;
 
 /// Most timers of one process.
 const MAX_TIMERS: usize = 100_000;
+/// What each takes beside its message: its places by its time and by its number, in tables that are between half full and full.
+pub(super) const TIMER_BYTES: usize = 96;
 /// Room for so many is kept when there are none.
 const KEPT: usize = 64;
 

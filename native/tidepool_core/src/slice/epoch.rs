@@ -27,6 +27,13 @@ pub(crate) const SLICE: Duration = Duration::from_millis(1);
 const CALM: Duration = Duration::from_millis(2);
 /// The thread sleeps after this long without a guest.
 const IDLE: Duration = Duration::from_millis(100);
+
+/// How many slices of a tick one counts as that took so long: an import that takes a guest's thread for longer has as many of its guest's
+/// slices as others could have had meanwhile. One counts as one in any case, and so it does where a tick comes somewhat late.
+pub(crate) fn slices(took: Duration) -> u32 {
+    u32::try_from(took.as_nanos() / TICK.as_nanos()).unwrap_or(u32::MAX).max(1)
+}
+
 #[derive(Debug, Default)]
 struct Shard {
     running: AtomicU64,
@@ -209,6 +216,12 @@ mod tests {
             }
         }
         until_asleep(&runtime.node.ticker);
+    }
+
+    #[test]
+    fn a_slice_counts_as_many_as_it_was_ticks_long_and_as_one_at_least() {
+        let counted = [Duration::ZERO, TICK, TICK * 19 / 10, TICK * 2, SLICE, Duration::MAX].map(slices);
+        assert_eq!(counted, [1, 1, 1, 2, 20, u32::MAX]);
     }
 
     #[test]

@@ -69,13 +69,47 @@ impl RunSlot {
         Poll::Ready(())
     }
 
-    /// One slice of the slot is over; after the last one the slot goes to the next guest in the queue.
-    pub(crate) fn spend(&mut self) {
+    /// So many slices of the slot are over; after the last one the slot goes to the next guest in the queue.
+    pub(crate) fn spend(&mut self, over: u32) {
         if let RunSlot::Taken { slices, .. } = self {
-            *slices += 1;
+            *slices = slices.saturating_add(over);
             if *slices >= SLICES_PER_SLOT {
                 *self = RunSlot::None;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(slots: &RunSlots) -> RunSlot {
+        let mut slot = RunSlot::None;
+        assert!(slot.take(slots, || Waker::noop().clone()).is_ready());
+        slot
+    }
+
+    #[test]
+    fn a_slot_goes_to_the_next_guest_after_its_slices_or_one_that_was_as_long_as_all_of_them() {
+        for over in [vec![1; 20], vec![20], vec![19, 1], vec![1, 30], vec![u32::MAX], vec![7, 7, 7]] {
+            let slots = RunSlots::new(1);
+            let (mut slot, mut next) = (taken(&slots), RunSlot::None);
+            assert!(next.take(&slots, || Waker::noop().clone()).is_pending());
+            for slices in &over {
+                assert!(matches!(slot, RunSlot::Taken { .. }), "{over:?}");
+                slot.spend(*slices);
+            }
+            assert!(matches!(slot, RunSlot::None), "{over:?}");
+            assert!(next.take(&slots, || Waker::noop().clone()).is_ready(), "{over:?}");
+        }
+    }
+
+    #[test]
+    fn a_slot_that_is_not_spent_stays_its_guests() {
+        let slots = RunSlots::new(1);
+        let mut slot = taken(&slots);
+        slot.spend(19);
+        assert!(matches!(slot, RunSlot::Taken { .. }) && slots.are_taken());
     }
 }

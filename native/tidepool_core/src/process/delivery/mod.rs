@@ -8,10 +8,13 @@ use std::time::{Duration, Instant};
 
 use super::handle::{Inner, Process};
 use super::message::{Data, Message};
+use super::timers::TIMER_BYTES;
 use crate::base::limits::Limit;
 
 /// What a process may have been told that nobody can be made to wait with, in bytes, whatever its program has.
 const UNHELD_BYTES: usize = 64 << 10;
+/// Messages whose time has come that get into a mailbox in one go, under its lock, for which senders wait: some tens of microseconds.
+const DUE_AT_ONCE: usize = 256;
 
 /// What has become of a message.
 pub(crate) enum Sent {
@@ -131,7 +134,7 @@ impl Process {
                 return Ok(0);
             }
             let message = Message::Data(data);
-            let bytes = message.bytes();
+            let bytes = message.bytes().saturating_add(TIMER_BYTES);
             inner.makes_room_for_timer(bytes, bound)?;
             let sooner = inner.timers.next_due().is_none_or(|next| due < next);
             let number = inner.timers.add(due, message, bytes).ok_or(Refused::TooMany)?;
@@ -151,7 +154,7 @@ impl Process {
     pub(crate) fn send_later(&self, to: u64, data: Data, delay: Duration, bound: usize) -> Result<u64, Refused> {
         let due = Instant::now().checked_add(delay).ok_or(Refused::TooMany)?;
         let mut inner = self.inner();
-        let bytes = data.size();
+        let bytes = data.size().saturating_add(TIMER_BYTES);
         inner.makes_room_for_timer(bytes, bound)?;
         let number = inner.later.add(due, (to, data), bytes).ok_or(Refused::TooMany)?;
         self.sends_later.store(true, Ordering::Relaxed);
@@ -222,9 +225,11 @@ impl Process {
             let mut inner = self.inner();
             inner.take_due();
             let (message, mut senders) = inner.receive(tags, bound);
-            if message.is_none() && deadline.is_none_or(|deadline| deadline > Instant::now()) {
+            let due = inner.timers.next_due();
+            // Nor is a wait over before all have come that were due by then.
+            let is_over = |deadline: Instant| deadline <= Instant::now() && due.is_none_or(|due| due > deadline);
+            if message.is_none() && !deadline.is_some_and(is_over) {
                 inner.mailbox.wait(tags, cx.waker());
-                let due = inner.timers.next_due();
                 *wake_at = match (deadline, due) {
                     (Some(deadline), Some(due)) => Some(deadline.min(due)),
                     (one, other) => one.or(other),
@@ -300,7 +305,7 @@ impl Process {
         }
         let mut may_be = true;
         for (number, due, message) in due {
-            let bytes = message.bytes();
+            let bytes = message.bytes().saturating_add(TIMER_BYTES);
             may_be &= inner.timers.restore((number, due), message, bytes);
         }
         inner.timers.begin_at(next);
@@ -324,14 +329,15 @@ impl Process {
 }
 
 impl Inner {
-    /// Moves messages whose time has come into the mailbox. Their receiver is about to look, or is waiting, and then this is
-    /// its driver.
+    /// Moves messages whose time has come into the mailbox, some in one go. Their receiver is about to look, or is waiting, and then this is
+    /// its driver. Where there are more of them, the time at which the receiver is to look again is past, so it does that at once.
     fn take_due(&mut self) {
         if self.timers.is_empty() {
             return;
         }
         let now = Instant::now();
-        while let Some(message) = self.timers.due(now) {
+        for _each in 0..DUE_AT_ONCE {
+            let Some(message) = self.timers.due(now) else { return };
             if let Some(waker) = self.mailbox.push(message) {
                 waker.wake();
             }
