@@ -159,6 +159,13 @@ defmodule Tidepool.Cluster.Gossip do
     for node <- Report.Table.reachable(state.reports, state.node), into: %{}, do: {node, state.reports.rows[node]}
   end
 
+  @doc """
+  The other nodes that were told to be there (`:joined`), and not to be lost since. Whoever goes by these effects goes by this: a node that is
+  out of reach for a moment is in it, and none of them tells of that.
+  """
+  @spec joined(t) :: [String.t()]
+  def joined(state), do: MapSet.to_list(state.joined)
+
   @doc "All nodes whose reports are known, which are not forgotten, and which are not reachable now."
   @spec lost(t) :: [String.t()]
   def lost(state) do

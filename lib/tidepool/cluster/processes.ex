@@ -62,7 +62,8 @@ defmodule Tidepool.Cluster.Processes do
 
   defp look(state) do
     case Server.view() do
-      {:ok, view} -> view.live |> Map.keys() |> List.delete(view.node) |> Nodes.set()
+      # As of the events by which it is looked: one that is out of reach at this moment, and back in the next, makes none.
+      {:ok, view} -> Nodes.set(view.joined)
       :alone -> Nodes.set([])
     end
 

@@ -37,6 +37,7 @@ defmodule Tidepool.Cluster.Server do
            %{
              node: String.t(),
              live: %{String.t() => Tidepool.Cluster.Report.t() | nil},
+             joined: [String.t()],
              lost: [String.t()],
              apart: [String.t()],
              skews: %{String.t() => integer},
@@ -125,6 +126,7 @@ defmodule Tidepool.Cluster.Server do
     view = %{
       node: state.name,
       live: Gossip.live(gossip),
+      joined: Gossip.joined(gossip),
       lost: Gossip.lost(gossip),
       apart: Enum.sort(state.apart),
       skews: Gossip.skews(gossip),

@@ -57,10 +57,16 @@ defmodule Tidepool.SlowLink do
 
   defp accept(listener, node, pace, link) do
     {:ok, near} = :gen_tcp.accept(listener)
-    {:port, port, _version} = :erl_epmd.port_please(to_charlist(name(node)), {127, 0, 0, 1})
-    {:ok, far} = :gen_tcp.connect({127, 0, 0, 1}, port, [:binary, active: false, nodelay: true])
-    send(link, :connected)
-    spawn_link(fn -> connect(near, far, name(node), pace) end)
+
+    with {:port, port, _version} <- :erl_epmd.port_please(to_charlist(name(node)), {127, 0, 0, 1}),
+         {:ok, far} <- :gen_tcp.connect({127, 0, 0, 1}, port, [:binary, active: false, nodelay: true]) do
+      send(link, :connected)
+      spawn_link(fn -> connect(near, far, name(node), pace) end)
+    else
+      # The node has ended meanwhile.
+      _gone -> :gen_tcp.close(near)
+    end
+
     accept(listener, node, pace, link)
   end
 
