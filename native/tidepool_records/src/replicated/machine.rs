@@ -22,7 +22,7 @@ use super::log::Log;
 use super::snapshot::Snapshot;
 use super::types::{Applied, DiskId, Failure, Member, Types, failed, packed, unpacked};
 use crate::record::StoreError;
-use crate::sqlite::Opened;
+use crate::sqlite::{self, Opened};
 
 /// The state machine of a voter. Its clones are the same.
 #[derive(Clone)]
@@ -58,6 +58,7 @@ impl Machine {
         let opened = Opened::of_voter(path)?;
         opened.connection.pragma_update(None, "synchronous", "normal")?;
         opened.connection.execute_batch(TABLES)?;
+        opened.connection.execute_batch(&sqlite::index_of_owners())?;
         opened.connection.execute("INSERT OR IGNORE INTO disk VALUES (1, ?)", [disk])?;
         if opened.connection.query_row("SELECT number FROM disk", [], |row| row.get::<_, DiskId>(0))? != disk {
             return Err(StoreError::Behind("records.db is of another folder than log.db".into()));
@@ -206,6 +207,7 @@ impl State {
         snapshot.replace(&mut self.opened.connection, |snapshot| {
             // It may be of a version that has fewer.
             snapshot.execute_batch(TABLES)?;
+            snapshot.execute_batch(&sqlite::index_of_owners())?;
             snapshot.execute("INSERT OR REPLACE INTO disk VALUES (1, ?)", [self.disk])?;
             snapshot.execute("INSERT OR REPLACE INTO received VALUES (1, ?)", [number(&now)])?;
             note(snapshot, &now)

@@ -1,6 +1,7 @@
 //! Records in a file of SQLite's: a thread that writes, and connections that read.
 
 mod accept;
+mod alarms;
 mod erase;
 mod forget;
 mod identity;
@@ -21,6 +22,7 @@ use crossbeam_channel::{Sender, TrySendError, bounded};
 
 pub(crate) use accept::accept;
 pub(crate) use log::{check as check_log, flush as flush_log, written_again as log_written_again};
+pub(crate) use alarms::index as index_of_owners;
 pub(crate) use moving::{export, export_of_voter, import};
 pub(crate) use opened::Opened;
 pub(crate) use readers::Readers;

@@ -1,12 +1,11 @@
 //! Reading. Each function is to be called within one transaction, so that what belongs together is of one time.
 
-use rusqlite::{Connection, OptionalExtension, ToSql, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
-use super::schema::{IMAGES_PER_RECORD, NAMESPACE};
-use crate::lease::Owner;
+use super::schema::IMAGES_PER_RECORD;
 use crate::record::{
-    Found, Head, Heads, Key, Mark, MostOfEach, MostValues, Page, Record, Row, StoreError, Summary, Usage, Values,
-    chain, classes, value_mark, xor,
+    Found, Head, Heads, Key, Mark, MostValues, Page, Record, Row, StoreError, Summary, Usage, Values, chain, classes,
+    value_mark, xor,
 };
 
 const COLUMNS: &str = "id, epoch, seq, alarm_at, head, links, chain, bytes, mark";
@@ -225,45 +224,4 @@ pub(super) fn usage(connection: &Connection, namespace: &str, with_bytes: bool) 
     let (bytes, values): (u64, u64) =
         connection.prepare_cached(sql)?.query_row(params_from_iter(&bounds), |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(Usage { records, bytes: bytes.saturating_add(values) })
-}
-
-/// Whose the shard of a record is, in a file that has owners.
-const OWNED: &str =
-    "AND EXISTS (SELECT 1 FROM owner o WHERE o.shard = record.shard AND o.node = ?4 AND o.incarnation = ?5)";
-
-/// Alarms that are due until then, the earliest of each namespace first: as many of one as it gets. With an owner only those in its
-/// shards.
-pub(super) fn alarms(
-    connection: &Connection,
-    owner: Option<&Owner>,
-    until: i64,
-    most: &MostOfEach,
-) -> Result<Vec<(i64, Key)>, StoreError> {
-    let next = format!(
-        "SELECT {NAMESPACE} FROM record WHERE alarm_at IS NOT NULL AND {NAMESPACE} >= ? ORDER BY {NAMESPACE} LIMIT 1"
-    );
-    let owned = if owner.is_some() { OWNED } else { "" };
-    let of_one = format!(
-        "SELECT alarm_at, class, name FROM record WHERE {NAMESPACE} = ?1 AND alarm_at <= ?2 {owned}
-         ORDER BY alarm_at LIMIT ?3"
-    );
-    let (mut next, mut of_one) = (connection.prepare_cached(&next)?, connection.prepare_cached(&of_one)?);
-    let mut found = Vec::new();
-    let mut from = String::new();
-    while let Some(beginning) = next.query_row([&from], |row| row.get::<_, String>(0)).optional()? {
-        let limit = most.of(&beginning);
-        let mut parameters: Vec<&dyn ToSql> = vec![&beginning, &until, &limit];
-        if let Some(Owner { node, incarnation }) = owner {
-            parameters.extend([node as &dyn ToSql, incarnation]);
-        }
-        let rows =
-            of_one.query_map(&*parameters, |row| Ok((row.get(0)?, Key { class: row.get(1)?, name: row.get(2)? })))?;
-        for row in rows {
-            found.push(row?);
-        }
-        // Nothing comes between the two.
-        from = beginning + "\0";
-    }
-    found.sort();
-    Ok(found)
 }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
-use super::{read, schema};
+use super::{alarms, read, schema};
 use crate::lease::Owner;
 use crate::record::{Found, Head, Heads, Key, MostOfEach, MostValues, Page, Record, StoreError, Usage, Values};
 
@@ -84,7 +84,7 @@ impl Readers {
         until: i64,
         most: &MostOfEach,
     ) -> Result<Vec<(i64, Key)>, StoreError> {
-        self.reading(|connection| read::alarms(connection, owner, until, most))
+        self.reading(|connection| alarms::alarms(connection, owner, until, most))
     }
 
     /// Reads within one transaction.
