@@ -13,12 +13,13 @@ const OF_VOTER: i64 = 1_001;
 /// Images of the record `id` are the rows from `id * IMAGES_PER_RECORD` on, so that they need no index.
 pub(super) const IMAGES_PER_RECORD: i64 = 64;
 
+/// A head may be long, and is the last of its row: what comes before it is read without it.
 const TABLES: &str = "
 CREATE TABLE shard (id INTEGER PRIMARY KEY, records INTEGER NOT NULL, sum BLOB NOT NULL);
 CREATE TABLE record (
   shard INTEGER NOT NULL, class TEXT NOT NULL, name TEXT NOT NULL, id INTEGER NOT NULL,
-  epoch INTEGER NOT NULL, seq INTEGER NOT NULL, alarm_at INTEGER, head BLOB NOT NULL,
-  links INTEGER NOT NULL, chain BLOB, bytes INTEGER NOT NULL, mark BLOB NOT NULL,
+  epoch INTEGER NOT NULL, seq INTEGER NOT NULL, alarm_at INTEGER,
+  links INTEGER NOT NULL, chain BLOB, bytes INTEGER NOT NULL, mark BLOB NOT NULL, head BLOB NOT NULL,
   PRIMARY KEY (shard, class, name)
 ) WITHOUT ROWID;
 CREATE TABLE image (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL);

@@ -80,7 +80,8 @@ fn put(transaction: &Transaction<'_>, key: &Key, before: Option<(Row, Mark)>, ch
 
     let mark = row.mark(key);
     // What is replaced as a whole has its entries in all indexes made anew.
-    let sql = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    let sql = "INSERT INTO record (shard, class, name, id, epoch, seq, alarm_at, head, links, chain, bytes, mark)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                ON CONFLICT (shard, class, name) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq,
                alarm_at = excluded.alarm_at, head = excluded.head, links = excluded.links, chain = excluded.chain,
                bytes = excluded.bytes, mark = excluded.mark";
