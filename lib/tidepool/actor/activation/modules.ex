@@ -315,6 +315,8 @@ defmodule Tidepool.Actor.Activation.Modules do
       {:ok, _kept} -> :ok
       # Another node was first; what is kept by its hash is the same.
       {:error, :out_of_order, _message} -> :ok
+      # What counts here are modules, and not the actors that run them.
+      {:error, :crowded, message} -> {:error, Error.new({:quota, :modules}, message, name)}
       {:error, kind, message} -> {:error, Journal.error(kind, message, name)}
       {:error, error} -> {:error, error}
     end

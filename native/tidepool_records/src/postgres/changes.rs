@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::read::shard;
 use crate::record::{
-    Change, Image, Key, Mark, Put, Row, StoreError, begins, check, has_place, together, value_mark, xor,
+    COMMON_CROWD, Change, Crowd, Image, Key, Mark, Put, Row, StoreError, begins, check, has_place, most_of, value_mark,
+    xor,
 };
 
 /// How many bytes the names of a record may have together, and how many a value's key: an index has no room for more.
@@ -26,7 +27,7 @@ pub(super) struct Group<'a> {
     /// Shards from which a row is missing, or where there is one too many.
     pub(super) broken: Vec<i16>,
     /// How many records those shards have that have many, of classes that count together; and how many all shards have.
-    pub(super) crowds: BTreeMap<(i16, String), u64>,
+    pub(super) crowds: BTreeMap<(i16, Crowd), u64>,
     pub(super) all: u64,
     /// Ids for records that are new.
     pub(super) ids: Vec<i64>,
@@ -55,8 +56,8 @@ impl<'a> Group<'a> {
         self.fence(key, change)?;
         let before = self.row(key)?;
         check(key, before.as_ref(), change)?;
-        if before.is_none() && begins(change) {
-            self.place(key)?;
+        if let Some(begin) = change.record().filter(|_put| before.is_none() && begins(change)) {
+            self.place(key, begin)?;
         }
         match (change, before) {
             (Change::Put(change), before) => self.put(key, before, change)?,
@@ -88,10 +89,11 @@ impl<'a> Group<'a> {
     }
 
     /// Has its shard room for a record that is new? It counts as one of those from then on.
-    fn place(&mut self, key: &Key) -> Result<(), StoreError> {
-        let [from, _to] = together(key);
-        if let Some(records) = self.crowds.get_mut(&(shard(key), from)) {
-            has_place(key, *records, self.all)?;
+    fn place(&mut self, key: &Key, begin: &Put) -> Result<(), StoreError> {
+        // Nobody can choose a shard for what has no class.
+        let most = if key.class.is_empty() { COMMON_CROWD } else { most_of(self.all) };
+        if let Some(records) = self.crowds.get_mut(&(shard(key), Crowd::of(key, &begin.head))) {
+            has_place(key, *records, most)?;
             *records += 1;
         }
         Ok(())

@@ -14,7 +14,7 @@ use super::erase::erase;
 use super::failure::{is_fatal, late, said};
 use super::{read, schema};
 use crate::lease::Owner;
-use crate::record::{CROWD, Job, Key, Mark, StoreError, begins, together, xor};
+use crate::record::{CROWD, Crowd, Job, Key, Mark, StoreError, Total, begins, xor};
 
 /// How long each of the two steps may take.
 const STEP: Duration = Duration::from_secs(10);
@@ -32,9 +32,11 @@ FROM unnest($1::smallint[], $2::bytea[], $3::bytea[]) WITH ORDINALITY k(shard, c
 JOIN tidepool.record r ON r.shard = k.shard AND r.class = k.class AND r.name = k.name";
 const MARKS: &str = "SELECT shard, mark FROM tidepool.record WHERE shard = ANY($1)";
 const CROWDS: &str = "
-SELECT g.at, (SELECT count(*) FROM tidepool.record r WHERE r.shard = g.shard AND r.class >= g.first AND r.class < g.after),
-       (SELECT coalesce(sum(records), 0)::bigint FROM tidepool.tally)
-FROM unnest($1::smallint[], $2::bytea[], $3::bytea[]) WITH ORDINALITY g(shard, first, after, at)";
+SELECT g.at, (SELECT count(*) FROM tidepool.record r WHERE r.shard = g.shard AND r.class >= g.first AND r.class < g.after
+              AND (g.head IS NULL OR r.head >= g.head AND r.head < g.beyond))
+FROM unnest($1::smallint[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bytea[])
+  WITH ORDINALITY g(shard, first, after, head, beyond, at)";
+const ALL: &str = "SELECT coalesce(sum(records), 0)::bigint FROM tidepool.tally";
 const IDS: &str = "SELECT nextval('tidepool.record_id') FROM generate_series(1, $1::bigint)";
 
 const CUT: &str = "
@@ -67,6 +69,7 @@ macro_rules! statements {
     ($($name:ident = $sql:expr),* $(,)?) => {
         /// The session that writes, with its statements.
         pub(super) struct Session {
+            total: Total,
             pub(super) client: Client,
             $($name: Statement,)*
         }
@@ -81,14 +84,14 @@ macro_rules! statements {
                 let client = connector.connect(0).await?;
                 schema::checked(&client).await?;
                 let ($($name,)*) = tokio::try_join!($(client.prepare($sql),)*)?;
-                Ok(Session { client, $($name,)* })
+                Ok(Session { client, total: Total::default(), $($name,)* })
             }
         }
     };
 }
 
 statements! {
-    fence = FENCE, tallies = TALLIES, rows = ROWS, marks = MARKS, crowds = CROWDS, ids = IDS,
+    fence = FENCE, tallies = TALLIES, rows = ROWS, marks = MARKS, crowds = CROWDS, all = ALL, ids = IDS,
     cut = CUT, drop_values = DROP_VALUES, drop_value = DROP_VALUE, drop_rows = DROP,
     put = PUT, put_image = PUT_IMAGE, put_value = PUT_VALUE, tally = TALLY,
 }
@@ -207,31 +210,45 @@ impl Session {
 
     /// Counts what is in the shards of records that are new, where these have many.
     async fn count(&self, group: &mut Group<'_>, jobs: &[Job]) -> Result<(), StoreError> {
-        let is_new = |job: &&Job| begins(&job.change) && !group.before.contains_key(&job.key);
-        let many =
-            |shard: &i16| group.tallies.get(shard).is_some_and(|(records, _sum)| records.cast_unsigned() >= CROWD);
-        let crowds: BTreeMap<(i16, String), String> = jobs
+        let is_new = |job: &Job| begins(&job.change) && !group.before.contains_key(&job.key);
+        let mut new: BTreeMap<i16, u64> = BTreeMap::new();
+        for job in jobs.iter().filter(|job| is_new(job)) {
+            *new.entry(read::shard(&job.key)).or_default() += 1;
+        }
+        // With those of the group, which count as well.
+        let many = |shard: &i16| {
+            let before = group.tallies.get(shard).map_or(0, |(records, _sum)| records.cast_unsigned());
+            before.saturating_add(new.get(shard).copied().unwrap_or(0)) > CROWD
+        };
+        let crowds: BTreeSet<(i16, Crowd)> = jobs
             .iter()
-            .filter(is_new)
-            .map(|job| (read::shard(&job.key), together(&job.key)))
-            .filter(|(shard, _classes)| many(shard))
-            .map(|(shard, [from, to])| ((shard, from), to))
+            .filter(|job| is_new(job))
+            .filter_map(|job| Some((read::shard(&job.key), Crowd::of(&job.key, &job.change.record()?.head))))
+            .filter(|(shard, _crowd)| many(shard))
             .collect();
         if crowds.is_empty() {
             return Ok(());
         }
-        let shards: Vec<i16> = crowds.keys().map(|(shard, _from)| *shard).collect();
-        let from: Vec<&[u8]> = crowds.keys().map(|(_shard, from)| from.as_bytes()).collect();
-        let to: Vec<&[u8]> = crowds.values().map(String::as_bytes).collect();
-        let parameters: Parameters<'_, 3> = [&shards, &from, &to];
+        let each: Vec<&(i16, Crowd)> = crowds.iter().collect();
+        let shards: Vec<i16> = each.iter().map(|(shard, _crowd)| *shard).collect();
+        let (from, to): (Vec<_>, Vec<_>) = each.iter().map(|(_, crowd)| <(_, _)>::from(crowd.ends())).unzip();
+        let (head, beyond): (Vec<_>, Vec<_>) = each.iter().map(|(_, crowd)| <(_, _)>::from(crowd.heads())).unzip();
+        let parameters: Parameters<'_, 5> = [&shards, &from, &to, &head, &beyond];
         let rows = self.client.query(&self.crowds, &parameters).await?;
-        let each: Vec<&(i16, String)> = crowds.keys().collect();
         for row in &rows {
             let at = usize::try_from(row.try_get::<_, i64>(0)?).unwrap_or(0);
-            group.all = row.try_get::<_, i64>(2)?.cast_unsigned();
             if let Some(crowd) = at.checked_sub(1).and_then(|at| each.get(at)) {
                 group.crowds.insert((*crowd).clone(), row.try_get::<_, i64>(1)?.cast_unsigned());
             }
+        let begun = jobs.iter().filter(|job| is_new(job)).count() as u64;
+        if group.crowds.values().any(|records| records.saturating_add(begun) > CROWD) {
+            if let Some(all) = self.total.known() {
+                group.all = all;
+            } else {
+                group.all = self.client.query_one(&self.all, &[]).await?.try_get::<_, i64>(0)?.cast_unsigned();
+                self.total.learn(group.all);
+            }
+        }
         }
         Ok(())
     }

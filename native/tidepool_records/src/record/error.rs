@@ -37,9 +37,7 @@ pub enum StoreError {
         links: usize,
     },
     /// The shard of a new record has as many of its namespace as it may.
-    #[error(
-        "{key} would be in a shard with {records} actors of the same namespace, and other names would not: choose another name"
-    )]
+    #[error("{}", crowded(key, *records))]
     Crowded {
         /// The record that would be new.
         key: Key,
@@ -168,6 +166,19 @@ impl StoreError {
             other => StoreError::Unknown(other.to_string().into()),
         }
     }
+}
+
+fn crowded(key: &Key, records: u64) -> String {
+    if key.class.is_empty() {
+        // Its name is the digest of its bytes.
+        let name = &key.name;
+        return format!(
+            "the module {name} would be kept with {records} others of the same namespace: build it anew, for one of other bytes would not"
+        );
+    }
+    format!(
+        "{key} would be in a shard with {records} actors of the same namespace, and other names would not: choose another name"
+    )
 }
 
 impl From<rusqlite::Error> for StoreError {

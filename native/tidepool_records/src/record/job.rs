@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::change::Change;
 use super::error::StoreError;
-use super::key::Key;
+use super::key::{Key, namespace_of_module};
 
 /// Changes that may wait in a queue, and the bytes that all hold together.
 pub(crate) const QUEUE: usize = 16_384;
@@ -158,11 +158,7 @@ impl Drop for Held {
 
 /// Whose a change is. What has no class is a module, and its head the function that has it kept.
 fn namespace<'it>(key: &'it Key, change: &'it Change) -> Option<&'it str> {
-    if !key.class.is_empty() {
-        return key.namespace();
-    }
-    let function = std::str::from_utf8(&change.record()?.head).ok()?;
-    function.split_once('/').map(|(namespace, _)| namespace)
+    if key.class.is_empty() { namespace_of_module(&change.record()?.head) } else { key.namespace() }
 }
 
 /// Nothing that is done under the lock leaves it half done.

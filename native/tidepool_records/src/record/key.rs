@@ -46,6 +46,11 @@ impl Key {
     }
 }
 
+/// The namespace of a module, which has no class: its head is the function that has it kept.
+pub(super) fn namespace_of_module(head: &[u8]) -> Option<&str> {
+    std::str::from_utf8(head).ok()?.split_once('/').map(|(namespace, _)| namespace)
+}
+
 /// What classes of a namespace begin with; nothing where there is none.
 pub(super) fn beginning(namespace: &str) -> String {
     if namespace.is_empty() { String::new() } else { format!("{namespace}/") }

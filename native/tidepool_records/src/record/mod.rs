@@ -12,7 +12,7 @@ mod packed;
 mod row;
 
 pub use change::{Change, Found, Head, Heads, Image, MAX_LINKS, Page, Put, Record, Summary, Usage, Values};
-pub(crate) use crowd::{CROWD, begins, has_place, together};
+pub(crate) use crowd::{COMMON_CROWD, CROWD, Crowd, Total, begins, has_place, most_of};
 pub use error::StoreError;
 pub(crate) use fair::FairQueue;
 pub(crate) use job::{Batch, Job, QUEUE, Room, TRANSACTION};

@@ -36,7 +36,7 @@ pub use self::group::Standing;
 pub use self::members::{MemberChange, MemberState};
 pub(crate) use self::moving::import;
 pub use self::network::{Answering, Links};
-use self::propose::Proposer;
+use self::propose::{Counts, Proposer};
 pub use self::voter::Voter;
 use crate::lease::{Answer, Ask, Owner, Row, Shard, Watch};
 use crate::record::{Change, Done, Job, Key, QUEUE, Room, SHARDS, StoreError};
@@ -97,7 +97,16 @@ impl Replicated {
     /// # Errors
     /// When there is no randomness.
     pub(crate) fn open(voter: &Voter, owner: Owner) -> Result<Self, StoreError> {
-        let proposer = Arc::new(Proposer::new(voter.0.group.clone(), owner.clone())?);
+        Self::opened(voter, owner, Some(Counts::new(Arc::clone(&voter.0.readers))))
+    }
+
+    /// The same for what is put back, which has the room that it had.
+    fn open_to_fill(voter: &Voter, owner: Owner) -> Result<Self, StoreError> {
+        Self::opened(voter, owner, None)
+    }
+
+    fn opened(voter: &Voter, owner: Owner, counts: Option<Counts>) -> Result<Self, StoreError> {
+        let proposer = Arc::new(Proposer::new(voter.0.group.clone(), owner.clone(), counts)?);
         let (jobs, queue) = mpsc::channel(QUEUE);
         let writer = voter.0.handle.spawn(propose::write_all(Arc::clone(&proposer), queue));
         let node = Node {

@@ -51,7 +51,7 @@ fn in_place(begun: &Path, folder: &Path) -> std::io::Result<()> {
 fn filled(folder: &Path, node: &str, from: &mut Source) -> Result<Moved, StoreError> {
     let voter = Voter::alone(folder, node)?;
     // No start of a node has this one.
-    let records = Replicated::open(&voter, Owner { node: node.into(), incarnation: 0 })?;
+    let records = Replicated::open_to_fill(&voter, Owner { node: node.into(), incarnation: 0 })?;
     drop(voter);
     let moved = written(&records, from);
     // The voter ends with it, and has its files closed.

@@ -1,9 +1,11 @@
 //! Proposing: the changes that have piled up are one entry, and the next is proposed when that was applied.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use rusqlite::Connection;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::Receiver;
 
@@ -12,7 +14,8 @@ use super::group::{Group, Unanswered};
 use super::rpc::{Lead, Led};
 use super::types::packed;
 use crate::lease::Owner;
-use crate::record::{Batch, Change, FairQueue, Job, Key, StoreError};
+use crate::record::{Batch, Change, Crowd, FairQueue, Job, Key, StoreError, Total, begins};
+use crate::sqlite::{Readers, has_room};
 
 /// What an entry has at most.
 const ENTRY: Batch = Batch { changes: 256, bytes: 1 << 20 };
@@ -20,6 +23,8 @@ const ENTRY: Batch = Batch { changes: 256, bytes: 1 << 20 };
 const PART_BYTES: usize = 2 << 20;
 /// How long an entry may take.
 const COMMIT: Duration = Duration::from_secs(10);
+/// How long it may take until what was answered is in the state here, and is counted.
+const COUNTED: Duration = Duration::from_secs(1);
 
 /// Proposes what one node has records do.
 pub(super) struct Proposer {
@@ -33,12 +38,26 @@ pub(super) struct Proposer {
     answered: AtomicU64,
     /// Whether changes are on their way of which nobody has said what has become of them.
     in_doubt: AtomicBool,
+    /// Where it is counted how many records a shard has; not of what is put back from an archive.
+    counts: Option<Counts>,
+}
+
+/// What records are counted by.
+pub(super) struct Counts {
+    readers: Arc<Readers>,
+    total: Total,
+}
+
+impl Counts {
+    pub(super) fn new(readers: Arc<Readers>) -> Self {
+        Counts { readers, total: Total::default() }
+    }
 }
 
 impl Proposer {
     /// # Errors
     /// When there is no randomness.
-    pub(super) fn new(group: Group, owner: Owner) -> Result<Self, StoreError> {
+    pub(super) fn new(group: Group, owner: Owner, counts: Option<Counts>) -> Result<Self, StoreError> {
         let session = super::snapshot::fresh()?;
         Ok(Proposer {
             group,
@@ -48,6 +67,7 @@ impl Proposer {
             leases: Mutex::default(),
             answered: AtomicU64::default(),
             in_doubt: AtomicBool::default(),
+            counts,
         })
     }
 
@@ -66,6 +86,32 @@ impl Proposer {
             Err(_not_proposed) => {}
         }
         outcome
+    }
+
+    /// Refuses changes that begin a record whose shard has no room for it. The others are returned.
+    ///
+    /// This is for who proposes them, who alone writes to the shard: were it for those who apply them, voters of different versions might
+    /// make different states of one entry. Modules are written by every node, so by several at once they may come to some more.
+    async fn with_room(&self, jobs: Vec<Job>) -> Vec<Job> {
+        let Some(Counts { readers, total }) = &self.counts else { return jobs };
+        if !jobs.iter().any(|job| begins(&job.change)) {
+            return jobs;
+        }
+        // One that takes longer counts what there is.
+        let _counted = self.group.applied(self.answered(), COUNTED).await;
+        let mut begun: BTreeMap<(u16, Crowd), u64> = BTreeMap::new();
+        let refusals = readers
+            .reading(|state| Ok(jobs.iter().map(|job| room(state, job, &mut begun, total).err()).collect::<Vec<_>>()));
+        // What can't be read here is for those to say who apply the changes.
+        let Ok(refusals) = refusals else { return jobs };
+        let mut left = Vec::with_capacity(jobs.len());
+        for (job, refusal) in jobs.into_iter().zip(refusals) {
+            match refusal {
+                Some(crowded @ StoreError::Crowded { .. }) => (job.done)(Err(crowded)),
+                _other => left.push(job),
+            }
+        }
+        left
     }
 
     /// Has all voters keep changes in parts. What is returned makes them: nothing else does.
@@ -147,10 +193,28 @@ impl Proposer {
     }
 }
 
+/// Is there room for a record that a change begins, beside those that were begun before it?
+fn room(
+    state: &Connection,
+    job: &Job,
+    begun: &mut BTreeMap<(u16, Crowd), u64>,
+    total: &Total,
+) -> Result<(), StoreError> {
+    let Some(begin) = job.change.record().filter(|_put| begins(&job.change)) else { return Ok(()) };
+    let beside = begun.entry((job.key.shard(), Crowd::of(&job.key, &begin.head))).or_default();
+    let is_new = has_room(state, &job.key, begin, *beside, total)?;
+    *beside = beside.saturating_add(u64::from(is_new));
+    Ok(())
+}
+
 /// Writes what comes, until nothing more can come.
 pub(super) async fn write_all(proposer: Arc<Proposer>, mut queue: Receiver<Job>) {
     let mut waiting = FairQueue::default();
     while let Some(jobs) = waiting.next(&mut queue, ENTRY).await {
+        let jobs = proposer.with_room(jobs).await;
+        if jobs.is_empty() {
+            continue;
+        }
         let (changes, done): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| ((job.key, job.change), job.done)).unzip();
         let mut outcomes = match proposer.commit(changes).await {
             Ok(Outcome::Committed(outcomes)) => Ok(outcomes.into_iter()),

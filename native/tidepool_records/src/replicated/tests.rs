@@ -213,6 +213,30 @@ fn a_voters_file_is_no_other_stores_and_no_other_folders() {
 }
 
 #[test]
+fn what_a_shard_has_room_for_is_decided_by_who_proposes_and_never_by_who_applies() {
+    use super::command::{Command, Outcome, Ticket, What};
+
+    let folder = tempfile::tempdir().unwrap();
+    let voter = Voter::alone(folder.path(), "a").unwrap();
+    let records = opened(&voter);
+    let keys = (0..).map(|word: u64| Key::new("", word.to_string())).filter(|key| key.shard() == 7);
+    let mut keys: Vec<Key> = keys.take(301).collect();
+    let last = keys.pop().unwrap();
+    // As of a voter that knows no such rule.
+    let owner = Owner { node: "b".into(), incarnation: 1 };
+    let what = What::Commit(keys.iter().map(|key| (key.clone(), put(1))).collect());
+    let command = Command { owner, ticket: Ticket { session: 77, number: 1 }, what };
+    let written = voter.0.handle.block_on(voter.0.group.raft.client_write(command.into())).unwrap();
+    assert_eq!(written.data, Outcome::Committed(vec![None; 300]));
+    let entries = || voter.0.group.log.ends().unwrap();
+    let before = entries();
+    let refused = commit(&records, &last, 1);
+    assert!(matches!(refused, Err(StoreError::Crowded { records: 300, .. })), "{refused:?}");
+    assert_eq!(entries(), before, "it is in no entry");
+    commit(&records, &key(), 1).unwrap();
+}
+
+#[test]
 fn what_can_not_be_applied_is_refused_before_it_is_in_the_log() {
     let folder = tempfile::tempdir().unwrap();
     let voter = Voter::alone(folder.path(), "a").unwrap();

@@ -27,7 +27,7 @@ pub(crate) use moving::{export, export_of_voter, import};
 pub(crate) use opened::Opened;
 pub(crate) use readers::Readers;
 pub(crate) use schema::readable;
-pub(crate) use write::make;
+pub(crate) use write::{apply, has_room};
 pub use writer::Told;
 use writer::Writer;
 

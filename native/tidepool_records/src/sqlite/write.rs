@@ -1,13 +1,13 @@
 //! Writing, within a transaction.
 
-use rusqlite::{Transaction, params};
+use rusqlite::{Connection, Transaction, params};
 
 use super::erase::erase;
 use super::forget::{delete, forget_images, forget_what_it_has, note};
 use super::read::{noted, stored};
 use super::schema::IMAGES_PER_RECORD;
 use crate::record::{
-    CROWD, Change, Image, Key, Mark, Put, Row, StoreError, begins, check, has_place, together, value_mark,
+    CROWD, Change, Crowd, Image, Key, Mark, Put, Row, StoreError, Total, begins, check, has_place, most_of, value_mark,
 };
 
 /// Makes a change as [`apply`] does, unless it is of a new record whose shard has enough of its namespace: what is put back from an archive
@@ -15,25 +15,60 @@ use crate::record::{
 ///
 /// # Errors
 /// [`StoreError::Crowded`], or as for [`apply`].
-pub(crate) fn make(transaction: &Transaction<'_>, key: &Key, change: &Change) -> Result<(), StoreError> {
-    if begins(change) && noted(transaction, key.shard(), key)?.0 >= CROWD {
-        room_in_shard(transaction, key)?;
+pub(super) fn make(transaction: &Transaction<'_>, key: &Key, change: &Change, total: &Total) -> Result<(), StoreError> {
+    if let Some(begin) = change.record().filter(|_put| begins(change)) {
+        has_room(transaction, key, begin, 0, total)?;
     }
     apply(transaction, key, change)
 }
 
-/// One that is there already is not new.
-fn room_in_shard(transaction: &Transaction<'_>, key: &Key) -> Result<(), StoreError> {
-    let [from, to] = together(key);
-    let mut select = transaction.prepare_cached(
-        "SELECT (SELECT count(*) FROM record WHERE shard = ?1 AND class >= ?2 AND class < ?3), (SELECT sum(records) FROM shard),
-                EXISTS (SELECT 1 FROM record WHERE shard = ?1 AND class = ?4 AND name = ?5)",
-    )?;
-    let (records, all, is_there): (u64, u64, bool) = select
-        .query_row(params![key.shard(), from, to, key.class, key.name], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })?;
-    if is_there { Ok(()) } else { has_place(key, records, all) }
+/// Is there room for a record that begins so, with as many beside it that count with it and are not written yet? Is it new, then?
+///
+/// # Errors
+/// [`StoreError::Crowded`] when there is none, or what SQLite says.
+pub(crate) fn has_room(
+    connection: &Connection,
+    key: &Key,
+    begin: &Put,
+    beside: u64,
+    total: &Total,
+) -> Result<bool, StoreError> {
+    let shard = key.shard();
+    let (in_shard, _sum) = noted(connection, shard, key)?;
+    if in_shard.saturating_add(beside) < CROWD {
+        return Ok(true);
+    }
+    let sql = "SELECT EXISTS (SELECT 1 FROM record WHERE shard = ? AND class = ? AND name = ?)";
+    if connection.prepare_cached(sql)?.query_row(params![shard, key.class, key.name], |row| row.get(0))? {
+        return Ok(false);
+    }
+    let Crowd { classes: [from, to], heads } = Crowd::of(key, &begin.head);
+    let records: u64 = match heads {
+        // No head is read of those that may have long ones.
+        None => connection
+            .prepare_cached("SELECT count(*) FROM record WHERE shard = ? AND class >= ? AND class < ?")?
+            .query_row(params![shard, from, to], |row| row.get(0))?,
+        Some([first, after]) => connection
+            .prepare_cached(
+                "SELECT count(*) FROM record WHERE shard = ? AND class >= ? AND class < ? AND head >= ? AND head < ?",
+            )?
+            .query_row(params![shard, from, to, first, after], |row| row.get(0))?,
+    };
+    let records = records.saturating_add(beside);
+    if records >= CROWD {
+        has_place(key, records, most_of(all(connection, total)?))?;
+    }
+    Ok(true)
+}
+
+fn all(connection: &Connection, total: &Total) -> Result<u64, StoreError> {
+    if let Some(all) = total.known() {
+        return Ok(all);
+    }
+    let all =
+        connection.prepare_cached("SELECT coalesce(sum(records), 0) FROM shard")?.query_row([], |row| row.get(0))?;
+    total.learn(all);
+    Ok(all)
 }
 
 /// Makes a change. Nothing is written before it is known that it may be made.

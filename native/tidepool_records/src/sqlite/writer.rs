@@ -11,7 +11,7 @@ use super::identity::Identity;
 use super::opened::Opened;
 use super::readers::Readers;
 use super::write;
-use crate::record::{FairQueue, Job, StoreError, TRANSACTION, is_refusal};
+use crate::record::{FairQueue, Job, StoreError, TRANSACTION, Total, is_refusal};
 
 /// How long it waits before the file is opened anew: at first, and at most. It is twice as long each time, until the file has been
 /// written for so long.
@@ -41,6 +41,7 @@ pub(super) struct Writer {
 }
 
 enum State {
+    total: Total,
     Writes(Box<Opened>),
     Stopped { why: Arc<str>, until: Instant },
 }
@@ -62,6 +63,7 @@ impl Writer {
 
     /// Writes what comes, until nothing more can come.
     pub(super) fn write_all(mut self, queue: &Receiver<Job>) {
+            total: Total::default(),
         let mut waiting = FairQueue::default();
         loop {
             let first = match &self.state {
@@ -96,7 +98,7 @@ impl Writer {
                 return;
             }
         };
-        let (mut outcomes, mut stop) = written(opened, &jobs);
+        let (mut outcomes, mut stop) = written(opened, &self.total, &jobs);
         // SQLite goes on writing to what nobody will find, unless it is put back.
         let gone = if Identity::of(&self.path) != self.file {
             Some("their file was removed or replaced")
@@ -193,8 +195,8 @@ impl Writer {
 }
 
 /// What came of each change, and why nothing is written any more, if that is so.
-fn written(opened: &mut Opened, jobs: &[Job]) -> (Vec<Result<(), StoreError>>, Option<Arc<str>>) {
-    match write_together(opened, jobs) {
+fn written(opened: &mut Opened, total: &Total, jobs: &[Job]) -> (Vec<Result<(), StoreError>>, Option<Arc<str>>) {
+    match write_together(opened, total, jobs) {
         // One page that can't be read is not to stop those who don't need it.
         Err(StoreError::Corrupt(_)) if jobs.len() > 1 => {}
         Err(error) => return (vec![Err(error.clone()); jobs.len()], stops(&error)),
@@ -207,7 +209,7 @@ fn written(opened: &mut Opened, jobs: &[Job]) -> (Vec<Result<(), StoreError>>, O
         outcomes.push(match &stop {
             Some(why) => Err(StoreError::Stopped(Arc::clone(why))),
             None => {
-                let outcome = write_together(opened, std::slice::from_ref(job));
+                let outcome = write_together(opened, total, std::slice::from_ref(job));
                 stop = outcome.as_ref().err().and_then(stops);
                 outcome.and_then(|one| one.into_iter().collect())
             }
@@ -229,11 +231,11 @@ fn stops(error: &StoreError) -> Option<Arc<str>> {
 ///
 /// # Errors
 /// When none was.
-fn write_together(opened: &mut Opened, jobs: &[Job]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+fn write_together(opened: &mut Opened, total: &Total, jobs: &[Job]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
     let transaction = Transaction::new(&mut opened.connection, TransactionBehavior::Immediate)?;
     let mut outcomes = Vec::with_capacity(jobs.len());
     for job in jobs {
-        match write::make(&transaction, &job.key, &job.change) {
+        match write::make(&transaction, &job.key, &job.change, total) {
             Err(error) if !is_refusal(&error) => return Err(error),
             outcome => outcomes.push(outcome),
         }

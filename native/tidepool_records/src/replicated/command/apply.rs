@@ -10,7 +10,7 @@ use crate::lease::{Owner, Row};
 use crate::record::{Change, Key, SHARDS, StoreError, is_refusal};
 use crate::replicated::claim::Known;
 use crate::replicated::types::{packed, unpacked};
-use crate::sqlite::make as write;
+use crate::sqlite::apply as write;
 
 /// Tables beside those of records: nodes with leases, shards that have or had an owner, the last commands of each proposer, parts of what
 /// is to be made, and what was applied.

@@ -112,7 +112,6 @@ pub(crate) enum Refusal {
     Damaged { key: Key, what: Damaged },
     NoLease(Arc<str>),
     Replaced(Arc<str>),
-    Crowded { key: Key, records: u64 },
 }
 
 /// What is damaged.
@@ -154,7 +153,6 @@ impl TryFrom<StoreError> for Refusal {
             StoreError::Damaged { key, what } => Refusal::Damaged { key, what: Damaged::named(what) },
             StoreError::NoLease(node) => Refusal::NoLease(node),
             StoreError::Replaced(node) => Refusal::Replaced(node),
-            StoreError::Crowded { key, records } => Refusal::Crowded { key, records },
             other => return Err(other),
         })
     }
@@ -169,7 +167,6 @@ impl From<Refusal> for StoreError {
             Refusal::Damaged { key, what } => StoreError::Damaged { key, what: what.name() },
             Refusal::NoLease(node) => StoreError::NoLease(node),
             Refusal::Replaced(node) => StoreError::Replaced(node),
-            Refusal::Crowded { key, records } => StoreError::Crowded { key, records },
         }
     }
 }
