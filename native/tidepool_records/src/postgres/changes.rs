@@ -40,8 +40,8 @@ pub(super) struct Group<'a> {
 pub(super) struct Writes<'a> {
     /// Records whose images from a number on are to be gone.
     pub(super) cut: BTreeMap<i64, i16>,
-    /// Records whose values are all to be gone, but for those that are written here.
-    pub(super) gone: Vec<i64>,
+    /// Records whose values are all to be gone, and their namespaces.
+    pub(super) gone: Vec<(i64, &'a str)>,
     pub(super) images: BTreeMap<(i64, i16), &'a Bytes>,
     pub(super) values: BTreeMap<(i64, &'a [u8]), Option<&'a [u8]>>,
 }
@@ -63,9 +63,10 @@ impl<'a> Group<'a> {
             (Change::Put(change), before) => self.put(key, before, change)?,
             (Change::Reset(change), before) => {
                 if let Some(row) = &before {
-                    self.drop_values(row.id);
+                    self.leave(key, row.id);
                 }
-                self.put(key, before, change)?;
+                // Under another id, for values of the one before may be left for a while.
+                self.put(key, None, change)?;
             }
             (Change::Delete { .. } | Change::Erase { .. }, Some(before)) => self.delete(key, &before),
             (Change::Delete { .. } | Change::Erase { .. }, None) => {}
@@ -137,17 +138,16 @@ impl<'a> Group<'a> {
     }
 
     fn delete(&mut self, key: &'a Key, row: &Row) {
-        let id = row.id;
-        self.writes.images.retain(|(of, _number), _bytes| *of != id);
-        self.writes.cut.insert(id, 0);
-        self.drop_values(id);
+        self.leave(key, row.id);
         self.now.insert(key, None);
     }
 
-    /// Those that there are; what is written after it stays.
-    fn drop_values(&mut self, id: i64) {
+    /// Images and values with an id, which nobody is to have any more.
+    fn leave(&mut self, key: &'a Key, id: i64) {
+        self.writes.images.retain(|(of, _number), _bytes| *of != id);
+        self.writes.cut.insert(id, 0);
         self.writes.values.retain(|(of, _key), _value| *of != id);
-        self.writes.gone.push(id);
+        self.writes.gone.push((id, key.namespace().unwrap_or_default()));
     }
 
     /// What is to be written: rows that are new or others, those that are gone, what shards have by now, and the rest.

@@ -12,9 +12,9 @@ use super::changes::{Group, Written};
 use super::connector::Connector;
 use super::erase::erase;
 use super::failure::{is_fatal, late, said};
-use super::{read, schema};
+use super::{gone, read, schema};
 use crate::lease::Owner;
-use crate::record::{CROWD, Crowd, Job, Key, Mark, StoreError, Total, begins, xor};
+use crate::record::{AT_ONCE, CROWD, Change, Crowd, Job, Key, Mark, StoreError, Total, begins, gone_mark, xor};
 
 /// How long each of the two steps may take.
 const STEP: Duration = Duration::from_secs(10);
@@ -42,7 +42,6 @@ const IDS: &str = "SELECT nextval('tidepool.record_id') FROM generate_series(1, 
 const CUT: &str = "
 DELETE FROM tidepool.image i USING unnest($1::bigint[], $2::smallint[]) g(record, link)
 WHERE i.record = g.record AND i.link >= g.link";
-const DROP_VALUES: &str = "DELETE FROM tidepool.value WHERE record = ANY($1)";
 const DROP_VALUE: &str = "
 DELETE FROM tidepool.value v USING unnest($1::bigint[], $2::bytea[]) g(record, key) WHERE v.record = g.record AND v.key = g.key";
 const DROP: &str = "
@@ -69,8 +68,8 @@ macro_rules! statements {
     ($($name:ident = $sql:expr),* $(,)?) => {
         /// The session that writes, with its statements.
         pub(super) struct Session {
-            total: Total,
             pub(super) client: Client,
+            total: Total,
             $($name: Statement,)*
         }
 
@@ -92,7 +91,7 @@ macro_rules! statements {
 
 statements! {
     fence = FENCE, tallies = TALLIES, rows = ROWS, marks = MARKS, crowds = CROWDS, all = ALL, ids = IDS,
-    cut = CUT, drop_values = DROP_VALUES, drop_value = DROP_VALUE, drop_rows = DROP,
+    cut = CUT, drop_values = gone::DELETE, leave = gone::LEAVE, drop_value = DROP_VALUE, drop_rows = DROP,
     put = PUT, put_image = PUT_IMAGE, put_value = PUT_VALUE, tally = TALLY,
 }
 
@@ -200,8 +199,8 @@ impl Session {
         }
         let absent: BTreeSet<i16> =
             keys.iter().filter(|key| !group.before.contains_key(*key)).map(|key| read::shard(key)).collect();
-        let begin = jobs.iter().filter(|job| job.change.record().is_some_and(|put| put.seq == 1)).count();
-        // One that is there may be gone within the group, and begin again.
+        // One that is there may be gone within the group, and begin again; and one that is reset has another id.
+        let begin = jobs.iter().filter(|job| begins(&job.change) || matches!(job.change, Change::Reset(_))).count();
         if !absent.is_empty() || begin > 0 {
             self.look_around(&mut group, absent.into_iter().collect(), begin).await?;
         }
@@ -240,6 +239,7 @@ impl Session {
             if let Some(crowd) = at.checked_sub(1).and_then(|at| each.get(at)) {
                 group.crowds.insert((*crowd).clone(), row.try_get::<_, i64>(1)?.cast_unsigned());
             }
+        }
         let begun = jobs.iter().filter(|job| is_new(job)).count() as u64;
         if group.crowds.values().any(|records| records.saturating_add(begun) > CROWD) {
             if let Some(all) = self.total.known() {
@@ -248,7 +248,6 @@ impl Session {
                 group.all = self.client.query_one(&self.all, &[]).await?.try_get::<_, i64>(0)?.cast_unsigned();
                 self.total.learn(group.all);
             }
-        }
         }
         Ok(())
     }
@@ -308,7 +307,14 @@ impl Session {
         }
         let (there, away) = writes.split_values();
         execute!(cut, writes.cut, |(id, _)| *id, |(_, from)| *from);
-        execute!(drop_values, writes.gone, |id| *id);
+        if !writes.gone.is_empty() {
+            let ids: Vec<i64> = writes.gone.iter().map(|(id, _namespace)| *id).collect();
+            let [rows, bytes] = gone::numbers(AT_ONCE);
+            statements.push((&self.drop_values, vec![Box::new(ids), Box::new(rows), Box::new(bytes)]));
+        }
+        execute!(leave, writes.gone, |(id, _)| *id, |(_, namespace)| namespace.as_bytes(), |(id, namespace)| {
+            gone_mark(*id, namespace.as_bytes()).to_vec()
+        });
         execute!(drop_value, away, |(id, _)| *id, |(_, key)| *key);
         execute!(drop_rows, gone, |key| read::shard(key), |key| key.class.as_bytes(), |key| key.name.as_bytes());
         execute!(

@@ -6,6 +6,7 @@ mod changes;
 mod connector;
 mod erase;
 mod failure;
+mod gone;
 mod group;
 mod lease;
 mod moving;
@@ -68,6 +69,7 @@ impl Database {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (common, common_queue) = mpsc::channel(QUEUE);
         let handle = runtime.handle().clone();
+        let swept = Arc::clone(&pool);
         let thread = std::thread::Builder::new()
             .name("tidepool-postgres".into())
             .spawn(move || {
@@ -77,7 +79,13 @@ impl Database {
                         writer::write_all(&connector, &owner, common_queue)
                     )
                 };
-                runtime.block_on(writers);
+                runtime.block_on(async {
+                    // It ends with those who write.
+                    tokio::select! {
+                        _ended = writers => {}
+                        () = gone::sweep_all(&swept) => {}
+                    }
+                });
             })
             .map_err(unstarted)?;
         Ok(Database { pool, jobs, common, room: Room::default(), handle, thread })

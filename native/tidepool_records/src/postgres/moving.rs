@@ -16,9 +16,10 @@ use crate::archive::{Moved, Needed, Source, Target, VALUES, Writer, fill};
 use crate::lease::Owner;
 use crate::record::{Change, Job, Key, SHARDS, StoreError};
 
-/// Changes that are made together, and how many bytes they have then.
+/// Changes that are made together, and how many bytes and rows they have then.
 const TOGETHER: usize = 512;
 const TOGETHER_BYTES: usize = 4 << 20;
+const TOGETHER_ROWS: usize = 20_000;
 
 /// How long the archive may keep the transaction waiting.
 const PATIENT: &str = "SET idle_in_transaction_session_timeout = '60s'";
@@ -96,7 +97,7 @@ pub(crate) fn import(url: &str, from: &mut Source, overwrite: bool) -> Result<Mo
     })?;
     let epochs = runtime.block_on(taken(&session.client))?;
     let owner = Owner { node: IMPORTER.into(), incarnation: 0 };
-    let mut to = Filled { runtime: &runtime, session: &session, owner, epochs, jobs: Vec::new(), bytes: 0 };
+    let mut to = Filled { runtime: &runtime, session: &session, owner, epochs, jobs: Vec::new(), bytes: 0, rows: 0 };
     let moved = fill(from, &mut to, overwrite)?;
     to.flush()?;
     runtime.block_on(async {
@@ -139,12 +140,13 @@ struct Filled<'a> {
     epochs: Vec<u64>,
     jobs: Vec<Job>,
     bytes: usize,
+    rows: usize,
 }
 
 impl Filled<'_> {
     fn flush(&mut self) -> Result<(), StoreError> {
         let jobs = std::mem::take(&mut self.jobs);
-        self.bytes = 0;
+        (self.bytes, self.rows) = (0, 0);
         if jobs.is_empty() { Ok(()) } else { self.runtime.block_on(self.session.within(&self.owner, &jobs)) }
     }
 }
@@ -167,7 +169,9 @@ impl Target for Filled<'_> {
             return self.runtime.block_on(super::erase::erase(&self.session.client, &self.owner, &key, epoch));
         }
         self.bytes += change.bytes();
+        self.rows += change.rows();
         self.jobs.push(Job { key, change, done: Box::new(drop) });
-        if self.jobs.len() == TOGETHER || self.bytes > TOGETHER_BYTES { self.flush() } else { Ok(()) }
+        let is_much = self.bytes > TOGETHER_BYTES || self.rows > TOGETHER_ROWS;
+        if self.jobs.len() == TOGETHER || is_much { self.flush() } else { Ok(()) }
     }
 }

@@ -230,7 +230,10 @@ pub(super) async fn usage(session: &Session, namespace: &str, with_bytes: bool) 
     if !with_bytes {
         return Ok(Usage { records, bytes: 0 });
     }
-    let found = session.client.query_one(&session.bytes, &bounds).await?;
+    let found = session
+        .client
+        .query_one(&session.bytes, &[&first.as_bytes(), &beyond.as_bytes(), &namespace.as_bytes()])
+        .await?;
     let [bytes, values] = [found.try_get::<_, i64>(0)?, found.try_get(1)?];
     Ok(Usage { records, bytes: bytes.saturating_add(values).cast_unsigned() })
 }

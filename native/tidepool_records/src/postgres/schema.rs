@@ -46,6 +46,11 @@ ALTER TABLE tidepool.image ALTER bytes SET STORAGE EXTERNAL;
 CREATE TABLE tidepool.value (record bigint, key bytea, value bytea NOT NULL, mark bytea NOT NULL, PRIMARY KEY (record, key));
 ";
 
+/// Ids whose values are left of records that are gone, by the namespaces that they were of. Tables of earlier versions get it when a node
+/// starts, and such a version leaves it alone.
+const GONE: &str = "
+CREATE TABLE tidepool.gone (namespace bytea NOT NULL, id bigint NOT NULL, mark bytea NOT NULL, PRIMARY KEY (namespace, id))";
+
 /// Has the first alarms of a namespace found without a look at those of others. Tables of earlier versions get it once a node has started,
 /// and it is nothing that those would not keep up.
 const TURN: &str =
@@ -79,6 +84,9 @@ pub(super) async fn make(connector: &Connector) -> Result<Option<Client>, StoreE
         client.execute("INSERT INTO tidepool.format VALUES ($1)", &[&FORMAT]).await?;
     }
     checked(&client).await?;
+    if !there(&client, "gone").await? {
+        client.batch_execute(GONE).await?;
+    }
     let is_indexed = is_indexed(&client).await?;
     client.batch_execute("COMMIT").await?;
     Ok((!is_indexed).then_some(client))

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::gone::AT_ONCE;
 use super::key::Key;
 use super::packed;
 
@@ -102,6 +103,13 @@ impl Change {
         let values = put.values.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len));
         put.head.len() + image + values.sum::<usize>()
     }
+
+    /// How many rows it changes at most: its record's, those of its values, and those that go with what was there.
+    pub(crate) fn rows(&self) -> usize {
+        let values = self.record().map_or(0, |put| put.values.len());
+        let gone = if matches!(self, Change::Put(_)) { 0 } else { AT_ONCE.rows };
+        values.saturating_add(gone).saturating_add(1)
+    }
 }
 
 /// Keys and values, in the order of the keys.
@@ -156,8 +164,8 @@ pub struct Heads {
 pub struct Usage {
     /// How many there are.
     pub records: u64,
-    /// Bytes of their heads, images and values, with the keys of these and 64 of each, which is what its row has beside; 0 when nobody has
-    /// asked for them.
+    /// Bytes of their heads, images and values, with the keys of these and 64 of each, which is what its row has beside; and of values whose
+    /// records are gone, as long as they are on the disk. 0 when nobody has asked for them.
     pub bytes: u64,
 }
 

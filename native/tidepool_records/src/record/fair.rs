@@ -7,7 +7,7 @@ use tokio::sync::mpsc::Receiver;
 
 use super::job::{Batch, Job, QUEUE};
 
-/// What a change costs beside its bytes.
+/// What each row of a change costs beside its bytes.
 const EACH: usize = 256;
 
 /// Changes that wait, in the order in which they are written: those of a namespace in that in which they came.
@@ -36,7 +36,8 @@ impl FairQueue {
         // Those without a namespace have one together.
         let namespace = job.key.namespace().unwrap_or_default();
         let start = self.ends.get(namespace).map_or(self.now, |end| self.now.max(*end));
-        let end = start.saturating_add(job.change.bytes().saturating_add(EACH) as u64);
+        let cost = job.change.bytes().saturating_add(EACH.saturating_mul(job.change.rows()));
+        let end = start.saturating_add(cost as u64);
         match self.ends.get_mut(namespace) {
             Some(known) => *known = end,
             None => drop(self.ends.insert(namespace.to_owned(), end)),
@@ -47,12 +48,13 @@ impl FairQueue {
 
     /// What is to be written together next: no more than that, but for a first one that is more by itself. Empty when nothing waits.
     pub(crate) fn batch(&mut self, most: Batch) -> Vec<Job> {
-        let (mut jobs, mut bytes) = (Vec::new(), 0_usize);
+        let (mut jobs, mut bytes, mut rows) = (Vec::new(), 0_usize, 0_usize);
         while jobs.len() < most.changes
             && let Some(first) = self.jobs.first_entry()
         {
             bytes = bytes.saturating_add(first.get().change.bytes());
-            if bytes > most.bytes && !jobs.is_empty() {
+            rows = rows.saturating_add(first.get().change.rows());
+            if (bytes > most.bytes || rows > most.rows) && !jobs.is_empty() {
                 break;
             }
             self.now = first.key().0;
@@ -87,7 +89,7 @@ mod tests {
     use super::*;
     use crate::record::{Change, Image, Key, Put};
 
-    const MOST: Batch = Batch { changes: 4, bytes: 1_000 };
+    const MOST: Batch = Batch { changes: 4, bytes: 1_000, rows: 100 };
 
     /// A change with its number for a name, so that an order is seen.
     fn job(namespace: &str, number: usize, bytes: usize) -> Job {
@@ -113,6 +115,27 @@ mod tests {
         waiting.take((0..100).map(|number| job("third", number, 10)));
         waiting.take(std::iter::once(job("other", 1, 10)));
         assert!(names(&waiting.batch(MOST)).contains(&"other1".to_owned()));
+    }
+
+    #[test]
+    fn a_batch_has_a_bound_of_rows_and_a_change_of_another_namespace_waits_for_one_of_many_small_values() {
+        let values = |number: usize| {
+            let mut job = job("much", number, 0);
+            if let Change::Put(put) = &mut job.change {
+                put.values = (0..60_u8).map(|key| (vec![key], Some(Vec::new()))).collect();
+            }
+            job
+        };
+        let mut waiting = FairQueue::default();
+        waiting.take((0..100).map(values));
+        assert_eq!(names(&waiting.batch(MOST)), ["much0"], "two of them are more rows than a batch has");
+        waiting.take(std::iter::once(job("other", 0, 0)));
+        assert_eq!(names(&waiting.batch(MOST)), ["other0", "much1"]);
+        // What goes with a record that is gone is rows, too.
+        let gone = |number: usize| Job { change: Change::Delete { epoch: 1, seq: 1 }, ..job("gone", number, 0) };
+        let mut waiting = FairQueue::default();
+        waiting.take((0..4).map(gone));
+        assert_eq!((0..4).map(|_batch| waiting.batch(MOST).len()).collect::<Vec<_>>(), [1, 1, 1, 1]);
     }
 
     #[test]

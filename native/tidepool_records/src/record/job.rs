@@ -10,15 +10,16 @@ use super::key::{Key, namespace_of_module};
 /// Changes that may wait in a queue, and the bytes that all hold together.
 pub(crate) const QUEUE: usize = 16_384;
 const QUEUE_BYTES: usize = 512 << 20;
-/// How much is committed at once: at most so many changes, with so many bytes.
+/// How much is committed at once: at most so many changes, with so many bytes, and so many rows.
 #[derive(Clone, Copy)]
 pub(crate) struct Batch {
     pub(crate) changes: usize,
     pub(crate) bytes: usize,
+    pub(crate) rows: usize,
 }
 
 /// What a transaction has.
-pub(crate) const TRANSACTION: Batch = Batch { changes: 4_096, bytes: 16 << 20 };
+pub(crate) const TRANSACTION: Batch = Batch { changes: 4_096, bytes: 16 << 20, rows: 20_000 };
 
 /// Is told when a change is durable, or why it is not. Called by the thread that writes, so it is to be short.
 pub type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;

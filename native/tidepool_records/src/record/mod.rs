@@ -4,6 +4,7 @@ mod change;
 mod crowd;
 mod error;
 mod fair;
+mod gone;
 mod job;
 mod key;
 mod mark;
@@ -15,6 +16,7 @@ pub use change::{Change, Found, Head, Heads, Image, MAX_LINKS, Page, Put, Record
 pub(crate) use crowd::{COMMON_CROWD, CROWD, Crowd, Total, begins, has_place, most_of};
 pub use error::StoreError;
 pub(crate) use fair::FairQueue;
+pub(crate) use gone::{AT_ONCE, PIECE, Part, TURN, gone_mark};
 pub(crate) use job::{Batch, Job, QUEUE, Room, TRANSACTION};
 pub use job::{Done, Load};
 pub(crate) use key::classes;

@@ -207,6 +207,7 @@ impl State {
         snapshot.replace(&mut self.opened.connection, |snapshot| {
             // It may be of a version that has fewer.
             snapshot.execute_batch(TABLES)?;
+            sqlite::add(snapshot)?;
             snapshot.execute_batch(&sqlite::index_of_owners())?;
             snapshot.execute("INSERT OR REPLACE INTO disk VALUES (1, ?)", [self.disk])?;
             snapshot.execute("INSERT OR REPLACE INTO received VALUES (1, ?)", [number(&now)])?;

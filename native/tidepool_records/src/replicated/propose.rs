@@ -18,7 +18,7 @@ use crate::record::{Batch, Change, Crowd, FairQueue, Job, Key, StoreError, Total
 use crate::sqlite::{Readers, has_room};
 
 /// What an entry has at most.
-const ENTRY: Batch = Batch { changes: 256, bytes: 1 << 20 };
+const ENTRY: Batch = Batch { changes: 256, bytes: 1 << 20, rows: 20_000 };
 /// Changes of more bytes are sent in parts of so many.
 const PART_BYTES: usize = 2 << 20;
 /// How long an entry may take.

@@ -32,7 +32,7 @@ pub(super) fn erase(transaction: &Transaction<'_>, key: &Key, change: &Change) -
     if let Some(id) = id.filter(|id| *id > 0)
         && !is_of_another(transaction, key, id)?
     {
-        forget_what_it_has(transaction, id)?;
+        forget_what_it_has(transaction, key, id)?;
     }
     let (records, before) = noted(transaction, key.shard(), key)?;
     let found = sum(transaction, key.shard(), key).ok().map(|(found, _sum)| found);

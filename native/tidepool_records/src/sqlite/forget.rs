@@ -2,21 +2,21 @@
 
 use rusqlite::{Transaction, params};
 
+use super::gone;
 use super::read::noted;
 use super::schema::IMAGES_PER_RECORD;
 use crate::record::{Key, Mark, Row, StoreError, xor};
 
 pub(super) fn delete(transaction: &Transaction<'_>, key: &Key, before: &Row, mark: Mark) -> Result<(), StoreError> {
-    forget_what_it_has(transaction, before.id)?;
+    forget_what_it_has(transaction, key, before.id)?;
     forget_row(transaction, key)?;
     note(transaction, key, Some(mark), None)
 }
 
-/// Images and values.
-pub(super) fn forget_what_it_has(transaction: &Transaction<'_>, id: i64) -> Result<(), StoreError> {
+/// Images and values. Nobody is to have the id any more.
+pub(super) fn forget_what_it_has(transaction: &Transaction<'_>, key: &Key, id: i64) -> Result<(), StoreError> {
     forget_images(transaction, id)?;
-    transaction.prepare_cached("DELETE FROM value WHERE id = ?")?.execute([id])?;
-    Ok(())
+    gone::leave(transaction, key, id)
 }
 
 pub(super) fn forget_row(transaction: &Transaction<'_>, key: &Key) -> Result<(), StoreError> {

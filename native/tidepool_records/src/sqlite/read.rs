@@ -38,7 +38,7 @@ pub(super) fn stored(connection: &Connection, key: &Key) -> Result<Option<(Row, 
 }
 
 /// A value of a type that was never written is damage, too.
-fn unreadable(error: rusqlite::Error, key: &Key, what: &'static str) -> StoreError {
+pub(super) fn unreadable(error: rusqlite::Error, key: &Key, what: &'static str) -> StoreError {
     use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
     match error {
         FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) | Utf8Error(..) => {
@@ -209,7 +209,8 @@ pub(super) fn classes_after(connection: &Connection, after: &str, limit: usize) 
     Ok(found)
 }
 
-/// What the records of all classes in a namespace have together. Without bytes an index has it.
+/// What the records of all classes in a namespace have together, with values that are left of those that are gone. Without bytes an index
+/// has it.
 pub(super) fn usage(connection: &Connection, namespace: &str, with_bytes: bool) -> Result<Usage, StoreError> {
     let bounds = classes(namespace);
     let mut count = connection.prepare_cached("SELECT count(*) FROM record WHERE class >= ? AND class < ?")?;
@@ -219,9 +220,12 @@ pub(super) fn usage(connection: &Connection, namespace: &str, with_bytes: bool) 
     }
     let sql = "SELECT coalesce(sum(bytes), 0), coalesce((
                  SELECT sum(length(key) + length(value) + 64) FROM value
-                 WHERE id IN (SELECT id FROM record WHERE class >= ?1 AND class < ?2)), 0)
+                 WHERE id IN (SELECT id FROM record WHERE class >= ?1 AND class < ?2
+                              UNION ALL SELECT id FROM gone WHERE namespace = ?3)), 0)
                FROM record WHERE class >= ?1 AND class < ?2";
-    let (bytes, values): (u64, u64) =
-        connection.prepare_cached(sql)?.query_row(params_from_iter(&bounds), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let [from, to] = &bounds;
+    let (bytes, values): (u64, u64) = connection
+        .prepare_cached(sql)?
+        .query_row(params![from, to, namespace.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(Usage { records, bytes: bytes.saturating_add(values) })
 }

@@ -42,6 +42,15 @@ CREATE INDEX IF NOT EXISTS record_turn ON record (substr(class, 1, instr(class, 
   WHERE alarm_at IS NOT NULL;
 ";
 
+/// Ids whose values are left, by the namespaces that they were of; and which of these had its turn last. Files of earlier versions get
+/// them, too, and those leave them alone.
+const GONE: &str = "
+CREATE TABLE IF NOT EXISTS gone (
+  namespace BLOB NOT NULL, id INTEGER NOT NULL, mark BLOB NOT NULL, PRIMARY KEY (namespace, id)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS swept (only INTEGER PRIMARY KEY CHECK (only = 1), namespace BLOB NOT NULL);
+";
+
 /// Opens the file to write to, and makes it if there is none.
 ///
 /// # Errors
@@ -86,9 +95,18 @@ fn prepared(mut connection: Connection, format: i64) -> Result<Connection, Store
         }
         found => known(found, format)?,
     }
-    tables.execute_batch(INDEXES)?;
+    add(&tables)?;
     tables.commit()?;
     Ok(connection)
+}
+
+/// Gives the file of an earlier version what it has not: indexes, and tables that such a version leaves alone.
+///
+/// # Errors
+/// When it can't be written.
+pub(crate) fn add(connection: &Connection) -> Result<(), StoreError> {
+    connection.execute_batch(INDEXES)?;
+    Ok(connection.execute_batch(GONE)?)
 }
 
 /// Opens a file that [`writable`] has opened before, to read from it.

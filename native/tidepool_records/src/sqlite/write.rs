@@ -83,12 +83,17 @@ pub(crate) fn apply(transaction: &Transaction<'_>, key: &Key, change: &Change) -
     let before = stored(transaction, key)?;
     check(key, before.as_ref().map(|(row, _mark)| row), change)?;
     match change {
-        Change::Put(change) => put(transaction, key, before, change),
+        Change::Put(change) => {
+            let (row, mark) = before.unzip();
+            put(transaction, key, row, mark, change)
+        }
         Change::Reset(change) => {
-            if let Some((row, _mark)) = &before {
-                forget_what_it_has(transaction, row.id)?;
-            }
-            put(transaction, key, before, change)
+            let mark = match before {
+                Some((row, mark)) => forget_what_it_has(transaction, key, row.id).map(|()| Some(mark))?,
+                None => None,
+            };
+            // Under another id, for values of the one before may be left for a while.
+            put(transaction, key, None, mark, change)
         }
         Change::Delete { .. } | Change::Erase { .. } => match before {
             Some((before, mark)) => delete(transaction, key, &before, mark),
@@ -97,10 +102,16 @@ pub(crate) fn apply(transaction: &Transaction<'_>, key: &Key, change: &Change) -
     }
 }
 
-fn put(transaction: &Transaction<'_>, key: &Key, before: Option<(Row, Mark)>, change: &Put) -> Result<(), StoreError> {
-    let mark_before = before.as_ref().map(|(_before, mark)| *mark);
+/// Writes a record, which has had this mark.
+fn put(
+    transaction: &Transaction<'_>,
+    key: &Key,
+    before: Option<Row>,
+    mark_before: Option<Mark>,
+    change: &Put,
+) -> Result<(), StoreError> {
     let mut row = match before {
-        Some((row, _mark)) => row,
+        Some(row) => row,
         None => Row::new(next(transaction)?),
     };
     let image = row.put(change);
@@ -117,7 +128,7 @@ fn put(transaction: &Transaction<'_>, key: &Key, before: Option<(Row, Mark)>, ch
     // What is replaced as a whole has its entries in all indexes made anew.
     let sql = "INSERT INTO record (shard, class, name, id, epoch, seq, alarm_at, head, links, chain, bytes, mark)
                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-               ON CONFLICT (shard, class, name) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq,
+               ON CONFLICT (shard, class, name) DO UPDATE SET id = excluded.id, epoch = excluded.epoch, seq = excluded.seq,
                alarm_at = excluded.alarm_at, head = excluded.head, links = excluded.links, chain = excluded.chain,
                bytes = excluded.bytes, mark = excluded.mark";
     transaction.prepare_cached(sql)?.execute(params![

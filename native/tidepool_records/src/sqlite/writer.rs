@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rusqlite::{Transaction, TransactionBehavior};
 
+use super::gone::sweep;
 use super::identity::Identity;
 use super::opened::Opened;
 use super::readers::Readers;
 use super::write;
-use crate::record::{FairQueue, Job, StoreError, TRANSACTION, Total, is_refusal};
+use crate::record::{Change, FairQueue, Job, StoreError, TRANSACTION, Total, is_refusal};
 
 /// How long it waits before the file is opened anew: at first, and at most. It is twice as long each time, until the file has been
 /// written for so long.
@@ -20,6 +21,8 @@ const LONGEST: Duration = Duration::from_secs(5);
 const STEADY: Duration = Duration::from_secs(10);
 /// A disk that was full is tried when nobody has written for so long, and is one that has room when none failed for so long.
 const FULL: Duration = Duration::from_secs(2);
+/// When nobody has written for so long, a piece of what is gone is deleted, and then the next.
+const IDLE: Duration = Duration::from_millis(5);
 
 /// Is told when nothing is written any more, and why; and with `None` when all is again. Called by the thread that writes.
 pub type Told = Box<dyn Fn(Option<&str>) + Send>;
@@ -38,10 +41,12 @@ pub(super) struct Writer {
     full: Option<Instant>,
     /// What was told last of a log that is not what it was.
     behind: Option<String>,
+    total: Total,
+    /// Whether there may be values of records that are gone.
+    sweeps: bool,
 }
 
 enum State {
-    total: Total,
     Writes(Box<Opened>),
     Stopped { why: Arc<str>, until: Instant },
 }
@@ -58,12 +63,13 @@ impl Writer {
             pause: PAUSE,
             full: None,
             behind: None,
+            total: Total::default(),
+            sweeps: true,
         }
     }
 
     /// Writes what comes, until nothing more can come.
     pub(super) fn write_all(mut self, queue: &Receiver<Job>) {
-            total: Total::default(),
         let mut waiting = FairQueue::default();
         loop {
             let first = match &self.state {
@@ -71,6 +77,7 @@ impl Writer {
                 State::Stopped { until, .. } if *until <= Instant::now() => Err(RecvTimeoutError::Timeout),
                 _either if !waiting.is_empty() => Ok(None),
                 State::Writes(_) if self.full.is_some() => queue.recv_timeout(FULL).map(Some),
+                State::Writes(_) if self.sweeps => queue.recv_timeout(IDLE).map(Some),
                 State::Writes(_) => queue.recv().map(Some).map_err(|_ended| RecvTimeoutError::Disconnected),
                 State::Stopped { until, .. } => queue.recv_deadline(*until).map(Some),
             };
@@ -78,6 +85,8 @@ impl Writer {
                 Ok(first) => {
                     waiting.take(first.into_iter().chain(queue.try_iter()));
                     self.write_some(waiting.batch(TRANSACTION));
+                    // Who writes without an end is not to keep what is gone.
+                    self.sweep();
                 }
                 Err(RecvTimeoutError::Timeout) => self.try_again(),
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -99,6 +108,8 @@ impl Writer {
             }
         };
         let (mut outcomes, mut stop) = written(opened, &self.total, &jobs);
+        // What goes may leave something.
+        self.sweeps |= jobs.iter().any(|job| !matches!(job.change, Change::Put(_)));
         // SQLite goes on writing to what nobody will find, unless it is put back.
         let gone = if Identity::of(&self.path) != self.file {
             Some("their file was removed or replaced")
@@ -155,7 +166,16 @@ impl Writer {
     /// Nobody writes at the moment: is the disk well?
     fn try_again(&mut self) {
         let State::Writes(opened) = &mut self.state else { return self.open_again() };
-        match opened.probe() {
+        if self.full.is_none() {
+            return self.sweep();
+        }
+        let well = opened.probe();
+        self.found(well);
+    }
+
+    /// Notes what the disk said where nobody waits for it.
+    fn found(&mut self, well: Result<(), StoreError>) {
+        match well {
             Ok(()) => self.note_room(true, false),
             Err(StoreError::Full) => self.note_room(false, true),
             Err(error) => {
@@ -163,6 +183,25 @@ impl Writer {
                 (self.told)(Some(&why));
                 self.readers.close(StoreError::Stopped(Arc::clone(&why)));
                 self.stop(why);
+            }
+        }
+    }
+
+    /// Deletes a piece of what is gone, in a transaction of its own: nobody is answered later for it, but who comes meanwhile.
+    fn sweep(&mut self) {
+        let State::Writes(opened) = &mut self.state else { return };
+        if !self.sweeps || self.full.is_some() {
+            return;
+        }
+        match swept(opened) {
+            Ok(more) => {
+                self.sweeps = more;
+                let _put_or_not = opened.checkpoint();
+            }
+            Err(error) => {
+                // What can't be deleted is tried again once a record goes, or the file is opened.
+                self.sweeps = matches!(error, StoreError::Full);
+                self.found(Err(error));
             }
         }
     }
@@ -175,6 +214,7 @@ impl Writer {
             Some(Ok(opened)) => {
                 self.state = State::Writes(Box::new(opened));
                 self.since = Instant::now();
+                self.sweeps = true;
                 self.behind = None;
                 (self.told)(None);
                 return;
@@ -242,4 +282,15 @@ fn write_together(opened: &mut Opened, total: &Total, jobs: &[Job]) -> Result<Ve
     }
     transaction.commit().map_err(StoreError::of_commit)?;
     Ok(outcomes)
+}
+
+/// Commits that a piece of what is gone is deleted. Is there more?
+///
+/// # Errors
+/// When it was not.
+fn swept(opened: &mut Opened) -> Result<bool, StoreError> {
+    let transaction = Transaction::new(&mut opened.connection, TransactionBehavior::Immediate)?;
+    let more = sweep(&transaction)?;
+    transaction.commit().map_err(StoreError::of_commit)?;
+    Ok(more)
 }

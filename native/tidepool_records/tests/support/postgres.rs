@@ -84,6 +84,11 @@ pub(crate) fn answers(url: &str, sql: &str) -> bool {
     with(url, async |client| !client.query(sql, &[]).await.unwrap().is_empty())
 }
 
+/// The number that a query answers.
+pub(crate) fn number(url: &str, sql: &str) -> u64 {
+    with(url, async |client| client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0).cast_unsigned())
+}
+
 fn with<T>(url: &str, ask: impl AsyncFnOnce(tokio_postgres::Client) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
