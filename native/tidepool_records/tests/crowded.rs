@@ -1,7 +1,7 @@
 //! Names can be chosen so that one shard has them all. A namespace has no more of a shard than chance would give it, for whoever looks for
 //! what is not there has all of the shard read.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
 mod support;
 
