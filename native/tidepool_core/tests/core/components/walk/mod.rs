@@ -282,6 +282,8 @@ fn no_function_holds_its_thread_however_large_its_arguments_are() {
     }
     assert!(longest.len() > 40, "{} were called", longest.len());
     assert_eq!(uncalled, UNCALLED.map(|(path, _why)| path.to_owned()), "are called by no guest here");
-    assert_eq!(stopped, STOPPED.map(|(path, _why)| path.to_owned()), "are called once at most");
+    // A guest whose time is over before its first call, on a busy machine, is not stopped by that.
+    stopped.retain(|path| STOPPED.iter().all(|(known, _why)| known != path));
+    assert!(stopped.is_empty(), "are called once at most: {}", stopped.join("\n"));
     assert!(held.is_empty(), "{}", held.join("\n"));
 }
