@@ -96,9 +96,10 @@ defmodule Tidepool.ActorTurnsTest do
     eventually(fn -> match?({^most, waiting} when waiting > 0, Turns.count(:records, class)) end, 20_000)
 
     for _time <- 1..50 do
-      # Those that are on one of the VM's threads for it, or wait for one.
-      reading = Enum.count(actors, &(Process.info(&1, :current_function) == reads()))
-      assert reading <= most
+      # Those that are on one of the VM's threads for it, or wait for one. While it is looked at one after the other a turn may go from one to
+      # another, so that both are counted: the fewest of some looks count.
+      looks = for _look <- 1..5, do: Enum.count(actors, &(Process.info(&1, :current_function) == reads()))
+      assert Enum.min(looks) <= most
       assert {:ok, reply} = list(other, "alice")
       assert read_list(reply) == [{"a", "1"}]
     end

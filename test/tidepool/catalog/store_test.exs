@@ -248,15 +248,15 @@ defmodule Tidepool.Catalog.StoreTest do
     folder: folder,
     path: path
   } do
-    config = %{"text" => String.duplicate("x", 1_000_000)}
+    config = for number <- 1..60, into: %{}, do: {"text_#{number}", String.duplicate("x", 3_800)}
 
     open(folder, fn store ->
-      Enum.reduce(1..40, store, fn _again, store -> deploy(store, "function", "bytes", config: config) end)
+      Enum.reduce(1..120, store, fn _again, store -> deploy(store, "function", "bytes", config: config) end)
     end)
 
-    # Forty of them, where there is room for sixteen beside those that it was rewritten with.
+    # Of what were 27 MB.
     assert File.stat!(path).size < 20_000_000
-    assert %{"function" => %{version: 40, config: ^config}} = open(folder, &known/1)
+    assert %{"function" => %{version: 120, config: ^config}} = open(folder, &known/1)
   end
 
   test "the next version is one more than the highest that is known, removed or not", %{folder: folder} do

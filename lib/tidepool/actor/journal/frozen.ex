@@ -62,7 +62,7 @@ defmodule Tidepool.Actor.Journal.Frozen do
   @spec made(bytes :: non_neg_integer, make :: (() -> tuple)) :: copy | nil
   def made(bytes, make) do
     with true <- bytes <= Config.get(:max_frozen),
-         {_title, _seq, _head, _image} = copy <- make.(),
+         {title, _seq, _head, _image} = copy when is_tuple(title) <- make.(),
          do: copy,
          else: (_none -> nil)
   end
