@@ -61,7 +61,7 @@ defmodule Tidepool.Fault.ComponentLoadTest do
 
   test "a million handles of resources, which trap at their bound", %{before: before} do
     name = busy!()
-    assert {:ok, nil} = Tidepool.call(name, :handles, [60_000])
+    assert {:ok, nil} = Tidepool.call(name, :handles, [30_000])
     assert {:error, %Error{reason: {:trap, _kind}}} = Tidepool.call(name, :handles, [1_000_000])
     Answered.beside(List.duplicate(again(fn -> Tidepool.call(name, :handles, [1_000_000]) end), @at_once))
     FaultFootprint.assert_instances_back(before)
