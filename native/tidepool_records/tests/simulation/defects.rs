@@ -26,11 +26,11 @@ pub(super) enum Defect {
 impl Defect {
     pub(super) const EACH: [(&str, Self); 6] = [
         ("no-flush", Defect::NoFlush),
+        ("early-purge", Defect::EarlyPurge),
         ("vote-not-kept", Defect::VoteNotKept),
         ("applied-twice", Defect::AppliedTwice),
         ("early-read", Defect::EarlyRead),
         ("yesterday", Defect::Yesterday),
-        ("early-purge", Defect::EarlyPurge),
     ];
 
     pub(super) fn named(name: &str) -> Option<Self> {

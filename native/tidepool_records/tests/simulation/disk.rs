@@ -1,5 +1,7 @@
 //! Disks that lose power: what was written to a file since it was last flushed is there afterwards, or is not, or a part of it is.
 //!
+//! Disks are full, too, and fail to flush: what they should have flushed then passes for flushed, and is not.
+//!
 //! Files are written to as ever, and of each block that changes it is kept what was in it when the file was last flushed. What is made
 //! or removed of names is as if it were flushed at once, and so is what is in the first bytes of a file that is written without a place,
 //! of which a voter has none that counts.
@@ -20,12 +22,31 @@ use fastrand::Rng;
 const BLOCK: u64 = 4_096;
 
 /// A file that has changed since it was flushed.
+#[derive(Clone)]
 struct Unflushed {
     /// How long it was, and to how many bytes it was cut since: it is cut whole or not at all, as that is a matter of its name.
     length: u64,
     cut: u64,
     /// What was in the blocks that have changed.
-    blocks: BTreeMap<u64, Vec<u8>>,
+    blocks: BTreeMap<u64, Block>,
+}
+
+#[derive(Clone)]
+struct Block {
+    before: Vec<u8>,
+    /// Whether a flush of it has failed: the next one passes it over.
+    is_lost: bool,
+}
+
+/// How a disk is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Health {
+    #[default]
+    Well,
+    /// Nothing becomes longer.
+    Full,
+    /// Nothing is flushed.
+    Fails,
 }
 
 /// By which a file is known whatever it is called.
@@ -34,11 +55,17 @@ type Id = (u64, u64);
 thread_local! {
     static UNFLUSHED: RefCell<BTreeMap<Id, Unflushed>> = const { RefCell::new(BTreeMap::new()) };
     static LIES: Cell<&str> = const { Cell::new("") };
+    static HEALTH: Cell<Health> = const { Cell::new(Health::Well) };
 }
 
 /// From now on the disk says that files are flushed whose names begin so, and does not do it.
 pub(super) fn lie(of: &'static str) {
     LIES.set(of);
+}
+
+/// The disk of whoever runs from now on is so.
+pub(super) fn set_health(health: Health) {
+    HEALTH.set(health);
 }
 
 fn id(file: &Metadata) -> Id {
@@ -55,45 +82,84 @@ fn with<T>(file: c_int, what: impl FnOnce(&File) -> T) -> T {
 /// The end of what changes when a file is cut.
 pub(super) const CUT: u64 = u64::MAX;
 
-/// The bytes of a file from one place to another are about to change.
-pub(super) fn changes(file: c_int, from: u64, to: u64) {
+/// The bytes of a file from one place to another are about to change. Is there room for them?
+pub(super) fn changes(file: c_int, from: u64, to: u64) -> bool {
+    with(file, |file| {
+        let Ok(about) = file.metadata() else { return true };
+        if HEALTH.get() == Health::Full && to != CUT && to > about.len() {
+            return false;
+        }
+        // One that has no name is gone with who has it open.
+        if about.is_file() && about.nlink() > 0 {
+            UNFLUSHED.with_borrow_mut(|files| {
+                let before = files.entry(id(&about)).or_insert_with(|| Unflushed::new(about.len()));
+                before.change(file, from, to);
+            });
+        }
+        true
+    })
+}
+
+impl Unflushed {
+    fn new(length: u64) -> Self {
+        Unflushed { length, cut: u64::MAX, blocks: BTreeMap::new() }
+    }
+
+    fn change(&mut self, file: &File, from: u64, to: u64) {
+        for block in from / BLOCK..to.min(self.length).div_ceil(BLOCK) {
+            let begins = block * BLOCK;
+            let length = BLOCK.min(self.length - begins) as usize;
+            let read = || {
+                let mut before = vec![0; length];
+                file.read_exact_at(&mut before, begins).unwrap();
+                Block { before, is_lost: false }
+            };
+            self.blocks.entry(block).or_insert_with(read).is_lost = false;
+        }
+        if to == CUT {
+            self.cut = self.cut.min(from);
+        }
+    }
+
+    /// It was not flushed, and passes for it.
+    fn fail(&mut self, length: u64) {
+        let first = self.length.div_ceil(BLOCK);
+        for block in first..length.div_ceil(BLOCK) {
+            self.blocks.insert(block, Block { before: vec![0; BLOCK as usize], is_lost: true });
+        }
+        self.blocks.values_mut().for_each(|block| block.is_lost = true);
+        (self.length, self.cut) = (length, u64::MAX);
+    }
+
+    /// It was flushed, but for what passes for it.
+    fn flush(&mut self, length: u64) {
+        self.blocks.retain(|block, it| it.is_lost && block * BLOCK < length);
+        (self.length, self.cut) = (length, u64::MAX);
+    }
+}
+
+/// What is in a file is on the disk, unless that fails.
+pub(super) fn flushes(file: c_int) -> bool {
+    if !LIES.get().is_empty() && name(file).starts_with(LIES.get()) {
+        return true;
+    }
+    let fails = HEALTH.get() == Health::Fails;
     with(file, |file| {
         let Ok(about) = file.metadata() else { return };
-        // One that has no name is gone with who has it open.
-        if !about.is_file() || about.nlink() == 0 {
-            return;
-        }
         UNFLUSHED.with_borrow_mut(|files| {
-            let before = files.entry(id(&about)).or_insert_with(|| Unflushed {
-                length: about.len(),
-                cut: u64::MAX,
-                blocks: BTreeMap::new(),
-            });
-            for block in from / BLOCK..to.min(before.length).div_ceil(BLOCK) {
-                before.blocks.entry(block).or_insert_with(|| {
-                    let begins = block * BLOCK;
-                    let mut bytes = vec![0; BLOCK.min(before.length - begins) as usize];
-                    file.read_exact_at(&mut bytes, begins).unwrap();
-                    bytes
-                });
-            }
-            if to == CUT {
-                before.cut = before.cut.min(from);
+            if let Some(before) = files.get_mut(&id(&about)) {
+                if fails {
+                    before.fail(about.len())
+                } else {
+                    before.flush(about.len())
+                }
+                if before.blocks.is_empty() {
+                    files.remove(&id(&about));
+                }
             }
         });
     });
-}
-
-/// What is in a file is on the disk.
-pub(super) fn flushed(file: c_int) {
-    if !LIES.get().is_empty() && name(file).starts_with(LIES.get()) {
-        return;
-    }
-    with(file, |file| {
-        if let Ok(about) = file.metadata() {
-            UNFLUSHED.with_borrow_mut(|files| files.remove(&id(&about)));
-        }
-    });
+    !fails
 }
 
 fn name(file: c_int) -> String {
@@ -145,11 +211,16 @@ pub(super) fn leave(from: &Path, to: &Path, left: Left, rng: &mut Rng) {
         let path = from.join(&name);
         let now = fs::read(&path).unwrap();
         let found = id(&fs::metadata(&path).unwrap());
-        let bytes = UNFLUSHED.with_borrow(|files| match (files.get(&found), left) {
-            (Some(before), Left::Some) => survived(&now, before, rng),
-            _all => now,
-        });
-        fs::write(to.join(name), bytes).unwrap();
+        let before = UNFLUSHED.with_borrow(|files| files.get(&found).cloned());
+        let left_in = to.join(name);
+        match (before, left) {
+            (Some(before), Left::Some) => fs::write(left_in, survived(&now, &before, rng)).unwrap(),
+            (before, _all) => {
+                fs::write(&left_in, now).unwrap();
+                let found = id(&fs::metadata(left_in).unwrap());
+                UNFLUSHED.with_borrow_mut(|files| files.extend(before.map(|before| (found, before))));
+            }
+        }
     }
 }
 
@@ -169,10 +240,11 @@ fn survived(now: &[u8], before: &Unflushed, rng: &mut Rng) -> Vec<u8> {
         if is_cut { (before.length.min(before.cut), false) } else { (before.length, before.cut < before.length) };
     let mut bytes = Vec::new();
     for block in 0..blocks {
-        let is_new = is_new(rng, block) && !is_old;
-        let piece = match before.blocks.get(&block) {
+        let found = before.blocks.get(&block);
+        let is_new = is_new(rng, block) && !is_old && !found.is_some_and(|block| block.is_lost);
+        let piece = match found {
             _ if is_new => piece(now, block, u64::MAX),
-            Some(old) => &old[..(length.saturating_sub(block * BLOCK) as usize).min(old.len())],
+            Some(Block { before: old, .. }) => &old[..(length.saturating_sub(block * BLOCK) as usize).min(old.len())],
             // It is as it was.
             None => piece(now, block, length),
         };

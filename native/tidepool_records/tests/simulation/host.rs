@@ -10,7 +10,7 @@ use openraft::ServerState;
 use tokio::runtime::Builder;
 
 use super::defects::Defect;
-use super::disk::{self, Left};
+use super::disk::{self, Health, Left};
 use super::network::Network;
 use super::owner::{Owning, Said};
 use super::system;
@@ -39,6 +39,7 @@ pub(super) struct Host {
     pub(super) owning: Owning,
     /// Until when it stands still.
     pub(super) stands_until: u64,
+    pub(super) disk: Health,
     /// When it starts again.
     pub(super) starts_at: Option<u64>,
     pub(super) incarnation: i64,
@@ -60,6 +61,7 @@ impl Host {
             inbox: Inbox::default(),
             owning: Owning::default(),
             stands_until: 0,
+            disk: Health::Well,
             starts_at: Some(0),
             incarnation: 0,
             is_new_disk: false,
@@ -93,11 +95,17 @@ impl Host {
         self.open.as_ref().map(|(voter, _records)| voter.standing())
     }
 
+    /// Has its clock and its disk be those of this thread.
+    fn enter(&self) {
+        system::set_now(self.now);
+        disk::set_health(self.disk);
+    }
+
     /// Opens its folder.
     pub(super) fn start(&mut self, tick: u64, network: &Network, defect: Option<Defect>) -> Result<(), StoreError> {
         self.starts_at = None;
         self.now = self.clock(tick);
-        system::set_now(self.now);
+        self.enter();
         let folder = self.path(self.folder);
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let line = Arc::new(network.line(self.index));
@@ -119,7 +127,7 @@ impl Host {
         let Some((voter, _records)) = &self.open else { return };
         self.now = self.now.max(self.clock(tick));
         let left = Duration::from_nanos(self.clock(tick + 1).saturating_sub(self.now));
-        system::set_now(self.now);
+        self.enter();
         voter.0.runtime.as_ref().unwrap().block_on(async move { tokio::time::sleep(left).await });
         self.now = system::now();
     }
@@ -127,12 +135,14 @@ impl Host {
     /// Ends it in the midst of whatever it does; of its folder there is what is left.
     pub(super) fn end(&mut self, network: &Network, left: Left, rng: &mut Rng, defect: Option<Defect>) {
         let Some((voter, mut records)) = self.open.take() else { return };
+        disk::set_health(Health::Well);
         let (before, after) = (self.path(self.folder), self.path(self.folder + 1));
         disk::leave(&before, &after, left, rng);
         network.end(self.index);
         // What its last tasks say is heard by nobody, and what they write is in no folder that counts.
         self.inbox = Inbox::default();
-        system::set_now(self.now);
+        self.disk = Health::Well;
+        self.enter();
         if let Some(Open { jobs, writer, voter }) = records.open.take() {
             writer.abort();
             drop((jobs, voter));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
+use super::disk::Health;
 use super::model::{Found, Wrong};
 use super::owner::Said;
 use super::world::World;
@@ -13,7 +14,7 @@ use crate::record::StoreError;
 use crate::replicated::{MemberChange, Standing};
 
 /// How long it may take until all are at rest, in ms.
-const MOST: u64 = 180_000;
+const MOST: u64 = 90_000;
 /// How often it is looked at.
 const LOOK: u64 = 20;
 /// How often a change of the members is asked for, in ms, and how long each may take.
@@ -30,7 +31,7 @@ impl World {
         self.network.heal();
         self.network.lose(0);
         for host in &mut self.hosts {
-            host.stands_until = 0;
+            (host.stands_until, host.disk) = (0, Health::Well);
             if host.starts_at.is_some() {
                 host.starts_at = Some(self.tick);
             }
@@ -40,6 +41,7 @@ impl World {
         while !self.is_at_rest() {
             self.ticks(LOOK)?;
             if (self.tick - begun) % AGAIN < LOOK {
+                self.start_stopped();
                 self.replace_lost();
             }
             if self.tick - begun > MOST {

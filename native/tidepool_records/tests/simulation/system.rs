@@ -162,11 +162,17 @@ unsafe extern "C" fn epoll_wait(queue: c_int, events: *mut epoll_event, most: c_
     found
 }
 
+/// What a function says that fails for this reason.
+fn fails(why: c_int) -> c_int {
+    // SAFETY: it is this thread's.
+    unsafe { libc::__errno_location().write(why) };
+    -1
+}
+
 #[unsafe(no_mangle)]
 unsafe extern "C" fn fsync(file: c_int) -> c_int {
     if is_simulated() {
-        disk::flushed(file);
-        return 0;
+        return if disk::flushes(file) { 0 } else { fails(libc::EIO) };
     }
     // SAFETY: it takes any number.
     unsafe { call(libc::SYS_fsync, [file.into(), 0, 0, 0, 0, 0]) as c_int }
@@ -175,8 +181,7 @@ unsafe extern "C" fn fsync(file: c_int) -> c_int {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn fdatasync(file: c_int) -> c_int {
     if is_simulated() {
-        disk::flushed(file);
-        return 0;
+        return if disk::flushes(file) { 0 } else { fails(libc::EIO) };
     }
     // SAFETY: it takes any number.
     unsafe { call(libc::SYS_fdatasync, [file.into(), 0, 0, 0, 0, 0]) as c_int }
@@ -184,8 +189,8 @@ unsafe extern "C" fn fdatasync(file: c_int) -> c_int {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pwrite64(file: c_int, bytes: *const c_void, length: size_t, at: off64_t) -> ssize_t {
-    if is_simulated() {
-        disk::changes(file, at.cast_unsigned(), at.cast_unsigned() + length as u64);
+    if is_simulated() && !disk::changes(file, at.cast_unsigned(), at.cast_unsigned() + length as u64) {
+        return fails(libc::ENOSPC) as ssize_t;
     }
     // SAFETY: who calls says so.
     unsafe { call(libc::SYS_pwrite64, [file.into(), bytes as c_long, length as c_long, at, 0, 0]) as ssize_t }

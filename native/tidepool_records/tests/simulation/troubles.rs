@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::disk::Left;
+use super::disk::{Health, Left};
 use super::model::Wrong;
 use super::world::World;
 use crate::replicated::MemberChange;
@@ -23,6 +23,7 @@ impl World {
             let pause = self.rng.u64(..next);
             self.ticks(pause)?;
             self.befall(lasts);
+            self.start_stopped();
         }
         Ok(())
     }
@@ -40,8 +41,11 @@ impl World {
     fn befall(&mut self, most: u64) {
         let (one, other) = (self.victim(), self.rng.usize(..self.hosts.len()));
         let lasts = self.rng.u64(..most);
-        match self.rng.u8(..24) {
-            0..4 => self.network.heal(),
+        match self.rng.u8(..28) {
+            0..4 => {
+                self.network.heal();
+                self.hosts.iter_mut().for_each(|host| host.disk = Health::Well);
+            }
             4 | 5 => self.network.isolate(one),
             6 => {
                 let side = self.some();
@@ -66,6 +70,8 @@ impl World {
             }),
             16 | 17 => self.hosts[one].stands_until = self.tick + lasts * 3,
             18 | 19 => self.change_some_member(),
+            20 | 21 => self.hosts[one].disk = Health::Full,
+            22 | 23 => self.hosts[one].disk = Health::Fails,
             _shorter => self.purge(one),
         }
     }

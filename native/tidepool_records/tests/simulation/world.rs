@@ -7,7 +7,7 @@ use fastrand::Rng;
 
 use super::actor::{Actors, actors};
 use super::defects::Defect;
-use super::disk::Left;
+use super::disk::{Health, Left};
 use super::host::Host;
 use super::model::{Model, Wrong};
 use super::network::{Back, Letter, Network, Says};
@@ -31,6 +31,9 @@ pub(super) struct World {
     pub(super) trace: blake3::Hasher,
     pub(super) letters: u64,
     pub(super) answers: u64,
+    /// How often nodes ended, and how often their Raft had.
+    ends: u64,
+    stops: u64,
 }
 
 impl World {
@@ -58,6 +61,8 @@ impl World {
             trace: blake3::Hasher::new(),
             letters: 0,
             answers: 0,
+            ends: 0,
+            stops: 0,
         }
     }
 
@@ -101,7 +106,15 @@ impl World {
     fn start(&mut self, index: usize) -> Result<(), Wrong> {
         let host = &mut self.hosts[index];
         let started = host.start(self.tick, &self.network, self.plan.defect);
-        started.map_err(|error| format!("{} has lost power at most, and does not start: {error}", host.name))
+        match started {
+            Ok(()) => Ok(()),
+            // It is started again and again.
+            Err(_for_now) if host.disk != Health::Well => {
+                host.starts_at = Some(self.tick + 500);
+                Ok(())
+            }
+            Err(error) => Err(format!("{} has lost power at most, and does not start: {error}", host.name)),
+        }
     }
 
     fn deliver(&mut self, Letter { from, to, says }: Letter) {
@@ -148,9 +161,20 @@ impl World {
         Ok(())
     }
 
+    /// Has nodes start again whose Raft has ended.
+    pub(super) fn start_stopped(&mut self) {
+        let is_stopped = |host: &&Host| matches!(host.standing(), Some(Standing::Stopped(_)));
+        let stopped: Vec<_> = self.hosts.iter().filter(is_stopped).map(|host| host.index).collect();
+        for index in stopped {
+            self.stops += 1;
+            self.end(index, Left::All, 500);
+        }
+    }
+
     /// Ends a node, which starts again after so many ms.
     pub(super) fn end(&mut self, index: usize, left: Left, for_ms: u64) {
         let host = &mut self.hosts[index];
+        self.ends += u64::from(host.open.is_some());
         host.end(&self.network, left, &mut self.rng, self.plan.defect);
         host.stands_until = 0;
         host.starts_at = Some(self.tick + for_ms);
@@ -197,7 +221,7 @@ impl World {
 
     pub(super) fn report(&self) -> String {
         format!(
-            "trace {} s {} letters {} timers {} answers {} changes {} reads {}",
+            "trace {} s {} letters {} timers {} answers {} changes {} reads {} ends {} stops {}",
             self.trace.finalize().to_hex(),
             self.tick / 1_000,
             self.letters,
@@ -205,6 +229,8 @@ impl World {
             self.answers,
             self.model.made,
             self.model.reads,
+            self.ends,
+            self.stops,
         )
     }
 }
