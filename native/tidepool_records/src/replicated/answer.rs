@@ -8,7 +8,7 @@ use tokio::sync::SemaphorePermit;
 use super::group::{Group, said};
 use super::network::Network;
 use super::rpc::{Answered, Asked, Part, Question, Said};
-use super::snapshot::Receiving;
+use super::snapshot::{Receiving, aside};
 use super::types::{DiskId, Member, packed, unpacked};
 
 impl Group {
@@ -89,7 +89,7 @@ impl Group {
     async fn part(&self, from: DiskId, part: Part) -> Result<Said, String> {
         let (vote, meta) = (part.vote, part.meta.clone());
         let (receiving, folder) = (Arc::clone(&self.receiving), self.folder.clone());
-        let taken = tokio::task::spawn_blocking(move || {
+        let taken = aside(move || {
             let mut receiving = receiving.lock().unwrap_or_else(PoisonError::into_inner);
             Receiving::take(&mut receiving, &folder, from, &part)
         });

@@ -15,6 +15,10 @@ mod moving;
 mod network;
 mod propose;
 mod rpc;
+#[cfg(all(test, target_os = "linux"))]
+#[path = "../../tests/simulation/mod.rs"]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+mod simulation;
 mod snapshot;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]

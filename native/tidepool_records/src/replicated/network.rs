@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::claim::Claim;
 use super::machine::Machine;
 use super::rpc::{Answered, Asked, Part, Question, Said};
+use super::snapshot::aside;
 use super::types::{DiskId, Member, Types, packed, unpacked};
 use crate::record::{finish, hasher};
 
@@ -171,7 +172,7 @@ impl Peer {
         self.ask(Question::Here, PART).await?;
         let unreadable = |why: String| Unreachable::new(&Why(why.into()));
         let Snapshot { meta, snapshot } = snapshot;
-        let read = tokio::task::spawn_blocking(move || snapshot.parts(PART_BYTES)).await;
+        let read = aside(move || snapshot.parts(PART_BYTES)).await;
         let read = read.map_err(|error| unreadable(error.to_string()))?;
         let mut parts = read.map_err(|error| unreadable(error.to_string()))?;
         let (mut at, mut digest) = (0_u64, hasher("snapshot"));

@@ -48,7 +48,7 @@ pub(super) struct Disk {
     pub(super) group: Group,
     pub(super) readers: Arc<Readers>,
     /// It is taken when it ends.
-    runtime: Option<Runtime>,
+    pub(super) runtime: Option<Runtime>,
     pub(super) handle: Handle,
 }
 
@@ -74,6 +74,17 @@ impl Voter {
             .enable_all()
             .build()
             .map_err(|error| StoreError::Stopped(format!("its threads could not be started: {error}").into()))?;
+        Self::open_on(runtime, folder, node, named, links)
+    }
+
+    /// The same with these threads, which are its own from then on.
+    pub(super) fn open_on(
+        runtime: Runtime,
+        folder: &Path,
+        node: &str,
+        named: &[String],
+        links: Arc<dyn Links>,
+    ) -> Result<Self, StoreError> {
         let records = folder.join("records.db");
         let opened = || {
             let log = Log::open(&folder.join("log.db"))?;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, MAIN_DB};
+use tokio::task::JoinError;
 
 pub(super) use self::receive::Receiving;
 use crate::record::StoreError;
@@ -106,6 +107,14 @@ impl Snapshot {
 /// Copies all, in one transaction.
 fn copy(from: &Connection, to: &mut Connection) -> Result<(), StoreError> {
     Ok(Backup::new(from, to)?.run_to_completion(i32::MAX, Duration::ZERO, None)?)
+}
+
+/// Has a thread of its own read or write a file as a whole. In a test that is done at once: the simulation has one thread.
+///
+/// # Errors
+/// When it has panicked.
+pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+    if cfg!(test) { Ok(work()) } else { tokio::task::spawn_blocking(work).await }
 }
 
 /// A number that nothing else has.
