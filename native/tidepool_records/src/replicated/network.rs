@@ -20,8 +20,8 @@ use crate::record::{finish, hasher};
 
 /// How bytes get to the voter of another node, and what that answers.
 pub trait Links: Send + Sync + 'static {
-    /// Asks the voter of a node, which answers by [`Voter::answer`](super::Voter::answer). What was asked before may come later, or
-    /// twice. When the question or the answer is lost, that is to be an error as soon as it is known. Nobody waits for longer than `within`;
+    /// Asks the voter of a node, which answers by [`Voter::answer`](super::Voter::answer). What was asked before may come later, and once at
+    /// most: of one that comes twice the first may be done, and the second refused, which is answered. When the question or the answer is lost, that is to be an error as soon as it is known. Nobody waits for longer than `within`;
     /// dropping what is returned ends the wait.
     fn ask(&self, node: &str, question: Vec<u8>, within: Duration) -> Answering;
 }

@@ -170,8 +170,8 @@ impl Host {
             Err(error @ (StoreError::OutOfOrder { .. } | StoreError::Chain { .. } | StoreError::Damaged { .. })) => {
                 return Err(format!("{}: its own change {change:?} of actor {actor} was refused: {error}", self.name));
             }
-            Err(_not_made) => {
-                beside.model.not_made(change.last).map_err(wrong)?;
+            Err(error) => {
+                beside.model.not_made(change.last, &error).map_err(wrong)?;
                 if is_awake {
                     self.owning.awake.remove(&actor);
                 }

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use crate::record::StoreError;
+
 /// What has become of a change, as far as its owner knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 enum Fate {
     /// Nobody has said.
     Open,
     /// It was said to be made.
     Made,
-    /// It was said not to be made.
-    NotMade,
+    /// It was said not to be made, and why.
+    NotMade(StoreError),
 }
 
 #[derive(Debug)]
@@ -89,14 +91,14 @@ impl Model {
     }
 
     /// A change was said not to be made, and never to be.
-    pub(super) fn not_made(&mut self, change: u64) -> Result<(), Wrong> {
+    pub(super) fn not_made(&mut self, change: u64, why: &StoreError) -> Result<(), Wrong> {
         let found = self.change(change);
-        found.fate = Fate::NotMade;
+        found.fate = Fate::NotMade(why.clone());
         let (actor, seq) = (found.actor, found.seq);
         match self.chains[actor].get(seq as usize - 1) {
-            Some(there) if *there == change => {
-                Err(format!("change {change} of actor {actor} was said not to be made, and is there as number {seq}"))
-            }
+            Some(there) if *there == change => Err(format!(
+                "change {change} of actor {actor} is there as number {seq}, and was said not to be made: {why}"
+            )),
             _other => Ok(()),
         }
     }
@@ -121,8 +123,8 @@ impl Model {
         let Some(it) = self.changes.get(&change) else { return Err(format!("nobody has made change {change}")) };
         let chain = &mut self.chains[it.actor];
         let before = it.seq as usize - 1;
-        if it.fate == Fate::NotMade {
-            return Err(format!("change {change} is there, and was said not to be made: {it:?}"));
+        if let Fate::NotMade(why) = &it.fate {
+            return Err(format!("change {change} is there, and was said not to be made, for {why}: {it:?}"));
         }
         match chain.get(before) {
             Some(there) if *there == change => return Ok(()),

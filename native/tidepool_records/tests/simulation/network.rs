@@ -7,6 +7,8 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::sync::oneshot;
 
+use crate::replicated::rpc::{Asked, Question};
+use crate::replicated::types::unpacked;
 use crate::replicated::{Answering, Links};
 
 /// Who is told what a question came to.
@@ -155,6 +157,11 @@ pub(super) fn number(node: &str) -> usize {
     node.trim_start_matches('n').parse().unwrap()
 }
 
+/// May a question come twice? One to the voter that leads comes once at most: what it refuses is not to be made afterwards.
+fn may_come_twice(question: &[u8]) -> bool {
+    unpacked::<Asked>(question).is_ok_and(|asked| !matches!(asked.question, Question::Lead(_)))
+}
+
 impl Links for Line {
     fn ask(&self, node: &str, question: Vec<u8>, _within: Duration) -> Answering {
         let (from, to) = (self.from, number(node));
@@ -165,7 +172,7 @@ impl Links for Line {
                 let late = state.rng.u64(1..400);
                 state.send(from, to, Says::Lost(tell), late);
             } else {
-                if state.is_lost() {
+                if state.is_lost() && may_come_twice(&question) {
                     let late = state.late();
                     state.send(from, to, Says::Question(question.clone(), None), late);
                 }

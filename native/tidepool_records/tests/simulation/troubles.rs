@@ -10,6 +10,8 @@ use crate::replicated::MemberChange;
 /// How long it may be until the next trouble, and how long one may last, in ms: of each one for a round.
 const NEXT: [u64; 3] = [200, 700, 2_000];
 const LASTS: [u64; 3] = [500, 2_500, 9_000];
+/// How long short ones last.
+const SHORT: u64 = 120;
 /// Of how many words one is lost; 0 when none is.
 const LOST_OF: [u32; 4] = [0, 20, 60, 300];
 
@@ -40,7 +42,8 @@ impl World {
 
     fn befall(&mut self, most: u64) {
         let (one, other) = (self.victim(), self.rng.usize(..self.hosts.len()));
-        let lasts = self.rng.u64(..most);
+        // One that starts again at once may be back before anybody has noticed.
+        let lasts = if self.rng.bool() { self.rng.u64(..SHORT) } else { self.rng.u64(..most) };
         match self.rng.u8(..28) {
             0..4 => {
                 self.network.heal();
