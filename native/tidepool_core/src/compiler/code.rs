@@ -1,7 +1,11 @@
 //! Compiled code, of a module or of a component.
 
+use std::os::fd::AsRawFd;
+
 use wasmtime::component::Component;
 use wasmtime::{Engine, Precompiled};
+
+use super::file::CodeFile;
 
 /// Bytes 4 to 8 of a component: its version and layer.
 const COMPONENT_VERSION: &[u8; 4] = &[0x0d, 0, 1, 0];
@@ -23,11 +27,9 @@ pub(crate) enum Code {
 impl Code {
     /// Compiles what the bytes are, here.
     pub(super) fn compile(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Self> {
-        if is_component(wasm) {
-            Component::from_binary(engine, wasm).map(Code::Component)
-        } else {
-            wasmtime::Module::from_binary(engine, wasm).map(Code::Module)
-        }
+        let code = Code::precompile(engine, wasm)?;
+        // SAFETY: it was made just now.
+        unsafe { Code::deserialize(engine, &code) }
     }
 
     /// Compiles what the bytes are into bytes.
@@ -38,16 +40,33 @@ impl Code {
     /// The code that [`Code::serialize`] or [`Code::precompile`] has made bytes of.
     ///
     /// # Errors
-    /// When they are for another engine.
+    /// When they are for another engine, or there is no file for them.
     ///
     /// # Safety
     /// Such bytes are run as they are: they are what one of the two has returned.
     pub(crate) unsafe fn deserialize(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Self> {
-        match Engine::detect_precompiled(bytes) {
-            // SAFETY: as the caller says.
-            Some(Precompiled::Component) => unsafe { Component::deserialize(engine, bytes) }.map(Code::Component),
-            // SAFETY: as the caller says.
-            _ => unsafe { wasmtime::Module::deserialize(engine, bytes) }.map(Code::Module),
+        let is_component = matches!(Engine::detect_precompiled(bytes), Some(Precompiled::Component));
+        // SAFETY: as the caller says.
+        unsafe { Code::load(engine, CodeFile::of(bytes)?, is_component) }
+    }
+
+    /// The same of a file that such bytes were written to, which is mapped.
+    ///
+    /// # Errors
+    /// When they are for another engine, or can't be mapped.
+    ///
+    /// # Safety
+    /// As of [`Code::deserialize`].
+    pub(super) unsafe fn load(engine: &Engine, file: CodeFile, is_component: bool) -> wasmtime::Result<Self> {
+        let file = file.sealed()?;
+        if is_component {
+            // Of components the engine takes files by their paths alone; it opens this one anew.
+            let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+            // SAFETY: as the caller says; and nobody can write what is sealed.
+            unsafe { Component::deserialize_file(engine, path) }.map(Code::Component)
+        } else {
+            // SAFETY: the same.
+            unsafe { wasmtime::Module::deserialize_open_file(engine, file) }.map(Code::Module)
         }
     }
 
@@ -57,5 +76,32 @@ impl Code {
             Code::Module(module) => module.serialize(),
             Code::Component(component) => component.serialize(),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::compiler::Codegen;
+
+    /// How many images of memories are open that are in files of their own.
+    fn images() -> usize {
+        let links = std::fs::read_dir("/proc/self/fd").unwrap().flatten().flat_map(|it| std::fs::read_link(it.path()));
+        links.filter(|link: &PathBuf| link.to_string_lossy().starts_with("/memfd:wasm-memory-image")).count()
+    }
+
+    #[test]
+    fn the_images_of_all_modules_in_a_component_are_in_the_file_of_its_code() {
+        let engine = Engine::new(&Codegen::Fast.config()).unwrap();
+        let module = r#"(core module (memory 1) (data (i32.const 0) "x"))"#.repeat(100);
+        let wasm = wat::parse_str(format!("(component {module} (component {module}))")).unwrap();
+        let Code::Component(component) = Code::compile(&engine, &wasm).unwrap() else { unreachable!() };
+        let before = images();
+        component.initialize_copy_on_write_image().unwrap();
+        // Other tests may have some of their own that come and go.
+        assert!(images() < before + 100, "{before}");
     }
 }

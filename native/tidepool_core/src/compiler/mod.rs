@@ -10,6 +10,7 @@
 mod code;
 mod codegen;
 mod failure;
+mod file;
 mod job;
 mod process;
 mod serve;

@@ -1,11 +1,13 @@
 //! The code of functions: what it takes of the node's memory is counted, and bounded.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use tidepool_core::{CallError, Function, Instances, NamespaceConfig, RuntimeConfig};
 
 use crate::directory::publish;
-use crate::support::{Node, config, eventually, finish, guest, sample, task};
+use crate::support::{Node, config, eventually, finish, guest, sample, task, wat};
 
 fn held(node: &Node, name: &str) -> f64 {
     let text = node.runtime.metrics(Vec::new(), Vec::new()).unwrap();
@@ -104,4 +106,30 @@ fn versions_that_calls_hold_count_and_take_nothing_from_others() {
     drop(more);
     drop(held);
     assert!(fits(&node, &cart()));
+}
+
+/// Bytes of the files in memory, of so many and more each, that code and what instances begin with are in.
+fn in_files(at_least: u64) -> u64 {
+    let files = fs::read_dir("/proc/self/fd").unwrap().flatten().map(|entry| entry.path());
+    let of_code =
+        files.filter(|file| fs::read_link(file).is_ok_and(|to| to.to_string_lossy().starts_with("/memfd:wasm")));
+    of_code.filter_map(|file| fs::metadata(file).ok()).map(|file| file.size()).filter(|bytes| *bytes >= at_least).sum()
+}
+
+#[test]
+fn data_of_a_module_is_in_memory_once_with_its_code_however_few_bytes_say_it() {
+    const DATA: u64 = 15 << 20;
+    // What is between the first and the last of its bytes is in the image that its memories begin with.
+    let sparse = format!(
+        r#"(module (memory (export "memory") 256) (data (i32.const 0) "x") (data (i32.const {}) "y")
+             (func (export "__guest_call") (param i32 i32) (result i32) (i32.const 1)))"#,
+        DATA - 1
+    );
+    let node = Node::new(&config());
+    let function = node.named("sparse", &wat(&sparse), Instances::Fresh);
+    let counted = held(&node, "sparse") as u64;
+    assert!((DATA..DATA + (1 << 20)).contains(&counted), "{counted}");
+    assert!(finish(task(&function, "any", b""), |_| Ok(Vec::new())).is_ok());
+    let there = in_files(DATA);
+    assert!((DATA..=counted).contains(&there), "{there} bytes in files, {counted} are counted");
 }
