@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::code::Code;
+use super::code::{Code, is_component};
 use super::codegen::{Codegen, fingerprint};
 use super::failure::Failure;
 use super::process;
@@ -16,6 +16,8 @@ pub(crate) struct Compilers {
     /// The program; without one this process compiles.
     pub(crate) program: Option<PathBuf>,
     pub(crate) bounds: CompileBounds,
+    /// What the code of all functions may take: more than that is not taken of a new module.
+    pub(crate) max_code_bytes: usize,
 }
 
 /// One module's way through the compilers.
@@ -43,8 +45,12 @@ impl Job<'_> {
             return self.here(engine, codegen, wasm).map_err(Failure::Refused);
         };
         let bounds = self.compilers.bounds.times(self.patience);
+        // What other nodes serve is served here, however much it is.
+        let most =
+            if self.patience > 1 { u64::MAX } else { u64::try_from(self.compilers.max_code_bytes).unwrap_or(u64::MAX) };
         let taken = Cell::new(Duration::ZERO);
-        let compiled = process::compile(program, (codegen, self.deterministic), wasm, &bounds, self.wanted, &taken);
+        let how = (codegen, self.deterministic);
+        let compiled = process::compile(program, how, wasm, (&bounds, most), self.wanted, &taken);
         self.spent.set(self.spent.get().saturating_add(taken.get()));
         let (compiled_for, code) = compiled?;
         if compiled_for != fingerprint(engine) {
@@ -55,7 +61,7 @@ impl Job<'_> {
         }
         // SAFETY: the code comes over a pipe from a process that this one has started, of a program that was installed
         // with this library, and wasmtime wrote it there; nobody else has the pipe's other end.
-        let code = unsafe { Code::deserialize(engine, &code) };
+        let code = unsafe { Code::load(engine, code, is_component(wasm)) };
         // It is code for this very engine, so what is refused here is what no instance could hold.
         code.map_err(Failure::Refused)
     }

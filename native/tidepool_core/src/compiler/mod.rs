@@ -2,11 +2,12 @@
 //! takes too much memory over or fails over costs its deployer a deploy and no call anything.
 //!
 //! Each module gets a process, which ends with it and gives all its memory back. The process is a small program,
-//! `tidepool_compiler`, with the same compiler and the same settings; its code comes back over a pipe, and wasmtime
-//! refuses code of other settings. Its kernel holds it to its memory; the thread that waits for it holds it to its CPU
+//! `tidepool_compiler`, with the same compiler and the same settings; its code comes back over a pipe into the file that
+//! it is mapped from, and wasmtime refuses code of other settings. Its kernel holds it to its memory; the thread that waits for it holds it to its CPU
 //! time, and ends it when the module is not wanted any more. A runtime that is given no such program compiles on its own
 //! threads, without any of this.
 
+mod answer;
 mod code;
 mod codegen;
 mod failure;

@@ -11,10 +11,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use super::answer::{Answer, Body};
 use super::codegen::Codegen;
 use super::failure::Failure;
+use super::file::CodeFile;
 use super::weight::Weight;
-use super::wire::{Outcome, REPLY_BYTES, Reply, Request};
+use super::wire::{Outcome, Reply, Request};
 use crate::base::config::CompileBounds;
 use crate::os::compile_pool::{SMALL_BYTES, step_aside};
 
@@ -27,21 +29,19 @@ const ASIDE_AFTER: Duration = Duration::from_millis(300);
 const STOPPED_AFTER: (u32, Duration) = (30, Duration::from_secs(60));
 /// What a compiler that ends may say of it.
 const MAX_LAST_WORDS: usize = 4 << 10;
-/// What is read at once.
-const PIECE_BYTES: usize = 256 << 10;
 /// What Rust's allocator says last.
 const OUT_OF_MEMORY: [&str; 2] = ["memory allocation of", "Cannot allocate memory"];
 
-/// Has a process of `program` compile `wasm`, within `bounds` and for as long as it is `wanted`. The code, and the
-/// fingerprint of the settings that it is for. The CPU time that the process has taken is in `taken`, whatever came of it.
+/// Has a process of `program` compile `wasm`, within `bounds` and for as long as it is `wanted`, into `most_code_bytes` at most. The code, and
+/// the fingerprint of the settings that it is for. The CPU time that the process has taken is in `taken`, whatever came of it.
 pub(super) fn compile(
     program: &Path,
     (codegen, deterministic): (Codegen, bool),
     wasm: &[u8],
-    bounds: &CompileBounds,
+    (bounds, most_code_bytes): (&CompileBounds, u64),
     wanted: &dyn Fn() -> bool,
     taken: &Cell<Duration>,
-) -> Result<(u64, Vec<u8>), Failure> {
+) -> Result<(u64, CodeFile), Failure> {
     let (cpu_time, memory_bytes) = bounds.of(Weight::of(wasm).compiled(codegen));
     // It has all of it, and what it reads of names.
     let memory_bytes = memory_bytes.saturating_add(u64::try_from(wasm.len()).unwrap_or(u64::MAX).saturating_mul(2));
@@ -56,7 +56,7 @@ pub(super) fn compile(
     let broken =
         |error: io::Error| Failure::Broken(format!("the compiler {} can't be started: {error}", program.display()));
     let mut process = Process::spawn(program).map_err(broken)?;
-    let exchange = Exchange::new(&mut process.child, request, wasm, taken).map_err(broken)?;
+    let exchange = Exchange::new(&mut process.child, request, wasm, (taken, most_code_bytes)).map_err(broken)?;
     let is_out_of_memory = |words: &str| OUT_OF_MEMORY.iter().any(|it| words.contains(it));
     let over_memory = || {
         let mib = memory_bytes >> 20;
@@ -74,10 +74,10 @@ pub(super) fn compile(
             });
         }
     };
-    if outcome == Outcome::Code {
-        return Ok((fingerprint, body));
-    }
-    let message = String::from_utf8_lossy(&body).into_owned();
+    let message = match body {
+        Body::Code(code) => return Ok((fingerprint, code)),
+        Body::Sentence(sentence) => String::from_utf8_lossy(&sentence).into_owned(),
+    };
     Err(match outcome {
         _ if is_out_of_memory(&message) => over_memory(),
         Outcome::Broken => Failure::Broken(format!("the compiler could not begin: {}", without_folders(&message))),
@@ -147,7 +147,7 @@ impl Drop for Process {
 /// How an exchange ends.
 enum End {
     /// With an answer, and what it brings.
-    Answered(Reply, Vec<u8>),
+    Answered(Reply, Body),
     /// Without one: the compiler has died, with these words.
     Died(String),
 }
@@ -162,12 +162,17 @@ struct Exchange<'a> {
     head: Vec<u8>,
     wasm: &'a [u8],
     sent: usize,
-    received: Vec<u8>,
+    answer: Answer,
     last_words: Vec<u8>,
 }
 
 impl<'a> Exchange<'a> {
-    fn new(child: &'a mut Child, request: Request, wasm: &'a [u8], taken: &'a Cell<Duration>) -> io::Result<Self> {
+    fn new(
+        child: &'a mut Child,
+        request: Request,
+        wasm: &'a [u8],
+        (taken, most_code_bytes): (&'a Cell<Duration>, u64),
+    ) -> io::Result<Self> {
         let (Some(input), Some(output), Some(errors)) = (&child.stdin, &child.stdout, &child.stderr) else {
             return Err(ErrorKind::BrokenPipe.into());
         };
@@ -182,7 +187,7 @@ impl<'a> Exchange<'a> {
             head: request.to_bytes(),
             wasm,
             sent: 0,
-            received: Vec::new(),
+            answer: Answer::new(most_code_bytes),
             last_words: Vec::new(),
         })
     }
@@ -196,13 +201,15 @@ impl<'a> Exchange<'a> {
             self.wait();
             self.send();
             self.hear();
-            has_ended = self.receive();
+            has_ended = match &mut self.child.stdout {
+                Some(output) => self.answer.read(output)?,
+                None => true,
+            };
             if let Some(taken) = self.clock.as_ref().and_then(CpuClock::read) {
                 self.taken.set(taken);
             }
-            if let Some(reply) = self.reply() {
-                let body = self.received.split_off(REPLY_BYTES);
-                return Ok(End::Answered(reply, body));
+            if self.answer.is_whole() {
+                break;
             }
             let elapsed = self.began.elapsed();
             if !wanted() {
@@ -222,7 +229,9 @@ impl<'a> Exchange<'a> {
             }
         }
         self.hear();
-        Ok(End::Died(String::from_utf8_lossy(&self.last_words).trim().to_owned()))
+        let last_words = || String::from_utf8_lossy(&self.last_words).trim().to_owned();
+        let answered = self.answer.whole().map(|(reply, body)| End::Answered(reply, body));
+        Ok(answered.unwrap_or_else(|| End::Died(last_words())))
     }
 
     /// Waits for a moment until there is something to do.
@@ -251,27 +260,6 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Reads what has come of the answer. Has it come to its end?
-    fn receive(&mut self) -> bool {
-        let Some(output) = &mut self.child.stdout else { return true };
-        loop {
-            let before = self.received.len();
-            // Read by the piece, so that what an answer claims to be takes no room.
-            let read = output.by_ref().take(PIECE_BYTES as u64).read_to_end(&mut self.received);
-            match read {
-                Ok(0) => return true,
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    if self.received.len() == before {
-                        return false;
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return true,
-            }
-        }
-    }
-
     /// Reads what it says beside, so that it never waits for a reader. The end of it is kept.
     fn hear(&mut self) {
         let Some(errors) = &mut self.child.stderr else { return };
@@ -281,13 +269,6 @@ impl<'a> Exchange<'a> {
             let excess = self.last_words.len().saturating_sub(MAX_LAST_WORDS);
             self.last_words.drain(..excess);
         }
-    }
-
-    /// The head of the answer, once all of it has come.
-    fn reply(&self) -> Option<Reply> {
-        let reply = Reply::of_bytes(self.received.first_chunk()?);
-        let body = u64::try_from(self.received.len() - REPLY_BYTES).unwrap_or(u64::MAX);
-        (body >= reply.bytes).then_some(reply)
     }
 }
 

@@ -29,7 +29,11 @@ impl Toolchain {
         Ok(Toolchain {
             engines: Engines::new(config, &abis)?,
             abis,
-            compilers: Compilers { program: config.compiler.clone(), bounds: config.compile_bounds },
+            compilers: Compilers {
+                program: config.compiler.clone(),
+                bounds: config.compile_bounds,
+                max_code_bytes: config.max_code_bytes,
+            },
             sandbox: Sandbox::new(config)?,
             cache: ArcSwapOption::empty(),
             stats: Arc::clone(stats),

@@ -60,7 +60,7 @@ mod tests {
         ));
         let wasm = wasm.unwrap();
         let sandbox = Sandbox::new(&settings::runtime_config()).unwrap();
-        let compilers = Compilers { program: None, bounds: settings::COMPILE_BOUNDS };
+        let compilers = Compilers { program: None, bounds: settings::COMPILE_BOUNDS, max_code_bytes: usize::MAX };
         let spent = &std::cell::Cell::default();
         let here = Job { compilers: &compilers, wanted: &|| true, spent, patience: 1, deterministic: false };
         let abis = [Spec::module::<Wapc>()];

@@ -14,6 +14,7 @@ use tidepool_core::{
 };
 
 use crate::settings;
+use crate::support::allocations::most_allocated;
 use crate::support::{self, Lines, Node, PATIENCE, eventually};
 
 /// Kibibytes that the optimising compiler takes minutes and gigabytes over: loops within loops, in the innermost of which
@@ -308,4 +309,33 @@ fn the_compiler_of_tests_answers_with_code_that_it_has_kept_and_keeps_none_of_wh
     // Nothing else would come of what is none.
     fs::write(&kept()[0], [0; 17]).unwrap();
     assert!(compile(&padded(16_383)).is_err(), "it was compiled");
+}
+
+/// Some bytes of which 15 MiB of data are made: what is between the first and the last.
+fn sparse() -> Vec<u8> {
+    let text = r#"(module (memory (export "memory") 256) (data (i32.const 0) "x") (data (i32.const 15728639) "y")
+                    (func (export "_start")))"#;
+    wat::parse_str(text).unwrap()
+}
+
+#[test]
+fn code_that_comes_back_from_a_compiler_is_in_memory_once_while_it_comes() {
+    let node = Node::small();
+    let (module, most) = most_allocated(|| node.runtime.compile(&sparse(), &CompileConfig::default()));
+    assert!(module.is_ok(), "{:?}", module.err());
+    assert!(most < 2 << 20, "{most} bytes beside the file that it is mapped from");
+}
+
+#[test]
+fn more_code_than_all_functions_may_have_is_not_taken_from_a_compiler_unless_it_was_deployed_before() {
+    let node = Node::new(&RuntimeConfig { max_code_bytes: 8 << 20, ..support::config() });
+    let compile = |was_deployed| {
+        node.runtime.compile(&sparse(), &CompileConfig { was_deployed, ..CompileConfig::default() }).map(drop)
+    };
+    let refused = compile(false);
+    assert!(
+        matches!(&refused, Err(CompileError::TooDemanding { message }) if message.contains("max_code")),
+        "{refused:?}"
+    );
+    assert_eq!(compile(true), Ok(()));
 }
