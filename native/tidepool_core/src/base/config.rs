@@ -181,6 +181,8 @@ pub enum Tier {
 /// How a module is compiled.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CompileConfig {
+    /// The namespace of its function; empty of one that has none.
+    pub namespace: String,
     /// The engine that its functions run on.
     pub engine: EngineKind,
     /// Run start functions now, within these limits, so that instances begin where they ended. Without, each instance

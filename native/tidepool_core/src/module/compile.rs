@@ -61,6 +61,7 @@ impl Toolchain {
         wanted: &dyn Fn() -> bool,
         spent: &Cell<Duration>,
     ) -> Result<CompiledModule, CompileError> {
+        let place = self.files.take(&config.namespace, config.was_deployed)?;
         let compiled = self.compile_upload(wasm, config, wanted, spent);
         let compiled = compiled.map(|compiled| {
             // As it was uploaded; of what can't be read the compiler has told.
@@ -70,6 +71,9 @@ impl Toolchain {
                 record_bytes: needs.record_bytes.saturating_sub(FREE_RECORD_BYTES),
                 handle_tables: needs.handle_tables,
                 weight: Weight::of(wasm),
+                defined: usize::try_from(needs.defined).unwrap_or(usize::MAX),
+                namespace: config.namespace.as_str().into(),
+                _place: Some(place),
                 comments: compiled.linked.comments(wasm),
                 ..compiled
             }
@@ -233,6 +237,10 @@ pub(crate) fn optimised(
     let toolchain = &module.toolchain;
     let wasm = module.unoptimised.as_ref()?;
     let (began, engine) = (Instant::now(), module.engine());
+    let place = match toolchain.files.take(&module.namespace, true) {
+        Ok(place) => place,
+        Err(error) => return Some(Err(error)),
+    };
     // A deterministic module has been optimised from the beginning.
     let (compilers, patience, deterministic) = (&toolchain.compilers, DEPLOYED_PATIENCE, false);
     let spent = &Cell::new(Duration::ZERO);
@@ -254,6 +262,9 @@ pub(crate) fn optimised(
             handle_tables: module.handle_tables,
             is_brought: module.is_brought,
             weight: module.weight,
+            defined: module.defined,
+            namespace: module.namespace.clone(),
+            _place: Some(place),
             interface_bytes: AtomicUsize::new(module.interface_bytes.load(Ordering::Relaxed)),
             ..linked
         })
@@ -394,6 +405,9 @@ fn link(
         compile_time,
         is_brought: false,
         weight: Weight::default(),
+        defined: 0,
+        namespace: Box::default(),
+        _place: None,
         interface_bytes: AtomicUsize::new(0),
     })
 }

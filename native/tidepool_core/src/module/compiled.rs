@@ -9,6 +9,7 @@ use wasmtime::{InstancePre, component};
 
 use super::actor::Actor;
 use super::cache::CacheKey;
+use super::files::CodePlace;
 use super::moving::Movable;
 use super::toolchain::Toolchain;
 use crate::abi::contract::{Ask, Linking, ModuleSpec, Spec};
@@ -64,12 +65,20 @@ pub struct CompiledModule {
     pub(crate) is_brought: bool,
     /// That of the module as it was uploaded.
     pub(super) weight: Weight,
+    /// Modules that are defined in a component, be they instantiated or not.
+    pub(super) defined: usize,
+    /// The namespace of its function; empty of one that has none.
+    pub(crate) namespace: Box<str>,
+    /// Its place among the files that code is mapped from.
+    pub(super) _place: Option<CodePlace>,
     /// Those of its interface, once that was asked for: who asks keeps it.
     pub(super) interface_bytes: AtomicUsize,
 }
 
 /// What a module takes beside its code and all that it names: its place in the engine, what its imports were linked to.
 const MODULE_BYTES: usize = 64 << 10;
+/// The same of each module that is defined in a component.
+const DEFINED_BYTES: usize = 8 << 10;
 /// What an import or an export takes beside its name.
 const NAME_BYTES: usize = 192;
 
@@ -225,7 +234,8 @@ impl CompiledModule {
         };
         let told = self.interface_bytes.load(Ordering::Relaxed);
         let code = [self.linked.image_bytes(), unoptimised, self.symbols.bytes(), told];
-        code.into_iter().chain([self.weight.kept(), names, MODULE_BYTES]).fold(0, usize::saturating_add)
+        let defined = self.defined.saturating_mul(DEFINED_BYTES);
+        code.into_iter().chain([self.weight.kept(), names, defined, MODULE_BYTES]).fold(0, usize::saturating_add)
     }
 
     /// By what it was compiled, and for what.

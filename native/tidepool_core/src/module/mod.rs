@@ -5,6 +5,7 @@ mod cache;
 pub(crate) mod check;
 pub(crate) mod compile;
 pub(crate) mod compiled;
+mod files;
 pub(crate) mod moving;
 mod needs;
 pub(crate) mod toolchain;

@@ -30,6 +30,8 @@ pub(super) struct Needs {
     pub(super) handle_tables: u64,
     /// Is a module or a component instantiated that was handed to it?
     handed: bool,
+    /// Modules that are defined in all of it, be they instantiated or not: each is compiled, and there for as long as the whole is.
+    pub(super) defined: u64,
 }
 
 /// Components in one another that are read; no tool makes more than a few.
@@ -38,6 +40,9 @@ const MAX_DEPTH: usize = 100;
 const MAX_NAMES: usize = 1_000;
 /// Most instances of the components in one. Those of interfaces are among them, of which tools make one each.
 const MAX_COMPONENTS: u32 = 1_000;
+/// Most modules that are defined in a component: twice as many as may be instantiated. Tools make four of a program and a few of each
+/// library, and instantiate them all.
+const MAX_DEFINED: u32 = 2 * MAX_MODULES_PER_COMPONENT;
 /// What wasmtime keeps in an instance (its `VMOffsets`, and `passive_elements`): of a function that is referred to, of an import, of a
 /// global, of a segment of data, and of an item of a passive segment of elements.
 const FUNCTION_BYTES: u64 = 32;
@@ -88,6 +93,7 @@ impl Needs {
         record_bytes: 0,
         handle_tables: 0,
         handed: true,
+        defined: 0,
     };
 
     /// What an instance of this module or component has.
@@ -95,7 +101,7 @@ impl Needs {
     /// # Errors
     /// [`CompileError::TooDemanding`] when components are in one another deeper than they are read.
     pub(super) fn of(wasm: &[u8]) -> Result<Self, CompileError> {
-        let (mut open, mut whole) = (Vec::<Open>::new(), Needs::default());
+        let (mut open, mut whole, mut defined) = (Vec::<Open>::new(), Needs::default(), 0_u64);
         for payload in Parser::new(0).parse_all(wasm).map_while(Result::ok) {
             match payload {
                 Payload::Version { .. } if open.len() >= MAX_DEPTH => {
@@ -103,6 +109,7 @@ impl Needs {
                     return Err(CompileError::TooDemanding { message });
                 }
                 Payload::Version { encoding, .. } => {
+                    defined += u64::from(encoding == Encoding::Module && !open.is_empty());
                     open.push(Open { is_module: encoding == Encoding::Module, ..Open::default() });
                 }
                 Payload::End(_) => {
@@ -113,7 +120,7 @@ impl Needs {
                     match open.last_mut() {
                         Some(outer) if closed.is_module => keep(&mut outer.modules, closed.needs),
                         Some(outer) => keep(&mut outer.components, closed.needs),
-                        None => whole = closed.needs,
+                        None => whole = Needs { defined, ..closed.needs },
                     }
                 }
                 payload => read(&mut open, payload),
@@ -141,6 +148,14 @@ impl Needs {
             let message = "a component in it instantiates a module or a component that another hands to it, as an import \
                            or as an export of an instance: have it instantiate what is in it, or in one around it";
             return Err(CompileError::TooDemanding { message: message.into() });
+        }
+        if self.defined > u64::from(MAX_DEFINED) {
+            let message = format!(
+                "{} modules are defined in it, and {MAX_DEFINED} are allowed: leave out those that nothing instantiates, \
+                 or deploy components in it as functions of their own",
+                self.defined
+            );
+            return Err(CompileError::TooDemanding { message });
         }
         let all = [
             ("memories", self.memories, MAX_MEMORIES_PER_COMPONENT),

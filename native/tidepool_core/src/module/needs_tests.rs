@@ -5,7 +5,7 @@ use super::Needs;
 use crate::base::error::CompileError;
 
 fn of(text: &str) -> Needs {
-    Needs { record_bytes: 0, ..Needs::of(&wat::parse_str(text).unwrap()).unwrap() }
+    Needs { record_bytes: 0, defined: 0, ..Needs::of(&wat::parse_str(text).unwrap()).unwrap() }
 }
 
 /// A module with so many pages, and a table.
@@ -26,6 +26,7 @@ fn what_is_instantiated_counts_each_time_and_what_is_not_never() {
         record_bytes: 0,
         handle_tables: 0,
         handed: false,
+        defined: 0,
     };
     for (text, modules, components) in [
         (format!("(component {module})"), 0, 0),
@@ -196,4 +197,23 @@ fn tables_of_handles_are_counted_of_each_instance_of_a_component_that_lifts_lowe
              (export "a:b/c" (instance $one)) (export "a:b/d" (instance $other)))"#
     );
     assert_eq!(tables(&exported), 1);
+}
+
+#[test]
+fn modules_that_are_defined_are_counted_at_all_depths_and_too_many_are_refused_although_nothing_instantiates_them() {
+    let defined = |text: &str| Needs::of(&wat::parse_str(text).unwrap()).unwrap();
+    let modules = |count: usize| "(core module (memory 1))".repeat(count);
+    assert_eq!(defined("(module)").defined, 0);
+    let nested = |each: usize| {
+        format!("(component {} (component {} (component {})))", modules(each), modules(each), modules(each))
+    };
+    assert_eq!(defined(&nested(7)).defined, 21);
+    assert!(defined(&format!("(component {})", modules(256))).fit().is_ok());
+    for many in [nested(86), nested(999)] {
+        let refused = defined(&many).fit();
+        assert!(
+            matches!(&refused, Err(CompileError::TooDemanding { message }) if message.contains("256 are allowed")),
+            "{refused:?}"
+        );
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 
 use super::cache::Cache;
+use super::files::CodeFiles;
 use crate::abi::contract::Spec;
 use crate::base::config::RuntimeConfig;
 use crate::compiler::Compilers;
@@ -21,6 +22,7 @@ pub(crate) struct Toolchain {
     pub(crate) sandbox: Sandbox,
     pub(crate) cache: ArcSwapOption<Cache>,
     pub(crate) stats: Arc<Stats>,
+    pub(super) files: Arc<CodeFiles>,
     pub(super) max_table_elements: u32,
 }
 
@@ -37,6 +39,7 @@ impl Toolchain {
             sandbox: Sandbox::new(config)?,
             cache: ArcSwapOption::empty(),
             stats: Arc::clone(stats),
+            files: CodeFiles::of_process(),
             max_table_elements: config.max_table_elements,
         })
     }

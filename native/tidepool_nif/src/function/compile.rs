@@ -44,8 +44,8 @@ fn compile<'a>(env: Env<'a>, node: ResourceArc<Node>, wasm: Binary<'a>, config: 
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let brought: Option<&ProcessHandle> = config.map_get(atoms::brought()).map_or(Ok(None), |it| it.decode())?;
     let brought = brought.map(|process| process.0.clone());
-    let owner = decode::namespace(config)?;
     let config = CompileConfig { brought: brought.is_some(), ..decode::compile_config(config)? };
+    let owner = config.namespace.clone();
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
     let bytes = wasm.len();
     let wasm = Kept::new(env, wasm);

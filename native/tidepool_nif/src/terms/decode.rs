@@ -118,6 +118,7 @@ impl<'a> Decoder<'a> for Namespace {
 pub(crate) fn compile_config(map: Term<'_>) -> NifResult<CompileConfig> {
     let limits = limits(field(map, atoms::limits())?)?;
     Ok(CompileConfig {
+        namespace: namespace(map)?,
         engine: engine(field(map, atoms::engine())?)?,
         snapshot: field::<bool>(map, atoms::snapshot())?.then_some(limits),
         was_deployed: field(map, atoms::was_deployed())?,

@@ -279,3 +279,35 @@ fn a_component_is_no_actor_and_the_refusal_says_why() {
         assert!(refused.to_string().contains(part), "{refused}");
     }
 }
+
+/// How many images of memories this process has open in files of their own.
+fn images() -> usize {
+    let files = std::fs::read_dir("/proc/self/fd").unwrap().flatten().flat_map(|file| std::fs::read_link(file.path()));
+    files.filter(|to| to.to_string_lossy().starts_with("/memfd:wasm-memory-image")).count()
+}
+
+#[test]
+fn modules_that_a_component_has_and_does_not_instantiate_take_no_files_and_too_many_are_refused_at_a_start_too() {
+    let crowded = |count: usize| {
+        let modules = r#"(core module (memory 1) (data (i32.const 0) "x"))"#.repeat(count);
+        wat(&format!(
+            r#"(component (component {modules})
+                 (core module $m (memory 1) (data (i32.const 0) "x") (func (export "f")))
+                 (core instance $i (instantiate $m)) (func (export "run") (canon lift (core func $i "f"))))"#
+        ))
+    };
+    for node in nodes() {
+        let before = images();
+        let function = node.fresh(&crowded(200));
+        assert!(call(&function, "run", vec![]).is_ok());
+        assert!(images() < before + 200, "other tests may have some");
+        for was_deployed in [false, true] {
+            let config = CompileConfig { engine: node.engine, was_deployed, ..CompileConfig::default() };
+            let refused = node.runtime.compile(&crowded(256), &config).map(drop);
+            assert!(
+                matches!(&refused, Err(CompileError::TooDemanding { message }) if message.contains("256 are allowed")),
+                "{refused:?}"
+            );
+        }
+    }
+}
