@@ -211,6 +211,11 @@ impl CompiledModule {
         self.unoptimised.is_some()
     }
 
+    /// Bytes of what that has to compile.
+    pub(crate) fn unoptimised_bytes(&self) -> usize {
+        self.unoptimised.as_ref().map_or(0, Vec::len)
+    }
+
     /// Keeps the code in the cache, if there is one, it isn't there and will not be replaced. Writes and flushes a file:
     /// some ms.
     pub fn keep(&self) {
@@ -225,7 +230,7 @@ impl CompiledModule {
     /// What it takes of the node's memory: its code and data, the image that its memories begin with, symbols, its interface, what it
     /// weighs, and beside that for each import and each export, however short its name.
     pub(crate) fn bytes(&self) -> usize {
-        let unoptimised = self.unoptimised.as_ref().map_or(0, Vec::len);
+        let unoptimised = self.unoptimised_bytes();
         let names = match &self.linked {
             Linked::Module { pre, .. } => {
                 (self.imports.len() + pre.module().exports().len()).saturating_mul(NAME_BYTES)

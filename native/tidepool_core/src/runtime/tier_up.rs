@@ -21,8 +21,10 @@ impl Runtime {
     pub fn optimise(self: &Arc<Self>, name: &str, told: impl FnOnce(Optimised) + Send + 'static) {
         let published = self.directory.with(name, |published| Arc::clone(&published.function));
         let Some(function) = published.filter(|function| function.module().awaits_optimised()) else { return };
+        let bytes = function.module().unoptimised_bytes();
         let (runtime, function, name) = (Arc::downgrade(self), Arc::downgrade(&function), name.to_owned());
-        self.compile_pool.submit_background(move || {
+        let owner = name.split_once('/').map_or("", |(namespace, _function)| namespace).to_owned();
+        self.compile_pool.submit_background(&owner, bytes, move || {
             if let Some((it, published)) = wanted(&runtime, &name, &function) {
                 it.optimise_now(&name, &published, &|| wanted(&runtime, &name, &function).is_some(), told);
             }

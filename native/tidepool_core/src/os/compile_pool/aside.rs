@@ -96,7 +96,7 @@ mod tests {
         pool.submit_brought("shop", SMALL, || ());
         assert_eq!([told.recv_timeout(PATIENCE), told.recv_timeout(PATIENCE)], [Ok("blog"), Ok("blog")]);
         let (background, told_background) = mpsc::channel();
-        pool.submit_background(move || background.send(()).unwrap());
+        pool.submit_background("blog", SMALL, move || background.send(()).unwrap());
         assert_eq!(told_background.recv_timeout(PATIENCE), Ok(()), "what may not begin holds up nothing");
         assert_eq!(pool.queued(), 3);
         assert!(told.try_recv().is_err());

@@ -11,8 +11,9 @@
 //! modules in its place, so that a few such jobs don't hold up all others. An owner who has half of those that may step aside has no
 //! other job begun meanwhile.
 //!
-//! Background jobs, which no deploy waits for, run one after the other on as many threads again, at a still lower priority.
-//! None begins while another job waits; one that has begun gives way to the others by its priority alone.
+//! Background jobs, which no deploy waits for, run one after the other on as many threads again, at a still lower priority, and owners
+//! take turns with these as well. None begins while another job waits, unless it has waited for half a minute; one that has begun gives
+//! way to the others by its priority alone.
 
 mod aside;
 mod pool;

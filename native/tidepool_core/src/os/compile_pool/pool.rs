@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::queue::{JobQueue, State};
 use super::threads::{BACKGROUND_NICE, NICE, run, spawn};
-use super::turns::{Owner, Waiting};
+use super::turns::Waiting;
 
 /// The queue and its threads. Jobs that were handed in are run, even when the pool is dropped meanwhile.
 pub struct CompilePool {
@@ -35,9 +35,8 @@ impl CompilePool {
             }
         })?;
         pool.thread(BACKGROUND_NICE, move |shared| {
-            let owner = Owner::from("");
             while let Some(job) = shared.next_background() {
-                run(shared, &owner, job, threads, BACKGROUND_NICE);
+                run(shared, &job.owner, job.job, threads, BACKGROUND_NICE);
             }
         })?;
         Ok(pool)
@@ -57,9 +56,10 @@ impl CompilePool {
         self.shared.changed.notify_all();
     }
 
-    /// Queues `job` in the background: it begins when no other job waits, and never if the pool is dropped before that.
-    pub(crate) fn submit_background(&self, job: impl FnOnce() + Send + 'static) {
-        self.shared.state().background.push_back(Box::new(job));
+    /// Queues `job` in the background, for a module of `owner`: it begins when no other job waits, or when it has waited for long, and never
+    /// if the pool is dropped before that.
+    pub(crate) fn submit_background(&self, owner: &str, module_bytes: usize, job: impl FnOnce() + Send + 'static) {
+        self.shared.state().push_background(Instant::now(), owner, module_bytes, Box::new(job));
         self.shared.changed.notify_all();
     }
 
@@ -96,7 +96,7 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    use super::super::queue::{OVERTAKES_BROUGHT, PATIENCE_PER_KIB};
+    use super::super::queue::{BACKGROUND_PATIENCE, OVERTAKES_BROUGHT, PATIENCE_PER_KIB};
     use super::super::turns::Job;
     use super::*;
 
@@ -212,6 +212,34 @@ mod tests {
     }
 
     #[test]
+    fn an_owner_that_always_has_a_module_waiting_keeps_anothers_from_being_optimised_for_so_long_and_no_longer() {
+        let (job, order) = telling();
+        let (mut state, now) = (State::new(1), Instant::now());
+        state.push_background(now, "blog", LARGE, job("blog"));
+        state.push(now, "shop", LARGE, job("shop"));
+        assert!(state.pop_background(now + BACKGROUND_PATIENCE / 2).is_none(), "a module waits");
+        (state.pop_background(now + BACKGROUND_PATIENCE).unwrap().job)();
+        state.push_background(now, "blog", LARGE, job("blog, second"));
+        assert!(state.pop_background(now).is_none());
+        (state.pop().unwrap().0.job)();
+        (state.pop_background(now).unwrap().job)();
+        assert!(state.pop_background(now + BACKGROUND_PATIENCE).is_none(), "there is none");
+        assert_eq!(order.try_iter().collect::<Vec<_>>(), ["blog", "shop", "blog, second"]);
+    }
+
+    #[test]
+    fn a_module_is_optimised_after_as_many_of_another_owner_as_its_own_has_had_however_many_these_are() {
+        let (job, order) = telling();
+        let (mut state, now) = (State::new(1), Instant::now());
+        (0..100).for_each(|_| state.push_background(now, "shop", LARGE, job("shop")));
+        (0..2).for_each(|_| state.push_background(now + PATIENCE, "blog", LARGE, job("blog")));
+        for _ in 0..6 {
+            (state.pop_background(now).unwrap().job)();
+        }
+        assert_eq!(order.try_iter().collect::<Vec<_>>(), ["shop", "blog", "shop", "blog", "shop", "shop"]);
+    }
+
+    #[test]
     fn a_lone_job_has_all_threads_and_one_of_many_has_one() {
         let pool = CompilePool::spawn(3).unwrap();
         let (tell, told) = mpsc::channel();
@@ -259,7 +287,7 @@ mod tests {
         let (tell, told) = mpsc::channel();
         let later = |pool: &CompilePool| {
             let tell = tell.clone();
-            pool.submit_background(move || tell.send((nice(), rayon::broadcast(|_| nice()))).unwrap());
+            pool.submit_background("", LARGE, move || tell.send((nice(), rayon::broadcast(|_| nice()))).unwrap());
         };
         let held = hold(&pool, LARGE);
         held.running.recv_timeout(PATIENCE).unwrap();
@@ -285,7 +313,7 @@ mod tests {
             small.running.recv_timeout(PATIENCE).unwrap();
             let second = hold(&pool, SMALL);
             let tell = tell.clone();
-            pool.submit_background(move || tell.send(()).unwrap());
+            pool.submit_background("", LARGE, move || tell.send(()).unwrap());
             assert!(told.try_recv().is_err(), "a module waits");
             drop((small.end, second.end));
             told.recv_timeout(PATIENCE).unwrap();

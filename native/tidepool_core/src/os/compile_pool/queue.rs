@@ -1,6 +1,6 @@
 //! What the threads of a pool share: jobs that wait, and those that have stepped aside.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,9 @@ pub(super) const MAX_ASIDE: usize = 8;
 /// While so many of one owner have, no other job of it begins.
 pub(super) const MAX_ASIDE_OF_ONE: usize = MAX_ASIDE / 2;
 
+/// How long a background job waits while others do: whoever always has one waiting keeps nobody's code from being optimised.
+pub(super) const BACKGROUND_PATIENCE: Duration = Duration::from_secs(30);
+
 pub(super) struct JobQueue {
     pub(super) state: Mutex<State>,
     pub(super) changed: Condvar,
@@ -30,7 +33,8 @@ pub(super) struct State {
     pub(super) brought: Turns,
     /// Other jobs that have overtaken the first of those.
     pub(super) overtook: usize,
-    pub(super) background: VecDeque<Job>,
+    /// What no deploy waits for, of owners in turns, too.
+    background: Turns,
     /// Threads without a job.
     pub(super) free: usize,
     /// Jobs that have stepped aside, by whose they are, and threads in the place of those that are back.
@@ -79,19 +83,21 @@ impl JobQueue {
         }
     }
 
-    /// The next background job, when no other waits that may begin; `None` when the pool is gone.
-    pub(super) fn next_background(&self) -> Option<Job> {
+    /// The next background job, when no other waits that may begin, or it has waited for long; `None` when the pool is gone.
+    pub(super) fn next_background(&self) -> Option<Waiting> {
         let mut state = self.state();
         loop {
             if state.stop {
                 return None;
             }
-            if state.jobs.next_due(Sizes::All, may_begin(&state.aside)).is_none()
-                && let Some(job) = state.background.pop_front()
-            {
+            let now = Instant::now();
+            if let Some(job) = state.pop_background(now) {
                 return Some(job);
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = match state.background_left(now) {
+                Some(left) => self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
         }
     }
 }
@@ -120,6 +126,26 @@ impl State {
     /// Jobs for modules that guests have brought go in the order in which they come.
     pub(super) fn push_brought(&mut self, now: Instant, owner: &str, module_bytes: usize, job: Job) {
         self.brought.push(now, Waiting { owner: Arc::from(owner), module_bytes, job }, may_begin(&self.aside));
+    }
+
+    /// Background jobs of an owner go in the order in which they come.
+    pub(super) fn push_background(&mut self, now: Instant, owner: &str, module_bytes: usize, job: Job) {
+        self.background.push(now, Waiting { owner: Arc::from(owner), module_bytes, job }, |_owner| true);
+    }
+
+    /// The background job whose turn it is, if it may begin now.
+    pub(super) fn pop_background(&mut self, now: Instant) -> Option<Waiting> {
+        let others_wait = self.jobs.next_due(Sizes::All, may_begin(&self.aside)).is_some();
+        if others_wait && self.background_left(now).is_none_or(|left| !left.is_zero()) {
+            return None;
+        }
+        self.background.pop(Sizes::All, |_owner| true)
+    }
+
+    /// How long until the background job whose turn it is may begin although others wait.
+    fn background_left(&self, now: Instant) -> Option<Duration> {
+        let came = self.background.next_due(Sizes::All, |_owner| true)?;
+        Some(BACKGROUND_PATIENCE.saturating_sub(now.saturating_duration_since(came)))
     }
 
     /// How many jobs wait for a thread alone, but for those of guests.
