@@ -15,7 +15,7 @@ ROOMS = {
     "image": ["image_changes", "images"],
     "instance": ["admission", "caps", "images", "namespaces", "owned", "trials", "wanted", "warm"],
     "metrics": ["metrics", "recent"],
-    "module": ["cache", "compile", "compile_fuzz", "limits", "tiers"],
+    "module": ["cache", "cache_shares", "compile", "compile_fuzz", "limits", "tiers"],
     "net": ["sockets", "waits"],
     "process": ["files", "names", "processes", "program_bounds", "program_tables", "programs", "upgrades", "waits"],
     "recording": ["recording"],

@@ -2,7 +2,7 @@
 //!
 //! A file is named by a hash over everything that its code depends on: the module, what was asked of the compiler, the
 //! engine's settings, wasmtime's version and the CPU. It is written beside its place, flushed and renamed. The files
-//! together take a bounded number of bytes; the one that was used longest ago goes first.
+//! together take a bounded number of bytes; of the namespace that has the most the one that was used longest ago goes first.
 //!
 //! Compiled code is run as it is: nothing in it is checked. So each file carries a tag, made with a key that this node
 //! drew at random and only its user can read, over its name and all of its content. A file whose tag is not right was
@@ -16,14 +16,15 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use super::kept::{Kept, KeptFiles, OWNER_BYTES, Owner, owner};
 use crate::base::origin::Origin;
 use crate::compiler::Code;
 
 /// Changes with what a file holds, and with what is done to a module before it is compiled: older files are of no use.
-const FORMAT: u32 = 11;
+const FORMAT: u32 = 12;
 const KEY_BYTES: usize = 32;
 const TAG_BYTES: usize = 32;
 /// Ends the names of files that are being written.
@@ -40,8 +41,8 @@ pub(crate) struct Cache {
     complain: Box<Complaint>,
     /// A disk that can't be written is named once.
     failed: AtomicBool,
-    /// Held while files are counted and removed.
-    pruning: Mutex<()>,
+    /// Those that there are. Held while some are removed.
+    kept: Mutex<KeptFiles>,
 }
 
 /// What one module's code depends on: it names the file.
@@ -98,13 +99,17 @@ impl Cache {
             }
         }
         let key = key(&folder.join("key"))?;
+        let mut kept = KeptFiles::default();
+        for (name, file) in files(folder)? {
+            kept.insert(name, file);
+        }
         let cache = Cache {
             folder: folder.to_owned(),
             key,
             max_bytes,
             complain,
             failed: AtomicBool::new(false),
-            pruning: Mutex::new(()),
+            kept: Mutex::new(kept),
         };
         cache.prune()?;
         Ok(cache)
@@ -115,57 +120,73 @@ impl Cache {
         let path = self.folder.join(name.file());
         let bytes = match read(&path, self.max_bytes) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => return None,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.kept().remove(&name.file());
+                return None;
+            }
             Err(error) => {
                 self.fail(&path, &error);
                 return None;
             }
         };
-        let artifact = self.authentic(name, &bytes).and_then(|content| artifact(engine, content));
-        if artifact.is_none() {
+        let found = self.authentic(name, &bytes).and_then(|(owner, content)| Some((owner, artifact(engine, content)?)));
+        let Some((owner, artifact)) = found else {
             (self.complain)(format!("{} is damaged, or not of this node: it was removed", path.display()));
             let _ = fs::remove_file(&path);
-        }
-        artifact
+            self.kept().remove(&name.file());
+            return None;
+        };
+        self.kept().insert(name.file(), Kept { owner, bytes: bytes.len() as u64, used: SystemTime::now() });
+        Some(artifact)
     }
 
-    /// Keeps code. What can't be kept is compiled again next time.
-    pub(crate) fn store(&self, name: &CacheKey, origin: &Origin, code: &[u8]) {
-        let Some(content) = content(origin, code) else { return };
-        let bytes = (content.len() + TAG_BYTES) as u64;
+    /// Keeps code, as that of a namespace. What can't be kept is compiled again next time.
+    pub(crate) fn store(&self, name: &CacheKey, namespace: &str, origin: &Origin, code: &[u8]) {
+        let owner = owner(namespace);
+        let Some(head) = head(&owner, origin) else { return };
+        let bytes = (TAG_BYTES + head.len() + code.len()) as u64;
         if bytes > self.max_bytes {
             return;
         }
         let path = self.folder.join(name.file());
-        let written = write(&path, &[self.tag(name, &content).as_bytes(), &content]);
-        if let Err(error) = written.and_then(|()| self.prune()) {
+        let written = write(&path, &[self.tag(name, &[&head, code]).as_bytes(), &head, code]).and_then(|()| {
+            self.kept().insert(name.file(), Kept { owner, bytes, used: SystemTime::now() });
+            self.prune()
+        });
+        if let Err(error) = written {
             self.fail(&path, &error);
         }
     }
 
-    /// What follows the tag, if the tag is right.
-    fn authentic<'a>(&self, name: &CacheKey, bytes: &'a [u8]) -> Option<&'a [u8]> {
-        let (tag, content) = bytes.split_first_chunk::<TAG_BYTES>()?;
+    /// Whose it is and what follows, if the tag is right.
+    fn authentic<'a>(&self, name: &CacheKey, bytes: &'a [u8]) -> Option<(Owner, &'a [u8])> {
+        let (tag, rest) = bytes.split_first_chunk::<TAG_BYTES>()?;
+        let (owner, content) = rest.split_first_chunk::<OWNER_BYTES>()?;
         // `Hash` compares in constant time.
-        (self.tag(name, content) == blake3::Hash::from_bytes(*tag)).then_some(content)
+        (self.tag(name, &[rest]) == blake3::Hash::from_bytes(*tag)).then_some((*owner, content))
     }
 
-    fn tag(&self, name: &CacheKey, content: &[u8]) -> blake3::Hash {
-        blake3::Hasher::new_keyed(&self.key).update(name.file().as_bytes()).update(content).finalize()
+    fn tag(&self, name: &CacheKey, parts: &[&[u8]]) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        hasher.update(name.file().as_bytes());
+        for part in parts {
+            hasher.update(part);
+        }
+        hasher.finalize()
     }
 
-    /// Removes files until the others fit, those that were used longest ago first.
+    fn kept(&self) -> MutexGuard<'_, KeptFiles> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes files until the others fit, of the namespace that has the most first.
     fn prune(&self) -> io::Result<()> {
-        let _held = self.pruning.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut files = files(&self.folder)?;
-        files.sort();
-        let mut total: u64 = files.iter().map(|(_, _, bytes)| bytes).sum();
-        for (_, path, bytes) in files {
-            if total <= self.max_bytes {
-                break;
+        let mut kept = self.kept();
+        while let Some(name) = kept.next_to_go(self.max_bytes) {
+            match fs::remove_file(self.folder.join(&name)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => kept.remove(&name),
             }
-            fs::remove_file(&path)?;
-            total -= bytes;
         }
         Ok(())
     }
@@ -205,14 +226,14 @@ fn engine_of(file: &str) -> Option<&str> {
     (engine.len() == 16 && module.len() == 64 && hex(engine) && hex(module)).then_some(engine)
 }
 
-/// What a file holds after its tag: the length of the origin, the origin, the code.
-fn content(origin: &Origin, code: &[u8]) -> Option<Vec<u8>> {
+/// What a file holds between its tag and the code: whose it is, the length of the origin, the origin.
+fn head(owner: &Owner, origin: &Origin) -> Option<Vec<u8>> {
     let origin = serde_json::to_vec(origin).ok()?;
     let length = u32::try_from(origin.len()).ok()?;
-    Some([length.to_le_bytes().as_slice(), &origin, code].concat())
+    Some([owner.as_slice(), &length.to_le_bytes(), &origin].concat())
 }
 
-/// `content` as it was put together, by this node: its tag was right.
+/// What follows the owner, as it was put together by this node: its tag was right.
 fn artifact(engine: &wasmtime::Engine, content: &[u8]) -> Option<Artifact> {
     let (length, rest) = content.split_first_chunk::<4>()?;
     let (origin, code) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
@@ -253,17 +274,28 @@ fn write(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
     written
 }
 
-/// All code in the folder: when it was used last, where, how large.
-fn files(folder: &Path) -> io::Result<Vec<(SystemTime, PathBuf, u64)>> {
+/// All code in the folder, by the names of its files.
+fn files(folder: &Path) -> io::Result<Vec<(String, Kept)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)?.flatten() {
-        if entry.file_name().to_str().and_then(engine_of).is_some()
+        if let Ok(name) = entry.file_name().into_string()
+            && engine_of(&name).is_some()
             && let Ok(metadata) = entry.metadata()
         {
-            files.push((metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), entry.path(), metadata.len()));
+            // Of one that is too short for it, and will be found so when it is used, nobody knows.
+            let owner = owner_of(&entry.path()).unwrap_or_default();
+            let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+            files.push((name, Kept { owner, bytes: metadata.len(), used }));
         }
     }
     Ok(files)
+}
+
+/// Whose a file says that it is; its tag is not looked at.
+fn owner_of(path: &Path) -> io::Result<Owner> {
+    let mut head = [0; TAG_BYTES + OWNER_BYTES];
+    File::open(path)?.read_exact(&mut head)?;
+    Ok(head.last_chunk().copied().unwrap_or_default())
 }
 
 /// The node's key: read, or drawn at random when there is none, or one that others could have written or read.

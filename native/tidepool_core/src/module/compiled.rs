@@ -223,7 +223,7 @@ impl CompiledModule {
         if let (Some(cache), Some(key), true) = (self.toolchain.cache.load_full(), &self.key, keeps)
             && let Ok(code) = self.linked.code().serialize()
         {
-            cache.store(key, &self.origin, &code);
+            cache.store(key, &self.namespace, &self.origin, &code);
         }
     }
 

@@ -6,6 +6,7 @@ pub(crate) mod check;
 pub(crate) mod compile;
 pub(crate) mod compiled;
 mod files;
+mod kept;
 pub(crate) mod moving;
 mod needs;
 pub(crate) mod toolchain;

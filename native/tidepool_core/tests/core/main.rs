@@ -9,6 +9,7 @@
 
 mod admission;
 mod cache;
+mod cache_shares;
 mod caps;
 mod code;
 mod compile;
