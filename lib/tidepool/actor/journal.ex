@@ -114,17 +114,19 @@ defmodule Tidepool.Actor.Journal do
 
   @doc """
   What a function of the library's reads from the records, in a turn of the namespace of the class `told`, whose error it is when it can't be
-  read, or when no turn has come until then. Reads are done on threads that all of the VM has for its files.
+  read, or when no turn has come until then, or too many wait for one. Reads are done on threads that all of the VM has for its files.
+  A call that has begun to run waits `:always`.
   """
   @spec reading(
           told :: String.t(),
           Turns.until(),
-          read :: (() -> found | {:error, kind :: atom, message :: String.t()})
+          read :: (() -> found | {:error, kind :: atom, message :: String.t()}),
+          Turns.waits()
         ) ::
           found | {:error, Error.t()}
         when found: tuple
-  def reading(told, until, read) do
-    case Turns.run(:records, told, until, read) do
+  def reading(told, until, read, waits \\ :bounded) do
+    case Turns.run(:records, told, until, read, waits) do
       {:ok, {:error, kind, message}} ->
         {:error, error(kind, message, told)}
 
@@ -134,6 +136,10 @@ defmodule Tidepool.Actor.Journal do
       :late ->
         message = "the call's time was over before its turn came to read what is written"
         {:error, Error.new(:timeout, message, told)}
+
+      :busy ->
+        message = "too many wait for their turn to read what is written of the namespace's actors"
+        {:error, Error.new(:overloaded, message, told)}
     end
   end
 

@@ -16,6 +16,9 @@ defmodule Tidepool.Namespaces.Turns do
   than it may have. A turn whose process has ended is free: who comes next sees
   that, and for those who wait the process watches who has the turns.
 
+  That process is one for all namespaces. So a line has a bound, unless something else bounds those who come, and who leaves it, be it late or
+  dead, is found by its number: however many leave a long line at once, none of them has the others looked at.
+
   Who has a turn waits for no other one of its kind, and for nothing that one who waits for a turn has. So all turns come to an end.
   """
 
@@ -32,11 +35,21 @@ defmodule Tidepool.Namespaces.Turns do
   @typedoc "Until when it is waited, in ms of the VM's monotonic time; `:now` waits for nothing."
   @type until :: integer | :infinity | :now
 
+  @typedoc """
+  Whether one that would be too many is told so. Who has begun on what can't be done again waits in any case (`:always`): what bounds its number
+  is what it has, an instance for example.
+  """
+  @type waits :: :bounded | :always
+
   @doc "How many turns of a kind a namespace has at a time, and how many may wait for one."
   @spec bounds(kind) :: {running :: pos_integer, waiting :: pos_integer | :infinity}
   def bounds(:keyvalue), do: {4, 240}
-  # Of who waits here each is the process of an actor, or of a request that has its place already.
-  def bounds(:records), do: {max(div(2 * :erlang.system_info(:dirty_io_schedulers), 5), 1), :infinity}
+
+  # A call of an actor that is yet to wake has a process, and keeps it when its caller hangs up: nothing else bounds their number. As many may
+  # wait as instances of theirs would have room, so that a node which has just started wakes all of its actors.
+  def bounds(:records), do: {max(div(2 * :erlang.system_info(:dirty_io_schedulers), 5), 1), 4_096}
+
+  # An actor waits here with its only process and its instance, which bound the number, and what its call has done would be thrown away.
   def bounds(:images), do: {max(:erlang.system_info(:dirty_cpu_schedulers_online) - 1, 1), :infinity}
 
   @doc false
@@ -46,10 +59,10 @@ defmodule Tidepool.Namespaces.Turns do
   What `work` returns, which is done in a turn of a function's namespace; or `:late` when none has come until then, and `:busy` when too many
   wait for one.
   """
-  @spec run(kind, function :: String.t(), until, work :: (() -> result)) :: {:ok, result} | :late | :busy
+  @spec run(kind, function :: String.t(), until, work :: (() -> result), waits) :: {:ok, result} | :late | :busy
         when result: term
-  def run(kind, function, until, work) do
-    with {:ok, turn} <- take({kind, Name.of(function)}, until) do
+  def run(kind, function, until, work, waits \\ :bounded) do
+    with {:ok, turn} <- take({kind, Name.of(function)}, until, waits) do
       try do
         {:ok, work.()}
       after
@@ -65,13 +78,13 @@ defmodule Tidepool.Namespaces.Turns do
     {key |> holders() |> Enum.count(&Process.alive?/1), GenServer.call(__MODULE__, {:waiting, key}, :infinity)}
   end
 
-  defp take(key, until) do
+  defp take(key, until, waits) do
     turn = unless waited_for?(key), do: free(key, self())
 
     cond do
       turn != nil -> {:ok, turn}
       until == :now -> :late
-      true -> GenServer.call(__MODULE__, {:take, key, until}, :infinity)
+      true -> GenServer.call(__MODULE__, {:take, key, until, waits}, :infinity)
     end
   rescue
     # The table is being made anew: nothing is known of turns, and work goes on.
@@ -119,23 +132,23 @@ defmodule Tidepool.Namespaces.Turns do
   end
 
   @impl true
-  # By key: those who wait, the first to come first, and the monitors of those who have the turns.
+  # By key: those who wait, by numbers of which the first to come has the smallest, and the monitors of those who have the turns.
   def init(_none) do
     :ets.new(@turns, [:named_table, :public, read_concurrency: true, write_concurrency: true])
     {:ok, %{}}
   end
 
   @impl true
-  def handle_call({:take, {kind, _namespace} = key, until}, {pid, _tag} = from, state) do
+  def handle_call({:take, {kind, _namespace} = key, until, waits}, from, state) do
     {_running, most} = bounds(kind)
-    line = Map.get(state, key, %{waiting: :queue.new(), holders: %{}})
+    line = Map.get(state, key, %{waiting: :gb_trees.empty(), holders: %{}})
 
-    if most == :infinity or :queue.len(line.waiting) < most do
+    # A number is less than `:infinity`.
+    if waits == :always or :gb_trees.size(line.waiting) < most do
       # Before it is looked for a turn: who gives one back from now on says so.
       :ets.insert(@turns, {key})
-      monitor = :erlang.monitor(:process, pid, tag: {:waiting, key})
-      waiting = :queue.in({monitor, from, timer(key, monitor, until)}, line.waiting)
-      {:noreply, next(Map.put(state, key, %{line | waiting: waiting}), key)}
+      line = %{line | waiting: enter(line.waiting, key, from, until)}
+      {:noreply, next(Map.put(state, key, line), key)}
     else
       {:reply, :busy, state}
     end
@@ -143,7 +156,7 @@ defmodule Tidepool.Namespaces.Turns do
 
   def handle_call({:waiting, key}, _from, state) do
     case state do
-      %{^key => %{waiting: waiting}} -> {:reply, :queue.len(waiting), state}
+      %{^key => %{waiting: waiting}} -> {:reply, :gb_trees.size(waiting), state}
       _nobody -> {:reply, 0, state}
     end
   end
@@ -153,35 +166,45 @@ defmodule Tidepool.Namespaces.Turns do
 
   @impl true
   # Who has waited is gone, or it is too late for it.
-  def handle_info({{:waiting, key}, monitor, :process, _pid, _reason}, state),
-    do: {:noreply, leave(state, key, monitor)}
+  def handle_info({{:waiting, key, number}, _monitor, :process, _pid, _reason}, state),
+    do: {:noreply, leave(state, key, number)}
 
-  def handle_info({:late, key, monitor}, state), do: {:noreply, leave(state, key, monitor)}
+  def handle_info({:late, key, number}, state), do: {:noreply, leave(state, key, number)}
   # Who had a turn is gone.
   def handle_info({{:holding, key}, _monitor, :process, _pid, _reason}, state), do: {:noreply, next(state, key)}
 
+  defp enter(waiting, key, {pid, _tag} = from, until) do
+    number = System.unique_integer([:monotonic])
+    monitor = :erlang.monitor(:process, pid, tag: {:waiting, key, number})
+    :gb_trees.insert(number, {monitor, from, timer(key, number, until)}, waiting)
+  end
+
   # Those who have waited for the longest time get the turns that are free.
   defp next(state, key) when is_map_key(state, key) do
-    line = state[key]
+    %{waiting: waiting} = line = state[key]
 
-    with {:value, {monitor, {pid, _tag} = from, timer}} <- :queue.peek(line.waiting),
+    with false <- :gb_trees.is_empty(waiting),
+         {_number, {monitor, {pid, _tag} = from, timer}, left} = :gb_trees.take_smallest(waiting),
          turn when turn != nil <- free(key, pid) do
       forget(monitor, timer)
       GenServer.reply(from, {:ok, turn})
-      next(%{state | key => %{line | waiting: :queue.drop(line.waiting)}}, key)
+      next(%{state | key => %{line | waiting: left}}, key)
     else
-      nil ->
-        %{state | key => %{line | holders: watch(key, line.holders)}}
-
-      :empty ->
-        :ets.delete(@turns, key)
-        for {_pid, monitor} <- line.holders, do: Process.demonitor(monitor, [:flush])
-        Map.delete(state, key)
+      nil -> %{state | key => %{line | holders: watch(key, line.holders)}}
+      true -> over(state, key)
     end
   end
 
   # It was given back by the last of those who had a turn, after nobody waited any more.
   defp next(state, _key), do: state
+
+  # Nobody waits.
+  defp over(state, key) do
+    :ets.delete(@turns, key)
+    {%{holders: holders}, state} = Map.pop!(state, key)
+    for {_pid, monitor} <- holders, do: Process.demonitor(monitor)
+    state
+  end
 
   defp watch(key, watched) do
     now =
@@ -190,34 +213,39 @@ defmodule Tidepool.Namespaces.Turns do
       |> Enum.uniq()
       |> Map.new(&{&1, watched[&1] || :erlang.monitor(:process, &1, tag: {:holding, key})})
 
-    for {pid, monitor} <- watched, not is_map_key(now, pid), do: Process.demonitor(monitor, [:flush])
+    for {pid, monitor} <- watched, not is_map_key(now, pid), do: Process.demonitor(monitor)
     now
   end
 
-  defp leave(state, key, monitor) when is_map_key(state, key) do
+  # Whoever leaves makes no turn free: the others wait on, and are not looked at.
+  defp leave(state, key, number) when is_map_key(state, key) do
     %{waiting: waiting} = line = state[key]
-    {gone, left} = waiting |> :queue.to_list() |> Enum.split_with(&(elem(&1, 0) == monitor))
 
-    for {monitor, from, timer} <- gone do
-      forget(monitor, timer)
-      GenServer.reply(from, :late)
+    case :gb_trees.take_any(number, waiting) do
+      {{monitor, from, timer}, left} ->
+        forget(monitor, timer)
+        # Who is dead hears nothing.
+        GenServer.reply(from, :late)
+        if :gb_trees.is_empty(left), do: over(state, key), else: %{state | key => %{line | waiting: left}}
+
+      # It had its turn at the same time, or was late and died.
+      :error ->
+        state
     end
-
-    next(%{state | key => %{line | waiting: :queue.from_list(left)}}, key)
   end
 
-  # It had its turn at the same time.
-  defp leave(state, _key, _monitor), do: state
+  defp leave(state, _key, _number), do: state
 
+  # What they have sent by now is not looked for in the mailbox, which may be as long as the line: nobody has that number any more.
   defp forget(monitor, timer) do
-    Process.demonitor(monitor, [:flush])
-    if timer, do: Process.cancel_timer(timer)
+    Process.demonitor(monitor)
+    if timer, do: Process.cancel_timer(timer, async: true, info: false)
   end
 
-  defp timer(_key, _monitor, :infinity), do: nil
+  defp timer(_key, _number, :infinity), do: nil
 
-  defp timer(key, monitor, until) do
+  defp timer(key, number, until) do
     left = max(until - System.monotonic_time(:millisecond), 0)
-    Process.send_after(self(), {:late, key, monitor}, left)
+    Process.send_after(self(), {:late, key, number}, left)
   end
 end

@@ -20,7 +20,7 @@ defmodule Tidepool.ActorTurnsTest do
 
   # Processes that have all turns of a class's namespace, each until it is told to go on.
   defp hold(kind, class) do
-    {most, :infinity} = Turns.bounds(kind)
+    {most, _waiting} = Turns.bounds(kind)
     test = self()
 
     work = fn ->
@@ -62,7 +62,7 @@ defmodule Tidepool.ActorTurnsTest do
 
   test "an actor waits for a turn no longer than its call has time, and is as it was then" do
     class = class!()
-    {most, :infinity} = Turns.bounds(:records)
+    {most, _waiting} = Turns.bounds(:records)
     assert {:ok, "1"} = host(class, "alice", [put("a", "1"), then_do("add", "1")])
     holders = hold(:records, class)
     script = [list("", "", 0), put("b", "1"), then_do("add", "1")]
@@ -78,9 +78,25 @@ defmodule Tidepool.ActorTurnsTest do
     assert read_list(reply) == [{"a", "1"}]
   end
 
+  test "where as many wait as may a call of an actor that is yet to wake is refused, and one that has begun waits for its turn" do
+    class = class!()
+    {:ok, ""} = host(class, "alice", put("a", "1"))
+    {most, waiting} = Turns.bounds(:records)
+    holders = hold(:records, class)
+    crowd = for _caller <- 1..waiting, do: spawn(fn -> Turns.run(:records, class, :infinity, fn -> :ok end) end)
+    on_exit(fn -> for caller <- crowd, do: Process.exit(caller, :kill) end)
+    eventually(fn -> Turns.count(:records, class) == {most, waiting} end, 20_000)
+    assert {:error, %Error{reason: :overloaded}} = Actor.call(class, "bob", "sum")
+    listed = Task.async(fn -> list(class, "alice") end)
+    eventually(fn -> Turns.count(:records, class) == {most, waiting + 1} end, 20_000)
+    for holder <- holders, do: send(holder, :go_on)
+    assert {:ok, reply} = Task.await(listed, 60_000)
+    assert read_list(reply) == [{"a", "1"}]
+  end
+
   test "of a namespace whose actors list their values without end no more read at a time than have turns, and another's reads go on" do
     [class, other] = for _class <- 1..2, do: class!()
-    {most, :infinity} = Turns.bounds(:records)
+    {most, _waiting} = Turns.bounds(:records)
     names = for number <- 1..24, do: "#{number}"
     large = String.duplicate("v", 65_536)
     for name <- names, do: {:ok, ""} = host(class, name, for(number <- 1..4, do: put("#{number}", large)))

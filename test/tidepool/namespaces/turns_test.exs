@@ -5,7 +5,7 @@ defmodule Tidepool.Namespaces.TurnsTest do
   alias Tidepool.Namespaces.Turns
 
   setup do
-    {most, :infinity} = Turns.bounds(:records)
+    {most, _waiting} = Turns.bounds(:records)
     {:ok, function: unique_name("space") <> "/function", most: most}
   end
 
@@ -22,6 +22,17 @@ defmodule Tidepool.Namespaces.TurnsTest do
     on_exit(fn -> Process.exit(pid, :kill) end)
     pid
   end
+
+  # As many processes that have a turn or wait for one, and are not heard of.
+  defp crowd(function, kind, many) do
+    work = fn -> receive do: (:go_on -> :done) end
+    pids = for _caller <- 1..many, do: spawn(fn -> Turns.run(kind, function, :infinity, work) end)
+    on_exit(fn -> for pid <- pids, do: Process.exit(pid, :kill) end)
+    pids
+  end
+
+  # What the process has done so far.
+  defp steps, do: Turns |> Process.whereis() |> Process.info(:reductions) |> elem(1)
 
   defp has!(pid), do: assert_receive({:has, ^pid}, 20_000)
 
@@ -93,11 +104,34 @@ defmodule Tidepool.Namespaces.TurnsTest do
     eventually(fn -> Turns.count(:records, function) == {0, 0} end)
   end
 
-  test "where too many wait the next one is told so", %{function: function} do
-    {most, waiting} = Turns.bounds(:keyvalue)
-    for _caller <- 1..(most + waiting), do: holder(function, :keyvalue)
-    eventually(fn -> Turns.count(:keyvalue, function) == {most, waiting} end, 20_000)
-    assert Turns.run(:keyvalue, function, :infinity, fn -> :no end) == :busy
+  for kind <- [:keyvalue, :records] do
+    test "where too many wait the next one is told so, and who has begun waits in any case (#{kind})", %{
+      function: function
+    } do
+      {most, waiting} = Turns.bounds(unquote(kind))
+      crowd(function, unquote(kind), most + waiting)
+      eventually(fn -> Turns.count(unquote(kind), function) == {most, waiting} end, 20_000)
+      assert Turns.run(unquote(kind), function, :infinity, fn -> :no end) == :busy
+      soon = System.monotonic_time(:millisecond) + 20
+      assert Turns.run(unquote(kind), function, soon, fn -> :no end, :always) == :late
+      another = unique_name("space") <> "/function"
+      assert Turns.run(unquote(kind), another, :now, fn -> :at_once end) == {:ok, :at_once}
+    end
+  end
+
+  test "one that leaves a line has the others not looked at, however long that is", %{function: function} do
+    {most, :infinity} = Turns.bounds(:images)
+    have = crowd(function, :images, most)
+    eventually(fn -> Turns.count(:images, function) == {most, 0} end, 20_000)
+    many = 20_000
+    wait = crowd(function, :images, many)
+    eventually(fn -> Turns.count(:images, function) == {most, many} end, 60_000)
+    before = steps()
+    for pid <- wait, do: Process.exit(pid, :kill)
+    eventually(fn -> Turns.count(:images, function) == {most, 0} end, 60_000)
+    # A look at each of the others would be many more.
+    assert div(steps() - before, many) < 5_000
+    for pid <- have, do: Process.exit(pid, :kill)
   end
 
   test "a turn is given back by who fails", %{function: function, most: most} do

@@ -150,9 +150,10 @@ defmodule Tidepool.Actor.Activation.Guest.Values do
   defp collect([{key, value} = one | values], {limit, room, listed}),
     do: collect(values, {limit - 1, room - bytes(key, value), [one | listed]})
 
+  # The guest has run, and may have asked others for what can't be done again: it waits, however many do.
   defp read(%{class: class, until: until}, read) do
     with {:ok, records} <- Journal.records(),
-         {:ok, found} <- Journal.reading(class, until, fn -> read.(records) end),
+         {:ok, found} <- Journal.reading(class, until, fn -> read.(records) end, :always),
          do: found,
          else: ({:error, error} -> raise(error))
   end
