@@ -49,6 +49,13 @@ impl Abi for Extism {
         store.data_mut().abi.extism.functions = Some(functions);
         outcome
     }
+
+    /// An instance that rests keeps nothing of its call's blocks.
+    fn end(state: &mut State) {
+        if let Some(kernel) = state.abi.extism.kernel.as_deref_mut() {
+            kernel::forget(kernel);
+        }
+    }
 }
 
 impl ModuleAbi for Extism {

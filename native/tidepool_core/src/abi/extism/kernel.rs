@@ -2,7 +2,7 @@
 
 use wasmtime::{Caller, StoreContextMut, Trap, Val};
 
-use super::blocks::Block;
+use super::blocks::{Block, NoBlock};
 use super::shared::{Kernel, NONE, Span};
 use crate::abi::memory::{PIECE_BYTES, copied_of};
 use crate::abi::slots::State;
@@ -39,22 +39,32 @@ pub(super) fn kernel<'a>(caller: &'a mut Caller<'_, State>) -> wasmtime::Result<
 
 /// The kernel, once it was looked for.
 pub(super) fn here(state: &mut State) -> wasmtime::Result<&mut Kernel> {
-    let kernel = state.abi.extism.kernel.as_deref_mut();
-    kernel.ok_or_else(|| wasmtime::Error::msg("the instance lacks the memory that its module was given"))
+    state.abi.extism.kernel.as_deref_mut().ok_or_else(none)
+}
+
+/// It has none.
+fn none() -> wasmtime::Error {
+    wasmtime::Error::msg("the instance lacks the memory that its module was given")
 }
 
 /// Forgets all blocks, input, output and error: a call begins. What was in the blocks is gone, for the plug-in reads the memory
 /// wherever it likes.
 pub(super) async fn clear(store: &mut StoreContextMut<'_, State>) -> wasmtime::Result<()> {
     let kernel = here(store.data_mut())?;
-    let end = kernel.blocks.end();
-    kernel.blocks.clear();
+    forget(kernel);
+    let end = std::mem::take(&mut kernel.used);
     (kernel.freed, kernel.output, kernel.error) = (NONE, Span::default(), 0);
     let first = kernel.blocks.end();
     set_input(store, Span::default())?;
     set_end(store, first)?;
     // With what the last instruction may have written beyond it.
     zero(store, 0, (end as usize).saturating_add(BEYOND as usize)).await
+}
+
+/// Forgets all blocks of a call that is over, and not how far its plug-in may have written: the next one begins with zeros.
+pub(super) fn forget(kernel: &mut Kernel) {
+    kernel.used = kernel.used.max(kernel.blocks.end());
+    kernel.blocks.clear();
 }
 
 /// Has the instructions write no further than blocks are.
@@ -96,10 +106,16 @@ pub(super) fn set_input(store: &mut StoreContextMut<'_, State>, input: Span) -> 
 fn take(store: &mut StoreContextMut<'_, State>, length: u64) -> wasmtime::Result<Result<Block, Full>> {
     let memory = here(store.data_mut())?.memory;
     let there = memory.data_size(&*store);
-    let Some(block) = here(store.data_mut())?.blocks.take(length, there) else {
-        // More than any memory has, whatever the limit is.
-        store.data_mut().meter.denied = Some(Limit::Memory);
-        return Ok(Err(Full));
+    let state = store.data_mut();
+    let kernel = state.abi.extism.kernel.as_deref_mut().ok_or_else(none)?;
+    let block = match kernel.blocks.take(length, there, |bytes| state.meter.keep(bytes)) {
+        Ok(block) => block,
+        Err(NoBlock::Length) => {
+            // More than any memory has, whatever the limit is.
+            state.meter.denied = Some(Limit::Memory);
+            return Ok(Err(Full));
+        }
+        Err(NoBlock::Room) => return Ok(Err(Full)),
     };
     let pages = (block.end() as usize).saturating_sub(there).div_ceil(PAGE_BYTES) as u64;
     if pages > 0 && memory.grow(&mut *store, pages).is_err() {

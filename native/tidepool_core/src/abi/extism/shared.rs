@@ -41,6 +41,8 @@ pub(crate) struct Kernel {
     /// Where the blocks end, as the instructions know it: [`Plan::end`].
     pub(super) end: Global,
     pub(super) blocks: Blocks,
+    /// Where blocks have ended that are forgotten and whose bytes are still there; 0 where there were none.
+    pub(super) used: u32,
     /// Where blocks were that are freed; what they have held is there still.
     pub(super) freed: Range<usize>,
     pub(super) input: Span,
@@ -64,7 +66,7 @@ impl Kernel {
         let part = [start?, length?, places?];
         let end = export(PLAN.end.0)?.into_global()?;
         let (blocks, input, output) = (Blocks::default(), Span::default(), Span::default());
-        Some(Kernel { memory, part, end, blocks, freed: NONE, input, output, error: 0 })
+        Some(Kernel { memory, part, end, blocks, used: 0, freed: NONE, input, output, error: 0 })
     }
 
     /// Frees the block that begins there, if one does: what it has held is for nobody who takes its room.

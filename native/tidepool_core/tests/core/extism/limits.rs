@@ -4,6 +4,7 @@ use tidepool_core::{CallError, Instances, Limit, Limits};
 
 use super::calls::ECHO;
 use super::plugin;
+use crate::support::allocations::{left_allocated, most_allocated};
 use crate::support::{Node, PAGE, call, limits, wat};
 
 /// Asks for blocks in a circle, without looking at what it is given.
@@ -46,6 +47,58 @@ fn blocks_are_free_again_when_their_call_is_over() {
     let function = node.function(&plugin("", GREEDY), Instances::Warm { max_idle: 1 }, small);
     for _call in 0..20 {
         assert_eq!((call(&function, "eight", b""), function.idle_instances()), (Ok(Vec::new()), 1));
+    }
+}
+
+/// So many blocks of a byte, which are freed when all of them are there: one that was freed before would be taken again.
+const SMALL: usize = 300_000;
+
+/// A node, and a function that takes and frees them, of which an instance rests after each call.
+fn crumbs(memory_bytes: u64) -> (Node, std::sync::Arc<tidepool_core::Function>) {
+    let frees = format!(
+        r#"(func (export "crumbs") (result i32) (local $count i64) (local $first i64)
+             (local.set $first (call $alloc (i64.const 1)))
+             (local.set $count (i64.const 1))
+             (loop $next
+               (drop (call $alloc (i64.const 1)))
+               (local.set $count (i64.add (local.get $count) (i64.const 1)))
+               (br_if $next (i64.lt_u (local.get $count) (i64.const {SMALL}))))
+             (loop $next
+               (local.set $count (i64.sub (local.get $count) (i64.const 1)))
+               (call $free (i64.add (local.get $first) (i64.mul (local.get $count) (i64.const 32))))
+               (br_if $next (i64.ne (local.get $count) (i64.const 0))))
+             (i32.const 0))"#
+    );
+    let node = Node::small();
+    let limits = Limits { memory_bytes, ..limits() };
+    let function = node.function(&plugin("", &format!("{frees} {ECHO}")), Instances::Warm { max_idle: 1 }, limits);
+    // What is made once is there.
+    assert_eq!(call(&function, "echo", b"first").unwrap(), b"first");
+    (node, function)
+}
+
+#[test]
+fn what_the_host_keeps_of_blocks_is_memory_of_the_plug_in() {
+    let (node, function) = crumbs(64 << 20);
+    let (outcome, most) = most_allocated(|| call(&function, "crumbs", b""));
+    assert_eq!(outcome, Ok(Vec::new()));
+    let counted = usize::try_from(node.runtime.memory_bytes()).unwrap();
+    let beside = counted.saturating_sub(SMALL * 32);
+    assert!(beside > SMALL * 12 && most < beside + (64 << 10), "{most} bytes, and {beside} are counted");
+    // Room for the blocks alone is too little.
+    let (_node, function) = crumbs((SMALL as u64 * 32).next_multiple_of(PAGE) + 4 * PAGE);
+    let outcome = call(&function, "crumbs", b"");
+    assert!(matches!(outcome, Err(CallError::Limit { limit: Limit::Memory, .. })), "{outcome:?}");
+    assert_eq!(call(&function, "echo", b"still").unwrap(), b"still");
+}
+
+#[test]
+fn an_instance_that_rests_keeps_nothing_of_the_blocks_of_its_call() {
+    let (_node, function) = crumbs(64 << 20);
+    for _call in 0..2 {
+        let (outcome, left) = left_allocated(|| call(&function, "crumbs", b""));
+        assert_eq!((outcome, function.idle_instances()), (Ok(Vec::new()), 1));
+        assert!(left < 64 << 10, "{left} bytes are left");
     }
 }
 

@@ -63,6 +63,13 @@ pub(crate) fn large_allocations(of: impl FnOnce()) -> usize {
     LARGE_ONES.get() - before
 }
 
+/// What this thread does, and how many bytes more it has allocated then than before.
+pub(crate) fn left_allocated<T>(of: impl FnOnce() -> T) -> (T, isize) {
+    let before = HELD.get();
+    let outcome = of();
+    (outcome, HELD.get() - before)
+}
+
 /// What this thread does, and the most bytes that it had allocated meanwhile beside what it had before.
 pub(crate) fn most_allocated<T>(of: impl FnOnce() -> T) -> (T, usize) {
     let before = HELD.get();
