@@ -30,7 +30,7 @@ defmodule Tidepool.Deploy do
   alias Tidepool.Function.{Actors, Folders, Grants, Loader, Spec, Tools}
   alias Tidepool.Tokens.Access
   alias Tidepool.Log.Change
-  alias Tidepool.Namespaces.Name
+  alias Tidepool.Namespaces.{Name, Turns}
   alias Tidepool.Recording.Verify
 
   @type outcome :: {:ok, Function.t(), :created | :unchanged, Cluster.spread() | nil} | {:error, Error.t()}
@@ -109,9 +109,10 @@ defmodule Tidepool.Deploy do
 
   defp deployed(deploy) do
     steps = [
+      # Before all that looks at the module.
+      size: &Loader.check_size(byte_size(&1.wasm)),
       options: &checked/1,
       options: &permitted/1,
-      size: &Loader.check_size(byte_size(&1.wasm)),
       options: &stripped/1,
       options: &Loader.check_signature(&1.wasm, &1.options),
       options: &planned/1,
@@ -171,9 +172,17 @@ defmodule Tidepool.Deploy do
 
   defp check(given), do: Spec.check(given, schema(given[:name]), "the option")
 
-  defp checked(deploy) do
-    with {:ok, options} <- deploy.wasm |> Loader.suited(deploy.given) |> check(),
+  defp checked(%{wasm: wasm, given: given} = deploy) do
+    with {:ok, options} <- deploy |> in_turn(fn -> Loader.suited(wasm, given) end) |> check(),
          do: {:ok, %{deploy | options: options}}
+  end
+
+  # A look at all of a module is one of the VM's own threads for as long as that takes: a namespace has some of them, and leaves others one for
+  # its deploys and images. These waits are as many as deploys at a time.
+  defp in_turn(%{given: given}, look) do
+    name = with name when not is_binary(name) <- given[:name], do: ""
+    {:ok, found} = Turns.run(:images, name, :infinity, look, :always)
+    found
   end
 
   defp permitted(%{options: options, origin: origin}) do
@@ -204,7 +213,7 @@ defmodule Tidepool.Deploy do
   defp stripped(%{options: %{strip: false}}), do: :ok
 
   defp stripped(%{wasm: wasm, options: %{signature: signature}} = deploy) do
-    case Native.strip_module(wasm) do
+    case in_turn(deploy, fn -> Native.strip_module(wasm) end) do
       ^wasm ->
         :ok
 

@@ -6,7 +6,8 @@ defmodule Tidepool.Namespaces.Turns do
 
     * `:keyvalue`: a request to the store of the setting `keyvalue`
     * `:records`: a read of actors' records, on one of the VM's dirty IO schedulers; a namespace has four of ten
-    * `:images`: an image of an actor with much memory, on one of the dirty CPU schedulers; a namespace has all but one, or the only one
+    * `:images`: an image of an actor with much memory, or a look at all of a module that is deployed, on one of the dirty CPU schedulers; a
+      namespace has all but one, or the only one
 
   A turn that is free costs no question to a process: it is a row of a table, which who takes it inserts and deletes, and each time it is looked
   whether others of the namespace wait. Those four operations take one to two microseconds, and what a turn is for is handed to another
@@ -49,7 +50,8 @@ defmodule Tidepool.Namespaces.Turns do
   # wait as instances of theirs would have room, so that a node which has just started wakes all of its actors.
   def bounds(:records), do: {max(div(2 * :erlang.system_info(:dirty_io_schedulers), 5), 1), 4_096}
 
-  # An actor waits here with its only process and its instance, which bound the number, and what its call has done would be thrown away.
+  # An actor waits here with its only process and its instance, which bound the number, and what its call has done would be thrown away. Of
+  # deploys there are some at a time.
   def bounds(:images), do: {max(:erlang.system_info(:dirty_cpu_schedulers_online) - 1, 1), :infinity}
 
   @doc false

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use wasmtime::component::{self, Component};
 use wasmtime::{Func, FuncType, Linker, Store};
 
-use super::exports::{Exports, Surface};
+use super::exports::{Exports, Surface, exported};
 use super::guest::Guest;
-use super::interface::{Interface, exported};
+use super::interface::Interface;
 use super::rehearsal::Rehearsal;
 use super::slots::State;
 use crate::base::config::EngineKind;
@@ -233,7 +233,7 @@ impl Spec {
                 return Ok((*abi, module));
             }
         }
-        Err(CompileError::UnknownAbi { exports: surface.exports.iter().map(|&name| name.to_owned()).collect() })
+        Err(surface.unknown())
     }
 
     /// The first of `abis` that a component may speak, by the names of its exports.

@@ -1,18 +1,22 @@
-//! Exports of a module: those that tell its ABI, and those that the ABI needs.
+//! Exports of a module: those that tell its ABI, and those that the ABI needs; and what a component exports, by the names alone.
+//!
+//! The ABI is told before the module is validated, so that what is read for that has bounds here: an export is four bytes of an upload,
+//! and many times as much once it is in a list.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use wasmparser::{ExternalKind, Parser, Payload};
+use wasmparser::{Chunk, ExternalKind, Parser, Payload};
 use wasmtime::{ExportType, ExternType, FuncType, ModuleExport, Mutability, ValType};
 
 use crate::base::error::CompileError;
 use crate::rewrite::exports::RESERVED;
 use crate::value::numbers::is_number;
 
-/// Imports of a module, at most: validation refuses more.
-const MAX_IMPORTS: usize = 1_000_000;
+/// Imports of a module, and exports of a module or a component, at most: validation refuses more.
+pub(crate) const MAX_IMPORTS: usize = 1_000_000;
+pub(crate) const MAX_EXPORTS: usize = 1_000_000;
 
 /// Exports that an error names, at most.
 pub(super) const NAMED: usize = 100;
@@ -39,8 +43,7 @@ impl<'a> Surface<'a> {
         }
     }
 
-    /// Of a module that has yet to be compiled; of one that can't be read, those up to there, and no more imports than a module may
-    /// have.
+    /// Of a module that has yet to be compiled; of one that can't be read, those up to there, and no more than a module may have.
     pub(crate) fn read(wasm: &'a [u8]) -> Self {
         let mut surface = Surface::default();
         for payload in Parser::new(0).parse_all(wasm) {
@@ -50,7 +53,7 @@ impl<'a> Surface<'a> {
                     surface.imports.extend(read.take(MAX_IMPORTS));
                 }
                 Ok(Payload::ExportSection(exports)) => {
-                    for export in exports.into_iter().map_while(Result::ok) {
+                    for export in exports.into_iter().map_while(Result::ok).take(MAX_EXPORTS) {
                         surface.exports.push(export.name);
                         surface.functions.extend((export.kind == ExternalKind::Func).then_some(export.name));
                     }
@@ -66,6 +69,35 @@ impl<'a> Surface<'a> {
     pub(crate) fn exports(&self, name: &str) -> bool {
         self.exports.contains(&name)
     }
+
+    /// The error of a module that speaks no ABI, with the first of its exports: it may have a million.
+    pub(crate) fn unknown(&self) -> CompileError {
+        CompileError::UnknownAbi { exports: self.exports.iter().take(NAMED).map(|&name| name.to_owned()).collect() }
+    }
+}
+
+/// The names that a component exports: as many of them as can be read, and no more than one may have. What is in it has exports of its
+/// own, and is passed over: it is not known yet how many components are within one another.
+pub(super) fn exported(wasm: &[u8]) -> Vec<&str> {
+    let (mut names, mut parser, mut left) = (Vec::new(), Parser::new(0), wasm);
+    while let Ok(Chunk::Parsed { consumed, payload }) = parser.parse(left, true) {
+        let mut passed = consumed;
+        match payload {
+            Payload::ModuleSection { unchecked_range, .. } | Payload::ComponentSection { unchecked_range, .. } => {
+                passed = consumed.saturating_add(unchecked_range.len());
+            }
+            // A component may have many of them, a module one.
+            Payload::ComponentExportSection(section) => {
+                let room = MAX_EXPORTS.saturating_sub(names.len());
+                names.extend(section.into_iter().map_while(Result::ok).map(|export| export.name.name).take(room));
+            }
+            Payload::End(_) => break,
+            _ => {}
+        }
+        let Some(rest) = left.get(passed..) else { break };
+        left = rest;
+    }
+    names
 }
 
 /// Indices of the ABI's exports, so that no call looks them up by name.
@@ -232,5 +264,60 @@ pub(crate) fn describe(ty: &ExternType) -> String {
         }
         ExternType::Global(global) => format!("a global of type {}", global.content()),
         ExternType::Tag(_) => "a tag".into(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "what fails here fails the test")]
+mod tests {
+    use super::*;
+    use crate::abi::contract::Spec;
+
+    /// A section with so many entries, each of these bytes.
+    fn section(id: u8, entries: usize, entry: &[u8]) -> Vec<u8> {
+        let count = long(entries);
+        [&[id][..], &long(count.len() + entries * entry.len()), &count, &entry.repeat(entries)].concat()
+    }
+
+    /// A number in five bytes.
+    fn long(number: usize) -> Vec<u8> {
+        (0..5).map(|place| ((number >> (7 * place)) & 0x7f) as u8 | if place < 4 { 0x80 } else { 0 }).collect()
+    }
+
+    #[test]
+    fn of_a_module_that_is_yet_to_be_validated_no_more_names_are_read_than_one_may_have() {
+        // Imports of functions without names; exports of a memory and of a function.
+        let imports = section(2, 2_000_000, &[0, 0, 0, 0]);
+        for (kind, functions) in [(2, 0), (0, MAX_EXPORTS)] {
+            let exports = section(7, 2_000_000, &[1, b'e', kind, 0]);
+            let wasm = [b"\0asm\x01\0\0\0", &*imports, &*exports].concat();
+            let surface = Surface::read(&wasm);
+            assert_eq!((surface.imports.len(), surface.exports.len()), (MAX_IMPORTS, MAX_EXPORTS));
+            assert_eq!(surface.functions.len(), functions);
+            let exports = vec!["e".to_owned(); NAMED];
+            assert_eq!(Spec::detect(&[], &surface).map(|_found| ()), Err(CompileError::UnknownAbi { exports }));
+        }
+    }
+
+    #[test]
+    fn of_a_component_that_is_yet_to_be_validated_no_more_names_are_read_than_one_may_have() {
+        let exports = section(11, 600_000, &[0, 1, b'e', 3, 0, 0]).repeat(3);
+        let wasm = [b"\0asm\x0d\0\x01\0", &*exports].concat();
+        assert_eq!(exported(&wasm).len(), MAX_EXPORTS);
+    }
+
+    #[test]
+    fn names_of_a_component_are_its_own_before_and_behind_what_is_in_it() {
+        let inner = r#"(component (core module $m (func (export "no"))) (core instance $i (instantiate $m))
+                         (func $f (canon lift (core func $i "no"))) (export "nor-this" (func $f)))"#;
+        let wasm = wat::parse_str(format!(
+            r#"(component (type $t u32) (export "one" (type $t)) {inner} (export "two" (type $t))
+                 (core module (func (export "no"))) (export "three" (type $t)))"#
+        ));
+        let wasm = wasm.unwrap();
+        assert_eq!(exported(&wasm), ["one", "two", "three"]);
+        for cut in 0..wasm.len() {
+            assert!(["one", "two", "three"].starts_with(&exported(&wasm[..cut])), "{cut}");
+        }
     }
 }

@@ -4,11 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use wasmparser::{Parser, Payload};
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, ComponentExportIndex, ResourceType, Type};
 
-use super::exports::{NAMED, first};
+use super::exports::{NAMED, exported, first};
 use super::typed::arguments::Places;
 use super::typed::shape::Shape;
 use super::written::look::Look;
@@ -281,23 +280,6 @@ impl Export {
             None => (None, &self.name),
         }
     }
-}
-
-/// What a component exports, by the names alone: as much of them as can be read.
-pub(crate) fn exported(wasm: &[u8]) -> Vec<&str> {
-    let (mut names, mut depth) = (Vec::new(), 0_usize);
-    for payload in Parser::new(0).parse_all(wasm).map_while(Result::ok) {
-        match payload {
-            // What is in it has exports of its own.
-            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
-            Payload::End(_) => depth = depth.saturating_sub(1),
-            Payload::ComponentExportSection(section) if depth == 0 => {
-                names.extend(section.into_iter().map_while(Result::ok).map(|export| export.name.name));
-            }
-            _ => {}
-        }
-    }
-    names
 }
 
 /// Does this host call an interface of WASI's, of this name?

@@ -3,7 +3,7 @@
 use wasmparser::{ExternalKind, Parser, Payload};
 
 use crate::abi::contract::{ModuleSpec, Spec};
-use crate::abi::exports::Surface;
+use crate::abi::exports::{MAX_EXPORTS, MAX_IMPORTS, Surface};
 
 /// The parts of a module that decide whether it has a start to take a snapshot of.
 pub(super) struct Outline {
@@ -14,18 +14,19 @@ pub(super) struct Outline {
 }
 
 impl Outline {
+    /// Of a module that may be yet to be validated, as [`Surface::read`].
     pub(super) fn of(wasm: &[u8], abis: &[Spec]) -> wasmparser::Result<Self> {
         let mut surface = Surface::default();
         let (mut starts, mut code_at) = (false, 0);
         for payload in Parser::new(0).parse_all(wasm) {
             match payload? {
                 Payload::ImportSection(imports) => {
-                    for import in imports.into_imports() {
+                    for import in imports.into_imports().take(MAX_IMPORTS) {
                         surface.imports.push(import?.module);
                     }
                 }
                 Payload::ExportSection(exports) => {
-                    for export in exports {
+                    for export in exports.into_iter().take(MAX_EXPORTS) {
                         let export = export?;
                         if export.kind == ExternalKind::Func {
                             surface.exports.push(export.name);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tidepool_core::{CompileConfig, CompileError, FunctionConfig, Instances, Limits, Module, RuntimeConfig};
 
 use crate::settings;
+use crate::support::allocations::most_allocated;
 use crate::support::{self, Node, guest, limits, wat};
 
 fn compile(wasm: &[u8]) -> Result<Arc<Module>, CompileError> {
@@ -97,6 +98,25 @@ fn a_module_without_an_entry_speaks_no_abi() {
         assert_eq!(found, CompileError::UnknownAbi { exports: vec!["memory".into(), name.into()] });
     }
     assert!(matches!(refusal(&guest("wat/no_guest_call")), CompileError::UnknownAbi { .. }));
+}
+
+#[test]
+fn the_abi_of_an_upload_is_told_in_as_much_memory_as_a_valid_one_takes() {
+    // A number in five bytes.
+    let long =
+        |number: u32| [0, 7, 14, 21, 28].map(|place| ((number >> place) as u8 & 0x7f) | (u8::from(place < 28) << 7));
+    let node = Node::small();
+    let exports = [1, b'e', 2, 0].repeat(8 << 20);
+    let bytes = u32::try_from(exports.len()).unwrap();
+    let module = [&b"\0asm\x01\0\0\0\x07"[..], &long(bytes + 5), &long(bytes / 4), &exports].concat();
+    let (found, most) = most_allocated(|| node.runtime.suited(&module));
+    assert!(found.is_none() && most < 32 << 20, "{most} bytes");
+    // Components within one another, each of which has 14 bytes beside the next one.
+    let header = b"\0asm\x0d\0\x01\0";
+    let outer = (0..200_000).rev().flat_map(|inner| [&header[..], &[4], &long(14 * inner + 8)].concat());
+    let component: Vec<u8> = outer.chain(*header).collect();
+    let (_found, most) = most_allocated(|| node.runtime.suited(&component));
+    assert!(most < 1 << 20, "{most} bytes");
 }
 
 #[test]

@@ -98,8 +98,7 @@ impl ModuleAbi for Extism {
         let exports = Exports::all(module, Self::START_FUNCTIONS, is_operation);
         let start = starts.iter().filter_map(|name| module.get_export_index(name)).collect();
         if exports.functions.is_empty() {
-            let exports = Surface::of(module).exports.into_iter().map(String::from).collect();
-            return Err(CompileError::UnknownAbi { exports });
+            return Err(Surface::of(module).unknown());
         }
         Ok(Exports { start, ..exports })
     }

@@ -71,8 +71,7 @@ impl ModuleAbi for Plain {
         let start = Exports::starts(module, Self::START_FUNCTIONS)?;
         let exports = Exports { start, ..Exports::all(module, Self::START_FUNCTIONS, |_ty| true) };
         if exports.functions.is_empty() {
-            let exports = Surface::of(module).exports.into_iter().map(String::from).collect();
-            return Err(CompileError::UnknownAbi { exports });
+            return Err(Surface::of(module).unknown());
         }
         Ok(exports)
     }

@@ -1,0 +1,48 @@
+defmodule Tidepool.DeployTurnsTest do
+  # Looks at modules that are deployed, in turns of their namespaces.
+  use Tidepool.Case, async: true
+
+  alias Tidepool.Error
+  alias Tidepool.Namespaces.Turns
+
+  # Processes that have all turns of a function's namespace, each until it is told to go on.
+  defp hold(function) do
+    {most, :infinity} = Turns.bounds(:images)
+    test = self()
+
+    work = fn ->
+      send(test, {:has, self()})
+      receive do: (:go_on -> :ok)
+    end
+
+    holders = for _turn <- 1..most, do: spawn(fn -> Turns.run(:images, function, :infinity, work) end)
+    on_exit(fn -> for holder <- holders, do: Process.exit(holder, :kill) end)
+    for holder <- holders, do: assert_receive({:has, ^holder}, 20_000)
+    holders
+  end
+
+  test "a module that is deployed is looked at in a turn of its namespace, and one of another namespace waits for none of these" do
+    [name, other] = for _name <- 1..2, do: unique_name("space") <> "/hello"
+    wasm = guest("rust", "hello_world")
+    [holder | _others] = hold(name)
+    deployed = Task.async(fn -> Tidepool.deploy(wasm, name: name) end)
+    eventually(fn -> match?({_most, 1}, Turns.count(:images, name)) end, 20_000)
+    assert {:ok, _function} = Tidepool.deploy(wasm, name: other)
+    assert {_most, 1} = Turns.count(:images, name)
+    send(holder, :go_on)
+    assert {:ok, _function} = Task.await(deployed, 60_000)
+    for name <- [name, other], do: remove!(name)
+  end
+
+  test "a deploy that is given up leaves the line, and a module that is too large is not looked at" do
+    name = unique_name("space") <> "/hello"
+    holders = hold(name)
+    deploying = spawn(fn -> Tidepool.deploy(guest("rust", "hello_world"), name: name) end)
+    eventually(fn -> match?({_most, 1}, Turns.count(:images, name)) end, 20_000)
+    Process.exit(deploying, :kill)
+    eventually(fn -> match?({_most, 0}, Turns.count(:images, name)) end, 20_000)
+    large = :binary.copy(<<0>>, Tidepool.Config.get(:max_module) + 1)
+    assert {:error, %Error{reason: :too_large}} = Tidepool.deploy(large, name: name)
+    for holder <- holders, do: send(holder, :go_on)
+  end
+end
