@@ -43,7 +43,7 @@ defmodule Tidepool.Docs.ArchitectureTest do
     "ResourceAny" => "resources of an instance that its callers have",
     "Handle" => "resources of the host's that a guest has",
     "Descriptor" => "open files and folders",
-    "Vec<usize>" => "blocks of a plug-in's memory"
+    "u32" => "blocks of a plug-in's memory"
   }
 
   test "every table of handles that a guest can fill has a row of what grows" do
