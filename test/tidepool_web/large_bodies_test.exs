@@ -27,6 +27,8 @@ defmodule TidepoolWeb.LargeBodiesTest do
 
       # A byte and a third for each of the body in Python; a handle for each 8 KiB in JavaScript, of which there may be one for 4 KiB of memory.
       memory = Map.get(%{"python_http" => 2_048, "js_http" => 640}, guest, 64) * @mib
+      # What the host has of a handle, and its account counts.
+      handles = if guest == "js_http", do: div(size, 8_192) * 128, else: 0
       limits = [payload: 2 * size, reply: 2 * size, memory: memory, time: 3_600_000, cpu_time: 3_600_000]
       name = "large_#{language}_#{guest}"
       {:ok, _function} = Peer.call(peer, Tidepool, :deploy, [guest(language, guest), [name: name, limits: limits]])
@@ -41,7 +43,7 @@ defmodule TidepoolWeb.LargeBodiesTest do
         guest_before = guest_memory(peer, name)
         more = most(os_pid, fn -> exchange!(peer, name, path, size) end) - before
         # A guest that collects garbage may have more of its own.
-        own = guest_memory(peer, name) - guest_before
+        own = guest_memory(peer, name) - guest_before + handles
         assert {path, more, own, more <= @more + own} == {path, more, own, true}
       end
 
