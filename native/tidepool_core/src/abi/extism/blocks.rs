@@ -213,7 +213,7 @@ mod tests {
                     Act::Take(length) => {
                         let block = take(&mut blocks, length, THERE).unwrap();
                         prop_assert!(u64::from(block.length) == length && block.size >= block.length);
-                        prop_assert!(block.offset >= FIRST && block.offset % 8 == 0);
+                        prop_assert!(block.offset >= FIRST && block.offset.is_multiple_of(8));
                         prop_assert!(u64::from(block.size) <= 2 * (length + length / 8 + u64::from(STEP)));
                         let apart = |other: &Block| other.end() <= block.offset || block.end() <= other.offset;
                         prop_assert!(held.iter().all(apart), "{block:?} {held:?}");
