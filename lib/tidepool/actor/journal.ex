@@ -201,8 +201,7 @@ defmodule Tidepool.Actor.Journal do
 
   @doc "The error that the library's words of a record, or of all, are for the actor's callers."
   @spec error(kind :: atom, message :: String.t(), class :: String.t() | nil) :: Error.t()
-  def error(:crowded, message, class),
-    do: Error.new({:quota, :actors}, message, class)
+  def error(:crowded, message, class), do: Error.new({:quota, :actors}, message, class)
 
   def error(kind, message, class),
     do: Error.new(if(kind in @reasons, do: kind, else: :no_store), message, class)

@@ -39,9 +39,7 @@ impl Crowd {
         let heads = key.class.is_empty().then(|| of_function(head));
         Crowd { classes, heads }
     }
-}
 
-impl Crowd {
     /// The classes that it begins and ends with.
     pub(crate) fn ends(&self) -> [&[u8]; 2] {
         let [from, to] = &self.classes;

@@ -132,8 +132,7 @@ mod tests {
 
     /// A file that has owners: of every third shard each.
     fn file() -> (tempfile::TempDir, Connection) {
-        let folder = tempfile::tempdir().unwrap();
-        let connection = super::super::schema::writable(&folder.path().join("records")).unwrap();
+        let (folder, connection) = crate::sqlite::schema::new_file();
         connection
             .execute_batch("CREATE TABLE owner (shard INTEGER PRIMARY KEY, epoch, node TEXT, incarnation)")
             .unwrap();

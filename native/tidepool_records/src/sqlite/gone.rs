@@ -159,12 +159,7 @@ fn take(connection: &Connection, id: i64, most: Part) -> Result<Taken, StoreErro
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-
-    fn file() -> (tempfile::TempDir, Connection) {
-        let folder = tempfile::tempdir().unwrap();
-        let connection = super::super::schema::writable(&folder.path().join("records")).unwrap();
-        (folder, connection)
-    }
+    use crate::sqlite::schema::new_file as file;
 
     /// Has a record with an id have so many values of so many bytes.
     fn fill(connection: &Connection, id: i64, values: u32, bytes: usize) {

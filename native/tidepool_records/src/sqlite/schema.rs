@@ -154,3 +154,12 @@ fn checks(connection: &Connection) -> Result<(), StoreError> {
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
 }
+
+/// A file for a test, and the folder that it goes with.
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+pub(super) fn new_file() -> (tempfile::TempDir, Connection) {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = writable(&folder.path().join("records")).unwrap();
+    (folder, connection)
+}
