@@ -13,6 +13,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{Hash, Hasher};
 use std::io::{self, ErrorKind, Read, Write};
+use std::iter;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -41,7 +42,7 @@ pub(crate) struct Cache {
     complain: Box<Complaint>,
     /// A disk that can't be written is named once.
     failed: AtomicBool,
-    /// Those that there are. Held while some are removed.
+    /// Those that there are, and are not about to be removed.
     kept: Mutex<KeptFiles>,
 }
 
@@ -101,7 +102,7 @@ impl Cache {
         let key = key(&folder.join("key"))?;
         let mut kept = KeptFiles::default();
         for (name, file) in files(folder)? {
-            kept.insert(name, file);
+            kept.insert(name.into(), file);
         }
         let cache = Cache {
             folder: folder.to_owned(),
@@ -136,7 +137,7 @@ impl Cache {
             self.kept().remove(&name.file());
             return None;
         };
-        self.kept().insert(name.file(), Kept { owner, bytes: bytes.len() as u64, used: SystemTime::now() });
+        self.kept().insert(name.file().into(), Kept { owner, bytes: bytes.len() as u64, used: SystemTime::now() });
         Some(artifact)
     }
 
@@ -150,7 +151,7 @@ impl Cache {
         }
         let path = self.folder.join(name.file());
         let written = write(&path, &[self.tag(name, &[&head, code]).as_bytes(), &head, code]).and_then(|()| {
-            self.kept().insert(name.file(), Kept { owner, bytes, used: SystemTime::now() });
+            self.kept().insert(name.file().into(), Kept { owner, bytes, used: SystemTime::now() });
             self.prune()
         });
         if let Err(error) = written {
@@ -179,13 +180,16 @@ impl Cache {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes files until the others fit, of the namespace that has the most first.
+    /// Removes files until the others fit, of the namespace that has the most first. The disk is waited for without the lock. One that is
+    /// written again meanwhile may be removed, and is compiled once more.
     fn prune(&self) -> io::Result<()> {
-        let mut kept = self.kept();
-        while let Some(name) = kept.next_to_go(self.max_bytes) {
-            match fs::remove_file(self.folder.join(&name)) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                _ => kept.remove(&name),
+        let mut files = self.kept().take_beyond(self.max_bytes).into_iter();
+        while let Some((name, kept)) = files.next() {
+            if let Err(error) = fs::remove_file(self.folder.join(&*name))
+                && error.kind() != ErrorKind::NotFound
+            {
+                self.kept().put_back(iter::once((name, kept)).chain(files));
+                return Err(error);
             }
         }
         Ok(())
