@@ -20,6 +20,10 @@ defmodule Tidepool.Namespaces.Turns do
   That process is one for all namespaces. So a line has a bound, unless something else bounds those who come, and who leaves it, be it late or
   dead, is found by its number: however many leave a long line at once, none of them has the others looked at.
 
+  A function of the library on a dirty scheduler goes on when its process is killed, as that of a request is whose client hangs up. So turns of
+  `:records` and `:images` are had by another process, which does the work and which nobody kills: what has begun is over before its turn is
+  somebody else's. To start that process and to hand on what it returns takes some ten microseconds more.
+
   Who has a turn waits for no other one of its kind, and for nothing that one who waits for a turn has. So all turns come to an end.
   """
 
@@ -29,6 +33,9 @@ defmodule Tidepool.Namespaces.Turns do
 
   # {turn, pid} of each that is taken, and {key} of those that are waited for.
   @turns __MODULE__
+
+  # What goes on when its process is killed.
+  @outlasting [:records, :images]
 
   @typedoc "What it is a turn of."
   @type kind :: :keyvalue | :records | :images
@@ -59,18 +66,55 @@ defmodule Tidepool.Namespaces.Turns do
 
   @doc """
   What `work` returns, which is done in a turn of a function's namespace; or `:late` when none has come until then, and `:busy` when too many
-  wait for one.
+  wait for one. Work of the kinds `:records` and `:images` is done by another process than the caller's: it is ended by nothing that ends the
+  caller, and what it knows of the caller is copied.
   """
   @spec run(kind, function :: String.t(), until, work :: (() -> result), waits) :: {:ok, result} | :late | :busy
         when result: term
   def run(kind, function, until, work, waits \\ :bounded) do
-    with {:ok, turn} <- take({kind, Name.of(function)}, until, waits) do
-      try do
-        {:ok, work.()}
-      after
-        give(turn)
-      end
+    with {:ok, turn} <- take({kind, Name.of(function)}, until, waits),
+         do: {:ok, if(kind in @outlasting, do: outlasting(turn, work), else: done(turn, work))}
+  end
+
+  defp done(turn, work) do
+    work.()
+  after
+    give(turn)
+  end
+
+  defp outlasting(turn, work) do
+    caller = self()
+
+    # A caller that was killed before the turn was the other's has given it up.
+    {pid, monitor} =
+      spawn_monitor(fn -> if hand(turn, caller) or Process.alive?(caller), do: exit({@turns, outcome(turn, work)}) end)
+
+    receive do
+      {:DOWN, ^monitor, :process, ^pid, {@turns, {:ok, result}}} ->
+        result
+
+      {:DOWN, ^monitor, :process, ^pid, {@turns, {kind, reason, stack}}} ->
+        :erlang.raise(kind, reason, stack)
+
+      {:DOWN, ^monitor, :process, ^pid, reason} ->
+        waited(turn)
+        exit(reason)
     end
+  end
+
+  defp outcome(turn, work) do
+    {:ok, done(turn, work)}
+  catch
+    kind, reason -> {kind, reason, __STACKTRACE__}
+  end
+
+  # Makes a turn of another process's the calling one's; `false` when it is that one's no more.
+  defp hand(nil, _from), do: true
+
+  defp hand(turn, from) do
+    :ets.select_replace(@turns, [{{turn, from}, [], [{:const, {turn, self()}}]}]) == 1
+  rescue
+    ArgumentError -> false
   end
 
   @doc "How many have a turn of a function's namespace now, and how many wait for one."
@@ -97,12 +141,16 @@ defmodule Tidepool.Namespaces.Turns do
 
   defp give(nil), do: :ok
 
-  defp give({key, _number} = turn) do
-    :ets.delete(@turns, turn)
-    if waited_for?(key), do: GenServer.cast(__MODULE__, {:given, key})
+  defp give(turn) do
+    :ets.delete_object(@turns, {turn, self()})
+    waited(turn)
   rescue
     ArgumentError -> :ok
   end
+
+  # It is nobody's any more.
+  defp waited(nil), do: :ok
+  defp waited({key, _number}), do: if(waited_for?(key), do: GenServer.cast(__MODULE__, {:given, key}))
 
   defp waited_for?(key), do: :ets.member(@turns, key)
 

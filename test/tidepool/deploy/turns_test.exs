@@ -2,7 +2,7 @@ defmodule Tidepool.DeployTurnsTest do
   # Looks at modules that are deployed, in turns of their namespaces.
   use Tidepool.Case, async: true
 
-  alias Tidepool.Error
+  alias Tidepool.{Error, Native}
   alias Tidepool.Namespaces.Turns
 
   # Processes that have all turns of a function's namespace, each until it is told to go on.
@@ -15,9 +15,15 @@ defmodule Tidepool.DeployTurnsTest do
       receive do: (:go_on -> :ok)
     end
 
-    holders = for _turn <- 1..most, do: spawn(fn -> Turns.run(:images, function, :infinity, work) end)
+    for _turn <- 1..most, do: spawn(fn -> Turns.run(:images, function, :infinity, work) end)
+
+    holders =
+      for _turn <- 1..most do
+        assert_receive {:has, holder}, 20_000
+        holder
+      end
+
     on_exit(fn -> for holder <- holders, do: Process.exit(holder, :kill) end)
-    for holder <- holders, do: assert_receive({:has, ^holder}, 20_000)
     holders
   end
 
@@ -45,4 +51,33 @@ defmodule Tidepool.DeployTurnsTest do
     assert {:error, %Error{reason: :too_large}} = Tidepool.deploy(large, name: name)
     for holder <- holders, do: send(holder, :go_on)
   end
+
+  # A client hung up while its module was looked at, which goes on for a second: the next one had the turn, and so both of the VM's threads.
+  test "a module is looked at to the end in a turn of its namespace, whoever has given its deploy up" do
+    name = unique_name("space") <> "/hello"
+    # Sections without a name, as many as a module may have.
+    sections = div(Tidepool.Config.get(:max_module) - 8, 3)
+    wasm = <<"\0asm", 1::little-32>> <> :binary.copy(<<0, 1, 0>>, sections)
+    deploying = spawn(fn -> Tidepool.deploy(wasm, name: name) end)
+    looking = eventually(fn -> Enum.find(Process.list(), &looks_for?(&1, deploying)) end, 20_000)
+    monitors = for pid <- [deploying, looking], do: Process.monitor(pid)
+    Process.exit(deploying, :kill)
+    [gone, over] = monitors
+    assert_receive {:DOWN, ^gone, :process, ^deploying, :killed}, 20_000
+
+    held = Turns.count(:images, name)
+
+    over? =
+      receive do
+        {:DOWN, ^over, :process, ^looking, _reason} -> true
+      after
+        0 -> false
+      end
+
+    assert held == {1, 0} or over?
+    eventually(fn -> Turns.count(:images, name) == {0, 0} end, 60_000)
+  end
+
+  defp looks_for?(pid, deploying),
+    do: Process.info(pid, [:current_function, :parent]) == [current_function: {Native, :suited, 2}, parent: deploying]
 end

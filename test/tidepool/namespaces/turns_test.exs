@@ -5,12 +5,12 @@ defmodule Tidepool.Namespaces.TurnsTest do
   alias Tidepool.Namespaces.Turns
 
   setup do
-    {most, _waiting} = Turns.bounds(:records)
+    {most, _waiting} = Turns.bounds(:keyvalue)
     {:ok, function: unique_name("space") <> "/function", most: most}
   end
 
   # A process that has a turn, once there is one, until it is told to go on.
-  defp holder(function, kind \\ :records, until \\ :infinity) do
+  defp holder(function) do
     test = self()
 
     work = fn ->
@@ -18,17 +18,26 @@ defmodule Tidepool.Namespaces.TurnsTest do
       receive do: (:go_on -> :done)
     end
 
-    pid = spawn(fn -> send(test, {:over, self(), Turns.run(kind, function, until, work)}) end)
+    pid = spawn(fn -> send(test, {:over, self(), Turns.run(:keyvalue, function, :infinity, work)}) end)
     on_exit(fn -> Process.exit(pid, :kill) end)
     pid
   end
 
-  # As many processes that have a turn or wait for one, and are not heard of.
+  # As many processes that have a turn or wait for one, and are not heard of. A turn is over with the process that has asked for it.
   defp crowd(function, kind, many) do
-    work = fn -> receive do: (:go_on -> :done) end
-    pids = for _caller <- 1..many, do: spawn(fn -> Turns.run(kind, function, :infinity, work) end)
+    caller = fn ->
+      pid = self()
+      Turns.run(kind, function, :infinity, fn -> outlast(pid) end)
+    end
+
+    pids = for _caller <- 1..many, do: spawn(caller)
     on_exit(fn -> for pid <- pids, do: Process.exit(pid, :kill) end)
     pids
+  end
+
+  defp outlast(pid) do
+    monitor = Process.monitor(pid)
+    receive do: ({:DOWN, ^monitor, :process, ^pid, _reason} -> :over)
   end
 
   # What the process has done so far.
@@ -44,7 +53,7 @@ defmodule Tidepool.Namespaces.TurnsTest do
     wait =
       for number <- 1..waiting//1 do
         pid = holder(function)
-        eventually(fn -> Turns.count(:records, function) == {most, number} end)
+        eventually(fn -> Turns.count(:keyvalue, function) == {most, number} end)
         pid
       end
 
@@ -55,10 +64,10 @@ defmodule Tidepool.Namespaces.TurnsTest do
        %{function: function, most: most} do
     {have, wait} = holders(function, most, 10)
     another = unique_name("space") <> "/function"
-    assert Turns.run(:records, another, :now, fn -> :at_once end) == {:ok, :at_once}
+    assert Turns.run(:keyvalue, another, :now, fn -> :at_once end) == {:ok, :at_once}
     assert Turns.run(:images, function, :now, fn -> :of_another_kind end) == {:ok, :of_another_kind}
     # Functions of a namespace have them together, however they are called.
-    assert Turns.run(:records, String.replace(function, "/function", "/other"), :now, fn -> :no end) == :late
+    assert Turns.run(:keyvalue, String.replace(function, "/function", "/other"), :now, fn -> :no end) == :late
 
     for {pid, next} <- Enum.zip(have ++ wait, wait) do
       refute_received {:has, ^next}
@@ -68,17 +77,17 @@ defmodule Tidepool.Namespaces.TurnsTest do
     end
 
     for pid <- Enum.take(have ++ wait, -most), do: send(pid, :go_on)
-    eventually(fn -> Turns.count(:records, function) == {0, 0} end)
+    eventually(fn -> Turns.count(:keyvalue, function) == {0, 0} end)
   end
 
   test "a turn whose process was killed is given back, to who waits or to who comes, and one that waits and is killed gets none",
        %{function: function, most: most} do
     {have, [killed | wait]} = holders(function, most, most + 1)
     Process.exit(killed, :kill)
-    eventually(fn -> Turns.count(:records, function) == {most, most} end)
+    eventually(fn -> Turns.count(:keyvalue, function) == {most, most} end)
     for pid <- have, do: Process.exit(pid, :kill)
     Enum.each(wait, &has!/1)
-    assert Turns.count(:records, function) == {most, 0}
+    assert Turns.count(:keyvalue, function) == {most, 0}
     refute_received {:has, ^killed}
 
     # Nobody waits, and nobody watches.
@@ -88,20 +97,57 @@ defmodule Tidepool.Namespaces.TurnsTest do
       assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}, 20_000
     end
 
-    assert Turns.count(:records, function) == {0, 0}
-    for _turn <- 1..most, do: assert(Turns.run(:records, function, :now, fn -> :free end) == {:ok, :free})
+    assert Turns.count(:keyvalue, function) == {0, 0}
+    for _turn <- 1..most, do: assert(Turns.run(:keyvalue, function, :now, fn -> :free end) == {:ok, :free})
   end
 
   test "who has a time is told when that is over, and has no turn after it", %{function: function, most: most} do
     {have, [last]} = holders(function, most, 1)
-    assert Turns.run(:records, function, :now, fn -> :no end) == :late
-    assert Turns.run(:records, function, System.monotonic_time(:millisecond) + 20, fn -> :no end) == :late
-    assert Turns.count(:records, function) == {most, 1}
+    assert Turns.run(:keyvalue, function, :now, fn -> :no end) == :late
+    assert Turns.run(:keyvalue, function, System.monotonic_time(:millisecond) + 20, fn -> :no end) == :late
+    assert Turns.count(:keyvalue, function) == {most, 1}
     for pid <- have, do: send(pid, :go_on)
     has!(last)
     send(last, :go_on)
     assert_receive {:over, ^last, {:ok, :done}}, 20_000
-    eventually(fn -> Turns.count(:records, function) == {0, 0} end)
+    eventually(fn -> Turns.count(:keyvalue, function) == {0, 0} end)
+  end
+
+  for kind <- [:records, :images] do
+    test "what goes on when its caller was killed keeps its turn until it is over (#{kind})", %{function: function} do
+      {most, _waiting} = Turns.bounds(unquote(kind))
+      test = self()
+
+      work = fn ->
+        send(test, {:works, self()})
+        receive do: (:go_on -> :done)
+      end
+
+      callers = for _turn <- 1..most, do: spawn(fn -> Turns.run(unquote(kind), function, :infinity, work) end)
+
+      workers =
+        for _turn <- 1..most do
+          assert_receive {:works, worker}, 20_000
+          worker
+        end
+
+      on_exit(fn -> for pid <- callers ++ workers, do: Process.exit(pid, :kill) end)
+
+      for pid <- callers do
+        monitor = Process.monitor(pid)
+        Process.exit(pid, :kill)
+        assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}, 20_000
+      end
+
+      assert Turns.count(unquote(kind), function) == {most, 0}
+      assert Turns.run(unquote(kind), function, :now, fn -> :no end) == :late
+      next = Task.async(fn -> Turns.run(unquote(kind), function, :infinity, fn -> :next end) end)
+      eventually(fn -> Turns.count(unquote(kind), function) == {most, 1} end)
+      send(hd(workers), :go_on)
+      assert Task.await(next, 60_000) == {:ok, :next}
+      for worker <- tl(workers), do: send(worker, :go_on)
+      eventually(fn -> Turns.count(unquote(kind), function) == {0, 0} end)
+    end
   end
 
   for kind <- [:keyvalue, :records] do
@@ -134,25 +180,32 @@ defmodule Tidepool.Namespaces.TurnsTest do
     for pid <- have, do: Process.exit(pid, :kill)
   end
 
-  test "a turn is given back by who fails", %{function: function, most: most} do
-    for _time <- 1..(2 * most),
-        do: assert_raise(ArgumentError, fn -> Turns.run(:records, function, :now, fn -> raise ArgumentError end) end)
+  for kind <- [:keyvalue, :records] do
+    test "a turn is given back by who fails (#{kind})", %{function: function} do
+      {most, _waiting} = Turns.bounds(unquote(kind))
+      fail = fn -> raise ArgumentError end
 
-    assert Turns.count(:records, function) == {0, 0}
+      for _time <- 1..(2 * most),
+          do: assert_raise(ArgumentError, fn -> Turns.run(unquote(kind), function, :now, fail) end)
+
+      assert Turns.count(unquote(kind), function) == {0, 0}
+    end
   end
 
-  test "however many come, go and are killed at once, all turns are free again and nobody waits", %{
-    function: function
-  } do
-    callers =
-      for _caller <- 1..100 do
-        spawn(fn ->
-          for _turn <- 1..50, do: Turns.run(:records, function, :infinity, fn -> :erlang.yield() end)
-        end)
-      end
+  for kind <- [:keyvalue, :records] do
+    test "however many come, go and are killed at once, all turns are free again and nobody waits (#{kind})", %{
+      function: function
+    } do
+      callers =
+        for _caller <- 1..100 do
+          spawn(fn ->
+            for _turn <- 1..50, do: Turns.run(unquote(kind), function, :infinity, fn -> :erlang.yield() end)
+          end)
+        end
 
-    for pid <- Enum.take_every(callers, 3), do: Process.exit(pid, :kill)
-    for pid <- callers, do: eventually(fn -> not Process.alive?(pid) end, 20_000)
-    eventually(fn -> Turns.count(:records, function) == {0, 0} end)
+      for pid <- Enum.take_every(callers, 3), do: Process.exit(pid, :kill)
+      for pid <- callers, do: eventually(fn -> not Process.alive?(pid) end, 20_000)
+      eventually(fn -> Turns.count(unquote(kind), function) == {0, 0} end)
+    end
   end
 end

@@ -115,7 +115,7 @@ defmodule Tidepool.Actor.Activation.Invocation do
   # The answer to a request that was answered before.
   defp answered(%{request_id: nil}, _state), do: :new
 
-  defp answered(%{request_id: id}, state) do
+  defp answered(%{request_id: id}, %{class: class, name: name} = state) do
     cond do
       reply = state.fresh[id] ->
         {:again, reply}
@@ -125,8 +125,8 @@ defmodule Tidepool.Actor.Activation.Invocation do
 
       true ->
         with {:ok, records} <- Journal.records(),
-             read = fn -> Native.record_value(records, state.class, state.name, Record.key(id)) end,
-             {:ok, reply} when reply != nil <- Journal.reading(state.class, state.until, read) do
+             read = fn -> Native.record_value(records, class, name, Record.key(id)) end,
+             {:ok, reply} when reply != nil <- Journal.reading(class, state.until, read) do
           {:again, reply}
         else
           {:ok, nil} ->

@@ -145,7 +145,7 @@ defmodule Tidepool.Actor.Activation.Guest.Bucket do
 
   # One that was never written has nothing in the store.
   defp stored(%{seq: 0}, _key), do: nil
-  defp stored(state, key), do: read(state, &Native.record_value(&1, state.class, state.name, key))
+  defp stored(state, key), do: read(state, &Native.record_value(&1, &2, &3, key))
 
   # In the order of their bytes, with those that are changed.
   defp keys(state, after_key, most) do
@@ -153,15 +153,16 @@ defmodule Tidepool.Actor.Activation.Guest.Bucket do
     changed = for {key, value} <- state.known, after_key == nil or key > after_key, do: {key, value != nil}
     # As many more as may be gone by now.
     gone = Enum.count(changed, fn {_key, there?} -> not there? end)
-    rows = read(state, &Native.record_values(&1, state.class, state.name, @size, from, {most + gone, nil}))
+    rows = read(state, &Native.record_values(&1, &2, &3, @size, from, {most + gone, nil}))
     stored = for {@size <> key, _size} <- rows, into: %{}, do: {key, true}
     there = for {key, true} <- Map.merge(stored, Map.new(changed)), do: key
     there |> Enum.sort() |> Enum.take(most)
   end
 
-  defp read(state, read) do
+  # What is named here is copied to the process that reads, and not all of the state.
+  defp read(%{class: class, name: name, until: until}, read) do
     with {:ok, records} <- Journal.records(),
-         {:ok, found} <- Journal.reading(state.class, state.until, fn -> read.(records) end),
+         {:ok, found} <- Journal.reading(class, until, fn -> read.(records, class, name) end),
          do: found,
          else: ({:error, error} -> raise(error))
   end

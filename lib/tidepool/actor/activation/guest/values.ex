@@ -113,7 +113,7 @@ defmodule Tidepool.Actor.Activation.Guest.Values do
   defp value(%{stored?: false} = changes, _key), do: {nil, changes}
 
   defp value(changes, key) do
-    value = read(changes, &Native.record_value(&1, changes.class, changes.name, Record.value_key(key)))
+    value = read(changes, &Native.record_value(&1, &2, &3, Record.value_key(key)))
     {value, Changes.knows(changes, key, value)}
   end
 
@@ -136,7 +136,7 @@ defmodule Tidepool.Actor.Activation.Guest.Values do
 
   defp page(changes, prefix, after_key, {limit, room} = most) do
     from = if after_key == "", do: nil, else: Record.value_key(after_key)
-    rows = read(changes, &Native.record_values(&1, changes.class, changes.name, Record.value_key(prefix), from, most))
+    rows = read(changes, &Native.record_values(&1, &2, &3, Record.value_key(prefix), from, most))
     held = for {key, value} <- rows, reduce: 0, do: (held -> held + bytes(key, value))
     stored = for {key, value} <- rows, do: {Record.guest_key(key), value}
     more? = length(rows) == limit or held >= room
@@ -150,10 +150,11 @@ defmodule Tidepool.Actor.Activation.Guest.Values do
   defp collect([{key, value} = one | values], {limit, room, listed}),
     do: collect(values, {limit - 1, room - bytes(key, value), [one | listed]})
 
-  # The guest has run, and may have asked others for what can't be done again: it waits, however many do.
-  defp read(%{class: class, until: until}, read) do
+  # The guest has run, and may have asked others for what can't be done again: it waits, however many do. What is named here is copied to the
+  # process that reads, and not all of the changes.
+  defp read(%{class: class, name: name, until: until}, read) do
     with {:ok, records} <- Journal.records(),
-         {:ok, found} <- Journal.reading(class, until, fn -> read.(records) end, :always),
+         {:ok, found} <- Journal.reading(class, until, fn -> read.(records, class, name) end, :always),
          do: found,
          else: ({:error, error} -> raise(error))
   end
