@@ -27,7 +27,7 @@ defmodule Tidepool.Deploy do
 
   alias Tidepool.Catalog.{BlobStore, Entry, Origin}
   alias Tidepool.Actor.Ownership.Shards
-  alias Tidepool.Function.{Actors, Folders, Grants, Loader, Spec, Tools}
+  alias Tidepool.Function.{Actors, Folders, Grants, Loader, Routes, Spec, Tools}
   alias Tidepool.Tokens.Access
   alias Tidepool.Log.Change
   alias Tidepool.Namespaces.{Name, Turns}
@@ -145,6 +145,7 @@ defmodule Tidepool.Deploy do
 
   defp step(step, deploy, {:error, error}) do
     name = with name when not is_binary(name) <- deploy.given[:name], do: nil
+    error = Routes.told(error, &Access.sees?(deploy.origin, &1))
     {:error, %{error | function: error.function || name, details: Map.put(error.details, :step, step)}}
   end
 

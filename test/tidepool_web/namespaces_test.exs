@@ -139,8 +139,9 @@ defmodule TidepoolWeb.NamespacesTest do
     defp bearer(secret), do: ["-H", "authorization: Bearer #{secret}"]
     defp ask(node, path, secret, arguments \\ []), do: curl_url(Peer.url(node, path), bearer(secret) ++ arguments)
 
-    defp token(node, name, scopes, functions) do
-      made = Tidepool.Native.json_encode(%{name: name, scopes: scopes, functions: functions})
+    defp token(node, name, scopes, functions, grants \\ nil) do
+      asked = %{name: name, scopes: scopes, functions: functions, grants: grants}
+      made = asked |> Map.reject(fn {_key, value} -> value == nil end) |> Tidepool.Native.json_encode()
       {201, _headers, %{"secret" => secret}} = ask(node, "/tokens", @own, ["--data-binary", made])
       secret
     end
@@ -395,6 +396,36 @@ defmodule TidepoolWeb.NamespacesTest do
 
       assert {:error, {401, _type, _reply_headers, _body}} =
                Peer.call(node, Topics, :permit, [[:functions, :figures], origin])
+    end
+
+    test "is told that a route is taken, and by whom when that is one of its functions", %{node: node} do
+      for namespace <- ["shop", "blog"],
+          do: {201, _headers, _function} = site(node, "#{namespace}/pages", "#{namespace}.example/...", @own)
+
+      secret = token(node, "shop", ["admin"], "shop/*")
+      assert {409, _headers, %{"error" => error}} = site(node, "shop/more", "blog.example/...", secret)
+      assert %{"reason" => "route_taken", "route" => "blog.example/...", "owner" => nil} = error
+      refute error["message"] =~ "blog/"
+
+      for {namespace, secret} <- [{"shop", secret}, {"blog", @own}] do
+        owner = "#{namespace}/pages"
+        assert {409, _headers, %{"error" => error}} = site(node, "shop/more", "#{namespace}.example/...", secret)
+        assert %{"reason" => "route_taken", "owner" => ^owner} = error
+        assert error["message"] =~ owner
+      end
+    end
+
+    test "has routes of its own hosts alone, where its grants say which these are", %{node: node} do
+      {201, _headers, _function} = site(node, "blog/pages", "blog.example/...", @own)
+      secret = token(node, "shop", ["admin"], "shop/*", ["route:shop.example/..."])
+      assert {403, _headers, %{"error" => error}} = site(node, "shop/more", "blog.example/login", secret)
+      assert %{"reason" => "forbidden", "grant" => "route:blog.example/login"} = error
+      assert {201, _headers, _function} = site(node, "shop/more", "shop.example/login", secret)
+    end
+
+    defp site(node, name, route, secret) do
+      fields = [name: name, route: route]
+      curl_deploy_url(Peer.url(node, "/deploy"), guest("c", "http"), fields, bearer(secret))
     end
 
     test "calls, deploys and removes what is in it, however the path is written", %{node: node} do

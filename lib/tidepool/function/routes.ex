@@ -124,7 +124,7 @@ defmodule Tidepool.Function.Routes do
 
   defp taken(name, route, owner) do
     message = "the route #{route} is #{owner}'s: name another one, or take it from that function first"
-    Error.new(:route_taken, message, name, %{route: route, owner: owner})
+    error(message, name, %{route: route, owner: owner, other: owner})
   end
 
   defp shared(name, route, other) do
@@ -132,6 +132,32 @@ defmodule Tidepool.Function.Routes do
       "the route #{route} was given to #{other}, too, while nodes were apart, which would have it after this deploy: " <>
         "take it from that function first"
 
-    Error.new(:route_taken, message, name, %{route: route, owner: name})
+    error(message, name, %{route: route, owner: name, other: other})
+  end
+
+  defp error(message, name, details), do: Error.new(:route_taken, message, name, details)
+
+  @doc """
+  An error of `check/4` as it is told to whom may be told of some functions alone: of another one that has the route its name is left out.
+
+      iex> alias Tidepool.Function.Routes
+      iex> others = [%{name: "blog/pages", routes: ["/a"], stamp: 1}]
+      iex> {:error, error} = Routes.check("shop/pages", ["/a"], nil, others)
+      iex> for sees? <- [true, false], do: Routes.told(error, fn "blog/pages" -> sees? end).details
+      [%{route: "/a", owner: "blog/pages"}, %{route: "/a", owner: nil}]
+      iex> Routes.told(error, fn _name -> false end).message =~ "blog"
+      false
+  """
+  @spec told(Error.t(), sees? :: (name :: String.t() -> boolean)) :: Error.t()
+  def told(%Error{reason: :route_taken, details: %{other: other} = details} = error, sees?) do
+    details = Map.delete(details, :other)
+    if sees?.(other), do: %{error | details: details}, else: unnamed(%{error | details: details}, other)
+  end
+
+  def told(error, _sees?), do: error
+
+  defp unnamed(%{details: %{route: route, owner: owner} = details} = error, other) do
+    message = "the route #{route} is another function's, which this token is not for: name another one"
+    %{error | message: message, details: %{details | owner: if(owner != other, do: owner)}}
   end
 end
