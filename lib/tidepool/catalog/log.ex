@@ -9,6 +9,9 @@ defmodule Tidepool.Catalog.Log do
   unreadable is told apart: behind the seal it is a change that was never answered, for the node died while it appended, and is
   left out (`:torn`); before the seal it is damage. The seal is as new as the last change, but for a power cut; where it
   is missing or can't be read (`:unsealed`, if all else is whole), whatever can't be read is damage.
+
+  The texts of a function's options may have 260 KB, and the file gigabytes. So it is read and written in pieces: what is in memory
+  of it is what it says. One that is damaged is read whole as well, from the damage on.
   """
 
   alias Tidepool.{Error, Native}
@@ -16,6 +19,14 @@ defmodule Tidepool.Catalog.Log do
 
   # So many take less than a record may.
   @moments_in_a_record 10_000
+
+  # So much is read and written at a time: some of the longest records.
+  @piece_bytes 4_194_304
+
+  @nothing %{entries: %{}, earlier: %{}, context: nil}
+
+  # Where a file ends, and what it begins with.
+  @typep extent :: {size :: non_neg_integer, head :: binary}
 
   @typedoc """
   What is wrong with the file beside what `t:Tidepool.Catalog.Record.damage/0` tells: from byte `at` on `bytes` are missing (`:cut`; all of them, with the
@@ -33,10 +44,10 @@ defmodule Tidepool.Catalog.Log do
   @spec read(Path.t()) ::
           {:ok, replayed, :whole | :unsealed | :torn | {:damaged, binary, [damage, ...]}} | {:error, Error.t()}
   def read(path) do
-    with {:ok, bytes} <- bytes(path) do
-      case examine(bytes, seal_bytes(path)) do
-        {replayed, {:damaged, damage}} -> {:ok, replayed, {:damaged, bytes, damage}}
-        {replayed, state} -> {:ok, replayed, state}
+    with {:ok, replayed, extent, damage} <- through(path) do
+      case judge(extent, damage, unseal(seal_bytes(path))) do
+        {:damaged, damage} -> with {:ok, bytes} <- bytes(path), do: {:ok, replayed, {:damaged, bytes, damage}}
+        state -> {:ok, replayed, state}
       end
     end
   end
@@ -47,6 +58,61 @@ defmodule Tidepool.Catalog.Log do
       {:error, :enoent} -> {:ok, ""}
       {:error, reason} -> {:error, Error.storage(path, reason)}
     end
+  end
+
+  defp through(path) do
+    case :file.open(path, [:read, :raw, :binary]) do
+      {:ok, file} ->
+        read = with {:error, reason} <- pieces(file, "", 0, @nothing), do: {:error, Error.storage(path, reason)}
+        :file.close(file)
+        read
+
+      {:error, :enoent} ->
+        {:ok, @nothing, {0, ""}, []}
+
+      {:error, reason} ->
+        {:error, Error.storage(path, reason)}
+    end
+  end
+
+  # `left` is what was read from byte `at` on and is no whole record yet.
+  @spec pieces(:file.fd(), left :: binary, at :: non_neg_integer, replayed) ::
+          {:ok, replayed, extent, [Record.damage()]} | {:error, :file.posix() | :badarg | :terminated}
+  defp pieces(file, left, at, replayed) do
+    case :file.read(file, @piece_bytes) do
+      {:ok, piece} ->
+        bytes = left <> piece
+        {records, left} = Record.leading(bytes)
+        at = at + byte_size(bytes) - byte_size(left)
+        replayed = replay(records, replayed)
+
+        if byte_size(left) <= Record.most_bytes(),
+          do: pieces(file, left, at, replayed),
+          else: with({:ok, left} <- rest(file, left), do: last(file, left, at, replayed))
+
+      :eof ->
+        last(file, left, at, replayed)
+
+      {:error, reason} ->
+        {:error, reason}
+    end
+  end
+
+  # Past damage the whole of what follows is looked through.
+  defp rest(file, read) do
+    case :file.read(file, @piece_bytes) do
+      {:ok, piece} -> rest(file, [read | piece])
+      :eof -> {:ok, IO.iodata_to_binary(read)}
+      {:error, reason} -> {:error, reason}
+    end
+  end
+
+  defp last(file, left, at, replayed) do
+    {records, damage} = Record.decode(left, at)
+    head = with :eof <- :file.pread(file, 0, 8), do: {:ok, ""}
+
+    with {:ok, head} <- head,
+         do: {:ok, replay(records, replayed), {at + byte_size(left), head}, damage}
   end
 
   # A seal that can't be read is as good as none.
@@ -61,32 +127,25 @@ defmodule Tidepool.Catalog.Log do
   @spec examine(binary, seal :: binary) :: {replayed, :whole | :unsealed | :torn | {:damaged, [damage, ...]}}
   def examine(bytes, seal) do
     {records, damage} = Record.decode(bytes)
-    {replay(records), judge(bytes, damage, unseal(seal))}
+    extent = {byte_size(bytes), binary_part(bytes, 0, min(byte_size(bytes), 8))}
+    {replay(records), judge(extent, damage, unseal(seal))}
   end
 
-  defp judge("", [], nil), do: :whole
-  defp judge(_bytes, [], nil), do: :unsealed
-  defp judge(_bytes, damage, nil), do: {:damaged, damage}
+  @spec judge(extent, [Record.damage()], seal :: extent | nil) :: :whole | :unsealed | :torn | {:damaged, [damage, ...]}
+  defp judge({0, _head}, [], nil), do: :whole
+  defp judge(_extent, [], nil), do: :unsealed
+  defp judge(_extent, damage, nil), do: {:damaged, damage}
 
-  defp judge(bytes, damage, {size, head}) do
+  defp judge({here, begins}, damage, {size, head}) do
     known = Enum.filter(damage, &(&1.at < size))
-    here = byte_size(bytes)
 
-    case {bytes, known} do
-      {"", _none} ->
-        {:damaged, [missing(:missing, 0, size)]}
-
-      {<<^head::binary-size(8), _rest::binary>>, []} when here >= size ->
-        if damage == [], do: :whole, else: :torn
-
-      {<<^head::binary-size(8), _rest::binary>>, known} when here < size ->
-        {:damaged, known ++ [missing(:cut, here, size - here)]}
-
-      {_bytes, []} ->
-        {:damaged, [missing(:foreign, 0, size)]}
-
-      {_bytes, known} ->
-        {:damaged, known}
+    cond do
+      here == 0 -> {:damaged, [missing(:missing, 0, size)]}
+      begins == head and here < size -> {:damaged, known ++ [missing(:cut, here, size - here)]}
+      known != [] -> {:damaged, known}
+      begins != head -> {:damaged, [missing(:foreign, 0, size)]}
+      damage == [] -> :whole
+      true -> :torn
     end
   end
 
@@ -101,10 +160,10 @@ defmodule Tidepool.Catalog.Log do
           context: State.context() | nil
         }
 
-  @doc "Records, oldest first, one after another."
-  @spec replay([Record.t()]) :: replayed
-  def replay(records) do
-    Enum.reduce(records, %{entries: %{}, earlier: %{}, context: nil}, fn
+  @doc "Records, oldest first, one after another; after those that were `replayed` before."
+  @spec replay([Record.t()], replayed) :: replayed
+  def replay(records, replayed \\ @nothing) do
+    Enum.reduce(records, replayed, fn
       %Entry{} = entry, replayed ->
         if stale?(entry, replayed.entries[entry.name]), do: replayed, else: put(entry, replayed)
 
@@ -146,15 +205,14 @@ defmodule Tidepool.Catalog.Log do
   @spec rewrite(Path.t(), [Record.t()]) :: :ok | {:error, Error.t()}
   def rewrite(path, records) do
     {folder, beside} = {Path.dirname(path), path <> ".new"}
-    bytes = records |> encode_all() |> IO.iodata_to_binary()
 
     # The seal goes first and comes last: in between any file is taken as it is.
-    with :ok <- File.write(beside, bytes, [:sync]),
+    with {:ok, extent} <- written(beside, records),
          :ok <- File.chmod(beside, 0o600),
          :ok <- remove(seal_path(path)),
          :ok <- Native.sync_folder(folder),
          :ok <- File.rename(beside, path),
-         _unsealed = write_seal(path, bytes),
+         _unsealed = write_seal(path, extent),
          :ok <- Native.sync_folder(folder) do
       :ok
     else
@@ -162,10 +220,41 @@ defmodule Tidepool.Catalog.Log do
     end
   end
 
+  @spec written(Path.t(), [Record.t()]) :: {:ok, extent} | {:error, :file.posix() | :badarg | :terminated}
+  defp written(path, records) do
+    with {:ok, file} <- :file.open(path, [:read, :write, :raw, :binary]) do
+      # One that was not finished may be there.
+      written =
+        with :ok <- :file.truncate(file), :ok <- write_all(file, records), :ok <- :file.sync(file), do: extent(file)
+
+      :file.close(file)
+      written
+    end
+  end
+
+  defp write_all(file, records) do
+    records
+    |> Stream.flat_map(&encode/1)
+    |> Stream.chunk_while({[], 0}, &piece/2, fn {piece, _bytes} -> {:cont, piece, nil} end)
+    |> Enum.reduce_while(:ok, fn piece, :ok ->
+      with :ok <- :file.write(file, piece), do: {:cont, :ok}, else: (error -> {:halt, error})
+    end)
+  end
+
+  defp piece(record, {piece, bytes}) do
+    {piece, bytes} = {[piece | record], bytes + byte_size(record)}
+    if bytes < @piece_bytes, do: {:cont, {piece, bytes}}, else: {:cont, piece, {[], 0}}
+  end
+
+  defp extent(file) do
+    with {:ok, size} <- :file.position(file, :eof),
+         {:ok, head} <- :file.pread(file, 0, 8),
+         do: {:ok, {size, head}}
+  end
+
   # There may be no room for it on a disk that has none; then there is none until the next change.
-  defp write_seal(path, bytes) do
-    with :ok <- File.write(seal_path(path), seal_of(byte_size(bytes), binary_part(bytes, 0, 8)), [:sync]),
-         do: File.chmod(seal_path(path), 0o600)
+  defp write_seal(path, extent) do
+    with :ok <- File.write(seal_path(path), seal_of(extent), [:sync]), do: File.chmod(seal_path(path), 0o600)
   end
 
   defp remove(path) do
@@ -182,7 +271,7 @@ defmodule Tidepool.Catalog.Log do
   @doc "Appends records to the file at `path`, opened as `file`; when this returns they survive a power cut."
   @spec append(Path.t(), :file.fd(), [Record.t()]) :: :ok | {:error, Error.t()}
   def append(path, file, records) do
-    with :ok <- :file.write(file, encode_all(records)),
+    with :ok <- :file.write(file, Enum.flat_map(records, &encode/1)),
          :ok <- :file.datasync(file) do
       seal(path, file)
     else
@@ -190,7 +279,7 @@ defmodule Tidepool.Catalog.Log do
     end
   end
 
-  defp encode_all(records), do: for(record <- records, part <- parts(record), do: Record.encode(part))
+  defp encode(record), do: for(part <- parts(record), do: Record.encode(part))
 
   defp parts(%{beyond: beyond} = context) do
     moments = for {replica, moments} <- beyond, moment <- moments, do: {replica, moment}
@@ -214,17 +303,16 @@ defmodule Tidepool.Catalog.Log do
   # It is not flushed: a seal that is older than the file takes damage for an unfinished change at worst. It is written in place,
   # which takes no room on a disk that is full.
   defp seal(path, file) do
-    with {:ok, size} <- :file.position(file, :eof),
-         {:ok, head} <- :file.pread(file, 0, 8),
+    with {:ok, extent} <- extent(file),
          {:ok, seal} <- :file.open(seal_path(path), [:read, :write, :raw, :binary]) do
-      _written = :file.pwrite(seal, 0, seal_of(size, head))
+      _written = :file.pwrite(seal, 0, seal_of(extent))
       _closed = :file.close(seal)
     end
 
     :ok
   end
 
-  defp seal_of(size, head), do: <<size::64, head::binary-size(8), :erlang.crc32([<<size::64>>, head])::32>>
+  defp seal_of({size, head}), do: <<size::64, head::binary-size(8), :erlang.crc32([<<size::64>>, head])::32>>
 
   defp unseal(<<size::64, head::binary-size(8), crc::32>>) do
     if :erlang.crc32([<<size::64>>, head]) == crc, do: {size, head}

@@ -76,13 +76,40 @@ defmodule Tidepool.Catalog.Record do
 
   defp with_text(context), do: context
 
-  @doc "The records of a file's bytes and what is damaged there, both in the file's order."
-  @spec decode(binary) :: {[t], [damage]}
-  def decode(bytes) do
-    # Records may have atoms only that the VM knows, which are those of modules that are loaded.
-    Enum.each([Entry, State, Limits, Origin, Spec], &Code.ensure_loaded!/1)
-    decode(bytes, 0, {[], [], @search_bytes})
+  @doc "The most bytes that one has."
+  @spec most_bytes :: pos_integer
+  def most_bytes, do: 8 + @max_bytes
+
+  @doc """
+  The whole records that bytes begin with, and what is left behind them: what the last one has so far where there are to be more bytes, or what is
+  damaged, which is for `decode/2`. More than `most_bytes/0` are damaged.
+  """
+  @spec leading(binary) :: {[t], left :: binary}
+  def leading(bytes) do
+    load()
+    leading(bytes, 0, [])
   end
+
+  defp leading(bytes, at, records) do
+    with <<_before::binary-size(at), size::32, crc::32, payload::binary-size(size), _rest::binary>>
+         when size <= @max_bytes <- bytes,
+         {:ok, record} <- whole(payload, crc) do
+      leading(bytes, at + 8 + size, [record | records])
+    else
+      _cut_or_damaged -> {Enum.reverse(records), binary_part(bytes, at, byte_size(bytes) - at)}
+    end
+  end
+
+  @doc "The records of a file's bytes from byte `at` on, and what is damaged there, both in the file's order."
+  @spec decode(binary, at :: non_neg_integer) :: {[t], [damage]}
+  def decode(bytes, at \\ 0) do
+    load()
+    {records, damage} = decode(bytes, 0, {[], [], @search_bytes})
+    {records, for(one <- damage, do: %{one | at: at + one.at})}
+  end
+
+  # Records may have atoms only that the VM knows, which are those of modules that are loaded.
+  defp load, do: Enum.each([Entry, State, Limits, Origin, Spec], &Code.ensure_loaded!/1)
 
   defp decode(bytes, at, {records, damage, _left}) when at == byte_size(bytes),
     do: {Enum.reverse(records), Enum.reverse(damage)}

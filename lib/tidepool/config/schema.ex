@@ -198,7 +198,7 @@ defmodule Tidepool.Config.Schema do
       type: {:integer, 65_536, 17_592_186_044_416},
       default: nil,
       doc:
-        "cap on what the code of all functions takes of the memory, in bytes: a deploy that would go over it is refused, and a rollback is not; `nil` is a quarter of the " <>
+        "cap on what the code of all functions takes of the memory, with the texts of their options, in bytes: a deploy that would go over it is refused, and a rollback is not; `nil` is a quarter of the " <>
           "machine's memory, or of the container's."
     ],
     max_frozen: [

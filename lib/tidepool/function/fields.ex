@@ -24,9 +24,19 @@ defmodule Tidepool.Function.Fields do
       {:ok, [instances: {:warm, 5}, snapshot: false]}
   """
   @spec read(t, Options.schema()) :: {:ok, keyword} | {:error, Error.t()}
-  def read(fields, options), do: read(fields, options, [])
+  def read(fields, options) do
+    # What several fields say is looked at once, and not again with each: 64 texts may have 260 KB. Only which field is wrong takes that.
+    with {:ok, read} <- read(fields, options, [], :once) do
+      if Enum.all?(read, &together?(&1, options)), do: {:ok, read}, else: read(fields, options, [], :each)
+    end
+  end
 
-  defp read([], options, read) do
+  defp together?({key, value}, options) do
+    spec = options[key]
+    spec[:each] == nil or Options.type?(value, spec[:type])
+  end
+
+  defp read([], options, read, _looks) do
     if Spec.fits?(Map.new(read)) do
       {:ok, Enum.reverse(read)}
     else
@@ -35,11 +45,11 @@ defmodule Tidepool.Function.Fields do
     end
   end
 
-  defp read([{name, text} | fields], options, read) do
+  defp read([{name, text} | fields], options, read, looks) do
     with {:ok, {key, spec}} <- known(name, options),
          {:ok, value} <- value(key, text, spec),
-         {:ok, value} <- beside(read[key], value, {key, spec}, text) do
-      read(fields, options, [{key, value} | Keyword.delete(read, key)])
+         {:ok, value} <- beside(read[key], value, {key, spec}, text, looks) do
+      read(fields, options, [{key, value} | Keyword.delete(read, key)], looks)
     end
   end
 
@@ -67,9 +77,9 @@ defmodule Tidepool.Function.Fields do
   end
 
   # What was read before of the same option.
-  defp beside(nil, value, _option, _text), do: {:ok, value}
+  defp beside(nil, value, _option, _text, _looks), do: {:ok, value}
 
-  defp beside(before, value, {key, spec} = option, text) do
+  defp beside(before, value, {key, spec} = option, text, looks) do
     both = if spec[:each], do: together(before, value)
 
     cond do
@@ -80,7 +90,7 @@ defmodule Tidepool.Function.Fields do
         message = "several fields `#{name(option)}` may be given, but not two for the same: #{Options.show(text)}"
         {:error, Error.new(:duplicate_field, message, nil, %{field: name(option)})}
 
-      Options.type?(both, spec[:type]) ->
+      looks == :once or Options.type?(both, spec[:type]) ->
         {:ok, both}
 
       true ->

@@ -164,7 +164,7 @@ defmodule Tidepool.Function.Loader do
   @doc "Makes a function of a compiled module."
   @spec function(t, Entry.t() | Tidepool.Function.t()) :: {:ok, Native.function_ref()} | {:error, Error.t()}
   def function(loaded, entry) do
-    case Native.new_function(loaded.module, native_config(entry)) do
+    case Native.new_function(loaded.module, entry |> native_config() |> Map.put(:kept_bytes, kept_bytes(entry))) do
       {:ok, function} -> {:ok, function}
       {:error, reason, message, details} -> {:error, Error.new(reason, message, entry.name, details)}
     end
@@ -173,6 +173,13 @@ defmodule Tidepool.Function.Loader do
   # The library takes what it knows.
   defp native_config(entry),
     do: entry |> Spec.native() |> Map.merge(%{version: entry.version, record: record(entry)})
+
+  # What the catalog keeps of the texts of its options, in memory and on disk, as long as the library has the function.
+  defp kept_bytes(entry) do
+    for {name, text} <- Fields.write(Spec.kept(), entry),
+        reduce: 0,
+        do: (bytes -> bytes + byte_size(name) + byte_size(text))
+  end
 
   # Whoever replays a recording makes the same function of the same module.
   defp record(entry) do

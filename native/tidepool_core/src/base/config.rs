@@ -247,6 +247,20 @@ pub struct FunctionConfig {
     pub keep_payloads: bool,
     /// Which calls are recorded, if any are.
     pub record: Option<RecordConfig>,
+    /// Bytes of texts that whoever deploys it keeps of it besides, as long as it is there: they count with its code.
+    pub kept_bytes: usize,
+}
+
+impl FunctionConfig {
+    /// Bytes of the texts that are kept with the function, here and by whoever deploys it.
+    pub(crate) fn text_bytes(&self) -> usize {
+        let config = self.config.iter().map(|(name, value)| name.len().saturating_add(value.len()));
+        let folders = self.folders.iter().map(|folder| folder.path.len() + folder.host.as_ref().map_or(0, String::len));
+        let keyvalue = self.keyvalue.iter().map(|bucket| bucket.len());
+        let about = self.record.as_ref().map_or(0, |record| record.about.len());
+        let others = [self.host.bytes(), self.grants.bytes(), about, self.kept_bytes];
+        config.chain(folders).chain(keyvalue).chain(others).fold(0, usize::saturating_add)
+    }
 }
 
 /// Which calls of a function are recorded, and how.

@@ -92,6 +92,11 @@ impl Grants {
         self.0.is_empty()
     }
 
+    /// Bytes that they take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.iter().map(|grant| size_of::<Grant>().saturating_add(grant.name_bytes())).fold(0, usize::saturating_add)
+    }
+
     /// The first of these texts that grants what is not granted here.
     #[must_use]
     pub fn first_beyond<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -113,6 +118,13 @@ fn expectation(text: &str) -> String {
 }
 
 impl Grant {
+    fn name_bytes(&self) -> usize {
+        match self {
+            Grant::Sockets { host: Host::Name(name) | Host::Under(name), .. } => name.len(),
+            _ => 0,
+        }
+    }
+
     fn allows(&self, wanted: Wanted<'_>) -> bool {
         let Grant::Sockets { protocol, direction, host, ports } = self else {
             return *self == Grant::All || wanted == Wanted::Dns;

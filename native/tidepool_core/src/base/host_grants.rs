@@ -47,6 +47,15 @@ impl HostGrants {
         }
     }
 
+    /// Bytes that they take.
+    pub(crate) fn bytes(&self) -> usize {
+        let HostGrants::Listed(grants) = self else { return 0 };
+        let part = |part: &Part| match part {
+            Part::Exactly(text) | Part::From(text) => size_of::<Part>().saturating_add(text.len()),
+        };
+        grants.iter().flatten().map(part).fold(0, usize::saturating_add)
+    }
+
     /// May a guest ask for this host function?
     #[must_use]
     pub fn allow(&self, name: [&[u8]; 3]) -> bool {

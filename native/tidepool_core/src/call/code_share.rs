@@ -1,4 +1,5 @@
-//! The code of functions, counted by its bytes for as long as calls can reach it.
+//! The code of functions, counted by its bytes for as long as calls can reach it, and with it the texts of their options: a small module may
+//! have many more of these.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -6,13 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use super::node::Node;
 use crate::base::error::CallError;
 use crate::base::fair_share::{Held, Takers};
-use crate::metrics::counters::FunctionStats;
 use crate::module::compiled::CompiledModule;
 use crate::os::trim::freed;
+use crate::store::context::FunctionContext;
 
-/// What the code of a module takes as that of a function, until its last call is over.
+/// What the code of a module takes as that of a function, and what the function's texts take, until its last call is over.
 pub(crate) struct CodeShare {
     name: String,
+    text_bytes: usize,
     takers: Takers,
     /// All that the function has.
     of_function: Arc<Held>,
@@ -20,24 +22,27 @@ pub(crate) struct CodeShare {
     bytes: AtomicUsize,
 }
 
-/// The one of a module that was made last: all versions of a function with the same code have one.
+/// The one of a module that was made last: all versions of a function with the same code and as long texts have one.
 pub(crate) type LastShare = Mutex<Weak<CodeShare>>;
 
 impl CodeShare {
     /// Counts what is there already. So a version that other nodes serve is served here, too, however much there is.
-    pub(crate) fn new(node: &Node, name: &str, stats: &FunctionStats, module: &CompiledModule) -> Arc<Self> {
+    pub(crate) fn new(node: &Node, function: &FunctionContext, module: &CompiledModule) -> Arc<Self> {
+        let (name, of_function) = (&function.name, &function.stats.function.code);
         let bounded = node.namespace(name).iter().map(|namespace| Arc::clone(&namespace.code)).collect();
-        let takers = Takers::new(&node.code, bounded, &stats.code);
+        let takers = Takers::new(&node.code, bounded, of_function);
         // What a program has brought is its own to count.
-        let bytes = if module.is_brought { 0 } else { module.bytes() };
+        let bytes = if module.is_brought { 0 } else { module.bytes().saturating_add(function.text_bytes) };
         takers.force(bytes);
-        Arc::new(CodeShare { name: name.into(), takers, of_function: Arc::clone(&stats.code), bytes: bytes.into() })
+        let (name, of_function) = (String::from(&**name), Arc::clone(of_function));
+        Arc::new(CodeShare { name, text_bytes: function.text_bytes, takers, of_function, bytes: bytes.into() })
     }
 
-    /// The last one, if it is of a function of this name, or what `make` makes.
-    pub(crate) fn again(last: &LastShare, name: &str, make: impl FnOnce() -> Arc<Self>) -> Arc<Self> {
+    /// The last one, if it is of a function of this name with as long texts, or what `make` makes.
+    pub(crate) fn again(last: &LastShare, function: &FunctionContext, make: impl FnOnce() -> Arc<Self>) -> Arc<Self> {
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-        let share = last.upgrade().filter(|share| share.name == name).unwrap_or_else(make);
+        let same = |share: &Arc<Self>| share.name == *function.name && share.text_bytes == function.text_bytes;
+        let share = last.upgrade().filter(same).unwrap_or_else(make);
         *last = Arc::downgrade(&share);
         share
     }
@@ -73,8 +78,8 @@ impl CodeShare {
         self.give_back();
         Err(CallError::Overloaded {
             message: format!(
-                "its code takes {bytes} bytes, with which {whose}, of {most} that there may be (the setting max_code): \
-                 remove functions first"
+                "its code and the texts of its options take {bytes} bytes, with which {whose}, of {most} that there may \
+                 be (the setting max_code): remove functions first"
             ),
         })
     }

@@ -215,7 +215,8 @@ impl Task {
     /// That the program has no room for the code.
     pub(crate) fn give_module(&self, target: Arc<Target>) -> Result<(), String> {
         let Some(member) = &self.member else { return Err("a call brings no modules".into()) };
-        let (account, bytes) = (&member.guest.program.account, target.module.bytes());
+        let account = &member.guest.program.account;
+        let bytes = target.module.bytes().saturating_add(target.function.text_bytes);
         let mut share = Share::new(account, 0);
         if !share.hold(bytes) {
             return Err(format!("the module's code has {bytes} bytes: {}", account.refusal()));

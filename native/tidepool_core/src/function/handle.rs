@@ -50,7 +50,7 @@ impl Function {
         config: FunctionConfig,
         last: &LastShare,
     ) -> Self {
-        let instances = config.instances;
+        let (instances, text_bytes) = (config.instances, config.text_bytes());
         let stats = Arc::new(node.stats.version(&config.name, config.version));
         if module.abi.takes == Takes::Requests {
             stats.function.handle_http();
@@ -88,6 +88,7 @@ impl Function {
             folders: config.folders.into(),
             config: Arc::new(config.config),
             keyvalue: config.keyvalue.into(),
+            text_bytes,
             origin: Arc::clone(&module.origin),
             symbols: Arc::clone(&module.symbols),
         };
@@ -97,8 +98,7 @@ impl Function {
             Arc::new(FunctionCap::new(&function.limits, instances, stats, waiting))
         });
         let sockets = Sockets::new(node, &function);
-        let code = || CodeShare::new(node, &function.name, &function.stats.function, module);
-        let code = CodeShare::again(last, &function.name, code);
+        let code = CodeShare::again(last, &function, || CodeShare::new(node, &function, module));
         Self::with(node, module, entry, instances, &function, (cap.as_ref(), &sockets, code))
     }
 
@@ -151,7 +151,7 @@ impl Function {
             record: target.function.record.as_ref().map(|policy| Arc::new(policy.with_head(recorded))),
             ..FunctionContext::clone(&target.function)
         };
-        let code = CodeShare::new(&target.node, &function.name, &function.stats.function, module);
+        let code = CodeShare::new(&target.node, &function, module);
         Self::with(
             &target.node,
             module,

@@ -42,6 +42,8 @@ pub(crate) struct FunctionContext {
     pub(crate) config: Arc<HashMap<Box<str>, Box<str>>>,
     /// The buckets of keys and values that its guests may open.
     pub(crate) keyvalue: Arc<[Arc<str>]>,
+    /// Bytes of the texts of all these, here and where its caller has them: they count with its code.
+    pub(crate) text_bytes: usize,
     pub(crate) stats: Arc<VersionStats>,
     pub(crate) console: Arc<dyn Console>,
     /// Where lines are kept; `None` when they are for somebody else than the console of the node.
@@ -187,6 +189,7 @@ impl FunctionContext {
             folders: Arc::default(),
             config: Arc::default(),
             keyvalue: Arc::default(),
+            text_bytes: 0,
             stats: Arc::default(),
             console: Arc::new(Mute),
             lines: None,

@@ -1,13 +1,19 @@
 //! The code of functions: what it takes of the node's memory is counted, and bounded.
 
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
-use tidepool_core::{CallError, Function, Instances, NamespaceConfig, RuntimeConfig};
+use bytes::Bytes;
+use tidepool_core::{
+    CallError, CompileConfig, Function, FunctionConfig, HostGrants, Instances, NamespaceConfig, RecordConfig,
+    RuntimeConfig,
+};
 
 use crate::directory::publish;
-use crate::support::{Node, config, eventually, finish, guest, sample, task, wat};
+use crate::settings;
+use crate::support::{Node, config, eventually, finish, guest, limits, sample, task, wat};
 
 fn held(node: &Node, name: &str) -> f64 {
     let text = node.runtime.metrics(Vec::new(), Vec::new()).unwrap();
@@ -106,6 +112,55 @@ fn versions_that_calls_hold_count_and_take_nothing_from_others() {
     drop(more);
     drop(held);
     assert!(fits(&node, &cart()));
+}
+
+/// A function of a small module with these options.
+fn with_texts(node: &Node, options: FunctionConfig) -> Arc<Function> {
+    let module = node.runtime.compile(&guest("rust/hello_world"), &CompileConfig::default()).unwrap();
+    Arc::new(module.function(FunctionConfig { limits: limits(), ..options }).unwrap())
+}
+
+fn options(name: &str) -> FunctionConfig {
+    FunctionConfig { name: name.into(), ..settings::function_config() }
+}
+
+/// A small module under many names, each with 64 texts of four KiB, took five times what was counted.
+#[test]
+fn texts_of_options_count_with_the_code_wherever_they_are_kept() {
+    const TEXTS: usize = 64 * (256 + 3_800);
+    let node = Node::new(&config());
+    let text = |number: usize| (format!("{number:0256}").into(), "x".repeat(3_800).into());
+    let texts: HashMap<Box<str>, Box<str>> = (0..64).map(text).collect();
+    let about = Bytes::from(vec![b' '; 300_000]);
+    let grants: Vec<String> = (0..64).map(|number| format!("{number:0100}/{number:0100}/{number:096}")).collect();
+    let all = [
+        options("plain"),
+        FunctionConfig { config: texts.clone(), ..options("config") },
+        FunctionConfig { config: texts, kept_bytes: TEXTS, ..options("kept") },
+        FunctionConfig {
+            record: Some(RecordConfig { per_million: 0, redact: false, about: about.clone() }),
+            ..options("recorded")
+        },
+        FunctionConfig { keyvalue: vec!["b".repeat(64).into(); 32], ..options("keyvalue") },
+        FunctionConfig { host: HostGrants::parse(grants.iter().map(String::as_str)).unwrap(), ..options("host") },
+    ];
+    let names = all.clone().map(|options| options.name);
+    let _functions = all.map(|options| with_texts(&node, options));
+    let [plain, config, kept, recorded, keyvalue, host] = names.map(|name| held(&node, &name) as usize);
+    assert_eq!([config, kept, recorded].map(|bytes| bytes - plain), [TEXTS, 2 * TEXTS, about.len()]);
+    assert_eq!(keyvalue - plain, 64 * 32);
+    let names = 64 * 296;
+    assert!((names..2 * names).contains(&(host - plain)), "{host}, {plain}");
+}
+
+#[test]
+fn a_function_whose_texts_have_no_room_is_refused_however_small_its_module_is() {
+    let node = node_for(2);
+    assert!(fits(&node, &with_texts(&node, options("plain"))));
+    let many = with_texts(&node, FunctionConfig { kept_bytes: 1 << 30, ..options("many") });
+    let message = refusal(&node, &many);
+    assert!(message.contains("texts of its options") && message.contains("max_code"), "{message}");
+    assert_eq!(held(&node, "many"), 0.0);
 }
 
 /// Bytes of the files in memory, of so many and more each, that code and what instances begin with are in.

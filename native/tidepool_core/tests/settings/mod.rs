@@ -86,5 +86,6 @@ pub(crate) fn function_config() -> FunctionConfig {
         keyvalue: Vec::new(),
         keep_payloads: false,
         record: None,
+        kept_bytes: 0,
     }
 }

@@ -281,6 +281,7 @@ rustler::atoms! {
     // Files.
     files,
     keep_payloads,
+    kept_bytes,
     record,
     file,
     directory,

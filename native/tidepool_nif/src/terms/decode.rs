@@ -175,6 +175,8 @@ pub(crate) fn function_config(map: Term<'_>) -> NifResult<FunctionConfig> {
         keyvalue: field::<List<String>>(map, atoms::keyvalue())?.0.into_iter().map(Into::into).collect(),
         keep_payloads: field(map, atoms::keep_payloads())?,
         record: record(map)?,
+        // Absent where nothing is kept.
+        kept_bytes: map.map_get(atoms::kept_bytes()).map_or(Ok(0), |bytes| bytes.decode())?,
     })
 }
 
