@@ -83,7 +83,7 @@ defmodule Tidepool.Cluster.Processes do
 
   defp serve({:spawn, what}, request, requests) do
     if request?(what),
-      do: Requests.begin(requests, request, fn -> made(what, request) end),
+      do: Requests.begin(requests, request, nil, 0, fn -> made(what, request) end),
       else: Requests.unreadable(requests, request)
   end
 

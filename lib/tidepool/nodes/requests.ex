@@ -4,14 +4,19 @@ defmodule Tidepool.Nodes.Requests do
 
   Looked at are questions of nodes that are known. One that asks by another version is told `:unknown_version` where the form has an answer,
   and is named once in the log, as is one whose question can't be read. A question of any other node has no answer.
+
+  Namespaces share the protocol's bounds (`Tidepool.Namespaces.Places`): what other nodes ask for functions of one leaves as much to those of
+  others. A question has no namespace in its form: whoever is asked tells it from what the question is about.
   """
 
   alias Tidepool.Log.Once
+  alias Tidepool.Namespaces.Places
   alias Tidepool.Nodes
   alias Tidepool.Nodes.Protocol
 
-  @enforce_keys [:protocol, :more]
-  defstruct @enforce_keys ++ [logged: Once.new(), doing: %{}, waiting: :queue.new(), bytes: 0]
+  # `doing` are those that are being done, by the monitors of who does them.
+  @enforce_keys [:protocol, :more, :places]
+  defstruct @enforce_keys ++ [logged: Once.new(), doing: %{}]
 
   @opaque t :: %__MODULE__{protocol: Protocol.t(), more: (() -> [String.t() | node])}
 
@@ -23,7 +28,8 @@ defmodule Tidepool.Nodes.Requests do
   of it.
   """
   @spec new(Protocol.t(), more :: (() -> [String.t() | node])) :: t
-  def new(protocol, more), do: %__MODULE__{protocol: protocol, more: more}
+  def new(%{at_once: at_once, waiting: waiting, bytes: bytes} = protocol, more),
+    do: %__MODULE__{protocol: protocol, more: more, places: Places.new(at_once, waiting, bytes)}
 
   @doc "Is a message a question, and one to be looked at? `:other` is no question of this protocol."
   @spec take(t, message :: term) :: {:ok, request, t} | {:ignored, t} | :other
@@ -117,30 +123,32 @@ defmodule Tidepool.Nodes.Requests do
 
   @doc """
   Has a request done by a process of its own, which answers it, or sees to that. It waits while too many are, and is refused when too many
-  wait, or when all bring more bytes than they may; one that brings more than all may is taken alone.
+  wait, or when all bring more bytes than they may; one that brings more than all may is taken alone. A namespace has no more of any of that
+  than it leaves to others, and `nil`, where the question is of none, whatever is free.
   """
-  @spec begin(t, request, bytes :: non_neg_integer, (() -> term)) :: t
-  def begin(%{protocol: protocol} = requests, request, bytes \\ 0, fun) do
-    cond do
-      requests.bytes > 0 and requests.bytes + bytes > protocol.bytes -> refuse(requests, request, :busy)
-      map_size(requests.doing) < protocol.at_once -> start(requests, {request, bytes, fun})
-      :queue.len(requests.waiting) < protocol.waiting -> wait(requests, {request, bytes, fun})
-      true -> refuse(requests, request, :busy)
+  @spec begin(t, request, Places.namespace(), bytes :: non_neg_integer, (() -> term)) :: t
+  def begin(requests, request, namespace, bytes, fun) do
+    one = {request, namespace, bytes, fun}
+
+    case Places.take(requests.places, namespace, bytes, one) do
+      {:ok, places} -> start(%{requests | places: places}, one)
+      {:waits, places} -> %{requests | places: places}
+      :full -> refuse(requests, request, :busy)
     end
   end
 
-  defp wait(requests, {_request, bytes, _fun} = one),
-    do: %{requests | waiting: :queue.in(one, requests.waiting), bytes: requests.bytes + bytes}
-
-  defp start(requests, {request, bytes, fun}) do
+  defp start(requests, {request, namespace, bytes, fun}) do
     if begun?(requests.protocol, request.to) do
       {_pid, monitor} = spawn_monitor(fun)
-      %{requests | doing: Map.put(requests.doing, monitor, {request.to, bytes}), bytes: requests.bytes + bytes}
+      %{requests | doing: Map.put(requests.doing, monitor, {request.to, namespace, bytes})}
     else
       # Nothing is begun of which that can't be said.
-      refuse(requests, request, :unsaid)
+      requests |> give_back(namespace, bytes) |> refuse(request, :unsaid)
     end
   end
+
+  defp give_back(requests, namespace, bytes),
+    do: %{requests | places: Places.give_back(requests.places, namespace, bytes)}
 
   defp begun?(%{begun?: false}, _to), do: true
 
@@ -154,28 +162,29 @@ defmodule Tidepool.Nodes.Requests do
     requests
   end
 
-  @doc "One that did a request has ended, by its monitor: the next one that waits is begun."
+  @doc "One that did a request has ended, by its monitor: those that wait are begun which have a place now."
   @spec ended(t, reference, reason :: term) :: t
   def ended(requests, monitor, reason) do
     case Map.pop(requests.doing, monitor) do
       {nil, _doing} ->
         requests
 
-      {{to, bytes}, doing} ->
+      {{to, namespace, bytes}, doing} ->
         if reason != :normal, do: refuse(requests, %{to: to}, :failed)
-        next(%{requests | doing: doing, bytes: requests.bytes - bytes})
+        %{requests | doing: doing} |> give_back(namespace, bytes) |> next()
     end
   end
 
   defp next(requests) do
-    case :queue.out(requests.waiting) do
-      {{:value, {_request, bytes, _fun} = one}, waiting} ->
-        start(%{requests | waiting: waiting, bytes: requests.bytes - bytes}, one)
-
-      {:empty, _waiting} ->
-        requests
+    case Places.next(requests.places) do
+      {one, places} -> %{requests | places: places} |> start(one) |> next()
+      :none -> requests
     end
   end
+
+  @doc "What is being done for a namespace, and waits: see `Tidepool.Namespaces.Places.of/2`."
+  @spec of(t, Places.namespace()) :: %{held: non_neg_integer, waiting: non_neg_integer, bytes: non_neg_integer}
+  def of(requests, namespace), do: Places.of(requests.places, namespace)
 
   @doc "Waits for those that are being done, for `ms` each."
   @spec drain(t, ms :: non_neg_integer) :: :ok

@@ -25,13 +25,16 @@ defmodule Tidepool.Nodes.Server do
   @doc "How many bytes a question brings that counts against the protocol's bound."
   @callback bytes(question :: term) :: non_neg_integer
 
+  @doc "The namespace that a question is asked for, which shares the protocol's bounds with others; `nil` where it is for none."
+  @callback namespace(question :: term) :: String.t() | nil
+
   @doc """
   The answer to a question of a node, by a process of its own. `deadline` is in ms of the VM's monotonic time, and `argument` what the server
   was started with.
   """
   @callback answer(question :: term, node, deadline :: integer | :infinity, argument :: term) :: term
 
-  @optional_callbacks bytes: 1
+  @optional_callbacks bytes: 1, namespace: 1
 
   @doc false
   def child_spec({module, _argument} = start),
@@ -46,20 +49,21 @@ defmodule Tidepool.Nodes.Server do
     # So that what is being done is answered before its end.
     Process.flag(:trap_exit, true)
     bytes = if function_exported?(module, :bytes, 1), do: &module.bytes/1, else: fn _question -> 0 end
-    {:ok, {module, argument, bytes, Requests.new(module.protocol(), &module.more/0)}}
+    namespace = if function_exported?(module, :namespace, 1), do: &module.namespace/1, else: fn _question -> nil end
+    {:ok, {module, argument, {namespace, bytes}, Requests.new(module.protocol(), &module.more/0)}}
   end
 
   @impl true
   def handle_info({:DOWN, monitor, :process, _pid, reason}, state),
     do: {:noreply, put_elem(state, 3, Requests.ended(elem(state, 3), monitor, reason))}
 
-  def handle_info(message, {module, argument, bytes, requests} = state) do
+  def handle_info(message, {module, _argument, _shares, requests} = state) do
     case Requests.take(requests, message) do
-      {:ok, request, requests} ->
+      {:ok, %{question: question} = request, requests} ->
+        state = put_elem(state, 3, requests)
+
         requests =
-          if module.question?(request.question),
-            do: Requests.begin(requests, request, bytes.(request.question), done(module, argument, request)),
-            else: Requests.unreadable(requests, request)
+          if module.question?(question), do: begin(state, request), else: Requests.unreadable(requests, request)
 
         {:noreply, put_elem(state, 3, requests)}
 
@@ -72,7 +76,10 @@ defmodule Tidepool.Nodes.Server do
   end
 
   @impl true
-  def terminate(_reason, {_module, _argument, _bytes, requests}), do: Requests.drain(requests, @last_ms)
+  def terminate(_reason, {_module, _argument, _shares, requests}), do: Requests.drain(requests, @last_ms)
+
+  defp begin({module, argument, {namespace, bytes}, requests}, %{question: question} = request),
+    do: Requests.begin(requests, request, namespace.(question), bytes.(question), done(module, argument, request))
 
   defp done(module, argument, %{to: to, left: left, question: question}) do
     deadline = if left == :infinity, do: :infinity, else: System.monotonic_time(:millisecond) + left

@@ -5,7 +5,9 @@ defmodule Tidepool.ActorLoad do
   """
 
   alias Tidepool.{Actor, Catalog, Native, Peer}
+  alias Tidepool.Actor.Activation.DispatchServer
   alias Tidepool.Actor.Ownership.{LeaseHolder, Shards}
+  alias Tidepool.Nodes.Ask
 
   @doc "Starts a writer for each actor, by the operation that writes; lines are `TURN.NUMBER`."
   def start(class, actors, turn, diary, operation \\ "write") do
@@ -99,6 +101,23 @@ defmodule Tidepool.ActorLoad do
   def deploy_and_call(wasm, class, name) do
     {:ok, _function} = Tidepool.deploy(wasm, name: class, actor: true)
     Actor.call(class, name, "add", "1")
+  end
+
+  @doc "Asks another node for a call of an actor, with a payload of so many bytes, as this node does where that one has the actor."
+  def ask(node, class, bytes, timeout) do
+    call = %{
+      operation: "add",
+      payload: :binary.copy("1", bytes),
+      deadline: :infinity,
+      depth: 1,
+      actors: [],
+      request_id: nil,
+      create: true,
+      alarm: nil,
+      context: nil
+    }
+
+    Ask.ask(DispatchServer.protocol(), node, {:call, class, "any", call}, timeout)
   end
 
   @doc "Has this node have what a release before has left of an actor that was deleted."

@@ -3,6 +3,7 @@ defmodule Tidepool.NodesEcho do
 
   @behaviour Tidepool.Nodes.Server
 
+  alias Tidepool.Namespaces.Name
   alias Tidepool.Nodes.{Ask, Protocol, Server}
 
   @doc "Starts it on a node, with a protocol in which this is another, and nodes that are known."
@@ -37,6 +38,9 @@ defmodule Tidepool.NodesEcho do
 
   @impl true
   def bytes({_what, term}), do: if(is_binary(term), do: byte_size(term), else: 0)
+
+  @impl true
+  def namespace({_what, term}), do: if(is_binary(term), do: Name.of(term))
 
   @impl true
   def answer({:say, term}, node, _deadline, argument), do: {argument, node, term}

@@ -2,7 +2,7 @@ defmodule Tidepool.Nodes.AskTest do
   use Tidepool.Case, async: true
 
   alias Tidepool.{NodesEcho, Peer, Stage}
-  alias Tidepool.Nodes.Protocol
+  alias Tidepool.Nodes.{Protocol, Requests}
 
   @patience 20_000
 
@@ -29,6 +29,9 @@ defmodule Tidepool.Nodes.AskTest do
     eventually(fn -> term in held(b) end, @patience)
     task
   end
+
+  # What is being done on a node for a namespace, and waits.
+  defp asked(b, namespace), do: b |> Peer.call(:sys, :get_state, [NodesEcho]) |> elem(3) |> Requests.of(namespace)
 
   defp held(b), do: for({term, _pid} <- Peer.call(b, NodesEcho, :held, []), do: term)
   defp queue(stage), do: Peer.call(stage.peer, Process, :info, [stage.pid, :messages])
@@ -114,8 +117,7 @@ defmodule Tidepool.Nodes.AskTest do
     {a, b, stage} = pair!(%{at_once: 1, waiting: 1})
     first = hold(a, b, "first")
     second = asking(a, b, {:say, "second"})
-    waiting = fn -> :queue.len(elem(Peer.call(b, :sys, :get_state, [NodesEcho]), 3).waiting) end
-    eventually(fn -> waiting.() == 1 end, @patience)
+    eventually(fn -> asked(b, nil).waiting == 1 end, @patience)
     assert ask(stage, b, {:say, "third"}) == {:ok, {:refused, :busy}}
     go(b)
     assert Task.await(first, 60_000) == {:ok, "first"}
@@ -130,8 +132,39 @@ defmodule Tidepool.Nodes.AskTest do
     assert ask(stage, b, {:say, "small"}) == {:ok, {:refused, :busy}}
     go(b)
     assert Task.await(alone, 60_000) == {:ok, large}
-    eventually(fn -> elem(Peer.call(b, :sys, :get_state, [NodesEcho]), 3).bytes == 0 end, @patience)
+    eventually(fn -> asked(b, nil).bytes == 0 end, @patience)
     assert {:ok, {"from", _node, "small"}} = ask(stage, b, {:say, "small"})
+  end
+
+  test "questions for a namespace leave as many of those under way, of those that wait, and of bytes, to others" do
+    {a, b, stage} = pair!(%{at_once: 4, waiting: 2, bytes: 1_000})
+    large = fn namespace, bytes -> String.pad_trailing(namespace <> "/", bytes, "x") end
+    first = hold(a, b, large.("shop", 400))
+    assert ask(stage, b, {:say, large.("shop", 201)}) == {:ok, {:refused, :busy}}
+    assert {:ok, {"from", _node, _term}} = ask(stage, b, {:say, large.("blog", 600)})
+    # It is answered before it has ended.
+    eventually(fn -> asked(b, "blog").held == 0 end, @patience)
+    second = hold(a, b, "shop/second")
+    third = asking(a, b, {:hold, "shop/third"})
+    eventually(fn -> asked(b, "shop").waiting == 1 end, @patience)
+    assert ask(stage, b, {:say, "shop/fourth"}) == {:ok, {:refused, :busy}}
+    assert asked(b, "shop").held == 2
+
+    # One of another is done at once, and one that comes when there is no place is next before those of the first.
+    other = hold(a, b, "blog/first")
+    last = hold(a, b, "room/first")
+    waits = asking(a, b, {:hold, "cart/first"})
+    eventually(fn -> asked(b, "cart").waiting == 1 end, @patience)
+    [{_term, pid}] = for {"room/first", _pid} = held <- Peer.call(b, NodesEcho, :held, []), do: held
+    Peer.call(b, Kernel, :send, [pid, :go])
+    assert Task.await(last, 60_000) == {:ok, "room/first"}
+    eventually(fn -> "cart/first" in held(b) end, @patience)
+    assert asked(b, "shop") |> Map.take([:held, :waiting]) == %{held: 2, waiting: 1}
+
+    go(b)
+    eventually(fn -> held(b) == ["shop/third"] end, @patience)
+    go(b)
+    for task <- [first, second, third, other, waits], do: assert({:ok, _term} = Task.await(task, 60_000))
   end
 
   test "who fails at a question does so for that one alone, and its asker is told" do

@@ -3,7 +3,8 @@ defmodule Tidepool.Actor.Activation.DispatchServer do
   Answers other nodes' questions about actors that this one has: `Tidepool.Actor.Activation.RemoteDispatch` has the questions.
 
   Each is done by a process of its own, so that none waits for another; those of one caller come one after the other, since it waits
-  for each. A question of a node that is neither of the cluster nor of the store has no answer (`Tidepool.Nodes.Requests`).
+  for each. A question of a node that is neither of the cluster nor of the store has no answer (`Tidepool.Nodes.Requests`). What the actors
+  of a namespace are asked leaves as many questions to those of others, and as many bytes of payloads, which count until it is answered.
 
   A class that the asker has, and this node has not heard of, was just deployed, and is waited for.
   """
@@ -13,6 +14,7 @@ defmodule Tidepool.Actor.Activation.DispatchServer do
   alias Tidepool.{Error, Events, Options}
   alias Tidepool.Actor.Activation.{LocalDispatch, Modules}
   alias Tidepool.Actor.Ownership.Shards
+  alias Tidepool.Namespaces.Name
   alias Tidepool.Nodes.{Protocol, Server}
 
   # How long a class may be unheard of.
@@ -54,6 +56,10 @@ defmodule Tidepool.Actor.Activation.DispatchServer do
   @impl true
   def bytes({what, _class, _name, %{payload: payload}}) when what in [:call, :cast], do: byte_size(payload)
   def bytes(_question), do: 0
+
+  # Of all that is asked: so a namespace whose actors take their time leaves others as many questions, and as many bytes of payloads.
+  @impl true
+  def namespace({_what, class, _name, _argument}), do: Name.of(class)
 
   @impl true
   def question?({what, class, name, call}) when what in [:call, :cast] do

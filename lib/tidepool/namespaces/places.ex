@@ -1,0 +1,113 @@
+defmodule Tidepool.Namespaces.Places do
+  @moduledoc """
+  Places of which a process has a number to give, and who has them and waits for them: a value in its state. Namespaces share them.
+  (`Tidepool.Namespaces.Turns` are places that each namespace has for itself.)
+
+  A namespace has no more places than it leaves to others, which is half of them when it is alone, and waits for further ones. Of those that
+  wait the namespace is next that has the fewest, and of several the one whose first has waited for the longest time. So a namespace finds a
+  place, or has one of the next, however many another asks for, and however long that keeps those that it has. How many may wait, and the
+  bytes that all of them bring, are shared by the same rule.
+
+  Functions without a namespace have whatever is free, as of places for deploys. They wait in a line of their own, which has its turns as that
+  of a namespace does.
+  """
+
+  # What is taken, of places, of places in line and of bytes: in all, and by namespace.
+  @nothing {0, %{}}
+
+  @enforce_keys [:most]
+  defstruct @enforce_keys ++ [held: @nothing, waiting: @nothing, bytes: @nothing, lines: %{}, came: 0]
+
+  @typedoc "`nil` are functions without one."
+  @type namespace :: String.t() | nil
+
+  @opaque t :: %__MODULE__{}
+
+  @doc "So many places; and how many may wait for one, and how many bytes all may bring."
+  @spec new(pos_integer, waiting :: non_neg_integer | :infinity, bytes :: pos_integer | :infinity) :: t
+  def new(places, waiting \\ :infinity, bytes \\ :infinity),
+    do: %__MODULE__{most: %{held: places, waiting: waiting, bytes: bytes}}
+
+  @doc """
+  Takes a place for what a namespace asks for, or puts that in line, with the bytes that it brings; `:full` when it may do neither. More
+  bytes than all may bring are taken alone.
+  """
+  @spec take(t, namespace, bytes :: non_neg_integer, what :: term) :: {:ok, t} | {:waits, t} | :full
+  def take(places, namespace, bytes, what) do
+    cond do
+      not brings?(places, namespace, bytes) -> :full
+      room?(places, :held, namespace, 1) -> {:ok, places |> add(:held, namespace, 1) |> add(:bytes, namespace, bytes)}
+      room?(places, :waiting, namespace, 1) -> {:waits, wait(places, namespace, bytes, what)}
+      true -> :full
+    end
+  end
+
+  @doc "Puts in line what a namespace asks for, whether or not there is a place: `next/1` is asked for that."
+  @spec wait(t, namespace, bytes :: non_neg_integer, what :: term) :: t
+  def wait(%{lines: lines, came: came} = places, namespace, bytes, what) do
+    line = :queue.in({came, what}, Map.get(lines, namespace, :queue.new()))
+    places = %{places | lines: Map.put(lines, namespace, line), came: came + 1}
+    places |> add(:waiting, namespace, 1) |> add(:bytes, namespace, bytes)
+  end
+
+  @doc "What is next of those that wait, which has a place from now on; `:none` when none waits that may have one."
+  @spec next(t) :: {what :: term, t} | :none
+  def next(%{lines: lines} = places) do
+    waiting = for {namespace, line} <- lines, room?(places, :held, namespace, 1), do: rank(places, namespace, line)
+
+    case waiting do
+      [] ->
+        :none
+
+      _some ->
+        {_held, _number, namespace} = Enum.min(waiting)
+        {{:value, {_number, what}}, line} = :queue.out(Map.fetch!(lines, namespace))
+        lines = if :queue.is_empty(line), do: Map.delete(lines, namespace), else: Map.put(lines, namespace, line)
+        {what, %{places | lines: lines} |> add(:waiting, namespace, -1) |> add(:held, namespace, 1)}
+    end
+  end
+
+  # Numbers differ.
+  defp rank(places, namespace, line) do
+    {:value, {number, _what}} = :queue.peek(line)
+    {own(places.held, namespace), number, namespace}
+  end
+
+  @doc "Gives back a place, and the bytes that what had it has brought."
+  @spec give_back(t, namespace, bytes :: non_neg_integer) :: t
+  def give_back(places, namespace, bytes), do: places |> add(:held, namespace, -1) |> add(:bytes, namespace, -bytes)
+
+  @doc "The places that a namespace has, how many of it wait, and the bytes that all these have brought."
+  @spec of(t, namespace) :: %{held: non_neg_integer, waiting: non_neg_integer, bytes: non_neg_integer}
+  def of(places, namespace), do: Map.new([:held, :waiting, :bytes], &{&1, own(Map.fetch!(places, &1), namespace)})
+
+  defp brings?(_places, _namespace, 0), do: true
+  defp brings?(%{bytes: {0, _own}}, _namespace, _bytes), do: true
+  defp brings?(places, namespace, bytes), do: room?(places, :bytes, namespace, bytes)
+
+  defp room?(%{most: most} = places, what, namespace, more) do
+    {all, _own} = taken = Map.fetch!(places, what)
+
+    case Map.fetch!(most, what) do
+      :infinity -> true
+      most when namespace == nil -> more <= most - all
+      most -> own(taken, namespace) + more <= most - all
+    end
+  end
+
+  defp own({_all, own}, namespace), do: Map.get(own, namespace, 0)
+
+  defp add(places, _what, _namespace, 0), do: places
+
+  defp add(places, what, namespace, more) do
+    {all, own} = Map.fetch!(places, what)
+
+    own =
+      case Map.get(own, namespace, 0) + more do
+        0 -> Map.delete(own, namespace)
+        some -> Map.put(own, namespace, some)
+      end
+
+    Map.replace!(places, what, {all + more, own})
+  end
+end

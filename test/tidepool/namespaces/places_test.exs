@@ -1,0 +1,75 @@
+defmodule Tidepool.Namespaces.PlacesTest do
+  # Who has a place of those that namespaces share, who may wait for one, and who is next.
+  use ExUnit.Case, async: true
+
+  alias Tidepool.Namespaces.Places
+
+  # As many as are next, one after the other, and the places that are left.
+  defp begin(places, begun \\ []) do
+    case Places.next(places) do
+      {what, places} -> begin(places, [what | begun])
+      :none -> {Enum.reverse(begun), places}
+    end
+  end
+
+  defp in_line(places, namespace, whats), do: Enum.reduce(whats, places, &Places.wait(&2, namespace, 0, &1))
+
+  test "a namespace has no more places than it leaves to others, and one of functions without a namespace all that are free" do
+    {begun, places} = 8 |> Places.new() |> in_line("shop", 1..9) |> begin()
+    assert begun == [1, 2, 3, 4]
+    assert Places.of(places, "shop") == %{held: 4, waiting: 5, bytes: 0}
+    {begun, places} = places |> in_line("blog", [:a, :b, :c]) |> begin()
+    assert begun == [:a, :b]
+    {begun, places} = places |> in_line(nil, [:x, :y, :z]) |> begin()
+    assert begun == [:x, :y]
+    assert for(namespace <- ["shop", "blog", nil], do: Places.of(places, namespace).waiting) == [5, 1, 1]
+
+    {begun, _places} = 8 |> Places.new() |> in_line(nil, 1..9) |> begin()
+    assert begun == Enum.to_list(1..8)
+  end
+
+  test "next is the namespace with the fewest places, and of several the one that has waited for the longest time" do
+    {_begun, places} = 4 |> Places.new() |> in_line("shop", 1..9) |> in_line("blog", 1..9) |> begin()
+    assert for(namespace <- ["shop", "blog"], do: Places.of(places, namespace).held) == [2, 1]
+    # The fourth is left to others.
+    {begun, places} = places |> in_line("room", [:first]) |> in_line("cart", [:second]) |> begin()
+    assert begun == [:first]
+    # However long those wait that came before.
+    {begun, places} = places |> Places.give_back("shop", 0) |> begin()
+    assert begun == [:second]
+    {begun, _places} = places |> Places.give_back("blog", 0) |> begin()
+    assert begun == [2]
+  end
+
+  test "those that wait, and bytes that are brought, leave as many to others, and nothing is left of what was given back" do
+    places = Places.new(2, 4, 1_000)
+    take = fn places, namespace, bytes -> Places.take(places, namespace, bytes, namespace) end
+    assert {:ok, places} = take.(places, "shop", 400)
+    assert :full = take.(places, "shop", 201)
+    assert {:waits, places} = take.(places, "shop", 100)
+    assert {:waits, places} = take.(places, "shop", 0)
+    assert Places.of(places, "shop") == %{held: 1, waiting: 2, bytes: 500}
+    # It may have no more in line, whatever that brings.
+    assert :full = take.(places, "shop", 0)
+    assert {:ok, places} = take.(places, "blog", 250)
+    assert :full = take.(places, "room", 251)
+    assert {:waits, places} = take.(places, "room", 250)
+    assert :full = take.(places, nil, 1)
+    assert {:waits, places} = take.(places, nil, 0)
+
+    # One after the other is next, and gives back what it has brought.
+    assert {["shop"], places} = places |> Places.give_back("shop", 400) |> begin()
+    assert {["room"], places} = places |> Places.give_back("blog", 250) |> begin()
+    assert {["shop"], places} = places |> Places.give_back("shop", 100) |> begin()
+    assert {[nil], places} = places |> Places.give_back("room", 250) |> begin()
+    places = places |> Places.give_back("shop", 0) |> Places.give_back(nil, 0)
+    assert places == Places.new(2, 4, 1_000) |> Map.replace!(:came, places.came)
+  end
+
+  test "more bytes than all may bring are taken alone" do
+    assert {:ok, places} = Places.take(Places.new(2, 0, 1_000), "shop", 2_000, :large)
+    assert :full = Places.take(places, "blog", 1, :small)
+    assert {:ok, _places} = Places.take(places, "blog", 0, :none)
+    assert {:ok, _places} = places |> Places.give_back("shop", 2_000) |> Places.take("blog", 1, :small)
+  end
+end
