@@ -174,6 +174,22 @@ defmodule Tidepool.Cluster.ReconcilerTest do
     for entry <- entries, do: assert({:error, %Error{reason: :unavailable}} = call(peer, entry.name, 1_000))
   end
 
+  test "modules of a namespace whose trials take long leave others as many places, and hold up none of another",
+       %{peer: peer} = context do
+    # Their start functions have no end, and a trial has a minute.
+    slow = guest("wat", "init_loop")
+    limits = Map.merge(context.limits, %{time: 600_000, cpu_time: 600_000})
+    bring(peer, slow)
+    for index <- 1..8, do: tell(peer, entry(context, slow, name: "shop/f#{index}", limits: limits, snapshot: false))
+    jobs = fn -> peer |> Peer.call(Reconciler, :list, []) |> Enum.frequencies_by(& &1.state) end
+    eventually(fn -> jobs.() == %{running: 4, queued: 4} end, 20_000)
+
+    wasm = guest("rust", "hello_world")
+    bring(peer, wasm)
+    tell(peer, entry(context, wasm, name: "blog/hello"))
+    assert call(peer, "blog/hello", 20_000) == {:ok, "Hello, world!"}
+  end
+
   # As when a version that had the same module is replaced while this one is being compiled.
   test "a module that goes while it is being loaded is looked for anew: none serves that is not on the disk",
        %{peer: peer} = context do

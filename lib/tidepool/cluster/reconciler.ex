@@ -3,7 +3,8 @@ defmodule Tidepool.Cluster.Reconciler do
   Brings what the catalog has accepted from other nodes to where it can be called: gets the module, compiles it, starts it
   once on trial, and has the catalog publish it.
 
-  Each load is a task; there are a few at once, and a load that found its module nowhere waits without taking a place.
+  Each load is a task; there are a few at once, and a load that found its module nowhere waits without taking a place. A trial may take a
+  minute, and so may a large module: namespaces share the places (`Tidepool.Namespaces.Places`), so that those of one leave others as many.
   When an entry is superseded on its way, what came of it is dropped. A module that can't be compiled here is reported to
   the catalog as such and keeps nobody else from loading.
 
@@ -21,6 +22,7 @@ defmodule Tidepool.Cluster.Reconciler do
   alias Tidepool.Function.Loader
   alias Tidepool.Cluster.Links.Backoff
   alias Tidepool.Cluster.Transfer.BlobClient
+  alias Tidepool.Namespaces.{Name, Places}
 
   @max_tasks 8
   # Waits between attempts to find a module: doubled each time, half of them at random.
@@ -75,7 +77,7 @@ defmodule Tidepool.Cluster.Reconciler do
   def init(listener) do
     {:ok, tasks} = Task.Supervisor.start_link()
     {_context, entries} = Catalog.known()
-    state = %{listener: listener, jobs: %{}, queue: :queue.new(), tasks: tasks, running: %{}}
+    state = %{listener: listener, jobs: %{}, places: Places.new(@max_tasks), tasks: tasks, running: %{}}
     report(state, entries)
     missing = missing(entries)
     Arrivals.expect(for entry <- missing, do: {entry.name, entry.limits.time})
@@ -164,30 +166,33 @@ defmodule Tidepool.Cluster.Reconciler do
   defp add(state, entry, from) do
     Arrivals.coming(entry.name, entry.limits.time)
     job = %{entry: entry, state: :queued, attempts: 0, wrong: [], from: from}
-    enqueue(put_in(state.jobs[entry.name], job), entry.name)
+    in_line? = match?(%{state: :queued}, state.jobs[entry.name])
+    state = put_in(state.jobs[entry.name], job)
+    # However often a name is deployed while it waits, it is in line once.
+    if in_line?, do: state, else: enqueue(state, entry.name)
   end
 
   defp enqueue(state, name) do
-    %{put_in(state.jobs[name].state, :queued) | queue: :queue.in(name, state.queue)}
+    %{put_in(state.jobs[name].state, :queued) | places: Places.wait(state.places, Name.of(name), 0, name)}
   end
 
   # Fills the places. Names whose job has gone, or runs already, are left over from before they were superseded.
-  defp start(state) when map_size(state.running) >= @max_tasks, do: state
-
   defp start(state) do
-    case :queue.out(state.queue) do
-      {:empty, _queue} ->
-        state
-
-      {{:value, name}, queue} ->
-        state = %{state | queue: queue}
+    case Places.next(state.places) do
+      {name, places} ->
+        state = %{state | places: places}
 
         case state.jobs do
           %{^name => %{state: :queued} = job} -> state |> run(name, job) |> start()
-          _other -> start(state)
+          _other -> state |> give_back(name) |> start()
         end
+
+      :none ->
+        state
     end
   end
+
+  defp give_back(state, name), do: %{state | places: Places.give_back(state.places, Name.of(name), 0)}
 
   defp run(state, name, job) do
     sources = sources(job)
@@ -235,7 +240,7 @@ defmodule Tidepool.Cluster.Reconciler do
 
   defp ended(state, ref, result) do
     {entry, running} = Map.pop(state.running, ref)
-    state = %{state | running: running}
+    state = give_back(%{state | running: running}, entry.name)
 
     case state.jobs[entry.name] do
       %{entry: ^entry} = job -> state |> concluded(job, result) |> start()
