@@ -6,6 +6,9 @@ defmodule Tidepool.Cluster.Processes do
   `Tidepool.Process.Remote` has the questions. What is started is a module that is deployed here, by the hash that the program
   has it by: where another version is still on its way it is waited for. All else is decided here, by the limits and grants that
   the function has on this node. A question from a node that is not of the cluster has no answer, and one that is none is logged once.
+
+  A module that is waited for takes the place of a process that is made, for seconds: what is made for programs of a namespace leaves as many
+  places to those of others (`Tidepool.Nodes.Requests`).
   """
 
   use GenServer
@@ -13,6 +16,7 @@ defmodule Tidepool.Cluster.Processes do
   alias Tidepool.{Catalog, Events, Function, Native, Nodes}
   alias Tidepool.Catalog.{Arrivals, BlobStore}
   alias Tidepool.Cluster.{Links, Server}
+  alias Tidepool.Namespaces.Name
   alias Tidepool.Nodes.Requests
   alias Tidepool.Process.{Loop, Programs, Remote}
 
@@ -83,7 +87,7 @@ defmodule Tidepool.Cluster.Processes do
 
   defp serve({:spawn, what}, request, requests) do
     if request?(what),
-      do: Requests.begin(requests, request, nil, 0, fn -> made(what, request) end),
+      do: Requests.begin(requests, request, Name.of(what.name), 0, fn -> made(what, request) end),
       else: Requests.unreadable(requests, request)
   end
 
