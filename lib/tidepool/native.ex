@@ -642,8 +642,8 @@ defmodule Tidepool.Native do
           {code :: non_neg_integer, id :: non_neg_integer}
   def process_name(_process, _operation, _name, _id), do: :erlang.nif_error(:not_loaded)
 
-  @doc "Takes such names from processes of other nodes that have died, by their numbers."
-  @spec process_forget_names(process_ref, [non_neg_integer]) :: :ok
+  @doc "Takes some such names from a process of another node that has died, by its number. Has it none any more?"
+  @spec process_forget_names(process_ref, non_neg_integer) :: boolean
   def process_forget_names(_process, _dead), do: :erlang.nif_error(:not_loaded)
 
   @doc """

@@ -102,7 +102,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     process_release: [:process],
     process_locate: [:process, :number],
     process_name: [:process, :atom, :text, :number],
-    process_forget_names: [:process, :list],
+    process_forget_names: [:process, :number],
     process_room: [:task, :integer],
     process_input: [:process, :binary],
     process_written: [:process, :number],

@@ -177,6 +177,45 @@ defmodule Tidepool.Processes.NamesTest do
     eventually(fn -> Peer.call(a, :ets, :tab2list, [NameServer]) == [] end, @patience)
   end
 
+  test "one name of the dead is given away without a look at the others, which go some at a time between what is asked" do
+    {[a, b], stage} = cluster!(2)
+    first = begin!(stage)
+    {id, pid} = spawn_on!(stage, first, b)
+    assert put!(stage, pid, id, b) == 0
+    assert tell!(stage, pid, ?f, 1_000, 100) == 0
+
+    # What it would do is done by another, one after the other, and nothing comes in between.
+    :ok = Peer.call(a, :sys, :suspend, [NameServer])
+    state = Peer.call(a, :sys, :get_state, [NameServer])
+    [server, asker] = for _ <- 1..2, do: Stage.start(a)
+
+    does = fn state, message ->
+      {:noreply, state} = Stage.run(server, NameServer, :handle_info, [message, state])
+      state
+    end
+
+    asks = fn state, operation, owner ->
+      {number, owner} = if owner, do: {1, owner}, else: {0, nil}
+      question = {:name, first, operation, @name, number, owner}
+      state = does.(state, {:tidepool_process, 1, asker.pid, make_ref(), question})
+      assert {:tidepool_process, _ref, answer} = Stage.run(asker, Stage, :next, [])
+      {answer, state}
+    end
+
+    Stage.run(stage, Process, :exit, [pid, :kill])
+    state = does.(state, {:DOWN, make_ref(), :process, pid, :killed})
+    assert {{1, 0}, state} = asks.(state, :get, nil)
+    assert {{0, 1}, state} = asks.(state, :claim, first)
+    # All others are to go yet.
+    assert %{^first => %{^id => ^pid}} = state.gone
+
+    pieces = state |> Stream.iterate(&does.(&1, :sweep)) |> Enum.take_while(&(&1.gone != %{}))
+    assert length(pieces) in 3..20
+    assert Peer.call(a, :ets, :tab2list, [NameServer]) == []
+    assert {{0, 1}, _state} = asks.(state, :get, nil)
+    :ok = Peer.call(a, :sys, :resume, [NameServer])
+  end
+
   test "a node that knows no names, or another version of them, is an error for the guest, and what is none is ignored" do
     {[a, b], stage} = cluster!(2)
     first = begin!(stage)

@@ -3,8 +3,8 @@ defmodule Tidepool.Process.NameServer do
   Keeps the names that hold on all nodes of the programs that began on this one, for the processes of others.
 
   The names themselves are the native library's, with those that guests of this node give to one another. Here is what only the VM
-  knows: which processes of other nodes have died. Their names are free from then on, and are swept. Those that have had names are in a
-  table of the application's, so that a restart here forgets none.
+  knows: which processes of other nodes have died. Their names are free from then on, and are swept, some at a time: what is asked meanwhile
+  waits for a piece of that and no more. Those that have had names are in a table of the application's, so that a restart here forgets none.
 
   The question is `{:name, first, operation, name, id, owner}`, and the answer `{code, id}`, as those of `Tidepool.Process.Remote`. The operation is `:put`, `:claim`, `:get`, `:remove` or `:free`; `first` is the first process of the program, and `owner` the pid with
   the number `id`, or `nil`.
@@ -43,19 +43,19 @@ defmodule Tidepool.Process.NameServer do
     :ok
   end
 
-  # `gone` are the processes of other nodes that have died since names were swept: their pids by program and number.
+  # `gone` are the processes of other nodes that have died and may have names yet: their pids by program and number.
   @impl true
   def init(more) do
     for {owner, _first, _id} <- :ets.tab2list(@table), do: Process.monitor(owner)
-    {:ok, %{requests: Requests.new(@protocol, more), gone: %{}}}
+    {:ok, %{requests: Requests.new(@protocol, more), gone: %{}, sweeps?: false}}
   end
 
   @impl true
   def handle_info({:DOWN, _monitor, :process, pid, _reason}, %{gone: gone} = state) do
     case :ets.lookup(@table, pid) do
       [{^pid, first, id}] ->
-        if gone == %{}, do: Process.send_after(self(), :sweep, @sweep_ms)
-        {:noreply, %{state | gone: Map.update(gone, first, %{id => pid}, &Map.put(&1, id, pid))}}
+        unless state.sweeps?, do: Process.send_after(self(), :sweep, @sweep_ms)
+        {:noreply, %{state | gone: Map.update(gone, first, %{id => pid}, &Map.put(&1, id, pid)), sweeps?: true}}
 
       [] ->
         {:noreply, state}
@@ -98,39 +98,64 @@ defmodule Tidepool.Process.NameServer do
   defp named(nil, {_first, _operation, _name, _id, _owner}, state), do: {{@no_process, 0}, state}
 
   defp named({reference, _running} = part, {first, operation, name, id, owner} = asked, state) do
+    gone = Map.get(state.gone, first, %{})
+
     case Native.process_name(reference, operation, name, id) do
       {@done, id} when operation in [:put, :claim] ->
         watch(first, id, owner)
         {{@done, id}, state}
 
       {@done, id} when operation == :get ->
-        {if(gone?(state, first, id), do: {@taken, 0}, else: {@done, id}), state}
+        {if(is_map_key(gone, id), do: {@taken, 0}, else: {@done, id}), state}
 
-      {@taken, other} when operation == :claim ->
-        if gone?(state, first, other), do: named(part, asked, sweep(state)), else: {{@taken, other}, state}
+      # This name alone: the others of that process are swept.
+      {@taken, other} when operation == :claim and is_map_key(gone, other) ->
+        Native.process_name(reference, :free, name, other)
+        named(part, asked, state)
 
-      {@full, _} = full ->
-        if state.gone == %{}, do: {full, state}, else: named(part, asked, sweep(state))
+      # Names of the program's own dead make room.
+      {@full, _} when gone != %{} ->
+        named(part, asked, forget(state, first))
 
       result ->
         {result, state}
     end
   end
 
-  defp gone?(%{gone: gone}, first, id), do: is_map_key(Map.get(gone, first, %{}), id)
-
   defp watch(first, id, owner) do
     if node(owner) != node() and :ets.insert_new(@table, {owner, first, id}), do: Process.monitor(owner)
   end
 
+  # A piece, and the next one behind what was asked meanwhile.
   defp sweep(%{gone: gone} = state) do
-    for {first, ids} <- gone, {reference, _running} <- [Programs.part(first)] do
-      Native.process_forget_names(reference, Map.keys(ids))
+    case gone |> :maps.iterator() |> :maps.next() do
+      {first, _ids, _more} ->
+        send(self(), :sweep)
+        forget(state, first)
+
+      :none ->
+        %{state | sweeps?: false}
     end
+  end
 
-    # Only now: who comes after this process, if it ends before, finds them dead once more.
-    for {_first, ids} <- gone, {_id, pid} <- ids, do: :ets.delete(@table, pid)
+  # Some names of one of a program's dead.
+  defp forget(%{gone: gone} = state, first) do
+    %{^first => ids} = gone
+    {id, _pid, _more} = ids |> :maps.iterator() |> :maps.next()
 
-    %{state | gone: %{}}
+    case Programs.part(first) do
+      {reference, _running} ->
+        if Native.process_forget_names(reference, id), do: forgotten(state, first, id), else: state
+
+      nil ->
+        forgotten(state, first, id)
+    end
+  end
+
+  # Only now its row goes: who comes after this process, if it ends before, finds it dead once more.
+  defp forgotten(%{gone: gone} = state, first, id) do
+    {pid, ids} = Map.pop!(Map.fetch!(gone, first), id)
+    :ets.delete(@table, pid)
+    %{state | gone: if(ids == %{}, do: Map.delete(gone, first), else: Map.put(gone, first, ids))}
   end
 end

@@ -148,9 +148,10 @@ impl ProcessRef {
         self.program.name(operation, name, id)
     }
 
-    /// Takes such names from processes of other nodes that have died.
-    pub fn forget_names(&self, dead: &[u64]) {
-        self.program.forget_names(dead);
+    /// Takes such names from a process of another node that has died, some at a time; whether it has none any more.
+    #[must_use]
+    pub fn forget_names(&self, dead: u64) -> bool {
+        self.program.forget_names(dead)
     }
 
     /// The guest with this number in its program.

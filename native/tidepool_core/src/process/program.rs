@@ -96,7 +96,7 @@ impl Program {
             total_cpu: Arc::new(TotalCpu::new(bounds.total_cpu)),
             living: Living::new(bounds.processes, &bounds.living),
             names: Registry::new(&account),
-            wide_names: Registry::new(&account),
+            wide_names: Registry::by_owner(&account),
             figures: Figures::new(&account),
             account,
             output,

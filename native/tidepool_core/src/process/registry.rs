@@ -1,6 +1,6 @@
 //! Names of processes: one map for each program. A name dies with its process.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -12,6 +12,8 @@ use super::bounds::account::{Account, Share};
 const MAX_NAMES: usize = 100_000;
 /// What a name takes beside its text.
 const NAME_BYTES: usize = 128;
+/// The same where it is found by its process, too.
+const OWNED_NAME_BYTES: usize = 192;
 
 /// Who has a name.
 enum Entry {
@@ -21,12 +23,24 @@ enum Entry {
     Making(u64, BTreeMap<u64, Waker>),
 }
 
+impl Entry {
+    /// The process that has the name.
+    fn owner(&self) -> Option<u64> {
+        match self {
+            Entry::Process(id) => Some(*id),
+            Entry::Making(..) => None,
+        }
+    }
+}
+
 /// The names of a program.
 pub(crate) struct Registry(Mutex<Names>);
 
 #[derive(Default)]
 pub(super) struct Names {
-    entries: HashMap<String, Entry, RandomState>,
+    entries: HashMap<Arc<str>, Entry, RandomState>,
+    /// The names by their processes, where these may be told to be dead.
+    owned: Option<BTreeSet<(u64, Arc<str>)>>,
     share: Share,
     bytes: usize,
     /// Claims that were granted, and places of those who have waited, so far.
@@ -41,12 +55,17 @@ impl Names {
         self.entries.len()
     }
 
+    /// What each takes beside its text.
+    fn each(&self) -> usize {
+        if self.owned.is_some() { OWNED_NAME_BYTES } else { NAME_BYTES }
+    }
+
     /// Is there room for one more name, if this is a new one? Then it is counted.
     fn makes_room(&mut self, name: &str) -> bool {
         if self.entries.contains_key(name) {
             return true;
         }
-        let all = self.bytes + name.len() + NAME_BYTES;
+        let all = self.bytes + name.len() + self.each();
         let fits = !self.closed && self.entries.len() < MAX_NAMES && self.share.hold(all);
         if fits {
             self.bytes = all;
@@ -54,11 +73,38 @@ impl Names {
         fits
     }
 
+    /// Gives it to this one, and returns who had it. There is room for it.
+    fn set(&mut self, name: &str, entry: Entry) -> Option<Entry> {
+        let known = self.entries.get_key_value(name).map(|(known, _entry)| Arc::clone(known));
+        let name = known.unwrap_or_else(|| Arc::from(name));
+        let owner = entry.owner();
+        let before = self.entries.insert(Arc::clone(&name), entry);
+        if let Some(owned) = &mut self.owned {
+            if let Some(id) = before.as_ref().and_then(Entry::owner) {
+                owned.remove(&(id, Arc::clone(&name)));
+            }
+            if let Some(id) = owner {
+                owned.insert((id, name));
+            }
+        }
+        before
+    }
+
     fn remove(&mut self, name: &str) -> Option<Entry> {
-        let entry = self.entries.remove(name)?;
-        self.bytes -= name.len() + NAME_BYTES;
+        let (name, entry) = self.entries.remove_entry(name)?;
+        self.bytes -= name.len() + self.each();
         self.share.keep(self.bytes);
+        if let (Some(owned), Some(id)) = (&mut self.owned, entry.owner()) {
+            owned.remove(&(id, name));
+        }
         Some(entry)
+    }
+
+    /// A name of this process, where names are found by their processes.
+    fn of(&self, id: u64) -> Option<Arc<str>> {
+        let first = (id, Arc::<str>::from(""));
+        let (owner, name) = self.owned.as_ref()?.range(first..).next()?;
+        (*owner == id).then(|| Arc::clone(name))
     }
 }
 
@@ -106,13 +152,19 @@ impl Registry {
         Registry(Mutex::new(Names { share, ..Names::default() }))
     }
 
+    /// One whose names are found by their processes, so that those of one that has died can be forgotten without a look at all others.
+    pub(super) fn by_owner(account: &Arc<Account>) -> Self {
+        let share = Share::new(account, 0);
+        Registry(Mutex::new(Names { share, owned: Some(BTreeSet::new()), ..Names::default() }))
+    }
+
     /// Gives a process the name, whoever has it; `false` when there are too many names, or too long ones.
     pub(crate) fn put(&self, name: &str, id: u64) -> bool {
         let mut names = self.names();
         if !names.makes_room(name) {
             return false;
         }
-        let before = names.entries.insert(name.to_owned(), Entry::Process(id));
+        let before = names.set(name, Entry::Process(id));
         drop(names);
         wake(before);
         true
@@ -142,7 +194,7 @@ impl Registry {
         if !names.makes_room(name) {
             return Claim::Full;
         }
-        names.entries.insert(name.to_owned(), Entry::Process(id));
+        names.set(name, Entry::Process(id));
         Claim::Granted(0)
     }
 
@@ -195,7 +247,7 @@ impl Registry {
         }
         names.claims += 1;
         let claim = names.claims;
-        names.entries.insert(name.to_owned(), Entry::Making(claim, BTreeMap::new()));
+        names.set(name, Entry::Making(claim, BTreeMap::new()));
         Claim::Granted(claim)
     }
 
@@ -217,7 +269,7 @@ impl Registry {
             return;
         }
         let before = match id {
-            Some(id) => names.entries.insert(name.to_owned(), Entry::Process(id)),
+            Some(id) => names.set(name, Entry::Process(id)),
             None => names.remove(name),
         };
         drop(names);
@@ -226,14 +278,28 @@ impl Registry {
 
     /// Forgets the names of processes that don't live.
     pub(crate) fn forget_dead(&self, lives: impl Fn(u64) -> bool) {
-        let mut names = self.names();
-        names.entries.retain(|_name, entry| match entry {
-            Entry::Process(id) => lives(*id),
-            Entry::Making(..) => true,
+        let mut guard = self.names();
+        let names = &mut *guard;
+        let (each, owned) = (names.each(), &mut names.owned);
+        names.entries.retain(|name, entry| {
+            let Some(dead) = entry.owner().filter(|id| !lives(*id)) else { return true };
+            if let Some(owned) = owned.as_mut() {
+                owned.remove(&(dead, Arc::clone(name)));
+            }
+            false
         });
-        names.bytes = names.entries.keys().map(|name| name.len() + NAME_BYTES).sum();
-        let bytes = names.bytes;
-        names.share.keep(bytes);
+        names.bytes = names.entries.keys().map(|name| name.len() + each).sum();
+        names.share.keep(names.bytes);
+    }
+
+    /// Forgets names of this process, `most` of them, where they are found by it; whether it has none any more.
+    pub(crate) fn forget(&self, id: u64, most: usize) -> bool {
+        let mut names = self.names();
+        for _name in 0..most {
+            let Some(name) = names.of(id) else { return true };
+            names.remove(&name);
+        }
+        names.of(id).is_none()
     }
 
     /// All of them, of a program that is gone: none is given from now on.
@@ -254,147 +320,5 @@ fn wake(entry: Option<Entry>) {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
-mod tests {
-    use std::task::Wake;
-
-    use super::*;
-
-    /// Notes its number when it is woken.
-    struct Told(usize, Arc<Mutex<Vec<usize>>>);
-
-    impl Wake for Told {
-        fn wake(self: Arc<Self>) {
-            self.1.lock().unwrap().push(self.0);
-        }
-    }
-
-    /// Looks as one that is told by this waker; is it to wait?
-    fn waits(claiming: &mut Claiming<'_>, told: &Arc<Told>) -> bool {
-        claiming.poll(|_| true, &Context::from_waker(&Arc::clone(told).into())).is_pending()
-    }
-
-    #[test]
-    fn one_of_many_who_claim_a_name_gets_it_and_the_others_its_process() {
-        let names = Registry::new(&Account::new(usize::MAX, None));
-        let claim = |lives: bool| names.claim("a", move |_| lives, &mut None, Waker::noop());
-        assert!(matches!(claim(true), Claim::Granted(1)));
-        assert!(matches!(claim(true), Claim::Wait));
-        assert_eq!(names.get("a", |_| true), None, "there is no process yet");
-        names.resolve("a", 1, Some(7));
-        assert!(matches!(claim(true), Claim::Taken(7)));
-        assert!(matches!(claim(false), Claim::Granted(2)), "that one is dead");
-        names.resolve("a", 2, None);
-        assert!(matches!(claim(true), Claim::Granted(3)), "it could not be made");
-    }
-
-    #[test]
-    fn however_many_wait_for_a_name_each_is_told_once_that_it_was_resolved_in_the_order_in_which_they_came() {
-        let names = Registry::new(&Account::new(usize::MAX, None));
-        let order = Arc::<Mutex<Vec<usize>>>::default();
-        assert!(matches!(names.claim("a", |_| true, &mut None, Waker::noop()), Claim::Granted(1)));
-        let mut all: Vec<_> =
-            (0..10_000).map(|number| (names.claiming("a"), Arc::new(Told(number, Arc::clone(&order))))).collect();
-        // Who looks again is one still, and where it was.
-        for _look in 0..2 {
-            assert!(all.iter_mut().all(|(claiming, told)| waits(claiming, told)));
-        }
-        names.resolve("a", 1, Some(7));
-        assert!(order.lock().unwrap().iter().copied().eq(0..10_000));
-        let cx = Context::from_waker(Waker::noop());
-        for (claiming, _told) in &mut all {
-            assert!(matches!(claiming.poll(|_| true, &cx), Poll::Ready(Claim::Taken(7))));
-        }
-    }
-
-    #[test]
-    fn who_waits_for_a_name_and_is_gone_leaves_nothing_behind_and_the_others_are_told() {
-        let names = Registry::new(&Account::new(usize::MAX, None));
-        let order = Arc::<Mutex<Vec<usize>>>::default();
-        assert!(matches!(names.claim("a", |_| true, &mut None, Waker::noop()), Claim::Granted(1)));
-        let told = [1, 2].map(|number| Arc::new(Told(number, Arc::clone(&order))));
-        let [mut gone, mut stays] = [(); 2].map(|()| names.claiming("a"));
-        assert!(waits(&mut gone, &told[0]) && waits(&mut stays, &told[1]));
-        assert_eq!(told.each_ref().map(Arc::strong_count), [2, 2]);
-        drop(gone);
-        assert_eq!(told.each_ref().map(Arc::strong_count), [1, 2]);
-        names.resolve("a", 1, None);
-        assert_eq!(*order.lock().unwrap(), [2]);
-        let mut late = names.claiming("a");
-        let cx = Context::from_waker(Waker::noop());
-        assert!(matches!(stays.poll(|_| true, &cx), Poll::Ready(Claim::Granted(2))), "it could not be made");
-        assert!(waits(&mut late, &told[0]));
-        // Its place is of the claim before.
-        drop(stays);
-        names.resolve("a", 2, Some(7));
-        assert_eq!(*order.lock().unwrap(), [2, 1]);
-    }
-
-    #[test]
-    fn a_claim_is_resolved_by_who_made_it_and_no_other() {
-        let names = Registry::new(&Account::new(usize::MAX, None));
-        let claim = || names.claim("a", |_| true, &mut None, Waker::noop());
-        assert!(matches!(claim(), Claim::Granted(1)));
-        assert!(names.put("a", 9));
-        names.remove("a");
-        assert!(matches!(claim(), Claim::Granted(2)));
-        names.resolve("a", 1, None);
-        assert!(matches!(claim(), Claim::Wait), "the second claim holds");
-        names.resolve("a", 1, Some(7));
-        assert!(matches!(claim(), Claim::Wait));
-        names.resolve("a", 2, Some(8));
-        assert!(matches!(claim(), Claim::Taken(8)));
-    }
-
-    #[test]
-    fn a_name_is_the_last_ones_that_it_was_given_to_and_ends_with_that() {
-        let names = Registry::new(&Account::new(usize::MAX, None));
-        assert!(names.put("a", 1) && names.put("a", 2));
-        assert_eq!(names.get("a", |_| true), Some(2));
-        assert_eq!(names.get("a", |id| id != 2), None);
-        assert!(names.put("b", 3) && names.put("c", 4));
-        names.forget_dead(|id| id == 4);
-        assert_eq!((names.get("b", |_| true), names.get("c", |_| true)), (None, Some(4)));
-        names.remove("c");
-        assert_eq!(names.get("c", |_| true), None);
-    }
-
-    #[test]
-    fn a_name_that_is_put_while_a_process_is_made_for_it_stays() {
-        let names = Registry::new(&Account::new(usize::MAX, None));
-        assert!(matches!(names.claim("a", |_| true, &mut None, Waker::noop()), Claim::Granted(1)));
-        assert!(names.put("a", 9));
-        names.resolve("a", 1, Some(7));
-        assert_eq!(names.get("a", |_| true), Some(9));
-    }
-
-    #[test]
-    fn a_name_is_put_if_it_is_free_and_taken_from_none_but_the_one_that_is_meant() {
-        let names = Registry::new(&Account::new(2_000, None));
-        let claim = |id, lives: bool| names.put_if_free("a", id, move |_| lives);
-        assert!(matches!(claim(1, true), Claim::Granted(0)));
-        assert!(matches!(claim(2, true), Claim::Taken(1)));
-        assert!(matches!(claim(1, true), Claim::Granted(0)), "it has it");
-        assert!(matches!(claim(2, false), Claim::Granted(0)), "that one is dead");
-        names.remove_of("a", 1);
-        assert_eq!(names.get("a", |_| true), Some(2));
-        names.remove_of("a", 2);
-        assert_eq!(names.get("a", |_| true), None);
-        assert!(matches!(names.put_if_free(&"b".repeat(3_000), 1, |_| true), Claim::Full));
-    }
-
-    #[test]
-    fn names_take_as_much_as_their_program_may_have_and_what_is_removed_makes_room() {
-        let account = Account::new(3_000, None);
-        let names = Registry::new(&account);
-        let long = |letter: &str| letter.repeat(1_000);
-        assert!(names.put(&long("a"), 1) && names.put(&long("b"), 2));
-        assert!(!names.put(&long("c"), 3));
-        assert!(matches!(names.claim(&long("c"), |_| true, &mut None, Waker::noop()), Claim::Full));
-        assert!(names.put(&long("b"), 3), "that one is there");
-        names.remove(&long("a"));
-        assert!(names.put(&long("c"), 3));
-        names.forget_dead(|_| false);
-        assert!(names.put(&long("d"), 3) && names.put(&long("e"), 3));
-    }
-}
+#[path = "registry_tests.rs"]
+mod tests;

@@ -106,11 +106,10 @@ fn process_name(process: &ProcessHandle, operation: Atom, name: &str, id: u64) -
     Ok(process.0.name(operation, name, id).code())
 }
 
-/// Takes the names of its program from processes of other nodes that have died.
+/// Takes some names of its program from a process of another node that has died; whether it has none any more.
 #[rustler::nif]
-fn process_forget_names(process: &ProcessHandle, dead: List<u64>) -> Atom {
-    process.0.forget_names(&dead.0);
-    atoms::ok()
+fn process_forget_names(process: &ProcessHandle, dead: u64) -> bool {
+    process.0.forget_names(dead)
 }
 
 /// Is there room for a message with this tag in the mailbox of the process that a task drives? `:free`, `:wanted` or `:full`;

@@ -4,6 +4,9 @@ use crate::base::request::NameOperation;
 use crate::process::program::Program;
 use crate::process::registry::Claim;
 
+/// Names of the dead that are forgotten at a time: it takes a scheduler less than a millisecond.
+const FORGOTTEN_AT_ONCE: usize = 256;
+
 /// What comes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Named {
@@ -68,9 +71,8 @@ impl Program {
         self.place.is_away(id) || self.process(id).is_some_and(|process| process.is_guest())
     }
 
-    /// Takes the names from these processes, which were of other nodes.
-    pub(crate) fn forget_names(&self, dead: &[u64]) {
-        let dead: std::collections::HashSet<_> = dead.iter().collect();
-        self.wide_names.forget_dead(|id| self.may_live(id) && !dead.contains(&id));
+    /// Takes some names from this process, which was of another node; whether it has none any more.
+    pub(crate) fn forget_names(&self, dead: u64) -> bool {
+        self.wide_names.forget(dead, FORGOTTEN_AT_ONCE)
     }
 }
