@@ -12,6 +12,7 @@ use super::keyvalue::snapshots::Snapshots;
 use super::resources::kept::{Held, Hosted};
 use crate::abi::interface::Interface;
 use crate::abi::wasi::data::Streams;
+use crate::store::host_share::HostShare;
 
 /// The slot of components.
 #[derive(Default)]
@@ -32,7 +33,12 @@ pub(crate) struct ComponentSlot {
     pub(super) held: Option<Box<Held>>,
     /// The host's resources that the guest has.
     pub(super) hosted: Option<Box<Hosted>>,
+    /// What its last import was given and has returned, where the engine has that as values of its own.
+    returned: Option<Box<Returned>>,
 }
+
+/// What values are counted as: arguments, and a result.
+type Returned = [Option<HostShare>; 2];
 
 /// So many handles take longer to drop than to give to another thread.
 const MANY_HANDLES: usize = 4 << 10;
@@ -52,8 +58,21 @@ impl ComponentSlot {
         handles + self.hosted.as_ref().map_or(0, |hosted| hosted.len())
     }
 
+    /// Counts what an import was given and returns until the guest has that. Nobody is told when the engine drops such values, so it is
+    /// until [`ComponentSlot::has_result`].
+    pub(super) fn give_result(&mut self, shares: Returned) {
+        let is_counted = shares.iter().any(Option::is_some);
+        self.returned = is_counted.then(|| Box::new(shares));
+    }
+
+    /// Notes that the guest has what its last import has returned: it asks for something else, or its call is over.
+    pub(super) fn has_result(&mut self) {
+        self.returned = None;
+    }
+
     /// Leaves the call by which the host was asked, and gives back what is behind no handle any more.
     pub(in crate::abi) fn leave_call(&mut self) {
+        self.has_result();
         if let Some(context) = &mut self.context {
             context.http.content.settle(&mut context.table);
         }

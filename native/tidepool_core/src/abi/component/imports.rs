@@ -143,10 +143,12 @@ async fn answer(
     params: &[Val],
     results: &mut [Val],
 ) -> wasmtime::Result<()> {
-    // As the engine has them, and as handlers get them.
-    let both = params.iter().map(|val| val_bytes(val).saturating_add(shown_bytes(val)));
-    let (mut share, bytes) = (None, both.fold(0, usize::saturating_add));
-    store.data_mut().hold_on_host(&mut share, bytes)?;
+    store.data_mut().abi.component.has_result();
+    // As the engine has them, until the guest has the result, and as handlers get them.
+    let bytes_by = |bytes: fn(&Val) -> usize| params.iter().map(bytes).fold(0, usize::saturating_add);
+    let (mut given, mut share) = (None, None);
+    store.data_mut().hold_on_host(&mut given, bytes_by(val_bytes))?;
+    store.data_mut().hold_on_host(&mut share, bytes_by(shown_bytes))?;
     let (arguments, fault) = all_shown(&mut store, kinds, ty, params).await;
     if let Some(fault) = fault {
         let message = format!("the arguments of {} can't be passed on: {fault}", target.text());
@@ -157,6 +159,7 @@ async fn answer(
         let made = converted(&mut store, kinds, &mut share, &value, &ty).await?;
         *result = made.map_err(|error| asking::unfit(&mut store, &target.text(), &error))?;
     }
+    store.data_mut().abi.component.give_result([given, share]);
     Ok(())
 }
 

@@ -9,6 +9,7 @@ mod bytes;
 mod calls;
 pub(super) mod command;
 mod convert;
+mod counted;
 pub(super) mod data;
 mod define;
 mod files;

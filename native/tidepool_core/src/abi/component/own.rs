@@ -1,8 +1,11 @@
 //! Interfaces of `wasi:` that are drafts: what is configured, and lines of a log, which are here, and `keyvalue`.
 
+use std::sync::Arc;
+
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, LinkerInstance, Lower};
 
+use super::counted::Counted;
 use super::define::Define;
 use super::keyvalue;
 use crate::abi::memory::copied_of;
@@ -35,12 +38,14 @@ fn config(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
         let value = store.data().function.config.get(&*key).map(|value| value.to_string());
         Ok((Ok::<_, NotHad>(value),))
     })?;
-    linker.func_wrap("get-all", |store: StoreContextMut<'_, State>, (): ()| {
-        let config = &store.data().function.config;
+    linker.func_wrap("get-all", |mut store: StoreContextMut<'_, State>, (): ()| {
+        let config = Arc::clone(&store.data().function.config);
+        let (mut share, bytes) = (None, config.iter().map(|(key, value)| key.len() + value.len()).sum());
+        store.data_mut().hold_on_host(&mut share, bytes)?;
         let mut all: Vec<(String, String)> =
             config.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
         all.sort_unstable();
-        Ok((Ok::<_, NotHad>(all),))
+        Ok((Ok::<_, NotHad>(Counted::new(all, share)),))
     })
 }
 

@@ -39,6 +39,7 @@ pub(super) async fn ask(
     arguments: Vec<Value>,
     share: Option<HostShare>,
 ) -> wasmtime::Result<Told> {
+    store.data_mut().abi.component.has_result();
     let is_granted = store.data().function.host.allow_import([BINDING, interface, operation]);
     let (namespace, operation) = (interface.as_ref().to_owned(), operation.clone());
     let asked = ImportCall { binding: BINDING, namespace, operation, arguments };

@@ -36,8 +36,10 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 }
 
 impl State {
-    /// The context of the guest's imports, made for the first of them.
+    /// The context of the guest's imports, made for the first of them. Who asks for it is a later import than one whose result
+    /// the guest waits for.
     pub(super) fn component_context(&mut self) -> &mut ImportContext {
+        self.abi.component.has_result();
         let reel = if self.abi.component.context.is_none() { self.reel() } else { None };
         let State { abi, function, tail: lines, call, .. } = self;
         let guest = abi.guest.as_deref();

@@ -4,6 +4,7 @@ mod backtraces;
 mod beside_wasmtime;
 mod composed;
 mod conversions;
+mod counted;
 mod docs;
 mod handlers;
 mod headers;

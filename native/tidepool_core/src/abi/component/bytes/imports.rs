@@ -8,6 +8,7 @@ use wasmtime::component::{ComponentNamedList, Lift, LinkerInstance, Lower, Type,
 
 use super::blob::{Blob, Lifted};
 use crate::abi::component::convert::{Unfit, case};
+use crate::abi::component::counted::Counted;
 use crate::abi::component::target::{Target, ask, converted};
 use crate::abi::slots::State;
 use crate::abi::typed::asking;
@@ -15,32 +16,8 @@ use crate::abi::typed::shape::{Piece, Returned, Shape};
 use crate::store::host_share::HostShare;
 use crate::value::Value;
 
-/// What such a function returns. The guest has it when its allocator has made room, which is code of its own.
-type Owned = Blob<Counted<Bytes>, Counted<String>>;
-
-/// A value, and what that is counted as until it is dropped.
-struct Counted<T> {
-    value: T,
-    _share: Option<HostShare>,
-}
-
-impl<T> Counted<T> {
-    fn new(value: T, share: &mut Option<HostShare>) -> Self {
-        Counted { value, _share: share.take() }
-    }
-}
-
-impl AsRef<[u8]> for Counted<Bytes> {
-    fn as_ref(&self) -> &[u8] {
-        &self.value
-    }
-}
-
-impl AsRef<str> for Counted<String> {
-    fn as_ref(&self) -> &str {
-        &self.value
-    }
-}
+/// What such a function returns.
+type Owned = Counted<Blob<Bytes, String>>;
 
 /// Defines a function if it is one of these; `None` if it is not.
 pub(in crate::abi::component) fn define(
@@ -169,20 +146,21 @@ impl Returns for (Result<Owned, Owned>,) {
 
 /// A value as what is returned; `None` when it is told in another way.
 fn owned(value: &Value, piece: Piece, share: &mut Option<HostShare>) -> Option<Owned> {
-    match Blob::of(value, piece)? {
-        Blob::Bytes(_) => value.as_bytes().map(|bytes| Blob::Bytes(Counted::new(bytes.clone(), share))),
-        Blob::Text(text) => Some(Blob::Text(Counted::new(text.to_owned(), share))),
-    }
+    let blob = match Blob::of(value, piece)? {
+        Blob::Bytes(_) => Blob::Bytes(value.as_bytes()?.clone()),
+        Blob::Text(text) => Blob::Text(text.to_owned()),
+    };
+    Some(Counted::new(blob, share.take()))
 }
 
 fn of_val(val: Val, share: &mut Option<HostShare>) -> Option<Owned> {
-    match val {
-        Val::String(text) => Some(Blob::Text(Counted::new(text, share))),
+    let blob = match val {
+        Val::String(text) => Blob::Text(text),
         Val::List(bytes) => {
             let byte = |val| if let Val::U8(byte) = val { Some(byte) } else { None };
-            let bytes = bytes.into_iter().map(byte).collect::<Option<Bytes>>()?;
-            Some(Blob::Bytes(Counted::new(bytes, share)))
+            Blob::Bytes(bytes.into_iter().map(byte).collect::<Option<Bytes>>()?)
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some(Counted::new(blob, share.take()))
 }

@@ -11,6 +11,7 @@ use crate::abi::component::define::Fault;
 use crate::abi::memory::copied_of;
 use crate::abi::slots::State;
 use crate::base::request::{HostRequest, ImportCall};
+use crate::store::host_share::HostShare;
 use crate::store::resting::begin_slice;
 use crate::value::Value;
 
@@ -52,17 +53,19 @@ impl From<Error> for Fault<Error> {
     }
 }
 
-/// Suspends the guest until the store has answered what is to be done with a bucket.
+/// Suspends the guest until the store has answered what is to be done with a bucket. What it answers is counted in the share that comes
+/// with it, which goes with what the guest is told of it. Something of it may be counted in `share` already.
 ///
 /// # Errors
-/// [`Error::Other`] with what the store says, or what has kept it from saying something. Stops a guest that is replayed, and asks for
-/// what it did not ask for when it was recorded.
+/// [`Error::Other`] with what the store says, or what has kept it from saying something. Stops a guest for which there is no room, and one
+/// that is replayed and asks for what it did not ask for when it was recorded.
 pub(super) async fn ask(
     store: &mut StoreContextMut<'_, State>,
     operation: &str,
     bucket: &Name,
     rest: impl IntoIterator<Item = Value>,
-) -> Answer<Value> {
+    share: Option<HostShare>,
+) -> Answer<(Value, Option<HostShare>)> {
     let Some(call) = store.data().call.clone() else {
         return Err(Error::Other("no store answers while the guest starts".into()).into());
     };
@@ -70,14 +73,14 @@ pub(super) async fn ask(
     copied_of(store, arguments.iter().map(Value::size).sum()).await;
     let (namespace, operation) = (NAMESPACE.to_owned(), operation.to_owned());
     let asked = ImportCall { binding: BINDING, namespace, operation, arguments };
-    let Answered { reply, share: _share } = asked::ask(store, &call, HostRequest::Import(asked), None).await?;
+    let Answered { reply, share } = asked::ask(store, &call, HostRequest::Import(asked), share).await?;
     begin_slice(&mut *store);
     let answer = match reply {
         Ok(empty) if empty.is_empty() => call.channel.take_value().map_or(Value::Null, Arc::unwrap_or_clone),
         Ok(text) | Err(text) => return Err(Error::Other(String::from_utf8_lossy(&text).into_owned()).into()),
     };
     copied_of(store, answer.size()).await;
-    Ok(answer)
+    Ok((answer, share))
 }
 
 /// What is told of a store whose answer is none.

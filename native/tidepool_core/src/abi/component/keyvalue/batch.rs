@@ -5,6 +5,7 @@ use wasmtime::component::{Lift, Resource, WasmList};
 
 use super::asked::{self, Answer, ask, unfit};
 use super::bucket::{Bucket, name};
+use crate::abi::component::counted::Counted;
 use crate::abi::slots::State;
 use crate::value::Value;
 
@@ -18,16 +19,21 @@ fn few<T: Lift>(store: &mut StoreContextMut<'_, State>, list: &WasmList<T>) -> A
 pub(super) async fn get_many(
     store: &mut StoreContextMut<'_, State>,
     (bucket, keys): (Resource<Bucket>, WasmList<String>),
-) -> Answer<Vec<Option<(String, Vec<u8>)>>> {
+) -> Answer<Counted<Vec<Option<(String, Vec<u8>)>>>> {
     let bucket = name(store, &bucket)?;
     let keys = few(store, &keys)?;
     let asked = asked::keys(keys.clone())?;
-    let Value::List(values) = ask(store, "get-many", &bucket, [asked]).await? else { return Err(unfit().into()) };
+    // They are there twice: as the store is asked for them, and as the guest gets them with their values.
+    let (mut share, bytes) = (None, keys.iter().map(String::len).sum::<usize>());
+    store.data_mut().hold_on_host(&mut share, bytes.saturating_mul(2))?;
+    let (answer, mut share) = ask(store, "get-many", &bucket, [asked], share).await?;
+    store.data_mut().hold_on_host(&mut share, bytes.saturating_add(answer.size()))?;
+    let Value::List(values) = answer else { return Err(unfit().into()) };
     if values.len() != keys.len() {
         return Err(unfit().into());
     }
     let pair = |(key, value)| Ok(asked::found(value)?.map(|bytes| (key, bytes.to_vec())));
-    keys.into_iter().zip(values).map(pair).collect()
+    Ok(Counted::new(keys.into_iter().zip(values).map(pair).collect::<Answer<_>>()?, share))
 }
 
 pub(super) async fn set_many(
@@ -42,7 +48,7 @@ pub(super) async fn set_many(
     for (key, value) in pairs {
         given.push(Value::Tuple(vec![asked::key(key)?, asked::value(store, &value)?]));
     }
-    ask(store, "set-many", &bucket, [Value::List(given)]).await?;
+    ask(store, "set-many", &bucket, [Value::List(given)], None).await?;
     Ok(())
 }
 
@@ -52,6 +58,6 @@ pub(super) async fn delete_many(
 ) -> Answer<()> {
     let bucket = name(store, &bucket)?;
     let keys = few(store, &keys)?;
-    ask(store, "delete-many", &bucket, [asked::keys(keys)?]).await?;
+    ask(store, "delete-many", &bucket, [asked::keys(keys)?], None).await?;
     Ok(())
 }

@@ -7,10 +7,12 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, Lower, Resource, WasmList};
 
 use super::asked::{self, Answer, Error, Name, ask, unfit};
+use crate::abi::component::counted::Counted;
 use crate::abi::component::table::table_of;
 use crate::abi::outgoing::grants;
 use crate::abi::slots::State;
 use crate::base::console::Stream;
+use crate::store::host_share::HostShare;
 use crate::value::Value;
 
 /// Cursors that a handle of a bucket knows, the last ones.
@@ -98,10 +100,10 @@ pub(super) fn name(store: &mut StoreContextMut<'_, State>, bucket: &Resource<Buc
 pub(super) async fn get(
     store: &mut StoreContextMut<'_, State>,
     (bucket, key): (Resource<Bucket>, String),
-) -> Answer<Option<Vec<u8>>> {
+) -> Answer<Counted<Option<Vec<u8>>>> {
     let bucket = name(store, &bucket)?;
-    let found = asked::found(ask(store, "get", &bucket, [asked::key(key)?]).await?)?;
-    Ok(found.map(|bytes| bytes.to_vec()))
+    let (answer, share) = ask(store, "get", &bucket, [asked::key(key)?], None).await?;
+    Ok(Counted::new(asked::found(answer)?.map(|bytes| bytes.to_vec()), share))
 }
 
 pub(super) async fn set(
@@ -110,7 +112,7 @@ pub(super) async fn set(
 ) -> Answer<()> {
     let bucket = name(store, &bucket)?;
     let value = asked::value(store, &value)?;
-    ask(store, "set", &bucket, [asked::key(key)?, value]).await?;
+    ask(store, "set", &bucket, [asked::key(key)?, value], None).await?;
     Ok(())
 }
 
@@ -119,7 +121,7 @@ pub(super) async fn delete(
     (bucket, key): (Resource<Bucket>, String),
 ) -> Answer<()> {
     let bucket = name(store, &bucket)?;
-    ask(store, "delete", &bucket, [asked::key(key)?]).await?;
+    ask(store, "delete", &bucket, [asked::key(key)?], None).await?;
     Ok(())
 }
 
@@ -128,8 +130,8 @@ pub(super) async fn exists(
     (bucket, key): (Resource<Bucket>, String),
 ) -> Answer<bool> {
     let bucket = name(store, &bucket)?;
-    match ask(store, "exists", &bucket, [asked::key(key)?]).await? {
-        Value::Bool(exists) => Ok(exists),
+    match ask(store, "exists", &bucket, [asked::key(key)?], None).await? {
+        (Value::Bool(exists), _share) => Ok(exists),
         _ => Err(unfit().into()),
     }
 }
@@ -138,33 +140,37 @@ pub(super) async fn exists(
 pub(super) async fn list_keys<C: Cursor + Lift>(
     store: &mut StoreContextMut<'_, State>,
     (bucket, cursor): (Resource<Bucket>, Option<C>),
-) -> Answer<KeyResponse<C>> {
+) -> Answer<Counted<KeyResponse<C>>> {
     let open = table_of(store).get(&bucket)?;
     let name = Arc::clone(&open.name);
     let after = match cursor.map(|cursor| cursor.after(open)).transpose()? {
         Some(after) => asked::key(after)?,
         None => Value::Null,
     };
-    let (keys, more) = page(store, &name, after).await?;
+    let (keys, more, share) = page(store, &name, after).await?;
     let last = keys.last().filter(|_last| more).cloned();
     let cursor = match last {
         Some(last) => Some(C::at(table_of(store).get_mut(&bucket)?, last)),
         None => None,
     };
-    Ok(KeyResponse { keys, cursor })
+    Ok(Counted::new(KeyResponse { keys, cursor }, share))
 }
 
 /// The next keys that a guest could ask for, and whether there are more. Others, which programs beside the node have put there, are
 /// left out: those that are no text, and longer ones. So a page of the store's may have none, and the one after it is asked for.
-async fn page(store: &mut StoreContextMut<'_, State>, name: &Name, mut after: Value) -> Answer<(Vec<String>, bool)> {
+async fn page(
+    store: &mut StoreContextMut<'_, State>,
+    name: &Name,
+    mut after: Value,
+) -> Answer<(Vec<String>, bool, Option<HostShare>)> {
     loop {
-        let answer = ask(store, "list-keys", name, [after.clone()]).await?;
+        let (answer, share) = ask(store, "list-keys", name, [after.clone()], None).await?;
         let Value::Tuple(answer) = answer else { return Err(unfit().into()) };
         let [Value::List(found), Value::Bool(more)] = &answer[..] else { return Err(unfit().into()) };
         let keys: Vec<String> = found.iter().filter_map(askable).collect();
         match found.last() {
             Some(last) if *more && keys.is_empty() && *last != after => after = last.clone(),
-            _ => return Ok((keys, *more)),
+            _ => return Ok((keys, *more, share)),
         }
     }
 }
@@ -186,8 +192,8 @@ pub(super) async fn increment<N: Into<i128> + TryFrom<i128>>(
     if i64::try_from(delta).is_err() {
         return Err(Error::Other(format!("at most {} is added at once", i64::MAX)).into());
     }
-    match ask(store, "increment", &bucket, [asked::key(key)?, Value::Int(delta)]).await? {
-        Value::Int(sum) => {
+    match ask(store, "increment", &bucket, [asked::key(key)?, Value::Int(delta)], None).await? {
+        (Value::Int(sum), _share) => {
             Ok(N::try_from(sum)
                 .map_err(|_| Error::Other(format!("the number is {sum} now, which has no sign here")))?)
         }

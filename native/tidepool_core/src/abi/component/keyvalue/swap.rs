@@ -7,6 +7,7 @@ use wasmtime::component::{ComponentType, Lower, Resource, WasmList};
 use super::asked::{self, Answer, Error, Name, ask, unfit};
 use super::bucket::{Bucket, name};
 use super::snapshots::{Full, Kept, MAX_KEPT_BYTES};
+use crate::abi::component::counted::Counted;
 use crate::abi::component::define::Fault;
 use crate::abi::component::table::table_of;
 use crate::abi::memory::copied_of;
@@ -75,8 +76,8 @@ pub(super) async fn new(
     (bucket, key): (Resource<Bucket>, String),
 ) -> Answer<Resource<Cas>> {
     let bucket = name(store, &bucket)?;
-    let seen = asked::found(ask(store, "get", &bucket, [asked::key(key.clone())?]).await?)?;
-    let cas = Cas::new(store, bucket, key, seen)?;
+    let (answer, _share) = ask(store, "get", &bucket, [asked::key(key.clone())?], None).await?;
+    let cas = Cas::new(store, bucket, key, asked::found(answer)?)?;
     Ok(table_of(store).push(cas)?)
 }
 
@@ -84,10 +85,12 @@ pub(super) async fn new(
 pub(super) async fn current(
     store: &mut StoreContextMut<'_, State>,
     (cas,): (Resource<Cas>,),
-) -> Answer<Option<Vec<u8>>> {
+) -> Answer<Counted<Option<Vec<u8>>>> {
     let seen = table_of(store).get(&cas)?.seen.clone();
-    copied_of(store, seen.as_ref().map_or(0, Bytes::len)).await;
-    Ok(seen.map(|bytes| bytes.to_vec()))
+    let (mut share, bytes) = (None, seen.as_ref().map_or(0, Bytes::len));
+    store.data_mut().hold_on_host(&mut share, bytes)?;
+    copied_of(store, bytes).await;
+    Ok(Counted::new(seen.map(|bytes| bytes.to_vec()), share))
 }
 
 /// Puts a value in place of what was seen. When there is another by now, the guest gets a handle that has seen that.
@@ -98,7 +101,8 @@ pub(super) async fn swap(
     let Cas { bucket, key, seen, kept } = table_of(store).delete(cas)?;
     let value = asked::value(store, &value)?;
     let expected = seen.map_or(Value::Null, Value::Bytes);
-    let answer = ask(store, "swap", &bucket, [asked::key(key.clone())?, expected, value]).await?;
+    let arguments = [asked::key(key.clone())?, expected, value];
+    let (answer, _share) = ask(store, "swap", &bucket, arguments, None).await?;
     let found = match &answer {
         Value::Name(swapped) if &**swapped == "swapped" => return Ok(()),
         Value::Tuple(changed) => match &changed[..] {

@@ -13,6 +13,7 @@ use super::access::{Answer, Network, access};
 use super::tcp::suits;
 use super::udp::{Incoming, Outgoing, UdpSocket};
 use super::{errors, options};
+use crate::abi::component::counted::Counted;
 use crate::abi::component::define::{function, waitable};
 use crate::abi::component::table::table_of;
 use crate::abi::outgoing::grants;
@@ -120,7 +121,7 @@ fn stream(
 fn receive(
     store: &mut StoreContextMut<'_, State>,
     (stream, most): (Resource<Incoming>, u64),
-) -> Answer<Vec<IncomingDatagram>> {
+) -> Answer<Counted<Vec<IncomingDatagram>>> {
     let system = Arc::clone(&table_of(store).get(&stream)?.socket);
     let (mut received, mut bytes) = (Vec::new(), vec![0; DATAGRAM_BYTES]);
     for _datagram in 0..most.min(MAX_DATAGRAMS) {
@@ -134,7 +135,9 @@ fn receive(
             Err(error) => return Err(errors::code(store.data(), &error).into()),
         }
     }
-    Ok(received)
+    let (mut share, bytes) = (None, received.iter().map(|datagram| datagram.data.len()).sum());
+    store.data_mut().hold_on_host(&mut share, bytes)?;
+    Ok(Counted::new(received, share))
 }
 
 fn check_send(store: &mut StoreContextMut<'_, State>, (stream,): (Resource<Outgoing>,)) -> Answer<u64> {
