@@ -3,6 +3,7 @@ defmodule Tidepool.ActorValuesTest do
   use Tidepool.Case, async: true
 
   alias Tidepool.{Actor, ActorScript, Error, Native}
+  alias Tidepool.Actor.Activation.Guest.{Changes, Values}
 
   import ActorScript
 
@@ -255,6 +256,24 @@ defmodule Tidepool.ActorValuesTest do
       assert {:ok, ""} = host(class, "alice", [put("1", ""), delete("2"), put("3", large), put("40", large)])
       assert {:ok, reply} = host(class, "alice", [list("", "", 0)])
       assert byte_size(reply) in 262_144..330_000
+    end
+
+    test "of a call are so few where they are tiny that they take no more memory than a call may change" do
+      none = [class: "ledger", name: "alice", stored?: false, most_bytes: 16_777_216, value_bytes: 0]
+      changes = struct!(Changes, none ++ [alarm: nil, rung?: false])
+
+      changes =
+        Enum.reduce_while(Stream.iterate(0, &(&1 + 1)), changes, fn number, changes ->
+          case Values.put(changes, <<number::64>>, <<number::64>>) do
+            {:ok, changes} -> {:cont, changes}
+            {:error, "one call" <> _bound} -> {:halt, changes}
+          end
+        end)
+
+      assert map_size(changes.values) in 5_000..7_000
+      # With what the library is given of them when the call is over.
+      {_record, rows} = Changes.kept(changes, %{value_bytes: 0})
+      assert :erts_debug.size({changes.values, rows}) * :erlang.system_info(:wordsize) <= 1_048_576
     end
 
     test "of an actor may be none at all" do

@@ -18,7 +18,7 @@ pub(super) fn change(term: Term<'_>) -> NifResult<Change> {
                 alarm_at: alarm_at.decode()?,
                 head: bytes(*head)?,
                 image: self::image(*image)?,
-                values: values.decode::<List<Term<'_>>>()?.0.into_iter().map(value).collect::<NifResult<_>>()?,
+                values: self::values(*values)?,
             };
             match *tag {
                 tag if atoms::put() == tag => Ok(Change::Put(record)),
@@ -40,6 +40,16 @@ fn image(term: Term<'_>) -> NifResult<Image> {
         return if atoms::next() == tag { Ok(Image::Next(message(change))) } else { Err(Error::BadArg) };
     }
     Ok(term.decode::<Option<Binary<'_>>>()?.map_or(Image::Keep, |image| Image::Whole(message(image))))
+}
+
+/// In no more room than they take: a list that grows has twice as much.
+fn values(term: Term<'_>) -> NifResult<Vec<(Vec<u8>, Option<Vec<u8>>)>> {
+    let List(given) = term.decode::<List<Term<'_>>>()?;
+    let mut values = Vec::with_capacity(given.len());
+    for each in given {
+        values.push(value(each)?);
+    }
+    Ok(values)
 }
 
 /// `{key, value}`, with `nil` as the value of one that is to be gone.

@@ -10,6 +10,9 @@ use super::packed;
 /// How many images a record may have. One more is to be a whole one.
 pub const MAX_LINKS: usize = 32;
 
+/// What a value takes in memory beside its key and itself: its place among the others, and twice what an allocator's smallest piece is.
+const VALUE_BYTES: usize = size_of::<(Vec<u8>, Option<Vec<u8>>)>() + 2 * 32;
+
 /// What is kept of an instance, but for its values.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Record {
@@ -93,8 +96,14 @@ impl Change {
         }
     }
 
-    /// How many bytes it holds.
+    /// How many bytes it holds, as long as it waits: of many small values most are beside them.
     pub(crate) fn bytes(&self) -> usize {
+        let values = self.record().map_or(0, |put| put.values.len());
+        self.written().saturating_add(values.saturating_mul(VALUE_BYTES))
+    }
+
+    /// How many bytes are written of it.
+    pub(crate) fn written(&self) -> usize {
         let Some(put) = self.record() else { return 0 };
         let image = match &put.image {
             Image::Keep => 0,

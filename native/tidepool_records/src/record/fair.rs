@@ -36,7 +36,7 @@ impl FairQueue {
         // Those without a namespace have one together.
         let namespace = job.key.namespace().unwrap_or_default();
         let start = self.ends.get(namespace).map_or(self.now, |end| self.now.max(*end));
-        let cost = job.change.bytes().saturating_add(EACH.saturating_mul(job.change.rows()));
+        let cost = job.change.written().saturating_add(EACH.saturating_mul(job.change.rows()));
         let end = start.saturating_add(cost as u64);
         match self.ends.get_mut(namespace) {
             Some(known) => *known = end,
@@ -52,7 +52,7 @@ impl FairQueue {
         while jobs.len() < most.changes
             && let Some(first) = self.jobs.first_entry()
         {
-            bytes = bytes.saturating_add(first.get().change.bytes());
+            bytes = bytes.saturating_add(first.get().change.written());
             rows = rows.saturating_add(first.get().change.rows());
             if (bytes > most.bytes || rows > most.rows) && !jobs.is_empty() {
                 break;

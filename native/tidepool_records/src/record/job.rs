@@ -221,6 +221,19 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_many_tiny_values_counts_as_what_it_holds() {
+        let (room, many) = (Room::default(), 10_000_u32);
+        let values = (0..many).map(|key| (key.to_le_bytes().to_vec(), Some(vec![0]))).collect();
+        let put = Put { epoch: 1, seq: 1, alarm_at: None, head: Vec::new(), image: Image::Keep, values };
+        let taken = room.take(&Key::new("class", "it"), &Change::Put(put), Box::new(drop));
+        // Each has a place in the list, and two pieces of the allocator's, which have 32 bytes at least.
+        let held = many as usize * (size_of::<(Vec<u8>, Option<Vec<u8>>)>() + 2 * 32);
+        assert!((held..held + held / 4).contains(&room.load().bytes), "{:?} for {held} bytes", room.load());
+        drop(taken);
+        assert_eq!(room.load(), Load::default());
+    }
+
+    #[test]
     fn modules_that_functions_of_a_namespace_have_kept_leave_others_as_many_bytes_as_they_have() {
         let image = Image::Whole(Bytes::from(vec![0; QUEUE_BYTES / 64]));
         let module = |function: &str| {

@@ -77,7 +77,7 @@ impl Proposer {
     /// [`StoreError::Full`], [`StoreError::Away`] and [`StoreError::Stopped`] when they were not proposed, [`StoreError::Unknown`] when
     /// they were, and nobody knows what has become of them.
     async fn commit(&self, changes: Vec<(Key, Change)>) -> Result<Outcome, StoreError> {
-        let bytes: usize = changes.iter().map(|(_key, change)| change.bytes()).sum();
+        let bytes: usize = changes.iter().map(|(_key, change)| change.written()).sum();
         let what = if bytes > PART_BYTES { self.stage(changes).await? } else { What::Commit(changes) };
         let outcome = self.propose(&self.commits, what).await;
         match &outcome {

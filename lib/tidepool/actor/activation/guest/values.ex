@@ -3,7 +3,7 @@ defmodule Tidepool.Actor.Activation.Guest.Values do
   The values of an actor, by their keys, as a call sees them: with its own changes.
 
   Keys have 1 to 512 bytes, values 64 KiB at most. All of an actor's together, keys included, are bounded by its class's option
-  `values`, and what one call may change to 1 MiB, where each change counts 64 bytes more.
+  `values`, and what one call may change to 1 MiB, where each change counts 160 bytes more.
   """
 
   alias Tidepool.Native
@@ -14,7 +14,8 @@ defmodule Tidepool.Actor.Activation.Guest.Values do
   @key_bytes 512
   @value_bytes 65_536
   @call_bytes 1_048_576
-  @change_bytes 64
+  # What the VM has of a small one beside its key and its value, until the call is over and as the library is given it.
+  @change_bytes 160
   # A list has so many values, and ends with the one that goes over so many bytes.
   @listed 1_000
   @listed_bytes 262_144
