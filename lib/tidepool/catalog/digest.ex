@@ -4,7 +4,8 @@ defmodule Tidepool.Catalog.Digest do
 
   Keys fall into #{32 * 32} leaves by their own hash, leaves into 32 groups, groups into one root. Each of these is the
   sum of what it holds, so that a change costs one subtraction and one addition on each level, however many keys there
-  are, and equal sets have equal sums in whatever order they grew. Sums have 56 bits.
+  are, and equal sets have equal sums in whatever order they grew. Sums have 56 bits. A leaf's own keys are found without a look at
+  the others: whoever chooses names may choose them for one leaf.
   """
 
   @groups 32
@@ -16,7 +17,8 @@ defmodule Tidepool.Catalog.Digest do
   @type hash :: 0..0xFF_FFFF_FFFF_FFFF
   @type group :: 0..31
   @type leaf :: 0..1023
-  @type t :: %__MODULE__{root: hash, groups: tuple, leaves: %{leaf => {hash, keys :: [String.t()]}}}
+  @type t :: %__MODULE__{root: hash, groups: tuple, leaves: %{leaf => {hash, keys}}}
+  @typep keys :: %{String.t() => true}
 
   @doc "How many groups there are, and how many leaves in all."
   @spec sizes :: {pos_integer, pos_integer}
@@ -59,16 +61,16 @@ defmodule Tidepool.Catalog.Digest do
   end
 
   defp put_leaf(leaves, leaf, key, old, new) do
-    {sum, keys} = Map.get(leaves, leaf, {0, []})
+    {sum, keys} = Map.get(leaves, leaf, {0, %{}})
 
     keys =
       cond do
-        old == 0 -> [key | keys]
-        new == 0 -> List.delete(keys, key)
+        old == 0 -> Map.put(keys, key, true)
+        new == 0 -> Map.delete(keys, key)
         true -> keys
       end
 
-    if keys == [], do: Map.delete(leaves, leaf), else: Map.put(leaves, leaf, {add(sum, old, new), keys})
+    if keys == %{}, do: Map.delete(leaves, leaf), else: Map.put(leaves, leaf, {add(sum, old, new), keys})
   end
 
   @doc "The sums of all groups."
@@ -98,7 +100,12 @@ defmodule Tidepool.Catalog.Digest do
 
   @doc "The keys of one leaf."
   @spec keys(t, leaf) :: [String.t()]
-  def keys(digest, leaf), do: digest.leaves |> Map.get(leaf, {0, []}) |> elem(1)
+  def keys(digest, leaf) do
+    case digest.leaves do
+      %{^leaf => {_sum, keys}} -> Map.keys(keys)
+      _empty -> []
+    end
+  end
 
   defp differing([same | ours], [same | others], index), do: differing(ours, others, index + 1)
   defp differing([_our | ours], [other | others], index), do: [{index, other} | differing(ours, others, index + 1)]

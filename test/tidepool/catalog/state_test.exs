@@ -4,7 +4,7 @@ defmodule Tidepool.Catalog.StateTest do
   import Tidepool.ClusterMessages, only: [entry: 0, entry: 2, entry: 3]
   import Tidepool.Property
 
-  alias Tidepool.Catalog.{Clock, Entry, State}
+  alias Tidepool.Catalog.{Clock, Digest, Entry, State}
   alias Tidepool.Cluster.Gossip.AntiEntropy
   alias Tidepool.Cluster.Report.Table
 
@@ -135,6 +135,25 @@ defmodule Tidepool.Catalog.StateTest do
     assert {[], ^state} = State.collect(state, 100)
     assert {[{"f", _stamp}], %{index: index}} = State.collect(state, 101)
     assert index == %{}
+  end
+
+  test "tombstones are collected in as few steps when all names have one leaf of the digests" do
+    crowded = Stream.iterate(0, &(&1 + 1)) |> Stream.map(&"f#{&1}") |> Stream.filter(&(Digest.leaf(&1) == 7))
+
+    [crowded, spread] =
+      for names <- [Enum.take(crowded, 1_000), for(number <- 1..1_000, do: "f#{number}")], do: steps(names)
+
+    assert crowded < 3 * spread, "#{crowded} steps, and #{spread} where they are in all leaves"
+  end
+
+  defp steps(names) do
+    state = new(for {name, at} <- Enum.with_index(names), do: entry(name, {at, 0, "a@host#1"}, removed: true))
+    {:reductions, before} = Process.info(self(), :reductions)
+    {collected, state} = State.collect(state, 1_000)
+    {:reductions, later} = Process.info(self(), :reductions)
+    assert {length(collected), state.digest} == {1_000, %Digest{}}
+    assert Enum.all?(state.levels, fn {_level, digest} -> digest == %Digest{} end)
+    later - before
   end
 
   test "a deploy that was replaced is known as seen, though nothing else of its replica was" do
