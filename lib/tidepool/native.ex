@@ -87,6 +87,7 @@ defmodule Tidepool.Native do
            :fenced
            | :out_of_order
            | :crowded
+           | :too_large
            | :damaged
            | :full
            | :overloaded

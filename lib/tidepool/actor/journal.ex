@@ -202,6 +202,8 @@ defmodule Tidepool.Actor.Journal do
   @doc "The error that the library's words of a record, or of all, are for the actor's callers."
   @spec error(kind :: atom, message :: String.t(), class :: String.t() | nil) :: Error.t()
   def error(:crowded, message, class), do: Error.new({:quota, :actors}, message, class)
+  # However often it is tried: what the actor has in memory is too much to be written.
+  def error(:too_large, message, class), do: Error.new({:limit, :memory}, message, class)
 
   def error(kind, message, class),
     do: Error.new(if(kind in @reasons, do: kind, else: :no_store), message, class)

@@ -155,7 +155,8 @@ impl Records {
     /// made in the order of these calls; one of another does not wait for all of them. Does not wait.
     ///
     /// # Errors
-    /// When too many changes wait, or nothing is written any more. Then `done` is not called.
+    /// [`StoreError::TooLarge`] of a change that no store would keep; when too many changes wait, or nothing is written any more. Then `done` is
+    /// not called.
     pub fn commit(&self, key: Key, change: Change, done: Done) -> Result<(), StoreError> {
         match &self.0 {
             Engine::Sqlite(file) => file.commit(key, change, done),

@@ -4,6 +4,7 @@ defmodule Tidepool.ActorWaitsTest do
 
   alias Tidepool.{Actor, Error}
   alias Tidepool.Actor.Activation.{OutputGate, Server, State}
+  alias Tidepool.Actor.Journal
 
   defp class!(options \\ []), do: deploy!("rust", "ledger", Keyword.put_new(options, :actor, true))
 
@@ -71,6 +72,19 @@ defmodule Tidepool.ActorWaitsTest do
     State.heard(state, {:tidepool_committed, 1, :ok})
     assert_received {^one, {:ok, "1"}}
     assert_received {^two, {:error, %Error{reason: :overloaded}}}
+  end
+
+  test "a change of more than 256 MiB is refused with what to do about it, and nobody's records stop" do
+    class = class!()
+    {:ok, "1"} = Actor.call(class, "alice", "add", "1")
+    {:ok, records} = Journal.records()
+    put = {:put, 1, 1, nil, "", :binary.copy(<<0>>, 268_435_457), []}
+    assert {:error, :too_large, message} = Journal.commit(records, class, "large", put)
+    assert message =~ "268435457 bytes" and message =~ "keep less in its memory"
+    assert %Error{reason: {:limit, :memory}, function: ^class} = Journal.error(:too_large, message, class)
+    refute Journal.stopped?()
+    assert {:ok, nil} = Journal.read(records, class, "large", class)
+    assert {:ok, "2"} = Actor.call(class, "alice", "add", "1")
   end
 
   test "an actor runs no further call while a thousand answers wait for a write, and goes on when that is on disk" do

@@ -237,6 +237,7 @@ fn kind(env: Env<'_>, error: &StoreError) -> Atom {
         StoreError::Fenced { .. } | StoreError::Replaced(_) => atoms::fenced(),
         StoreError::OutOfOrder { .. } => atoms::out_of_order(),
         StoreError::Crowded { .. } => atoms::crowded(),
+        StoreError::TooLarge { .. } => atoms::too_large(),
         StoreError::Damaged { .. } | StoreError::Corrupt(_) | StoreError::Behind(_) => atoms::damaged(),
         StoreError::Newer { .. } => atoms::newer(),
         StoreError::Full => atoms::full(),

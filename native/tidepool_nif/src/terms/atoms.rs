@@ -316,6 +316,7 @@ rustler::atoms! {
     fenced,
     out_of_order,
     crowded,
+    too_large,
     damaged,
     newer,
     next,

@@ -12,8 +12,6 @@ use crate::record::{
 
 /// How many bytes the names of a record may have together, and how many a value's key: an index has no room for more.
 const MOST: usize = 2_000;
-/// How many bytes a change may have: the database has no values of more than 1 GiB, and holds several together.
-const MOST_BYTES: usize = 256 << 20;
 
 /// A group, from what was read of it to what is to be written.
 #[derive(Default)]
@@ -199,12 +197,11 @@ impl<'a> Writes<'a> {
     }
 }
 
-/// Is there room for all names in the indexes?
+/// Is there room for it, and for all names in the indexes?
 fn fits(key: &Key, change: &Change) -> Result<(), StoreError> {
+    // What is put back from an archive has not asked for room.
+    change.fits(key)?;
     let too_long = |what, bytes, most| Err(StoreError::TooLong { key: key.clone(), what, bytes, most });
-    if change.bytes() > MOST_BYTES {
-        return too_long("a change", change.bytes(), MOST_BYTES);
-    }
     let names = key.class.len() + key.name.len();
     if names > MOST {
         return too_long("the name", names, MOST);

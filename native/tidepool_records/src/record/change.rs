@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::error::StoreError;
 use super::gone::AT_ONCE;
 use super::key::Key;
 use super::packed;
@@ -12,6 +13,10 @@ pub const MAX_LINKS: usize = 32;
 
 /// What a value takes in memory beside its key and itself: its place among the others, and twice what an allocator's smallest piece is.
 const VALUE_BYTES: usize = size_of::<(Vec<u8>, Option<Vec<u8>>)>() + 2 * 32;
+
+/// How many bytes a change may have, wherever it is kept. SQLite has no values of 10⁹ bytes and PostgreSQL none of 1 GiB, and all other
+/// changes wait while one is written.
+const MOST_BYTES: usize = 256 << 20;
 
 /// What is kept of an instance, but for its values.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -111,6 +116,19 @@ impl Change {
         };
         let values = put.values.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len));
         put.head.len() + image + values.sum::<usize>()
+    }
+
+    /// Is it one that any store keeps?
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`] when it has more bytes than a change may have.
+    pub(crate) fn fits(&self, key: &Key) -> Result<(), StoreError> {
+        let bytes = self.bytes();
+        if bytes <= MOST_BYTES {
+            Ok(())
+        } else {
+            Err(StoreError::TooLarge { key: key.clone(), bytes, most: MOST_BYTES })
+        }
     }
 
     /// How many rows it changes at most: its record's, those of its values, and those that go with what was there.

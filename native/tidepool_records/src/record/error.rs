@@ -56,6 +56,16 @@ pub enum StoreError {
         /// How many it may have.
         most: usize,
     },
+    /// The change has more bytes than are written at once. Nothing is made of it, and all is as it was.
+    #[error("{}", too_large(key, *bytes, *most))]
+    TooLarge {
+        /// Whose record it is.
+        key: Key,
+        /// How many bytes the change has.
+        bytes: usize,
+        /// How many it may have.
+        most: usize,
+    },
     /// What was read is not what was written.
     #[error("{what} of {key} is damaged: restore the records from a backup, or delete it")]
     Damaged {
@@ -178,6 +188,19 @@ fn crowded(key: &Key, records: u64) -> String {
     }
     format!(
         "{key} would be in a shard with {records} actors of the same namespace, and other names would not: choose another name"
+    )
+}
+
+fn too_large(key: &Key, bytes: usize, most: usize) -> String {
+    if key.class.is_empty() {
+        let name = &key.name;
+        return format!(
+            "the module {name} has {bytes} bytes, and {most} is the most that is kept for actors: build a smaller one"
+        );
+    }
+    format!(
+        "a change of {key} has {bytes} bytes, and {most} is the most that is written at once: have it keep less in its memory, or keep \
+         what it has as values"
     )
 }
 

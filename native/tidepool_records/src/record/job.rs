@@ -10,6 +10,8 @@ use super::key::{Key, namespace_of_module};
 /// Changes that may wait in a queue, and the bytes that all hold together.
 pub(crate) const QUEUE: usize = 16_384;
 const QUEUE_BYTES: usize = 512 << 20;
+/// Bytes that each namespace has, whatever others hold.
+const LITTLE_BYTES: usize = 1 << 20;
 /// How much is committed at once: at most so many changes, with so many bytes, and so many rows.
 #[derive(Clone, Copy)]
 pub(crate) struct Batch {
@@ -37,7 +39,7 @@ pub(crate) struct Room(Arc<Mutex<Waiting>>);
 #[derive(Default)]
 struct Waiting {
     all: Load,
-    /// Of those that have some.
+    /// Of those that have some. What has no namespace has one together, without a name.
     namespaces: HashMap<String, Load>,
     /// How many changes of each record.
     records: HashMap<Key, usize>,
@@ -56,28 +58,29 @@ pub struct Load {
 struct Held {
     waiting: Arc<Mutex<Waiting>>,
     key: Key,
-    namespace: Option<String>,
+    namespace: String,
     load: Load,
 }
 
 impl Room {
     /// Takes room for a change that waits from now on, until it is done. The only one that waits, of all or of its namespace, may be
-    /// larger than its share is; how many may wait of all is for the queue to say.
+    /// larger than its share is, and a little of a namespace has room in any case; how many may wait of all is for the queue to say.
     ///
     /// # Errors
-    /// [`StoreError::Overloaded`] when there is none.
+    /// [`StoreError::TooLarge`] when there never is any, [`StoreError::Overloaded`] when there is none.
     pub(crate) fn take(&self, key: &Key, change: &Change, done: Done) -> Result<Done, StoreError> {
+        change.fits(key)?;
         // What has no class has a queue of its own, and is no change of an actor.
         let load = Load { changes: usize::from(!key.class.is_empty()), bytes: change.bytes() };
         let mut waiting = locked(&self.0);
-        let namespace = namespace(key, change);
+        let namespace = namespace(key, change).unwrap_or_default();
         if !waiting.take(namespace, load) {
             return Err(StoreError::Overloaded);
         }
         let changes = waiting.records.entry(key.clone()).or_default();
         *changes = changes.saturating_add(1);
         drop(waiting);
-        let (key, namespace) = (key.clone(), namespace.map(str::to_owned));
+        let (key, namespace) = (key.clone(), namespace.to_owned());
         let held = Held { waiting: Arc::clone(&self.0), key, namespace, load };
         Ok(Box::new(move |outcome| {
             drop(held);
@@ -97,35 +100,36 @@ impl Room {
 }
 
 impl Waiting {
-    fn take(&mut self, namespace: Option<&str>, load: Load) -> bool {
+    fn take(&mut self, namespace: &str, load: Load) -> bool {
         let all = self.all.with(load);
-        if self.all.bytes > 0 && all.bytes > QUEUE_BYTES {
+        let before = self.namespaces.get(namespace).copied().unwrap_or_default();
+        let own = before.with(load);
+        // What few others have taken is not to be all that those with little could have.
+        let is_little = own.bytes <= LITTLE_BYTES;
+        if self.all.bytes > 0 && all.bytes > QUEUE_BYTES && !is_little {
             return false;
         }
-        if let Some(name) = namespace {
-            let before = self.namespaces.get(name).copied().unwrap_or_default();
-            let own = before.with(load);
-            let leaves_others =
-                own.changes <= QUEUE.saturating_sub(all.changes) && own.bytes <= QUEUE_BYTES.saturating_sub(all.bytes);
-            if before != Load::default() && !leaves_others {
-                return false;
-            }
-            match self.namespaces.get_mut(name) {
-                Some(known) => *known = own,
-                None => drop(self.namespaces.insert(name.to_owned(), own)),
-            }
+        let leaves_others = own.changes <= QUEUE.saturating_sub(all.changes)
+            && (is_little || own.bytes <= QUEUE_BYTES.saturating_sub(all.bytes));
+        // Without a namespace there is what is left.
+        if !namespace.is_empty() && before != Load::default() && !leaves_others {
+            return false;
         }
         self.all = all;
+        match self.namespaces.get_mut(namespace) {
+            Some(known) => *known = own,
+            None if own == Load::default() => {}
+            None => drop(self.namespaces.insert(namespace.to_owned(), own)),
+        }
         true
     }
 
-    fn give_back(&mut self, namespace: Option<&str>, load: Load) {
+    fn give_back(&mut self, namespace: &str, load: Load) {
         self.all = self.all.without(load);
-        let Some(name) = namespace else { return };
-        if let Some(own) = self.namespaces.get_mut(name) {
+        if let Some(own) = self.namespaces.get_mut(namespace) {
             *own = own.without(load);
             if *own == Load::default() {
-                self.namespaces.remove(name);
+                self.namespaces.remove(namespace);
             }
         }
     }
@@ -147,7 +151,7 @@ impl Load {
 impl Drop for Held {
     fn drop(&mut self) {
         let mut waiting = locked(&self.waiting);
-        waiting.give_back(self.namespace.as_deref(), self.load);
+        waiting.give_back(&self.namespace, self.load);
         if let Some(changes) = waiting.records.get_mut(&self.key) {
             *changes = changes.saturating_sub(1);
             if *changes == 0 {
@@ -175,7 +179,7 @@ mod tests {
     use crate::record::{Image, Put};
 
     /// How many changes of so many bytes there is room for.
-    fn all(waiting: &mut Waiting, namespace: Option<&str>, bytes: usize) -> usize {
+    fn all(waiting: &mut Waiting, namespace: &str, bytes: usize) -> usize {
         (0..QUEUE).take_while(|_each| waiting.take(namespace, Load { changes: 1, bytes })).count()
     }
 
@@ -183,10 +187,11 @@ mod tests {
     fn changes_of_a_namespace_leave_others_as_many_and_as_many_bytes_as_they_have() {
         for (bytes, half) in [(1, QUEUE / 2), (QUEUE_BYTES / 64, 32)] {
             let mut waiting = Waiting::default();
-            assert_eq!(all(&mut waiting, Some("one"), bytes), half);
-            assert_eq!(all(&mut waiting, Some("other"), bytes), half / 2);
-            assert!(all(&mut waiting, None, bytes) >= half / 2, "without a namespace there is what is left");
-            for (namespace, count) in [(Some("one"), half), (Some("other"), half / 2)] {
+            assert_eq!(all(&mut waiting, "one", bytes), half);
+            assert_eq!(all(&mut waiting, "other", bytes), half / 2);
+            let left = all(&mut waiting, "", bytes);
+            assert!(left >= half / 2, "without a namespace there is what is left");
+            for (namespace, count) in [("one", half), ("other", half / 2), ("", left)] {
                 (0..count).for_each(|_each| waiting.give_back(namespace, Load { changes: 1, bytes }));
             }
             assert_eq!(waiting.namespaces.len(), 0, "who has nothing that waits is not kept");
@@ -258,11 +263,42 @@ mod tests {
     fn a_change_that_is_larger_than_a_share_waits_when_nothing_else_of_its_namespace_does() {
         let mut waiting = Waiting::default();
         let large = Load { changes: 1, bytes: QUEUE_BYTES / 4 * 3 };
-        assert!(waiting.take(Some("one"), large));
-        assert!(!waiting.take(Some("one"), Load { changes: 1, bytes: 1 }));
-        assert!(waiting.take(Some("other"), Load { changes: 1, bytes: QUEUE_BYTES / 4 }));
-        assert!(!waiting.take(Some("third"), large), "there is no room for that");
-        waiting.give_back(Some("one"), large);
-        assert!(waiting.take(Some("one"), Load { changes: 1, bytes: 1 }));
+        assert!(waiting.take("one", large));
+        assert!(!waiting.take("one", Load { changes: 1, bytes: 1 }));
+        assert!(waiting.take("other", Load { changes: 1, bytes: QUEUE_BYTES / 4 }));
+        assert!(!waiting.take("third", large), "there is no room for that");
+        waiting.give_back("one", large);
+        assert!(waiting.take("one", Load { changes: 1, bytes: 1 }));
+    }
+
+    #[test]
+    fn a_change_of_a_namespace_has_room_whatever_few_others_hold() {
+        let mut waiting = Waiting::default();
+        let large = Load { changes: 1, bytes: QUEUE_BYTES / 2 };
+        assert!(waiting.take("one", large) && waiting.take("other", large));
+        let little = Load { changes: 1, bytes: LITTLE_BYTES / 4 };
+        for namespace in ["third", "fourth", ""] {
+            assert_eq!(all(&mut waiting, namespace, little.bytes), 4, "{namespace} has its own, and no more");
+        }
+        assert!(!waiting.take("one", Load { changes: 1, bytes: 1 }), "who has more than a little has no more of it");
+        waiting.give_back("other", large);
+        assert!(waiting.take("third", little));
+    }
+
+    #[test]
+    fn a_change_of_more_bytes_than_any_may_have_is_refused_before_anything_waits_for_it() {
+        let room = Room::default();
+        let change = |bytes| {
+            let image = Image::Whole(Bytes::from(vec![0; bytes]));
+            Change::Put(Put { epoch: 1, seq: 1, alarm_at: None, head: Vec::new(), image, values: Vec::new() })
+        };
+        let take = |bytes| room.take(&Key::new("one/class", "it"), &change(bytes), Box::new(drop));
+        let refused = take((256 << 20) + 1).err();
+        assert!(
+            matches!(refused, Some(StoreError::TooLarge { bytes: 268_435_457, most: 268_435_456, .. })),
+            "{refused:?}"
+        );
+        assert_eq!(room.load(), Load::default());
+        assert!(take(256 << 20).is_ok());
     }
 }

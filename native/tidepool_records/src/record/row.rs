@@ -107,6 +107,15 @@ pub(crate) fn check(key: &Key, before: Option<&Row>, change: &Change) -> Result<
 
 /// Does the error say that one change may not be made, and nothing of the others?
 pub(crate) fn is_refusal(error: &StoreError) -> bool {
-    use StoreError::{Chain, Crowded, Damaged, Fenced, OutOfOrder, TooLong};
-    matches!(error, Fenced { .. } | OutOfOrder { .. } | Chain { .. } | Crowded { .. } | Damaged { .. } | TooLong { .. })
+    use StoreError::{Chain, Crowded, Damaged, Fenced, OutOfOrder, TooLarge, TooLong};
+    matches!(
+        error,
+        Fenced { .. }
+            | OutOfOrder { .. }
+            | Chain { .. }
+            | Crowded { .. }
+            | Damaged { .. }
+            | TooLarge { .. }
+            | TooLong { .. }
+    )
 }

@@ -46,8 +46,6 @@ use crate::lease::{Answer, Ask, Owner, Row, Shard, Watch};
 use crate::record::{Change, Done, Job, Key, QUEUE, Room, SHARDS, StoreError};
 use crate::sqlite::Readers;
 
-/// How many bytes a change may have, as in a database.
-const MOST_BYTES: usize = 256 << 20;
 /// How long it may take until what is read is as all know it.
 const READ: Duration = Duration::from_secs(5);
 /// Threads that wait at a time for what the voter that leads has, which may be none; and how long others wait until they are told so.
@@ -130,7 +128,7 @@ impl Replicated {
         use mpsc::error::TrySendError::{Closed, Full};
         let ended = || StoreError::Stopped("who writes ended".into());
         let open = self.open.as_ref().ok_or_else(ended)?;
-        fits(&key, &change)?;
+        has_epoch(&key, &change)?;
         let done = self.room.take(&key, &change, done)?;
         open.jobs.try_send(Job { key, change, done }).map_err(|error| match error {
             Full(_) => StoreError::Overloaded,
@@ -204,13 +202,9 @@ pub(crate) enum Of<'a> {
     All,
 }
 
-/// Can it be in an entry, and be applied? What can't is not to be in the log, where it would be found again at each start.
-fn fits(key: &Key, change: &Change) -> Result<(), StoreError> {
-    if change.bytes() > MOST_BYTES {
-        let (what, bytes) = ("a change", change.bytes());
-        return Err(StoreError::TooLong { key: key.clone(), what, bytes, most: MOST_BYTES });
-    }
-    // No epoch comes to that.
+/// Is its epoch one that can be applied? What can't is not to be in the log, where it would be found again at each start.
+fn has_epoch(key: &Key, change: &Change) -> Result<(), StoreError> {
+    // None comes to more.
     let epoch = change.epoch();
     i64::try_from(epoch).map(drop).map_err(|_| StoreError::Fenced { key: key.clone(), epoch, stored: 0 })
 }

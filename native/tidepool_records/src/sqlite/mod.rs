@@ -69,7 +69,7 @@ impl File {
     /// made in the order of these calls. Does not wait.
     ///
     /// # Errors
-    /// When too many changes wait, or nothing is written any more. Then `done` is not called.
+    /// When the change is too large, too many wait, or nothing is written any more. Then `done` is not called.
     pub(crate) fn commit(&self, key: Key, change: Change, done: Done) -> Result<(), StoreError> {
         let done = self.room.take(&key, &change, done)?;
         self.jobs.try_send(Job { key, change, done }).map_err(|error| match error {

@@ -237,8 +237,8 @@ impl Writer {
 /// What came of each change, and why nothing is written any more, if that is so.
 fn written(opened: &mut Opened, total: &Total, jobs: &[Job]) -> (Vec<Result<(), StoreError>>, Option<Arc<str>>) {
     match write_together(opened, total, jobs) {
-        // One page that can't be read is not to stop those who don't need it.
-        Err(StoreError::Corrupt(_)) if jobs.len() > 1 => {}
+        // One page that can't be read is not to stop those who don't need it, and one change that SQLite does not take none of the others.
+        Err(error) if jobs.len() > 1 && is_of_one(&error) => {}
         Err(error) => return (vec![Err(error.clone()); jobs.len()], stops(&error)),
         Ok(outcomes) => return (outcomes, None),
     }
@@ -258,9 +258,22 @@ fn written(opened: &mut Opened, total: &Total, jobs: &[Job]) -> (Vec<Result<(), 
     (outcomes, stop)
 }
 
+/// May the error be that of one change, of which nothing was written, and say nothing of the disk?
+fn is_of_one(error: &StoreError) -> bool {
+    use rusqlite::ErrorCode::{ConstraintViolation, TooBig, TypeMismatch};
+    match error {
+        StoreError::Corrupt(_) => true,
+        StoreError::Sqlite(why) => {
+            matches!(why.sqlite_error_code(), Some(ConstraintViolation | TooBig | TypeMismatch))
+        }
+        _other => false,
+    }
+}
+
 /// Why nothing is written after an error, if that is so.
 fn stops(error: &StoreError) -> Option<Arc<str>> {
     match error {
+        error if is_of_one(error) => None,
         StoreError::Sqlite(why) => Some(why.to_string().into()),
         StoreError::Unknown(why) => Some(Arc::clone(why)),
         _other => None,
@@ -293,4 +306,39 @@ fn swept(opened: &mut Opened) -> Result<bool, StoreError> {
     let more = sweep(&transaction)?;
     transaction.commit().map_err(StoreError::of_commit)?;
     Ok(more)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::record::{Image, Key, Put};
+
+    #[test]
+    fn a_change_that_sqlite_does_not_take_is_refused_alone_and_stops_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut opened = Opened::new(&folder.path().join("records")).unwrap();
+        // As of a row that is larger than any may be.
+        opened
+            .connection
+            .execute_batch(
+                "CREATE TRIGGER large BEFORE INSERT ON image WHEN length(NEW.bytes) > 1000
+                 BEGIN SELECT RAISE(ABORT, 'too large'); END",
+            )
+            .unwrap();
+        let job = |name: &str, bytes: usize| {
+            let image = Image::Whole(vec![0; bytes].into());
+            let put = Put { epoch: 1, seq: 1, alarm_at: None, head: Vec::new(), image, values: Vec::new() };
+            Job { key: Key::new("class", name), change: Change::Put(put), done: Box::new(drop) }
+        };
+        let jobs = [job("a", 10), job("b", 1_001), job("c", 10)];
+        let (outcomes, stop) = written(&mut opened, &Total::default(), &jobs);
+        assert!(matches!(&outcomes[..], [Ok(()), Err(StoreError::Sqlite(_)), Ok(())]), "{outcomes:?}");
+        assert_eq!(stop, None);
+        let (outcomes, stop) = written(&mut opened, &Total::default(), &jobs[1..2]);
+        assert!(matches!(&outcomes[..], [Err(StoreError::Sqlite(_))]), "{outcomes:?}");
+        assert_eq!(stop, None);
+        let records: u64 = opened.connection.query_row("SELECT count(*) FROM record", [], |row| row.get(0)).unwrap();
+        assert_eq!(records, 2);
+    }
 }
