@@ -1,5 +1,5 @@
-//! A record may have very many values. Who has it go has nobody else wait for them: they are found by nobody from then on, and deleted some at
-//! a time.
+//! A record may have very many values, and images of hundreds of MiB. Who has it go has nobody else wait for them: they are found by nobody
+//! from then on, and deleted some at a time.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
@@ -55,7 +55,7 @@ fn until_gone(place: &Place, records: &Records) {
         if matches!(place, Place::Voter(_)) {
             lease(records, Ask::Renew(3_600_000)).unwrap();
         }
-        rows(place, "gone") == 0
+        rows(place, "gone") + rows(place, "gone_image") == 0
     });
 }
 
@@ -113,6 +113,49 @@ fn a_record_with_very_many_values_is_gone_at_once_and_its_values_some_at_a_time(
         if let Place::Database(url) = &place {
             assert!(postgres::number(url, "SELECT max(rows) FROM deleted") <= PIECE);
         }
+        records.close();
+    }
+}
+
+#[test]
+fn images_of_a_record_that_is_gone_or_begins_anew_go_a_piece_at_a_time_and_count_until_then() {
+    const LARGE: usize = 6 << 20;
+    const NEXT: usize = 3 << 20;
+    for place in Place::each() {
+        let records = place.open();
+        let key = Key::new("one/cart", "a");
+        let change = |seq, image| Put { epoch: 1, seq, alarm_at: None, head: Vec::new(), image, values: Vec::new() };
+        commit(&records, &key, Change::Put(change(1, Image::Whole(vec![1; LARGE].into())))).unwrap();
+        for seq in 2..=6 {
+            commit(&records, &key, Change::Put(change(seq, Image::Next(vec![2; NEXT].into())))).unwrap();
+        }
+        let all = (LARGE + 5 * NEXT) as u64;
+        assert_eq!(records.usage("one", true).unwrap(), Usage { records: 1, bytes: all });
+
+        let begins_anew = Change::Reset(change(7, Image::Whole(vec![3].into())));
+        commit(&records, &key, begins_anew).unwrap();
+        assert_eq!(records.read(&key).unwrap().unwrap().images, [[3]]);
+        if matches!(place, Place::Voter(_)) {
+            // One piece with each command: the first image is one, and two that follow are.
+            assert_eq!(rows(&place, "image"), 1 + 5);
+            assert_eq!(records.usage("one", true).unwrap(), Usage { records: 1, bytes: 1 + 5 * NEXT as u64 });
+            lease(&records, Ask::Renew(3_600_000)).unwrap();
+            assert_eq!(rows(&place, "image"), 1 + 3);
+        }
+        until_gone(&place, &records);
+        assert_eq!(rows(&place, "image"), 1);
+        assert_eq!(records.usage("one", true).unwrap(), Usage { records: 1, bytes: 1 });
+        assert_eq!(records.read(&key).unwrap().unwrap().images, [[3]]);
+
+        // What is little goes with its record, and leaves no note.
+        commit(&records, &key, Change::Delete { epoch: 1, seq: 7 }).unwrap();
+        assert_eq!((rows(&place, "image"), rows(&place, "gone_image")), (0, 0));
+        commit(&records, &key, Change::Put(change(1, Image::Whole(vec![4; LARGE].into())))).unwrap();
+        place.damage("UPDATE tidepool.record SET seq = 77");
+        commit(&records, &key, Change::Erase { epoch: 1 }).unwrap();
+        assert_eq!(records.read(&key).unwrap(), None);
+        until_gone(&place, &records);
+        assert_eq!(rows(&place, "image"), 0);
         records.close();
     }
 }
@@ -218,15 +261,25 @@ fn a_file_of_an_earlier_version_has_what_it_lacks_and_goes_on() {
     assert_eq!((rows(&place, "value"), records.read(&key).unwrap()), (0, None));
     assert_eq!(records.read(&other).unwrap().unwrap().seq, 1);
     records.close();
+    // One that had notes of values, and none of images.
+    let file = Connection::open(place.file().unwrap()).unwrap();
+    file.execute_batch("DROP TABLE gone_image; DROP TABLE swept_image").unwrap();
+    drop(file);
+    let records = place.open();
+    commit(&records, &other, Change::Delete { epoch: 1, seq: 1 }).unwrap();
+    assert_eq!((rows(&place, "image"), rows(&place, "gone_image")), (0, 0));
+    records.close();
 }
 
 #[test]
-fn a_database_of_an_earlier_version_has_the_table_that_it_lacks() {
+fn a_database_of_an_earlier_version_has_the_tables_that_it_lacks() {
     let place = Place::Database(postgres::server().database());
     place.open().close();
     let Place::Database(url) = &place else { unreachable!("it is one") };
-    postgres::execute(url, "DROP TABLE tidepool.gone");
-    let records = support::shared(url, "a", 2);
-    assert_eq!(rows(&place, "gone"), 0);
-    records.close();
+    for tables in ["tidepool.gone_image", "tidepool.gone, tidepool.gone_image"] {
+        postgres::execute(url, &format!("DROP TABLE {tables}"));
+        let records = support::shared(url, "a", 2);
+        assert_eq!(rows(&place, "gone") + rows(&place, "gone_image"), 0);
+        records.close();
+    }
 }

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::read::shard;
 use crate::record::{
-    COMMON_CROWD, Change, Crowd, Image, Key, Mark, Put, Row, StoreError, begins, check, has_place, most_of, value_mark,
-    xor,
+    COMMON_CROWD, Change, Crowd, Image, Job, Key, Mark, Put, Row, StoreError, TRANSACTION, begins, check, has_place,
+    most_of, value_mark, xor,
 };
 
 /// How many bytes the names of a record may have together, and how many a value's key: an index has no room for more.
@@ -38,13 +38,32 @@ pub(super) struct Group<'a> {
 pub(super) struct Writes<'a> {
     /// Records whose images from a number on are to be gone.
     pub(super) cut: BTreeMap<i64, i16>,
-    /// Records whose values are all to be gone, and their namespaces.
+    /// Records whose values and images are all to be gone, and their namespaces.
     pub(super) gone: Vec<(i64, &'a str)>,
     pub(super) images: BTreeMap<(i64, i16), &'a Bytes>,
     pub(super) values: BTreeMap<(i64, &'a [u8]), Option<&'a [u8]>>,
 }
 
 impl<'a> Group<'a> {
+    /// How many of the changes are made at once: the images that they replace have so many bytes together, but for a first one that has more
+    /// by itself.
+    pub(super) fn at_once(&self, jobs: &[Job]) -> usize {
+        let mut bytes = 0_usize;
+        jobs.iter()
+            .enumerate()
+            .take_while(|(at, job)| {
+                bytes = bytes.saturating_add(self.replaced(job));
+                *at == 0 || bytes <= TRANSACTION.replaced
+            })
+            .count()
+    }
+
+    fn replaced(&self, job: &Job) -> usize {
+        let Change::Put(Put { image: Image::Whole(_), .. }) = &job.change else { return 0 };
+        let Some(Ok((row, _mark))) = self.before.get(&job.key) else { return 0 };
+        usize::try_from(row.bytes).unwrap_or(usize::MAX)
+    }
+
     /// Makes a change, if it may be made.
     ///
     /// # Errors
@@ -63,7 +82,7 @@ impl<'a> Group<'a> {
                 if let Some(row) = &before {
                     self.leave(key, row.id);
                 }
-                // Under another id, for values of the one before may be left for a while.
+                // Under another id, for values and images of the one before may be left for a while.
                 self.put(key, None, change)?;
             }
             (Change::Delete { .. } | Change::Erase { .. }, Some(before)) => self.delete(key, &before),
@@ -143,7 +162,7 @@ impl<'a> Group<'a> {
     /// Images and values with an id, which nobody is to have any more.
     fn leave(&mut self, key: &'a Key, id: i64) {
         self.writes.images.retain(|(of, _number), _bytes| *of != id);
-        self.writes.cut.insert(id, 0);
+        self.writes.cut.remove(&id);
         self.writes.values.retain(|(of, _key), _value| *of != id);
         self.writes.gone.push((id, key.namespace().unwrap_or_default()));
     }
@@ -210,5 +229,28 @@ fn fits(key: &Key, change: &Change) -> Result<(), StoreError> {
     match put.values.iter().map(|(of, _value)| of.len()).find(|length| *length > MOST) {
         Some(bytes) => too_long("a value's key", bytes, MOST),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_that_replace_large_images_are_made_some_at_a_time() {
+        let job = |name: usize, image| {
+            let put = Put { epoch: 1, seq: 2, alarm_at: None, head: Vec::new(), image, values: Vec::new() };
+            Job { key: Key::new("one/class", name.to_string()), change: Change::Put(put), done: Box::new(drop) }
+        };
+        let whole = || Image::Whole(Bytes::from_static(b"little"));
+        let jobs: Vec<Job> = (0..10).map(|name| job(name, whole())).collect();
+        let at_once = |bytes: u64| {
+            let row = |job: &Job| (Row { bytes, ..Row::new(1) }, Row::new(1).mark(&job.key));
+            let before = jobs.iter().map(|job| (&job.key, Ok(row(job)))).collect();
+            Group { before, ..Group::default() }.at_once(&jobs)
+        };
+        assert_eq!([1, 4 << 20, 64 << 20].map(at_once), [10, 4, 1]);
+        let kept: Vec<Job> = (0..10).map(|name| job(name, Image::Keep)).collect();
+        assert_eq!(Group::default().at_once(&kept), 10);
     }
 }

@@ -12,7 +12,6 @@ use crate::record::{Key, Mark, StoreError, xor};
 const ID: &str = "
 SELECT r.id FROM tidepool.record r WHERE r.shard = $1 AND r.class = $2 AND r.name = $3
 AND NOT EXISTS (SELECT FROM tidepool.record o WHERE o.id = r.id AND (o.shard, o.class, o.name) <> ($1, $2, $3))";
-const IMAGES: &str = "DELETE FROM tidepool.image WHERE record = $1";
 const ROW: &str = "DELETE FROM tidepool.record WHERE shard = $1 AND class = $2 AND name = $3 RETURNING mark";
 const LEFT: &str = "SELECT mark FROM tidepool.record WHERE shard = $1";
 const NOTED: &str = "SELECT records, sum FROM tidepool.tally WHERE shard = $1 FOR UPDATE";
@@ -42,7 +41,6 @@ pub(super) async fn erase(client: &Client, owner: &Owner, key: &Key, epoch: u64)
     let whose: [&(dyn ToSql + Sync); 3] = [&shard, &class, &name];
     if let Some(row) = client.query_opt(ID, &whose).await? {
         let id: i64 = row.try_get(0)?;
-        client.execute(IMAGES, &[&id]).await?;
         gone::leave(client, key, id).await?;
     }
     let gone = client.query_opt(ROW, &whose).await?;

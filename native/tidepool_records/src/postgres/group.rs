@@ -91,7 +91,8 @@ macro_rules! statements {
 
 statements! {
     fence = FENCE, tallies = TALLIES, rows = ROWS, marks = MARKS, crowds = CROWDS, all = ALL, ids = IDS,
-    cut = CUT, drop_values = gone::DELETE, leave = gone::LEAVE, drop_value = DROP_VALUE, drop_rows = DROP,
+    cut = CUT, drop_values = gone::DELETE, leave = gone::LEAVE, drop_images = gone::DELETE_LITTLE, leave_images = gone::LEAVE_IMAGES,
+    drop_value = DROP_VALUE, drop_rows = DROP,
     put = PUT, put_image = PUT_IMAGE, put_value = PUT_VALUE, tally = TALLY,
 }
 
@@ -107,8 +108,8 @@ impl Session {
         self.client.is_closed()
     }
 
-    /// Commits the changes that may be made; for each whether it was. When one says anything else than that it is refused, the
-    /// session is not to be used any more.
+    /// Commits the changes that may be made; for each whether it was. Those at the end of which nothing is said are left for another
+    /// transaction. When one says anything else than that it is refused, the session is not to be used any more.
     pub(super) async fn commit(&self, owner: &Owner, jobs: &[Job]) -> Vec<Result<(), StoreError>> {
         let begin = begin(jobs);
         let read = timeout(STEP, self.read(Some(&begin), owner, jobs)).await;
@@ -124,6 +125,7 @@ impl Session {
             // The transaction ends with the session.
             Err(error) => return vec![Err(error); jobs.len()],
         };
+        let jobs = jobs.get(..group.at_once(jobs)).unwrap_or(jobs);
         let outcomes: Vec<_> = jobs.iter().map(|job| group.apply(&job.key, &job.change)).collect();
         let written = timeout(STEP, self.write(&group.written())).await;
         let late = || Err(StoreError::Unknown(format!("it has not answered within {} s", STEP.as_secs()).into()));
@@ -310,9 +312,13 @@ impl Session {
         if !writes.gone.is_empty() {
             let ids: Vec<i64> = writes.gone.iter().map(|(id, _namespace)| *id).collect();
             let [rows, bytes] = gone::numbers(AT_ONCE);
-            statements.push((&self.drop_values, vec![Box::new(ids), Box::new(rows), Box::new(bytes)]));
+            statements.push((&self.drop_values, vec![Box::new(ids.clone()), Box::new(rows), Box::new(bytes)]));
+            statements.push((&self.drop_images, vec![Box::new(ids), Box::new(bytes)]));
         }
         execute!(leave, writes.gone, |(id, _)| *id, |(_, namespace)| namespace.as_bytes(), |(id, namespace)| {
+            gone_mark(*id, namespace.as_bytes()).to_vec()
+        });
+        execute!(leave_images, writes.gone, |(id, _)| *id, |(_, namespace)| namespace.as_bytes(), |(id, namespace)| {
             gone_mark(*id, namespace.as_bytes()).to_vec()
         });
         execute!(drop_value, away, |(id, _)| *id, |(_, key)| *key);

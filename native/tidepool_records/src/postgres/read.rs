@@ -234,8 +234,8 @@ pub(super) async fn usage(session: &Session, namespace: &str, with_bytes: bool) 
         .client
         .query_one(&session.bytes, &[&first.as_bytes(), &beyond.as_bytes(), &namespace.as_bytes()])
         .await?;
-    let [bytes, values] = [found.try_get::<_, i64>(0)?, found.try_get(1)?];
-    Ok(Usage { records, bytes: bytes.saturating_add(values).cast_unsigned() })
+    let [bytes, values, images] = [found.try_get::<_, i64>(0)?, found.try_get(1)?, found.try_get(2)?];
+    Ok(Usage { records, bytes: bytes.saturating_add(values).saturating_add(images).cast_unsigned() })
 }
 
 /// Alarms in the owner's shards that are due until then, the earliest of each namespace first: as many of one as it gets.

@@ -46,10 +46,19 @@ ALTER TABLE tidepool.image ALTER bytes SET STORAGE EXTERNAL;
 CREATE TABLE tidepool.value (record bigint, key bytea, value bytea NOT NULL, mark bytea NOT NULL, PRIMARY KEY (record, key));
 ";
 
-/// Ids whose values are left of records that are gone, by the namespaces that they were of. Tables of earlier versions get it when a node
-/// starts, and such a version leaves it alone.
-const GONE: &str = "
-CREATE TABLE tidepool.gone (namespace bytea NOT NULL, id bigint NOT NULL, mark bytea NOT NULL, PRIMARY KEY (namespace, id))";
+/// Ids whose values are left of records that are gone, by the namespaces that they were of; and those whose images are. Tables of earlier
+/// versions get them when a node starts, and such a version leaves them alone, or knows of values and not of images.
+const GONE: [(&str, &str); 2] = [
+    (
+        "gone",
+        "CREATE TABLE tidepool.gone (namespace bytea NOT NULL, id bigint NOT NULL, mark bytea NOT NULL, PRIMARY KEY (namespace, id))",
+    ),
+    (
+        "gone_image",
+        "CREATE TABLE tidepool.gone_image (
+           namespace bytea NOT NULL, id bigint NOT NULL, mark bytea NOT NULL, PRIMARY KEY (namespace, id))",
+    ),
+];
 
 /// Has the first alarms of a namespace found without a look at those of others. Tables of earlier versions get it once a node has started,
 /// and it is nothing that those would not keep up.
@@ -84,8 +93,10 @@ pub(super) async fn make(connector: &Connector) -> Result<Option<Client>, StoreE
         client.execute("INSERT INTO tidepool.format VALUES ($1)", &[&FORMAT]).await?;
     }
     checked(&client).await?;
-    if !there(&client, "gone").await? {
-        client.batch_execute(GONE).await?;
+    for (name, table) in GONE {
+        if !there(&client, name).await? {
+            client.batch_execute(table).await?;
+        }
     }
     let is_indexed = is_indexed(&client).await?;
     client.batch_execute("COMMIT").await?;

@@ -31,12 +31,14 @@ const LIST: &str = "
 SELECT name, seq, alarm_at, bytes FROM tidepool.record
 WHERE class = $1 AND (shard, name) >= ($2, $3) ORDER BY shard, name LIMIT $4";
 const COUNT: &str = "SELECT count(*) FROM tidepool.record WHERE class >= $1 AND class < $2";
-/// Values that are left of records that are gone count, too.
+/// Values and images that are left of records that are gone count, too.
 const BYTES: &str = "
 SELECT coalesce(sum(bytes), 0)::bigint, coalesce((
   SELECT sum(octet_length(v.key) + octet_length(v.value) + 64) FROM tidepool.value v
   JOIN (SELECT r.id FROM tidepool.record r WHERE r.class >= $1 AND r.class < $2
-        UNION ALL SELECT g.id FROM tidepool.gone g WHERE g.namespace = $3) i ON i.id = v.record), 0)::bigint
+        UNION ALL SELECT g.id FROM tidepool.gone g WHERE g.namespace = $3) i ON i.id = v.record), 0)::bigint, coalesce((
+  SELECT sum(octet_length(m.bytes)) FROM tidepool.image m
+  JOIN tidepool.gone_image g ON g.id = m.record WHERE g.namespace = $3), 0)::bigint
 FROM tidepool.record WHERE class >= $1 AND class < $2";
 /// One namespace after the other is looked for in the index, and then its first alarms. What a class begins with that is in a namespace is
 /// said in the words of that index.

@@ -10,20 +10,29 @@ use crate::record::{Change, FairQueue, Job, StoreError, TRANSACTION, is_refusal}
 /// Writes what comes, until nothing more can come.
 pub(super) async fn write_all(connector: &Connector, owner: &Owner, mut queue: Receiver<Job>) {
     let (mut session, mut waiting) = (None, FairQueue::default());
-    while let Some(jobs) = waiting.next(&mut queue, TRANSACTION).await {
+    while waiting.has_some(&mut queue).await {
+        // What each replaces is known once it is read.
+        let mut jobs = waiting.batch(TRANSACTION, |_job| 0);
         let mut outcomes = Vec::with_capacity(jobs.len());
         // What erases is alone.
         for jobs in jobs.chunk_by(|one, next| !erases(one) && !erases(next)) {
             let mut together = written(connector, owner, &mut session, jobs).await;
             if jobs.len() > 1 && was_unreadable(&together) {
                 // One page that can't be read is not to stop those who don't need it: nothing of these was written.
-                together.clear();
+                let jobs = jobs.iter().take(together.len());
+                together = Vec::new();
                 for job in jobs {
                     together.append(&mut written(connector, owner, &mut session, std::slice::from_ref(job)).await);
                 }
             }
+            let is_all = together.len() >= jobs.len();
             outcomes.append(&mut together);
+            if !is_all {
+                break;
+            }
         }
+        // Others have their turn before those that are left.
+        waiting.put_back(jobs.split_off(outcomes.len().min(jobs.len())));
         jobs.into_iter().zip(outcomes).for_each(|(job, outcome)| (job.done)(outcome));
     }
 }
@@ -37,7 +46,8 @@ fn erases(job: &Job) -> bool {
     matches!(job.change, Change::Erase { .. })
 }
 
-/// Commits changes by the session that there is, or else by a new one. What may have been written is never sent again.
+/// Commits the first of the changes, as many as are made at once, by the session that there is, or else by a new one. What may have been
+/// written is never sent again.
 async fn written(
     connector: &Connector,
     owner: &Owner,

@@ -17,7 +17,8 @@ pub(crate) struct FairQueue {
     jobs: BTreeMap<(u64, u64), Job>,
     /// The finish tag of the last change of each namespace that has had one since nothing waited.
     ends: HashMap<String, u64>,
-    /// The start tag of what was taken last.
+    /// The tags of the last batch, and the start tag of what was taken last.
+    taken: Vec<(u64, u64)>,
     now: u64,
     came: u64,
 }
@@ -33,31 +34,36 @@ impl FairQueue {
     }
 
     fn add(&mut self, job: Job) {
-        // Those without a namespace have one together.
-        let namespace = job.key.namespace().unwrap_or_default();
-        let start = self.ends.get(namespace).map_or(self.now, |end| self.now.max(*end));
-        let cost = job.change.written().saturating_add(EACH.saturating_mul(job.change.rows()));
-        let end = start.saturating_add(cost as u64);
-        match self.ends.get_mut(namespace) {
-            Some(known) => *known = end,
-            None => drop(self.ends.insert(namespace.to_owned(), end)),
-        }
+        let start = self.ends.get(namespace(&job)).map_or(self.now, |end| self.now.max(*end));
+        self.ends_at(&job, start.saturating_add(cost(&job)));
         self.came = self.came.wrapping_add(1);
         self.jobs.insert((start, self.came), job);
     }
 
-    /// What is to be written together next: no more than that, but for a first one that is more by itself. Empty when nothing waits.
-    pub(crate) fn batch(&mut self, most: Batch) -> Vec<Job> {
-        let (mut jobs, mut bytes, mut rows) = (Vec::new(), 0_usize, 0_usize);
+    /// Notes the finish tag of the last change of a namespace.
+    fn ends_at(&mut self, last: &Job, end: u64) {
+        match self.ends.get_mut(namespace(last)) {
+            Some(known) => *known = end.max(*known),
+            None => drop(self.ends.insert(namespace(last).to_owned(), end)),
+        }
+    }
+
+    /// What is to be written together next: no more than that, but for a first one that is more by itself. `replaced` says how many bytes of
+    /// images go with a change. Empty when nothing waits.
+    pub(crate) fn batch(&mut self, most: Batch, mut replaced: impl FnMut(&Job) -> usize) -> Vec<Job> {
+        let (mut jobs, mut bytes, mut rows, mut gone) = (Vec::new(), 0_usize, 0_usize, 0_usize);
+        self.taken.clear();
         while jobs.len() < most.changes
             && let Some(first) = self.jobs.first_entry()
         {
             bytes = bytes.saturating_add(first.get().change.written());
             rows = rows.saturating_add(first.get().change.rows());
-            if (bytes > most.bytes || rows > most.rows) && !jobs.is_empty() {
+            gone = gone.saturating_add(replaced(first.get()));
+            if (bytes > most.bytes || rows > most.rows || gone > most.replaced) && !jobs.is_empty() {
                 break;
             }
             self.now = first.key().0;
+            self.taken.push(*first.key());
             jobs.push(first.remove());
         }
         if self.jobs.is_empty() {
@@ -66,14 +72,26 @@ impl FairQueue {
         jobs
     }
 
-    /// The same, once there is something; `None` when nothing more can come.
-    pub(crate) async fn next(&mut self, queue: &mut Receiver<Job>, most: Batch) -> Option<Vec<Job>> {
+    /// Takes the last ones of the batch before back, which have their turn again.
+    pub(crate) fn put_back(&mut self, jobs: Vec<Job>) {
+        let tags = self.taken.split_off(self.taken.len().saturating_sub(jobs.len()));
+        if let Some((start, _came)) = self.taken.last() {
+            self.now = *start;
+        }
+        for (tag, job) in tags.into_iter().zip(jobs) {
+            self.ends_at(&job, tag.0.saturating_add(cost(&job)));
+            self.jobs.insert(tag, job);
+        }
+    }
+
+    /// Returns once there is something; `false` when nothing more can come.
+    pub(crate) async fn has_some(&mut self, queue: &mut Receiver<Job>) -> bool {
         if self.is_empty() {
-            let first = queue.recv().await?;
+            let Some(first) = queue.recv().await else { return false };
             self.add(first);
         }
         self.take(std::iter::from_fn(|| queue.try_recv().ok()));
-        Some(self.batch(most))
+        true
     }
 
     /// All that waits, which is given up.
@@ -83,13 +101,22 @@ impl FairQueue {
     }
 }
 
+/// Those without a namespace have one together.
+fn namespace(job: &Job) -> &str {
+    job.key.namespace().unwrap_or_default()
+}
+
+fn cost(job: &Job) -> u64 {
+    job.change.written().saturating_add(EACH.saturating_mul(job.change.rows())) as u64
+}
+
 #[cfg(test)]
 #[allow(clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use super::*;
     use crate::record::{Change, Image, Key, Put};
 
-    const MOST: Batch = Batch { changes: 4, bytes: 1_000, rows: 100 };
+    const MOST: Batch = Batch { changes: 4, bytes: 1_000, rows: 100, replaced: 1_000 };
 
     /// A change with its number for a name, so that an order is seen.
     fn job(namespace: &str, number: usize, bytes: usize) -> Job {
@@ -97,6 +124,11 @@ mod tests {
         let put =
             Put { epoch: 1, seq: 1, alarm_at: None, head: vec![0; bytes], image: Image::Keep, values: Vec::new() };
         Job { key: Key::new(&class, number.to_string()), change: Change::Put(put), done: Box::new(drop) }
+    }
+
+    /// What is written next, of which nothing replaces anything.
+    fn batch(waiting: &mut FairQueue) -> Vec<Job> {
+        waiting.batch(MOST, |_job| 0)
     }
 
     fn names(jobs: &[Job]) -> Vec<String> {
@@ -107,14 +139,14 @@ mod tests {
     fn a_change_waits_for_one_batch_of_another_namespace_however_many_of_that_wait() {
         let mut waiting = FairQueue::default();
         waiting.take((0..100).map(|number| job("much", number, 2_000)));
-        assert_eq!(names(&waiting.batch(MOST)), ["much0"]);
+        assert_eq!(names(&batch(&mut waiting)), ["much0"]);
         waiting.take([job("other", 0, 100), job("third", 0, 100), job("", 0, 100)].into_iter());
-        assert_eq!(names(&waiting.batch(MOST)), ["other0", "third0", "0"], "what is large is written by itself");
-        assert_eq!(names(&waiting.batch(MOST)), ["much1"]);
+        assert_eq!(names(&batch(&mut waiting)), ["other0", "third0", "0"], "what is large is written by itself");
+        assert_eq!(names(&batch(&mut waiting)), ["much1"]);
         // Many small ones are no better.
         waiting.take((0..100).map(|number| job("third", number, 10)));
         waiting.take(std::iter::once(job("other", 1, 10)));
-        assert!(names(&waiting.batch(MOST)).contains(&"other1".to_owned()));
+        assert!(names(&batch(&mut waiting)).contains(&"other1".to_owned()));
     }
 
     #[test]
@@ -128,14 +160,46 @@ mod tests {
         };
         let mut waiting = FairQueue::default();
         waiting.take((0..100).map(values));
-        assert_eq!(names(&waiting.batch(MOST)), ["much0"], "two of them are more rows than a batch has");
+        assert_eq!(names(&batch(&mut waiting)), ["much0"], "two of them are more rows than a batch has");
         waiting.take(std::iter::once(job("other", 0, 0)));
-        assert_eq!(names(&waiting.batch(MOST)), ["other0", "much1"]);
+        assert_eq!(names(&batch(&mut waiting)), ["other0", "much1"]);
         // What goes with a record that is gone is rows, too.
         let gone = |number: usize| Job { change: Change::Delete { epoch: 1, seq: 1 }, ..job("gone", number, 0) };
         let mut waiting = FairQueue::default();
         waiting.take((0..4).map(gone));
-        assert_eq!((0..4).map(|_batch| waiting.batch(MOST).len()).collect::<Vec<_>>(), [1, 1, 1, 1]);
+        assert_eq!((0..4).map(|_batch| batch(&mut waiting).len()).collect::<Vec<_>>(), [1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn a_batch_has_a_bound_of_bytes_that_it_replaces_and_a_change_of_another_namespace_waits_for_one_of_these() {
+        let replaced = |job: &Job| if job.key.namespace() == Some("much") { 600 } else { 1 };
+        let mut waiting = FairQueue::default();
+        waiting.take((0..100).map(|number| job("much", number, 0)));
+        assert_eq!(names(&waiting.batch(MOST, replaced)), ["much0"], "two of them replace more than a batch may");
+        waiting.take(std::iter::once(job("other", 0, 0)));
+        assert_eq!(names(&waiting.batch(MOST, replaced)), ["other0", "much1"]);
+        assert_eq!(waiting.batch(MOST, |_job| 2_000).len(), 1, "one that replaces more by itself is alone");
+    }
+
+    #[test]
+    fn what_is_put_back_keeps_its_order_and_another_namespace_has_its_turn_before_the_last_of_it() {
+        for much in [3, 100] {
+            let mut waiting = FairQueue::default();
+            waiting.take((0..much).map(|number| job("much", number, 10)));
+            let mut jobs = batch(&mut waiting);
+            assert!(jobs.len() >= 3, "{} jobs", jobs.len());
+            waiting.put_back(jobs.split_off(1));
+            assert_eq!(names(&jobs), ["much0"]);
+            waiting.take([job("other", 0, 10), job("much", much, 10)].into_iter());
+            let mut written = Vec::new();
+            while !waiting.is_empty() {
+                written.extend(names(&batch(&mut waiting)));
+            }
+            let of_much: Vec<_> = (1..=much).map(|number| format!("much{number}")).collect();
+            assert!(written.iter().filter(|name| *name != "other0").eq(&of_much), "{written:?}");
+            assert!(written.iter().position(|name| name == "other0") <= Some(1), "{written:?}");
+            assert!(waiting.ends.is_empty());
+        }
     }
 
     #[test]
@@ -145,7 +209,7 @@ mod tests {
         for number in 0..400 {
             let namespace = ["one", "other", ""][number % 7 % 3];
             waiting.take(std::iter::once(job(namespace, number, number * 31 % 900)));
-            let taken = if number % 3 == 0 { waiting.batch(MOST) } else { Vec::new() };
+            let taken = if number % 3 == 0 { batch(&mut waiting) } else { Vec::new() };
             let rest = if number == 399 { waiting.drain().collect() } else { Vec::new() };
             for job in taken.into_iter().chain(rest) {
                 let number = job.key.name.parse().unwrap_or_default();
@@ -161,7 +225,7 @@ mod tests {
         let mut waiting = FairQueue::default();
         waiting.take((0..3).map(|number| job(&number.to_string(), number, 2_000)));
         assert!(!waiting.is_empty());
-        assert_eq!((0..5).map(|_batch| waiting.batch(MOST).len()).collect::<Vec<_>>(), [1, 1, 1, 0, 0]);
+        assert_eq!((0..5).map(|_batch| batch(&mut waiting).len()).collect::<Vec<_>>(), [1, 1, 1, 0, 0]);
         assert!(waiting.is_empty() && waiting.ends.is_empty());
     }
 
@@ -172,7 +236,7 @@ mod tests {
         waiting.take(came.by_ref());
         waiting.take(came.by_ref());
         assert_eq!(came.len(), 2);
-        assert_eq!(waiting.batch(MOST).len(), 4);
+        assert_eq!(batch(&mut waiting).len(), 4);
         waiting.take(came.by_ref());
         assert_eq!(waiting.jobs.len(), QUEUE - 2);
     }

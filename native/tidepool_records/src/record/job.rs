@@ -12,16 +12,18 @@ pub(crate) const QUEUE: usize = 16_384;
 const QUEUE_BYTES: usize = 512 << 20;
 /// Bytes that each namespace has, whatever others hold.
 const LITTLE_BYTES: usize = 1 << 20;
-/// How much is committed at once: at most so many changes, with so many bytes, and so many rows.
+/// How much is committed at once: at most so many changes, with so many bytes, and so many rows; and bytes of images that they replace, of
+/// which each page is looked at.
 #[derive(Clone, Copy)]
 pub(crate) struct Batch {
     pub(crate) changes: usize,
     pub(crate) bytes: usize,
     pub(crate) rows: usize,
+    pub(crate) replaced: usize,
 }
 
 /// What a transaction has.
-pub(crate) const TRANSACTION: Batch = Batch { changes: 4_096, bytes: 16 << 20, rows: 20_000 };
+pub(crate) const TRANSACTION: Batch = Batch { changes: 4_096, bytes: 16 << 20, rows: 20_000, replaced: 16 << 20 };
 
 /// Is told when a change is durable, or why it is not. Called by the thread that writes, so it is to be short.
 pub type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;

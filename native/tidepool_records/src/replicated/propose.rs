@@ -15,10 +15,10 @@ use super::rpc::{Lead, Led};
 use super::types::packed;
 use crate::lease::Owner;
 use crate::record::{Batch, Change, Crowd, FairQueue, Job, Key, StoreError, Total, begins};
-use crate::sqlite::{Readers, has_room};
+use crate::sqlite::{Readers, has_room, replaced};
 
 /// What an entry has at most.
-const ENTRY: Batch = Batch { changes: 256, bytes: 1 << 20, rows: 20_000 };
+const ENTRY: Batch = Batch { changes: 256, bytes: 1 << 20, rows: 20_000, replaced: 16 << 20 };
 /// Changes of more bytes are sent in parts of so many.
 const PART_BYTES: usize = 2 << 20;
 /// How long an entry may take.
@@ -86,6 +86,17 @@ impl Proposer {
             Err(_not_proposed) => {}
         }
         outcome
+    }
+
+    /// What is proposed next, by what the state here says of what it replaces. Voters may have applied more of that, or less.
+    fn batch(&self, waiting: &mut FairQueue) -> Vec<Job> {
+        let unknown = |_job: &Job| 0;
+        let Some(Counts { readers, .. }) = &self.counts else { return waiting.batch(ENTRY, unknown) };
+        let known = |state: &Connection| Ok(waiting.batch(ENTRY, |job| replaced(state, &job.key, &job.change)));
+        match readers.reading(known) {
+            Ok(jobs) => jobs,
+            Err(_nothing_was_read) => waiting.batch(ENTRY, unknown),
+        }
     }
 
     /// Refuses changes that begin a record whose shard has no room for it. The others are returned.
@@ -210,8 +221,8 @@ fn room(
 /// Writes what comes, until nothing more can come.
 pub(super) async fn write_all(proposer: Arc<Proposer>, mut queue: Receiver<Job>) {
     let mut waiting = FairQueue::default();
-    while let Some(jobs) = waiting.next(&mut queue, ENTRY).await {
-        let jobs = proposer.with_room(jobs).await;
+    while waiting.has_some(&mut queue).await {
+        let jobs = proposer.with_room(proposer.batch(&mut waiting)).await;
         if jobs.is_empty() {
             continue;
         }

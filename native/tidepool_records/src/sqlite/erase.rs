@@ -2,7 +2,8 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::forget::{delete, forget_row, forget_what_it_has, tally};
+use super::forget::{delete, forget_row, tally};
+use super::gone;
 use super::read::{noted, stored, sum};
 use crate::record::{Change, Key, Mark, StoreError, check, xor};
 
@@ -32,7 +33,7 @@ pub(super) fn erase(transaction: &Transaction<'_>, key: &Key, change: &Change) -
     if let Some(id) = id.filter(|id| *id > 0)
         && !is_of_another(transaction, key, id)?
     {
-        forget_what_it_has(transaction, key, id)?;
+        gone::leave(transaction, key, id)?;
     }
     let (records, before) = noted(transaction, key.shard(), key)?;
     let found = sum(transaction, key.shard(), key).ok().map(|(found, _sum)| found);

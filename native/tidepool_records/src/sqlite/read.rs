@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
-use super::schema::IMAGES_PER_RECORD;
+use super::schema::image_rows;
 use crate::record::{
     Found, Head, Heads, Key, Mark, MostValues, Page, Record, Row, StoreError, Summary, Usage, Values, chain, classes,
     value_mark, xor,
@@ -92,8 +92,7 @@ pub(super) fn record_up_to(connection: &Connection, key: &Key, most: u64) -> Res
 
 fn with_images(connection: &Connection, key: &Key, stored: Row) -> Result<Record, StoreError> {
     let mut select = connection.prepare_cached("SELECT bytes FROM image WHERE id >= ? AND id < ? ORDER BY id")?;
-    let first = stored.id.saturating_mul(IMAGES_PER_RECORD);
-    let rows = select.query_map([first, first.saturating_add(IMAGES_PER_RECORD)], |row| row.get::<_, Vec<u8>>(0))?;
+    let rows = select.query_map(image_rows(stored.id), |row| row.get::<_, Vec<u8>>(0))?;
     let images: Vec<Vec<u8>> = rows.collect::<Result<_, _>>().map_err(|error| unreadable(error, key, "an image"))?;
     let last = images.iter().fold(None, |before, bytes| Some(chain(before, bytes)));
     if images.len() != stored.links || last != stored.chain {
@@ -209,7 +208,7 @@ pub(super) fn classes_after(connection: &Connection, after: &str, limit: usize) 
     Ok(found)
 }
 
-/// What the records of all classes in a namespace have together, with values that are left of those that are gone. Without bytes an index
+/// What the records of all classes in a namespace have together, with values and images that are left of those that are gone. Without bytes an index
 /// has it.
 pub(super) fn usage(connection: &Connection, namespace: &str, with_bytes: bool) -> Result<Usage, StoreError> {
     let bounds = classes(namespace);
@@ -221,11 +220,13 @@ pub(super) fn usage(connection: &Connection, namespace: &str, with_bytes: bool) 
     let sql = "SELECT coalesce(sum(bytes), 0), coalesce((
                  SELECT sum(length(key) + length(value) + 64) FROM value
                  WHERE id IN (SELECT id FROM record WHERE class >= ?1 AND class < ?2
-                              UNION ALL SELECT id FROM gone WHERE namespace = ?3)), 0)
+                              UNION ALL SELECT id FROM gone WHERE namespace = ?3)), 0),
+                 coalesce((SELECT sum(length(bytes)) FROM gone_image JOIN image ON image.id >= gone_image.id * 64
+                   AND image.id < gone_image.id * 64 + 64 WHERE namespace = ?3), 0)
                FROM record WHERE class >= ?1 AND class < ?2";
     let [from, to] = &bounds;
-    let (bytes, values): (u64, u64) = connection
+    let [bytes, values, images]: [u64; 3] = connection
         .prepare_cached(sql)?
-        .query_row(params![from, to, namespace.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(Usage { records, bytes: bytes.saturating_add(values) })
+        .query_row(params![from, to, namespace.as_bytes()], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
+    Ok(Usage { records, bytes: bytes.saturating_add(values).saturating_add(images) })
 }

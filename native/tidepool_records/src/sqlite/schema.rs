@@ -11,7 +11,13 @@ const FORMAT: i64 = 1;
 const OF_VOTER: i64 = 1_001;
 
 /// Images of the record `id` are the rows from `id * IMAGES_PER_RECORD` on, so that they need no index.
-pub(super) const IMAGES_PER_RECORD: i64 = 64;
+const IMAGES_PER_RECORD: i64 = 64;
+
+/// The rows of the images of a record: the first that may be one, and the first after all of them.
+pub(super) fn image_rows(id: i64) -> [i64; 2] {
+    let first = id.saturating_mul(IMAGES_PER_RECORD);
+    [first, first.saturating_add(IMAGES_PER_RECORD)]
+}
 
 /// A head may be long, and is the last of its row: what comes before it is read without it.
 const TABLES: &str = "
@@ -42,13 +48,17 @@ CREATE INDEX IF NOT EXISTS record_turn ON record (substr(class, 1, instr(class, 
   WHERE alarm_at IS NOT NULL;
 ";
 
-/// Ids whose values are left, by the namespaces that they were of; and which of these had its turn last. Files of earlier versions get
-/// them, too, and those leave them alone.
+/// Ids whose values are left, and those whose images are, by the namespaces that they were of; and which of these had its turn last. Files
+/// of earlier versions get them, too, and those leave them alone, or know of values and not of images.
 const GONE: &str = "
 CREATE TABLE IF NOT EXISTS gone (
   namespace BLOB NOT NULL, id INTEGER NOT NULL, mark BLOB NOT NULL, PRIMARY KEY (namespace, id)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS swept (only INTEGER PRIMARY KEY CHECK (only = 1), namespace BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS gone_image (
+  namespace BLOB NOT NULL, id INTEGER NOT NULL, mark BLOB NOT NULL, PRIMARY KEY (namespace, id)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS swept_image (only INTEGER PRIMARY KEY CHECK (only = 1), namespace BLOB NOT NULL);
 ";
 
 /// Opens the file to write to, and makes it if there is none.

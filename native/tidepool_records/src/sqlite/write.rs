@@ -3,9 +3,10 @@
 use rusqlite::{Connection, Transaction, params};
 
 use super::erase::erase;
-use super::forget::{delete, forget_images, forget_what_it_has, note};
+use super::forget::{delete, note};
+use super::gone::{self, forget_images};
 use super::read::{noted, stored};
-use super::schema::IMAGES_PER_RECORD;
+use super::schema::image_rows;
 use crate::record::{
     CROWD, Change, Crowd, Image, Key, Mark, Put, Row, StoreError, Total, begins, check, has_place, most_of, value_mark,
 };
@@ -71,6 +72,18 @@ fn all(connection: &Connection, total: &Total) -> Result<u64, StoreError> {
     Ok(all)
 }
 
+/// How many bytes of images go when a change is made, as far as can be read: those of a record whose next one is whole. What goes with a record
+/// that is gone is bounded by itself.
+pub(crate) fn replaced(connection: &Connection, key: &Key, change: &Change) -> usize {
+    let Change::Put(Put { image: Image::Whole(_), seq: 2.., .. }) = change else { return 0 };
+    let sql = "SELECT bytes FROM record WHERE shard = ? AND class = ? AND name = ?";
+    let found = connection
+        .prepare_cached(sql)
+        .and_then(|mut select| select.query_row(params![key.shard(), key.class, key.name], |row| row.get::<_, i64>(0)));
+    // What can't be read, or is not there, is for who makes the change to say.
+    found.map_or(0, |bytes| usize::try_from(bytes).unwrap_or(0))
+}
+
 /// Makes a change. Nothing is written before it is known that it may be made.
 ///
 /// # Errors
@@ -89,10 +102,10 @@ pub(crate) fn apply(transaction: &Transaction<'_>, key: &Key, change: &Change) -
         }
         Change::Reset(change) => {
             let mark = match before {
-                Some((row, mark)) => forget_what_it_has(transaction, key, row.id).map(|()| Some(mark))?,
+                Some((row, mark)) => gone::leave(transaction, key, row.id).map(|()| Some(mark))?,
                 None => None,
             };
-            // Under another id, for values of the one before may be left for a while.
+            // Under another id, for values and images of the one before may be left for a while.
             put(transaction, key, None, mark, change)
         }
         Change::Delete { .. } | Change::Erase { .. } => match before {
@@ -119,7 +132,8 @@ fn put(
         forget_images(transaction, row.id)?;
     }
     if let Some((number, bytes)) = image {
-        let at = row.id.saturating_mul(IMAGES_PER_RECORD).saturating_add(number as i64);
+        let [first, _after] = image_rows(row.id);
+        let at = first.saturating_add(number as i64);
         transaction.prepare_cached("INSERT INTO image VALUES (?, ?)")?.execute(params![at, &**bytes])?;
     }
     values(transaction, row.id, &change.values)?;

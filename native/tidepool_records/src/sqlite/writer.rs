@@ -84,7 +84,8 @@ impl Writer {
             match first {
                 Ok(first) => {
                     waiting.take(first.into_iter().chain(queue.try_iter()));
-                    self.write_some(waiting.batch(TRANSACTION));
+                    let jobs = self.batch(&mut waiting);
+                    self.write_some(jobs);
                     // Who writes without an end is not to keep what is gone.
                     self.sweep();
                 }
@@ -97,6 +98,15 @@ impl Writer {
         if let State::Writes(opened) = self.state {
             opened.close();
         }
+    }
+
+    /// What is to be written together next.
+    fn batch(&self, waiting: &mut FairQueue) -> Vec<Job> {
+        let State::Writes(opened) = &self.state else { return waiting.batch(TRANSACTION, |_job| 0) };
+        let connection = &opened.connection;
+        // All is read at once; where that can't be, each by itself.
+        let _together = connection.unchecked_transaction();
+        waiting.batch(TRANSACTION, |job| write::replaced(connection, &job.key, &job.change))
     }
 
     fn write_some(&mut self, jobs: Vec<Job>) {
@@ -340,5 +350,29 @@ mod tests {
         assert_eq!(stop, None);
         let records: u64 = opened.connection.query_row("SELECT count(*) FROM record", [], |row| row.get(0)).unwrap();
         assert_eq!(records, 2);
+    }
+
+    #[test]
+    fn what_a_change_replaces_is_known_before_it_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut opened = Opened::new(&folder.path().join("records")).unwrap();
+        let key = Key::new("class", "a");
+        let put = |seq, image| {
+            let put = Put { epoch: 1, seq, alarm_at: None, head: Vec::new(), image, values: Vec::new() };
+            Job { key: key.clone(), change: Change::Put(put), done: Box::new(drop) }
+        };
+        let of = |count: usize| bytes::Bytes::from(vec![7_u8; count]);
+        for job in [put(1, Image::Whole(of(50_000))), put(2, Image::Next(of(9)))] {
+            assert_eq!(write::replaced(&opened.connection, &job.key, &job.change), 0);
+            let (outcomes, _stop) = written(&mut opened, &Total::default(), &[job]);
+            assert!(matches!(outcomes[..], [Ok(())]), "{outcomes:?}");
+        }
+        let replaced = |job: Job| write::replaced(&opened.connection, &job.key, &job.change);
+        assert_eq!(replaced(put(3, Image::Whole(of(1)))), 50_009);
+        assert_eq!(replaced(put(3, Image::Next(of(1)))), 0);
+        let gone = Job { change: Change::Delete { epoch: 1, seq: 2 }, ..put(3, Image::Keep) };
+        assert_eq!(replaced(gone), 0, "what goes with a record that is gone is bounded by itself");
+        let other = Job { key: Key::new("class", "b"), ..put(3, Image::Whole(of(1))) };
+        assert_eq!(replaced(other), 0);
     }
 }
