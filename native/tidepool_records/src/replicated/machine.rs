@@ -22,13 +22,14 @@ use super::log::Log;
 use super::snapshot::Snapshot;
 use super::types::{Applied, DiskId, Failure, Member, Types, failed, packed, unpacked};
 use crate::record::StoreError;
-use crate::sqlite::{self, Opened};
+use crate::sqlite::{self, Opened, Readers};
 
 /// The state machine of a voter. Its clones are the same.
 #[derive(Clone)]
 pub(crate) struct Machine {
     path: PathBuf,
     log: Log,
+    readers: Arc<Readers>,
     state: Arc<Mutex<State>>,
     /// What is known of disks, by what was applied.
     known: Arc<RwLock<Vec<Known>>>,
@@ -41,6 +42,7 @@ pub(crate) struct Machine {
 
 struct State {
     opened: Opened,
+    readers: Arc<Readers>,
     applied: Applied,
     disk: DiskId,
     /// Whether a snapshot was made or received since the start.
@@ -69,16 +71,23 @@ impl Machine {
         // Who lacks what was purged needs one.
         let has_snapshot = log.ends()?[0] > 0;
         let known = known(&opened.connection)?;
-        let state = State { opened, applied, disk, has_snapshot };
+        let readers = Arc::new(Readers::new(path));
+        let state = State { opened, readers: Arc::clone(&readers), applied, disk, has_snapshot };
         Ok(Machine {
             path: path.into(),
             log: log.clone(),
+            readers,
             state: Arc::new(Mutex::new(state)),
             known: Arc::new(RwLock::new(known)),
             on_disk: Arc::default(),
             applied: Arc::new(watch::Sender::new(number)),
             is_full: Arc::default(),
         })
+    }
+
+    /// Who reads what was applied.
+    pub(super) fn readers(&self) -> &Arc<Readers> {
+        &self.readers
     }
 
     /// The last entry that was applied.
@@ -198,7 +207,7 @@ impl State {
         transaction.commit()?;
         self.applied = now;
         // Nothing else has the file flushed: what it says of that is not to be passed over.
-        self.opened.checkpoint()?;
+        self.opened.checkpoint(&self.readers)?;
         Ok(outcomes)
     }
 

@@ -129,7 +129,7 @@ impl Voter {
         runtime.spawn(purge(group.raft.clone(), group.log.clone()));
         runtime.spawn(watch_others(group.clone()));
         runtime.spawn(finish(group.clone()));
-        let (readers, handle) = (Arc::new(Readers::new(&records)), runtime.handle().clone());
+        let (readers, handle) = (Arc::clone(group.machine.readers()), runtime.handle().clone());
         Ok(Voter(Arc::new(Disk { group, readers, runtime: Some(runtime), handle })))
     }
 

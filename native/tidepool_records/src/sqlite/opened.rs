@@ -8,12 +8,16 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::identity::Identity;
 use super::log::{beside, check, written_again};
+use super::readers::Readers;
 use super::schema;
 use crate::record::StoreError;
 
 /// Pages that the log may have before they go to the file; and when they don't, how many more before that is tried again.
 const CHECKPOINT_PAGES: u32 = 4_096;
 const AGAIN_PAGES: u32 = 1_024;
+/// Of a log with so many nobody reads until those who do have ended, 256 MiB; and when one has not, how many more before that is tried again.
+const LONG_PAGES: u32 = 32_768;
+const LONG_AGAIN_PAGES: u32 = 8_192;
 
 /// A file that is open to write to.
 pub(crate) struct Opened {
@@ -21,6 +25,8 @@ pub(crate) struct Opened {
     /// Pages of the log after the last commit.
     pages: Arc<AtomicU32>,
     checkpoint_at: u32,
+    /// When the log is long.
+    long_at: u32,
     log: (PathBuf, Identity),
 }
 
@@ -84,7 +90,7 @@ impl Opened {
         }))?;
         let log = beside(path, "-wal");
         let log = (log.clone(), Identity::of(&log));
-        let opened = Opened { connection, pages, checkpoint_at: CHECKPOINT_PAGES, log };
+        let opened = Opened { connection, pages, checkpoint_at: CHECKPOINT_PAGES, long_at: LONG_PAGES, log };
         let is_in_file = opened.begin_log_anew();
         Ok((opened, is_in_file))
     }
@@ -94,20 +100,28 @@ impl Opened {
         Identity::of(&self.log.0) == self.log.1
     }
 
-    /// Has the log put into the file, when it is long enough.
+    /// Has the log put into the file, when it is long enough. SQLite begins it anew once all of it is there and nobody reads what is in it, so
+    /// that it grows for as long as one reads after the other without a gap (<https://sqlite.org/wal.html>, "checkpoint starvation"). When it
+    /// has grown long, `readers` have one.
     ///
     /// # Errors
     /// When the disk fails. It has the last commits all the same, as far as they were flushed.
-    pub(crate) fn checkpoint(&mut self) -> Result<(), StoreError> {
+    pub(crate) fn checkpoint(&mut self, readers: &Readers) -> Result<(), StoreError> {
         let pages = self.pages.load(Ordering::Relaxed);
         // One that begins anew is short.
         if pages < CHECKPOINT_PAGES {
             self.checkpoint_at = CHECKPOINT_PAGES;
         } else if pages >= self.checkpoint_at {
             // What does not go there stays in the log, where it is found.
-            let put = self.try_put_into_file();
+            let mut put = self.try_put_into_file();
+            let is_long = pages >= self.long_at;
+            if is_long && matches!(put, Ok(false)) {
+                // Little of it is left to be put there.
+                put = readers.while_nobody_reads(|| self.try_put_into_file()).unwrap_or(put);
+            }
             let is_there = matches!(put, Ok(true));
-            self.checkpoint_at = if is_there { CHECKPOINT_PAGES } else { pages.saturating_add(AGAIN_PAGES) };
+            let again = if is_long { LONG_AGAIN_PAGES } else { AGAIN_PAGES };
+            self.checkpoint_at = if is_there { CHECKPOINT_PAGES } else { pages.saturating_add(again) };
             return match put {
                 Ok(_) | Err(StoreError::Full) => Ok(()),
                 Err(error) => Err(error),
@@ -145,5 +159,54 @@ impl Opened {
     pub(super) fn close(self) {
         self.put_into_file();
         drop(self);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_log_begins_anew_however_many_read_one_after_the_other_without_a_gap() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("records");
+        let mut opened = Opened::new(&path).unwrap();
+        opened.long_at = 2 * CHECKPOINT_PAGES;
+        let (readers, ends) = (Readers::new(&path), AtomicBool::new(false));
+        let longest = thread::scope(|scope| {
+            // Whenever one ends another is in the midst of its own.
+            for nth in 0..4_u64 {
+                let (readers, ends) = (&readers, &ends);
+                scope.spawn(move || {
+                    thread::sleep(Duration::from_millis(10 * nth));
+                    while !ends.load(Ordering::Relaxed) {
+                        let read = readers.reading(|connection| {
+                            connection.query_row("SELECT count(*) FROM image", [], |row| row.get::<_, u64>(0))?;
+                            thread::sleep(Duration::from_millis(40));
+                            Ok(connection.query_row("SELECT count(*) FROM image", [], |row| row.get::<_, u64>(0))?)
+                        });
+                        read.unwrap();
+                    }
+                });
+            }
+            let mut longest = 0;
+            for id in 0..3 * opened.long_at / 64 {
+                let write = opened.connection.unchecked_transaction().unwrap();
+                write.execute("INSERT OR REPLACE INTO image VALUES (?, zeroblob(?))", [id % 16, 64 * 8_192]).unwrap();
+                write.commit().unwrap();
+                longest = longest.max(opened.pages.load(Ordering::Relaxed));
+                opened.checkpoint(&readers).unwrap();
+            }
+            ends.store(true, Ordering::Relaxed);
+            longest
+        });
+        assert!(longest >= CHECKPOINT_PAGES, "{longest} pages");
+        assert!(longest < opened.long_at + LONG_AGAIN_PAGES, "{longest} pages");
+        opened.close();
     }
 }

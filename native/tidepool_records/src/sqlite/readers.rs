@@ -1,7 +1,9 @@
-//! Connections that read: kept for who reads next, and none while the records are opened anew.
+//! Connections that read: kept for who reads next, and none while the records are opened anew. Nobody begins to read while a long log is
+//! begun anew, either.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -11,11 +13,16 @@ use crate::record::{Found, Head, Heads, Key, MostOfEach, MostValues, Page, Recor
 
 /// Connections that are kept.
 const KEPT: usize = 8;
+/// How long those who write wait until those who read have ended; and how long who would begin to read waits for them at most.
+const GAP: Duration = Duration::from_secs(2);
+const HELD: Duration = Duration::from_secs(5);
 
 /// Connections to read from a file. What each function answers is said at the one of [`Records`](crate::Records) with its name.
 pub(crate) struct Readers {
     path: PathBuf,
     state: Mutex<State>,
+    /// Somebody has ended, or may begin.
+    changed: Condvar,
 }
 
 #[derive(Default)]
@@ -25,14 +32,25 @@ struct State {
     open: usize,
     /// Why there are to be none.
     closed: Option<StoreError>,
+    /// Whether nobody begins to read.
+    is_held: bool,
 }
+
+impl State {
+    fn is_read(&self) -> bool {
+        self.open > self.kept.len()
+    }
+}
+
+/// Has nobody begin to read, for as long as it is held.
+struct Gap<'a>(&'a Readers);
 
 /// A place among those that are open, for as long as it is held.
 struct Place<'a>(&'a Readers);
 
 impl Readers {
     pub(crate) fn new(path: &Path) -> Self {
-        Readers { path: path.into(), state: Mutex::default() }
+        Readers { path: path.into(), state: Mutex::default(), changed: Condvar::new() }
     }
 
     pub(crate) fn read(&self, key: &Key) -> Result<Option<Record>, StoreError> {
@@ -108,6 +126,7 @@ impl Readers {
         let kept = std::mem::take(&mut state.kept);
         state.open = state.open.saturating_sub(kept.len());
         drop(state);
+        self.changed.notify_all();
         // Whoever has the lock waits for no disk.
         drop(kept);
     }
@@ -122,14 +141,37 @@ impl Readers {
         self.state().closed = None;
     }
 
+    /// Does something while nobody reads: no read begins before it is done. `None` when those that are under way take too long, which go on.
+    pub(super) fn while_nobody_reads<T>(&self, act: impl FnOnce() -> T) -> Option<T> {
+        self.state().is_held = true;
+        let _gap = Gap(self);
+        let waited = self.changed.wait_timeout_while(self.state(), GAP, |state| state.is_read());
+        let (state, _in_time_or_not) = waited.unwrap_or_else(PoisonError::into_inner);
+        let is_read = state.is_read();
+        drop(state);
+        (!is_read).then(act)
+    }
+
     fn enter(&self) -> Result<(Place<'_>, Option<Connection>), StoreError> {
-        let mut state = self.state();
+        let is_held = |state: &mut State| state.is_held && state.closed.is_none();
+        let waited = self.changed.wait_timeout_while(self.state(), HELD, is_held);
+        // Who has waited for too long is let in: the log is begun anew another time.
+        let (mut state, _in_time_or_not) = waited.unwrap_or_else(PoisonError::into_inner);
         if let Some(why) = &state.closed {
             return Err(why.clone());
         }
         let kept = state.kept.pop();
         state.open = state.open.saturating_add(usize::from(kept.is_none()));
         Ok((Place(self), kept))
+    }
+
+    /// Tells whoever waits for it that a read has ended.
+    fn ended(&self, state: MutexGuard<'_, State>) {
+        let is_waited_for = state.is_held;
+        drop(state);
+        if is_waited_for {
+            self.changed.notify_all();
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -144,7 +186,7 @@ impl Place<'_> {
         let mut state = self.0.state();
         if state.closed.is_none() && state.kept.len() < KEPT {
             state.kept.push(connection);
-            drop(state);
+            self.0.ended(state);
             // It has its place.
             std::mem::forget(self);
         } else {
@@ -158,5 +200,13 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.open = state.open.saturating_sub(1);
+        self.0.ended(state);
+    }
+}
+
+impl Drop for Gap<'_> {
+    fn drop(&mut self) {
+        self.0.state().is_held = false;
+        self.0.changed.notify_all();
     }
 }
