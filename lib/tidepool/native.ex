@@ -715,6 +715,9 @@ defmodule Tidepool.Native do
   and all changes since, one behind the other, are an image, too. `:unchanged` when that is what the last image held, the one that it
   was made with among them, or when it has not been made yet; so whoever gets an image keeps it. `:large` when its memory has over 1
   MiB: then `image_large/1` makes it, on a dirty scheduler. Not while it serves a call.
+
+  An image of more than 64 KiB is memory of its function's on the host for as long as there is a reference to it. Without room for it the
+  reason is `{:limit, :total_memory}`, and the next one is whole.
   """
   @spec image(owned) :: {:ok, binary | {:next, binary}} | :unchanged | :large | failure
   def image(_owned), do: :erlang.nif_error(:not_loaded)

@@ -6,8 +6,8 @@ defmodule Tidepool.Actor.Activation.Activity do
 
   # How long the actor waits for a caller that has a place in its queue and sends nothing.
   @lingering_ms 5_000
-  # Garbage is collected after so many bytes that are beside the heap.
-  @collected_bytes 262_144
+  # Garbage is collected after so many bytes that are beside the heap: an image of more counts for its namespace as long as it is there.
+  @collected_bytes 65_536
 
   @enforce_keys [:called_at]
   defstruct @enforce_keys ++ [calls: 0, seen_bytes: 0, lingers_since: nil, leaving?: false]

@@ -119,8 +119,8 @@ defmodule Tidepool.Actor.Activation.State do
   @spec write(t, [{key :: binary, binary | nil}], :changed | :kept | :replaced | :reset) ::
           {:ok | {:error, Error.t()}, t}
   def write(state, values, image \\ :changed) do
-    with {:ok, records} <- Journal.records(),
-         {:ok, made, state} <- image(state) do
+    with {{:ok, records}, state} <- {Journal.records(), state},
+         {{:ok, made}, state} <- image(state) do
       # An instance that has not been called yet is as none.
       new = made || if(image in [:replaced, :reset], do: "")
       record = %{state.record | last_error: state.last_error}
@@ -130,10 +130,10 @@ defmodule Tidepool.Actor.Activation.State do
         do: {:ok, state},
         else: commit(records, %{state | alarm: alarm}, record, {new, values, image == :reset}, alarm != state.alarm)
     else
-      {:error, error} ->
+      {{:error, error}, state} ->
         {{:error, error}, forget(state)}
 
-      {:error, reason, message, details} ->
+      {{:error, reason, message, details}, state} ->
         {{:error, Error.new(reason, message, state.class, details)}, forget(state)}
     end
   end
@@ -170,12 +170,28 @@ defmodule Tidepool.Actor.Activation.State do
   end
 
   # A bucket has none.
-  defp image(%{owned: :bucket} = state), do: {:ok, nil, state}
+  defp image(%{owned: :bucket} = state), do: {{:ok, nil}, state}
 
-  defp image(%{owned: owned} = state) do
+  defp image(state) do
+    with {{:error, {:limit, :total_memory}, _message, _details}, state} <- made(state), do: again(state)
+  end
+
+  # The actor's own images that are on their way to the disk count until they are there, and as garbage until that is collected.
+  defp again(state) do
+    case await_writes(state) do
+      %{owned: nil} = state ->
+        {{:error, Error.new(:no_store, "the last write failed", state.class)}, state}
+
+      state ->
+        :erlang.garbage_collect()
+        made(state)
+    end
+  end
+
+  defp made(%{owned: owned} = state) do
     case Native.image(owned) do
-      :large -> state |> large() |> changed(%{state | large?: true})
-      image -> changed(image, state)
+      :large -> {state |> large() |> changed(), %{state | large?: true}}
+      image -> {changed(image), state}
     end
   end
 
@@ -185,9 +201,9 @@ defmodule Tidepool.Actor.Activation.State do
     image
   end
 
-  defp changed(:unchanged, state), do: {:ok, nil, state}
-  defp changed({:ok, image}, state), do: {:ok, image, state}
-  defp changed(failure, _state), do: failure
+  defp changed(:unchanged), do: {:ok, nil}
+  defp changed({:ok, image}), do: {:ok, image}
+  defp changed(failure), do: failure
 
   defp imaged(state, nil), do: state
   defp imaged(state, {:next, change}), do: saw(%{state | image_bytes: state.image_bytes + byte_size(change)}, change)

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use bytes::Bytes;
+
 use crate::base::error::CallError;
 use crate::image::reader::Image;
 use crate::instance::admission::Permit;
@@ -69,7 +71,7 @@ impl Held {
     /// Its image, if its memory has `max_bytes` at most; meanwhile calls find it busy.
     ///
     /// # Errors
-    /// As for a call; and [`CallError::Image`] when it has none.
+    /// As for a call; [`CallError::Image`] when it has none, and [`CallError::Limit`] when there is no room for it.
     pub(crate) fn image(&self, max_bytes: usize) -> Result<Imaged, CallError> {
         let mut loan = self.lend()?;
         // Nothing has happened to one that was not made.
@@ -83,10 +85,10 @@ impl Held {
     ///
     /// # Errors
     /// As of [`Held::image`].
-    pub(crate) fn copy(&self) -> Result<Option<Vec<u8>>, CallError> {
+    pub(crate) fn copy(&self) -> Result<Option<Bytes>, CallError> {
         let mut loan = self.lend()?;
         let Some((mut instance, place)) = loan.take() else {
-            return Ok(loan.image().map(|image| image.bytes().to_vec()));
+            return Ok(loan.image().map(Image::shared));
         };
         let image = instance.copy();
         loan.give_back(instance, place);

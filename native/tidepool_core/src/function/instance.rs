@@ -3,6 +3,8 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::base::error::CallError;
 use crate::base::request::Request;
 use crate::call::held::Held;
@@ -128,11 +130,12 @@ impl OwnedInstance {
     /// What of the instance is not as in a new one of its module, as bytes that one can begin with; none when its memory has more than
     /// `max_bytes`. Takes 10 µs for a small one, and a second for each GiB of memory that it has written to; until then
     /// calls fail with [`CallError::InstanceBusy`]. Whoever gets one keeps it: the next time there is none of the same state, or what
-    /// has changed since.
+    /// has changed since. It counts as memory of its function's on the host for as long as anybody has it; while it is made there are 48 MiB
+    /// at most that nobody counts.
     ///
     /// # Errors
     /// [`CallError::InstanceBusy`] and [`CallError::InstanceSpent`] as for a call; [`CallError::Image`] when the module was not compiled
-    /// as that of actors.
+    /// as that of actors; [`CallError::Limit`] when there is no room for it, after which the next one is whole.
     pub fn image(&self, max_bytes: usize) -> Result<Imaged, CallError> {
         self.held.image(max_bytes)
     }
@@ -142,7 +145,7 @@ impl OwnedInstance {
     ///
     /// # Errors
     /// As of [`OwnedInstance::image`].
-    pub fn copy(&self) -> Result<Option<Vec<u8>>, CallError> {
+    pub fn copy(&self) -> Result<Option<Bytes>, CallError> {
         self.held.copy()
     }
 

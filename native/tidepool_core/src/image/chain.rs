@@ -9,7 +9,7 @@
 use super::ImageError;
 use super::head::{Digest, ImageName, ModuleHash, array, digest_of};
 use super::numbers::Bytes;
-use super::writer::Contents;
+use super::writer::{Contents, Source};
 
 /// Most changes of an image. Stores have room for some more.
 const MOST_CHANGES: usize = 16;
@@ -50,6 +50,10 @@ struct Open {
 pub(crate) enum Made {
     Whole(Vec<u8>),
     Change(Vec<u8>),
+    /// None, for the instance is as it was then.
+    Same,
+    /// None, for it has no room. The next one is whole.
+    NoRoom,
 }
 
 impl Last {
@@ -58,17 +62,48 @@ impl Last {
         Last { digest: Some(digest), open: None }
     }
 
-    /// Is the instance as it was then?
-    pub(crate) fn holds(&self, contents: &Contents) -> bool {
-        self.digest == Some(contents.digest())
-    }
-
-    /// The next image, or change, of an instance of `module` with this memory and these contents. `remember` makes room for so many bytes
-    /// in place of what was remembered, or says that there is none: then the next one is whole.
+    /// The next image, or change, of an instance of `module`. `hold` makes room for so many bytes of it, or says that there is none.
+    /// `remember` makes room for so many bytes in place of what was remembered, or says that there is none: then the next one is whole.
+    ///
+    /// What nobody has counted of it while it is made is three times [`REMEMBERED_BYTES`] at most: contents, what of them has changed, and that
+    /// packed.
     pub(crate) fn next(
         &mut self,
+        source: &Source<'_>,
+        (module, clock_ns): (ModuleHash, u64),
+        hold: &mut dyn FnMut(usize) -> bool,
+        remember: impl FnOnce(usize) -> bool,
+    ) -> Made {
+        let measured = (source.memory().len() > REMEMBERED_BYTES).then(|| source.measured());
+        let made = match measured {
+            Some((_bytes, digest)) if self.digest == Some(digest) => return Made::Same,
+            Some((bytes, digest)) if bytes > REMEMBERED_BYTES => {
+                (self.digest, self.open) = (Some(digest), None);
+                remember(0);
+                source.packed(digest, (module, clock_ns), hold).map_or(Made::NoRoom, Made::Whole)
+            }
+            measured => {
+                let contents = source.contents(measured.map(|(_bytes, digest)| digest));
+                if self.digest == Some(contents.digest()) {
+                    return Made::Same;
+                }
+                match self.made(contents, source.memory(), (module, clock_ns), remember) {
+                    Made::Whole(bytes) | Made::Change(bytes) if !hold(bytes.len()) => Made::NoRoom,
+                    made => made,
+                }
+            }
+        };
+        if matches!(made, Made::NoRoom) {
+            *self = Last::default();
+        }
+        made
+    }
+
+    fn made(
+        &mut self,
         contents: Contents,
-        (memory, module, clock_ns): (&[u8], ModuleHash, u64),
+        memory: &[u8],
+        (module, clock_ns): (ModuleHash, u64),
         remember: impl FnOnce(usize) -> bool,
     ) -> Made {
         self.digest = Some(contents.digest());

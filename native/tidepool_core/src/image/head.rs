@@ -81,19 +81,31 @@ impl Head {
     }
 }
 
+/// The digest of bytes that are told one after the other.
+#[derive(Default)]
+pub(super) struct Digester(blake3::Hasher);
+
+impl Digester {
+    pub(super) fn add(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub(super) fn digest(&self) -> Digest {
+        let mut digest = Digest::default();
+        self.0.finalize_xof().fill(&mut digest);
+        digest
+    }
+}
+
 pub(super) fn digest(bytes: &[u8]) -> Digest {
     digest_of(&[bytes])
 }
 
 /// The digest of bytes that follow each other.
 pub(super) fn digest_of(parts: &[&[u8]]) -> Digest {
-    let mut hasher = blake3::Hasher::new();
-    for part in parts {
-        hasher.update(part);
-    }
-    let mut digest = Digest::default();
-    hasher.finalize_xof().fill(&mut digest);
-    digest
+    let mut digester = Digester::default();
+    parts.iter().for_each(|part| digester.add(part));
+    digester.digest()
 }
 
 pub(super) fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N], ImageError> {

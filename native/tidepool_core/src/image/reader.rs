@@ -45,11 +45,6 @@ impl Image {
     }
 
     /// All of it, as it was read.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// The same, shared.
     pub(crate) fn shared(&self) -> bytes::Bytes {
         self.bytes.clone()
     }

@@ -56,7 +56,7 @@ impl Frozen {
         let Imaged::New(image) = wake::whole(store, module, usize::MAX)? else {
             return Err(internal("there is no image of the guest"));
         };
-        let image = Image::of(image.into(), &imaged.shape.module)?;
+        let image = Image::of(image, &imaged.shape.module)?;
         // The engine has that again when the store is gone.
         store.data_mut().abi.give_stack_back();
         let belongings = Some(Box::new(store.data_mut().take_belongings()));

@@ -249,7 +249,7 @@ impl Instance {
         let Some(parts) = self.parts.as_deref_mut().filter(|parts| !parts.spent) else {
             return Err(CallError::InstanceSpent);
         };
-        wake::whole(&mut parts.store, &parts.module, usize::MAX)
+        wake::copy(&mut parts.store, &parts.module)
     }
 
     /// Its tape, if it has one.
@@ -273,7 +273,7 @@ impl Instance {
         let image = wake::whole(&mut parts.store, &parts.module, TAPED_IMAGE_BYTES);
         if let Ok(Imaged::New(image)) = image {
             let share = HostShare::new(&parts.store.data().function);
-            let tape = Tape::recording(Whence::Image(image.into()), Some(Box::new(share)));
+            let tape = Tape::recording(Whence::Image(image), Some(Box::new(share)));
             self.set_tape(Some(Arc::new(tape)));
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use wasmtime::{Extern, Global, Memory, Store};
 
 use crate::abi::slots::State;
@@ -10,9 +11,10 @@ use crate::base::limits::{Limit, Limits};
 use crate::image::ImageError;
 use crate::image::chain::{Last, Made};
 use crate::image::reader::Image;
-use crate::image::writer::Contents;
+use crate::image::writer::Source;
 use crate::module::actor::Actor;
 use crate::module::compiled::CompiledModule;
+use crate::os::buffers;
 use crate::recording::taped::Share;
 use crate::slice::yielding::yielded;
 use crate::store::context::FunctionContext;
@@ -26,10 +28,10 @@ const SLICE_BYTES: usize = 256 << 10;
 pub enum Imaged {
     /// It would hold what the last one holds, or the one that the instance was made with.
     Unchanged,
-    /// The image.
-    New(Vec<u8>),
+    /// The image. It counts as its function's memory on the host for as long as anybody has its bytes.
+    New(Bytes),
     /// What has changed since the last one: their bytes one after the other are the image.
-    Next(Vec<u8>),
+    Next(Bytes),
     /// None was made: the memory is larger than was said.
     Large,
 }
@@ -54,25 +56,35 @@ impl Remembered {
     }
 }
 
-/// The image of an instance, if its memory has `max_bytes` at most, whatever was made of it before.
+/// The image of an instance, if its memory has `max_bytes` at most, whatever was made of it before. Who has it counts it.
 ///
 /// # Errors
 /// [`CallError::Image`] when its module was not compiled as that of actors.
 pub(super) fn whole(store: &mut Store<State>, module: &CompiledModule, max_bytes: usize) -> Result<Imaged, CallError> {
-    made(store, module, &mut Last::default(), max_bytes, |_function, _bytes| false)
+    made(store, module, &mut Last::default(), (max_bytes, None), |_function, _bytes| false)
 }
 
-/// The same, or what has changed since the last one.
+/// The same, however large its memory is, and counted.
 ///
 /// # Errors
-/// As of [`whole`].
+/// As of [`whole`]; [`CallError::Limit`] when there is no room for it.
+pub(super) fn copy(store: &mut Store<State>, module: &CompiledModule) -> Result<Imaged, CallError> {
+    let share = HostShare::new(&store.data().function);
+    made(store, module, &mut Last::default(), (usize::MAX, Some(share)), |_function, _bytes| false)
+}
+
+/// The image of an instance, if its memory has `max_bytes` at most, or what has changed since the last one; counted.
+///
+/// # Errors
+/// As of [`copy`].
 pub(super) fn next(
     store: &mut Store<State>,
     module: &CompiledModule,
     Remembered { last, share }: &mut Remembered,
     max_bytes: usize,
 ) -> Result<Imaged, CallError> {
-    made(store, module, last, max_bytes, |function, bytes| {
+    let account = HostShare::new(&store.data().function);
+    made(store, module, last, (max_bytes, Some(account)), |function, bytes| {
         let share = share.get_or_insert_with(|| HostShare::new(function));
         share.release();
         // Of what its function can do without.
@@ -84,7 +96,7 @@ fn made(
     store: &mut Store<State>,
     module: &CompiledModule,
     last: &mut Last,
-    max_bytes: usize,
+    (max_bytes, mut share): (usize, Option<HostShare>),
     remember: impl FnOnce(&Arc<FunctionContext>, usize) -> bool,
 ) -> Result<Imaged, CallError> {
     let actor = actor(module)?;
@@ -93,16 +105,44 @@ fn made(
         return Ok(Imaged::Large);
     }
     let globals: Vec<_> = globals.iter().map(|global| global.get(&mut *store)).collect();
-    let contents = Contents::of(&globals, memory.data(&*store), &actor.shape.declared).ok_or_else(lacks_export)?;
-    if last.holds(&contents) {
-        return Ok(Imaged::Unchanged);
-    }
+    let source = Source::of(&globals, memory.data(&*store), &actor.shape.declared).ok_or_else(lacks_export)?;
     let clock_ns = store.data().abi.clock.map_or(0, |clock| clock.ns());
     let remember = |bytes| remember(&store.data().function, bytes);
-    Ok(match last.next(contents, (memory.data(&*store), actor.shape.module, clock_ns), remember) {
-        Made::Whole(image) => Imaged::New(image),
-        Made::Change(change) => Imaged::Next(change),
+    // What can't be packed is a little longer than the memory, which is room that each may have.
+    let most = memory.data_size(&*store);
+    let mut hold = |bytes: usize| share.as_mut().is_none_or(|share| share.raise_to(bytes.min(most)));
+    let made = last.next(&source, (actor.shape.module, clock_ns), &mut hold, remember);
+    Ok(match made {
+        Made::Whole(image) => Imaged::New(counted(image, share)),
+        Made::Change(change) => Imaged::Next(counted(change, share)),
+        Made::Same => Imaged::Unchanged,
+        Made::NoRoom => return Err(CallError::limit(Limit::TotalMemory, store.data().function.host_limit())),
     })
+}
+
+/// Bytes that count for as long as anybody has them.
+struct Counted {
+    // It goes first.
+    bytes: Bytes,
+    _share: HostShare,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+fn counted(bytes: Vec<u8>, share: Option<HostShare>) -> Bytes {
+    let bytes = buffers::shared(bytes);
+    match share {
+        Some(mut share) if share.has_some() => {
+            share.lower_to(bytes.len());
+            Bytes::from_owner(Counted { bytes, _share: share })
+        }
+        // A few bytes are nobody's.
+        _little_or_uncounted => bytes,
+    }
 }
 
 /// Gives a new instance the memory and the globals of an image.

@@ -132,8 +132,8 @@ fn an_instance_without_room_for_what_it_remembers_has_whole_images() {
         let next = instance.image(usize::MAX).unwrap();
         assert_eq!(matches!(next, Imaged::Next(_)), is_remembered);
         let kept = match next {
-            Imaged::Next(change) => [whole, change].concat(),
-            Imaged::New(image) => image,
+            Imaged::Next(change) => [&whole[..], &change].concat(),
+            Imaged::New(image) => image.to_vec(),
             other => panic!("{other:?}"),
         };
         let now = call(&instance, "", b"");

@@ -27,6 +27,7 @@ mod extism;
 mod files;
 mod host_calls;
 mod image_changes;
+mod image_room;
 mod images;
 mod inline;
 mod last_words;

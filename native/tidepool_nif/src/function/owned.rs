@@ -154,8 +154,8 @@ fn owned_imaged(owned: &OwnedHandle) -> bool {
 
 fn imaged(env: Env<'_>, outcome: Result<Imaged, CallError>) -> Term<'_> {
     match outcome {
-        Ok(Imaged::New(image)) => (atoms::ok(), encode::message(env, image)).encode(env),
-        Ok(Imaged::Next(change)) => (atoms::ok(), (atoms::next(), encode::message(env, change))).encode(env),
+        Ok(Imaged::New(image)) => (atoms::ok(), encode::binary(env, image)).encode(env),
+        Ok(Imaged::Next(change)) => (atoms::ok(), (atoms::next(), encode::binary(env, change))).encode(env),
         Ok(Imaged::Unchanged) => atoms::unchanged().encode(env),
         Ok(Imaged::Large) => atoms::large().encode(env),
         Err(error) => encode::call_error(env, &error),

@@ -33,7 +33,7 @@ fn an_actors_trap_is_replayed_with_the_image_that_it_was_woken_with() {
             call(&instance, "add", b"").unwrap();
         }
         let Imaged::New(image) = instance.image(usize::MAX).unwrap() else { panic!("it has an image") };
-        let woken = function.wake(image.into()).unwrap();
+        let woken = function.wake(image).unwrap();
         assert_eq!(call(&woken, "add", b"").unwrap()[0], 6);
         trap(&woken);
         assert_trap(&studio, &function, 2);

@@ -140,7 +140,7 @@ pub(crate) fn call(instance: &OwnedInstance, operation: &str, payload: &[u8]) ->
 
 pub(crate) fn image(instance: &OwnedInstance) -> Vec<u8> {
     match instance.image(usize::MAX).unwrap() {
-        Imaged::New(image) => image,
+        Imaged::New(image) => image.to_vec(),
         other => panic!("{other:?}"),
     }
 }
@@ -161,7 +161,7 @@ impl Kept {
     pub(crate) fn keep(&mut self, instance: &OwnedInstance) -> Imaged {
         let imaged = instance.image(usize::MAX).unwrap();
         match &imaged {
-            Imaged::New(image) => *self = Kept { image: image.clone(), whole: image.len(), changes: 0 },
+            Imaged::New(image) => *self = Kept { image: image.to_vec(), whole: image.len(), changes: 0 },
             Imaged::Next(change) => {
                 self.image.extend(change);
                 self.changes += 1;
@@ -184,7 +184,7 @@ pub(crate) fn noisy(function: &Function, byte: u8) -> (OwnedInstance, Vec<u8>) {
 pub(crate) fn change(instance: &OwnedInstance, step: &Step) -> Vec<u8> {
     call(instance, "", &payload(step)).unwrap();
     match instance.image(usize::MAX).unwrap() {
-        Imaged::Next(change) => change,
+        Imaged::Next(change) => change.to_vec(),
         other => panic!("{other:?}"),
     }
 }
