@@ -21,7 +21,7 @@ defmodule Tidepool.Processes.SharesTest do
     do: peer |> Peer.call(:sys, :get_state, [Remote.protocol().server]) |> Requests.of(namespace)
 
   # Asks as a program does whose module is not here: with what is to be started, and no guest that waits.
-  defp ask_for!(stage, peer, first, name) do
+  defp ask_for!(stage, peer, first, name, times) do
     process = %{
       entry: "puppet",
       params: "",
@@ -35,7 +35,9 @@ defmodule Tidepool.Processes.SharesTest do
     what = %{first: first, name: name, version: 1, sha256: String.duplicate("0", 64), parent: {1, first}}
     %{server: server, tag: tag, version: version} = Remote.protocol()
     question = {:spawn, Map.put(what, :process, process)}
-    Stage.run(stage, :erlang, :send, [{server, peer.node}, {tag, version, stage.pid, make_ref(), question}])
+    # At once: the first ones are not to be given up before the last one is sent.
+    questions = for _time <- 1..times, do: {tag, version, stage.pid, make_ref(), question}
+    Stage.run(stage, :lists, :zipwith, [&:erlang.send/2, List.duplicate({server, peer.node}, times), questions])
   end
 
   test "processes that programs of a namespace ask another node for leave others as many places, and are refused beyond theirs" do
@@ -45,7 +47,7 @@ defmodule Tidepool.Processes.SharesTest do
     :ok = Peer.call(b, Arrivals, :coming, ["shop/late", 600_000])
     asker = Stage.start(a)
     first = begin!(stage)
-    for _process <- 1..(@making + @waiting + 3), do: ask_for!(asker, b, first, "shop/late")
+    ask_for!(asker, b, first, "shop/late", @making + @waiting + 3)
 
     for _refused <- 1..3 do
       assert {:tidepool_process, _ref, {:error, 1, text}} = Stage.run(asker, Stage, :next, [])

@@ -8,6 +8,8 @@ defmodule Tidepool.Function.Fields do
 
   # Longest text that is no JSON; JSON is bounded where it comes in.
   @text_bytes 4_096
+  # More fields are looked at one by one, so that the first one beyond what an option may have is the last.
+  @once 512
   # Of what was sent, so much is in an error.
   @shown 256
 
@@ -26,8 +28,12 @@ defmodule Tidepool.Function.Fields do
   @spec read(t, Options.schema()) :: {:ok, keyword} | {:error, Error.t()}
   def read(fields, options) do
     # What several fields say is looked at once, and not again with each: 64 texts may have 260 KB. Only which field is wrong takes that.
-    with {:ok, read} <- read(fields, options, [], :once) do
-      if Enum.all?(read, &together?(&1, options)), do: {:ok, read}, else: read(fields, options, [], :each)
+    looks = if length(fields) > @once, do: :each, else: :once
+
+    with {:ok, read} <- read(fields, options, [], looks) do
+      if looks == :each or Enum.all?(read, &together?(&1, options)),
+        do: {:ok, read},
+        else: read(fields, options, [], :each)
     end
   end
 

@@ -97,7 +97,7 @@ defmodule Tidepool.Namespaces.Turns do
         :erlang.raise(kind, reason, stack)
 
       {:DOWN, ^monitor, :process, ^pid, reason} ->
-        waited(turn)
+        give_up(turn)
         exit(reason)
     end
   end
@@ -143,6 +143,14 @@ defmodule Tidepool.Namespaces.Turns do
 
   defp give(turn) do
     :ets.delete_object(@turns, {turn, self()})
+    waited(turn)
+  rescue
+    # The table is being made anew.
+    ArgumentError -> :ok
+  end
+
+  # Of a process that was killed.
+  defp give_up(turn) do
     waited(turn)
   rescue
     ArgumentError -> :ok

@@ -34,9 +34,10 @@ defmodule Tidepool.Catalog.LongLogTest do
   # The most bytes of binaries that the VM has more at a time while this is done.
   defp most_binaries(work) do
     test = self()
+    for pid <- Process.list(), do: :erlang.garbage_collect(pid)
     before = :erlang.memory(:binary)
     sampler = spawn_link(fn -> poll_memory(test, before) end)
-    result = work.()
+    result = work |> Task.async() |> Task.await(120_000)
     send(sampler, :stop)
     assert_receive {:most, most}, 20_000
     {result, most - before}
