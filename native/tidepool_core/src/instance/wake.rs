@@ -84,12 +84,19 @@ pub(super) fn next(
     max_bytes: usize,
 ) -> Result<Imaged, CallError> {
     let account = HostShare::new(&store.data().function);
-    made(store, module, last, (max_bytes, Some(account)), |function, bytes| {
+    let made = made(store, module, last, (max_bytes, Some(account)), |function, bytes| {
         let share = share.get_or_insert_with(|| HostShare::new(function));
         share.release();
         // Of what its function can do without.
         Share::raise_to(share, bytes)
-    })
+    });
+    // Where there was no room, nothing is remembered.
+    if matches!(made, Err(CallError::Limit { .. }))
+        && let Some(share) = share
+    {
+        share.release();
+    }
+    made
 }
 
 fn made(

@@ -42,8 +42,11 @@ fn image(term: Term<'_>) -> NifResult<Image> {
     Ok(term.decode::<Option<Binary<'_>>>()?.map_or(Image::Keep, |image| Image::Whole(message(image))))
 }
 
+/// A key, and its value; `None` is of one that is to be gone.
+type Value = (Vec<u8>, Option<Vec<u8>>);
+
 /// In no more room than they take: a list that grows has twice as much.
-fn values(term: Term<'_>) -> NifResult<Vec<(Vec<u8>, Option<Vec<u8>>)>> {
+fn values(term: Term<'_>) -> NifResult<Vec<Value>> {
     let List(given) = term.decode::<List<Term<'_>>>()?;
     let mut values = Vec::with_capacity(given.len());
     for each in given {
@@ -53,7 +56,7 @@ fn values(term: Term<'_>) -> NifResult<Vec<(Vec<u8>, Option<Vec<u8>>)>> {
 }
 
 /// `{key, value}`, with `nil` as the value of one that is to be gone.
-fn value(term: Term<'_>) -> NifResult<(Vec<u8>, Option<Vec<u8>>)> {
+fn value(term: Term<'_>) -> NifResult<Value> {
     let (key, value): (Term<'_>, Option<Binary<'_>>) = term.decode()?;
     Ok((bytes(key)?, value.map(|value| value.as_slice().to_vec())))
 }

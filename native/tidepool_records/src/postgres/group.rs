@@ -350,7 +350,7 @@ impl Session {
 fn begin(jobs: &[Job]) -> String {
     let common = jobs.iter().any(|job| job.key.class.is_empty());
     let begin = if common { schema::BEGIN_COMMON } else { "BEGIN" };
-    if jobs.iter().map(|job| job.change.bytes()).sum::<usize>() <= LARGE {
+    if jobs.iter().map(|job| job.change.written()).sum::<usize>() <= LARGE {
         return begin.into();
     }
     format!("{begin}; SET LOCAL idle_in_transaction_session_timeout = '{}s'", STEP.as_secs())

@@ -5,14 +5,15 @@ use tokio::sync::mpsc::Receiver;
 use super::connector::Connector;
 use super::group::Session;
 use crate::lease::Owner;
-use crate::record::{Change, FairQueue, Job, StoreError, TRANSACTION, is_refusal};
+use crate::record::{Batch, Change, FairQueue, Job, StoreError, TRANSACTION, is_refusal};
 
 /// Writes what comes, until nothing more can come.
 pub(super) async fn write_all(connector: &Connector, owner: &Owner, mut queue: Receiver<Job>) {
     let (mut session, mut waiting) = (None, FairQueue::default());
+    let mut changes = TRANSACTION.changes;
     while waiting.has_some(&mut queue).await {
-        // What each replaces is known once it is read.
-        let mut jobs = waiting.batch(TRANSACTION, |_job| 0);
+        // What each replaces is known once it is read: where that is much, no more are read than can be made.
+        let mut jobs = waiting.batch(Batch { changes, ..TRANSACTION }, |_job| 0);
         let mut outcomes = Vec::with_capacity(jobs.len());
         // What erases is alone.
         for jobs in jobs.chunk_by(|one, next| !erases(one) && !erases(next)) {
@@ -31,6 +32,8 @@ pub(super) async fn write_all(connector: &Connector, owner: &Owner, mut queue: R
                 break;
             }
         }
+        let made = if outcomes.len() < jobs.len() { outcomes.len() } else { changes };
+        changes = made.saturating_mul(2).clamp(1, TRANSACTION.changes);
         // Others have their turn before those that are left.
         waiting.put_back(jobs.split_off(outcomes.len().min(jobs.len())));
         jobs.into_iter().zip(outcomes).for_each(|(job, outcome)| (job.done)(outcome));

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use openraft::storage::RaftStateMachine;
 use openraft::{
@@ -23,6 +24,9 @@ use super::snapshot::Snapshot;
 use super::types::{Applied, DiskId, Failure, Member, Types, failed, packed, unpacked};
 use crate::record::StoreError;
 use crate::sqlite::{self, Opened, Readers};
+
+/// How long a voter waits until those who read have ended, when its log has grown long: others wait for its votes meanwhile.
+const GAP: Duration = Duration::from_millis(50);
 
 /// The state machine of a voter. Its clones are the same.
 #[derive(Clone)]
@@ -207,7 +211,7 @@ impl State {
         transaction.commit()?;
         self.applied = now;
         // Nothing else has the file flushed: what it says of that is not to be passed over.
-        self.opened.checkpoint(&self.readers)?;
+        self.opened.checkpoint(&self.readers, GAP)?;
         Ok(outcomes)
     }
 

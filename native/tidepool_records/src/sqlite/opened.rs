@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -102,11 +103,11 @@ impl Opened {
 
     /// Has the log put into the file, when it is long enough. SQLite begins it anew once all of it is there and nobody reads what is in it, so
     /// that it grows for as long as one reads after the other without a gap (<https://sqlite.org/wal.html>, "checkpoint starvation"). When it
-    /// has grown long, `readers` have one.
+    /// has grown long, `readers` have one, if those that read are done within `most`.
     ///
     /// # Errors
     /// When the disk fails. It has the last commits all the same, as far as they were flushed.
-    pub(crate) fn checkpoint(&mut self, readers: &Readers) -> Result<(), StoreError> {
+    pub(crate) fn checkpoint(&mut self, readers: &Readers, most: Duration) -> Result<(), StoreError> {
         let pages = self.pages.load(Ordering::Relaxed);
         // One that begins anew is short.
         if pages < CHECKPOINT_PAGES {
@@ -117,7 +118,7 @@ impl Opened {
             let is_long = pages >= self.long_at;
             if is_long && matches!(put, Ok(false)) {
                 // Little of it is left to be put there.
-                put = readers.while_nobody_reads(|| self.try_put_into_file()).unwrap_or(put);
+                put = readers.while_nobody_reads(most, || self.try_put_into_file()).unwrap_or(put);
             }
             let is_there = matches!(put, Ok(true));
             let again = if is_long { LONG_AGAIN_PAGES } else { AGAIN_PAGES };
@@ -167,8 +168,8 @@ impl Opened {
 mod tests {
     use std::sync::atomic::AtomicBool;
     use std::thread;
-    use std::time::Duration;
 
+    use super::super::readers::GAP;
     use super::*;
 
     #[test]
@@ -200,7 +201,7 @@ mod tests {
                 write.execute("INSERT OR REPLACE INTO image VALUES (?, zeroblob(?))", [id % 16, 64 * 8_192]).unwrap();
                 write.commit().unwrap();
                 longest = longest.max(opened.pages.load(Ordering::Relaxed));
-                opened.checkpoint(&readers).unwrap();
+                opened.checkpoint(&readers, GAP).unwrap();
             }
             ends.store(true, Ordering::Relaxed);
             longest

@@ -13,8 +13,8 @@ use crate::record::{Found, Head, Heads, Key, MostOfEach, MostValues, Page, Recor
 
 /// Connections that are kept.
 const KEPT: usize = 8;
-/// How long those who write wait until those who read have ended; and how long who would begin to read waits for them at most.
-const GAP: Duration = Duration::from_secs(2);
+/// How long those who write a file wait until those who read have ended; and how long who would begin to read waits for them at most.
+pub(super) const GAP: Duration = Duration::from_secs(2);
 const HELD: Duration = Duration::from_secs(5);
 
 /// Connections to read from a file. What each function answers is said at the one of [`Records`](crate::Records) with its name.
@@ -141,11 +141,12 @@ impl Readers {
         self.state().closed = None;
     }
 
-    /// Does something while nobody reads: no read begins before it is done. `None` when those that are under way take too long, which go on.
-    pub(super) fn while_nobody_reads<T>(&self, act: impl FnOnce() -> T) -> Option<T> {
+    /// Does something while nobody reads: no read begins before it is done. `None` when those that are under way take longer than `most`; they
+    /// go on.
+    pub(super) fn while_nobody_reads<T>(&self, most: Duration, act: impl FnOnce() -> T) -> Option<T> {
         self.state().is_held = true;
         let _gap = Gap(self);
-        let waited = self.changed.wait_timeout_while(self.state(), GAP, |state| state.is_read());
+        let waited = self.changed.wait_timeout_while(self.state(), most, |state| state.is_read());
         let (state, _in_time_or_not) = waited.unwrap_or_else(PoisonError::into_inner);
         let is_read = state.is_read();
         drop(state);

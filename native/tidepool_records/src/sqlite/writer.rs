@@ -10,7 +10,7 @@ use rusqlite::{Transaction, TransactionBehavior};
 use super::gone::sweep;
 use super::identity::Identity;
 use super::opened::Opened;
-use super::readers::Readers;
+use super::readers::{GAP, Readers};
 use super::write;
 use crate::record::{Change, FairQueue, Job, StoreError, TRANSACTION, Total, is_refusal};
 
@@ -149,7 +149,7 @@ impl Writer {
             Some(why) => self.stop(why),
             None => {
                 // What a later commit needs of the disk is found out by that.
-                let _put_or_not = opened.checkpoint(&self.readers);
+                let _put_or_not = opened.checkpoint(&self.readers, GAP);
                 self.note_room(had_room, had_none);
             }
         }
@@ -206,7 +206,7 @@ impl Writer {
         match swept(opened) {
             Ok(more) => {
                 self.sweeps = more;
-                let _put_or_not = opened.checkpoint(&self.readers);
+                let _put_or_not = opened.checkpoint(&self.readers, GAP);
             }
             Err(error) => {
                 // What can't be deleted is tried again once a record goes, or the file is opened.
