@@ -9,10 +9,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
-use support::postgres::{Server, answers, execute, server};
+use support::postgres::{Server, execute, server};
 use support::{Store, commit, commit_all, lease, open, shared};
 use tidepool_records::{
-    Answer, Ask, Change, Head, Image, Key, MostOfEach, MostValues, NodeLease, Owner, Put, Records, SHARDS, StoreError,
+    Answer, Ask, Change, Head, Image, Key, MostValues, NodeLease, Owner, Put, Records, SHARDS, StoreError,
 };
 
 const LONG_MS: u32 = 3_600_000;
@@ -59,26 +59,6 @@ fn renewed(records: &Records, lease_ms: u32) -> Vec<NodeLease> {
     match lease(records, Ask::Renew(lease_ms)) {
         Ok(Answer::Nodes(nodes)) => nodes,
         other => panic!("{other:?}"),
-    }
-}
-
-#[test]
-fn tables_without_the_index_of_turns_or_with_a_part_of_it_get_it_while_a_node_uses_them() {
-    const WHOLE: &str = "SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-                         WHERE c.relname = 'record_turn' AND i.indisvalid";
-    let url = server().database();
-    drop(leased(&url, "a", 1, LONG_MS));
-    assert!(answers(&url, WHOLE));
-    let without = "DROP INDEX tidepool.record_turn";
-    // What is left of one that could not be made.
-    let part = "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'tidepool.record_turn'::regclass";
-    for (incarnation, damage) in [(2, without), (3, part)] {
-        execute(&url, damage);
-        let node = leased(&url, "a", incarnation, LONG_MS);
-        while !answers(&url, WHOLE) {
-            std::thread::sleep(PAUSE);
-        }
-        assert!(claim(&node, &Key::new("c", "n")).is_some());
     }
 }
 
@@ -311,23 +291,6 @@ fn what_is_committed_while_a_shard_is_taken_over_is_there_before_it_or_refused()
                 assert_eq!(writer.join().unwrap(), found, "all that was answered was there, and nothing after it");
             });
         }
-    }
-}
-
-#[test]
-fn alarms_are_those_of_the_shards_that_the_node_owns() {
-    Store::each().iter().for_each(with);
-
-    fn with(store: &Store) {
-        let (a, b) = (store.leased("a", 1, LONG_MS), store.leased("b", 1, LONG_MS));
-        let keys = [Key::new("counter", "alice"), Key::new("counter", "bob")];
-        for (records, key) in [(&a, &keys[0]), (&b, &keys[1])] {
-            let epoch = claim(records, key).unwrap();
-            let Change::Put(change) = put(epoch, 1) else { panic!("a put") };
-            commit(records, key, Change::Put(Put { alarm_at: Some(5), ..change })).unwrap();
-        }
-        assert_eq!(a.alarms(10, &MostOfEach::new(100, [])).unwrap(), [(5, keys[0].clone())]);
-        assert_eq!(b.alarms(10, &MostOfEach::new(100, [])).unwrap(), [(5, keys[1].clone())]);
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A thread has the event loop: connections, and the task that writes. Who reads waits for the answer in its own thread, bounded.
 
+mod alarms;
 mod changes;
 mod connector;
 mod erase;

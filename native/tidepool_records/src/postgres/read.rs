@@ -10,8 +10,8 @@ use super::schema;
 use super::session::Session;
 use crate::lease::Owner;
 use crate::record::{
-    Head, Key, Mark, MostOfEach, MostValues, Page, Record, Row, StoreError, Summary, Usage, Values, chain, classes,
-    value_mark, xor,
+    Head, Key, Mark, MostOfEach, MostValues, PASSED, Page, Record, Row, StoreError, Summary, Usage, Values, chain,
+    classes, value_mark, xor,
 };
 
 /// The shard of a key, in the database.
@@ -248,8 +248,8 @@ pub(super) async fn alarms(
     let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let (named, more): (Vec<&[u8]>, Vec<i64>) =
         most.more.iter().map(|(beginning, more)| (beginning.as_bytes(), number(*more))).unzip();
-    let parameters: [&(dyn ToSql + Sync); 6] =
-        [&until, &owner.node, &owner.incarnation, &number(most.each), &named, &more];
+    let parameters: [&(dyn ToSql + Sync); 7] =
+        [&until, &owner.node, &owner.incarnation, &number(most.each), &named, &more, &number(PASSED)];
     let rows = session.client.query(&session.alarms, &parameters).await?;
     rows.iter().map(|found| Ok((found.try_get(0)?, Key::new(text(found, 1)?, text(found, 2)?)))).collect()
 }

@@ -60,13 +60,21 @@ const GONE: [(&str, &str); 2] = [
     ),
 ];
 
-/// Has the first alarms of a namespace found without a look at those of others. Tables of earlier versions get it once a node has started,
-/// and it is nothing that those would not keep up.
-const TURN: &str =
-    "record_turn ON tidepool.record ((substring(class from 1 for position('/'::bytea in class))), alarm_at)
-  WHERE alarm_at IS NOT NULL";
+/// What a class begins with that is in a namespace, and nothing of others: `shop/`. Who looks for it says it in these words, as the indexes
+/// do.
+pub(super) const NAMESPACE: &str = "substring(class from 1 for position('/'::bytea in class))";
 
-/// How soon it is tried again to add that, at first, and at last.
+/// Have the first alarms of a namespace found without a look at those of others, and those in a shard without a look at those in others:
+/// their names, and what they have beside the namespace. Tables of earlier versions get them once a node has started, and they are nothing
+/// that those would not keep up.
+const INDEXES: [(&str, &str); 2] = [("record_turn", "alarm_at"), (BY_SHARD, "shard, alarm_at")];
+pub(super) const BY_SHARD: &str = "record_due";
+
+fn of_alarms(name: &str, columns: &str) -> String {
+    format!("{name} ON tidepool.record (({NAMESPACE}), {columns}) WHERE alarm_at IS NOT NULL")
+}
+
+/// How soon it is tried again to add them, at first, and at last.
 const INDEX_AGAIN: Duration = Duration::from_secs(1);
 const INDEX_AT_LAST: Duration = Duration::from_secs(3_600);
 
@@ -87,7 +95,9 @@ pub(super) async fn make(connector: &Connector) -> Result<Option<Client>, StoreE
             client.batch_execute("CREATE SCHEMA tidepool").await?;
         }
         client.batch_execute(TABLES).await?;
-        client.batch_execute(&format!("CREATE INDEX {TURN}")).await?;
+        for (name, columns) in INDEXES {
+            client.batch_execute(&format!("CREATE INDEX {}", of_alarms(name, columns))).await?;
+        }
         let shards = format!("INSERT INTO tidepool.shard SELECT id, 0 FROM generate_series(0, {}) id", SHARDS - 1);
         client.batch_execute(&shards).await?;
         client.execute("INSERT INTO tidepool.format VALUES ($1)", &[&FORMAT]).await?;
@@ -98,21 +108,25 @@ pub(super) async fn make(connector: &Connector) -> Result<Option<Client>, StoreE
             client.batch_execute(table).await?;
         }
     }
-    let is_indexed = is_indexed(&client).await?;
+    let mut is_indexed = true;
+    for (name, _columns) in INDEXES {
+        is_indexed &= is_whole(&client, name).await?;
+    }
     client.batch_execute("COMMIT").await?;
     Ok((!is_indexed).then_some(client))
 }
 
-/// Is the index of turns there, and whole?
-async fn is_indexed(client: &Client) -> Result<bool, StoreError> {
+/// Is an index there, and whole?
+async fn is_whole(client: &Client, name: &str) -> Result<bool, StoreError> {
     let sql =
         "SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-               WHERE n.nspname = 'tidepool' AND c.relname = 'record_turn' AND i.indisvalid";
-    Ok(!client.query(sql, &[]).await?.is_empty())
+               WHERE n.nspname = 'tidepool' AND c.relname = $1::text AND i.indisvalid";
+    Ok(!client.query(sql, &[&name]).await?.is_empty())
 }
 
-/// Adds it to tables that are in use, however large they are: nobody waits for that. Until it is there the first alarms are found by a
-/// look at more of them. It is tried again and again, with more time between: another node may be at it, or the tables another user's.
+/// Adds those that are not to tables that are in use, however large they are: nobody waits for that. Until they are there the first alarms
+/// are found by a look at more of them. It is tried again and again, with more time between: another node may be at it, or the tables
+/// another user's.
 pub(super) async fn index(client: Client) {
     let mut wait = INDEX_AGAIN;
     while !client.is_closed() && !matches!(try_index(&client).await, Ok(true)) {
@@ -121,18 +135,20 @@ pub(super) async fn index(client: Client) {
     }
 }
 
-/// Says whether it is there now.
+/// Says whether they are there now.
 async fn try_index(client: &Client) -> Result<bool, StoreError> {
     if !client.query_one(ADDING, &[]).await?.try_get::<_, bool>(0)? {
         return Ok(false);
     }
-    // Another may have been at it before.
-    if !is_indexed(client).await? {
-        // It waits for each transaction that was there before it.
-        client.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0").await?;
-        // One that could not be made whole.
-        client.batch_execute("DROP INDEX CONCURRENTLY IF EXISTS tidepool.record_turn").await?;
-        client.batch_execute(&format!("CREATE INDEX CONCURRENTLY {TURN}")).await?;
+    // It waits for each transaction that was there before it.
+    client.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0").await?;
+    for (name, columns) in INDEXES {
+        // Another may have been at it before.
+        if !is_whole(client, name).await? {
+            // One that could not be made whole.
+            client.batch_execute(&format!("DROP INDEX CONCURRENTLY IF EXISTS tidepool.{name}")).await?;
+            client.batch_execute(&format!("CREATE INDEX CONCURRENTLY {}", of_alarms(name, columns))).await?;
+        }
     }
     Ok(true)
 }

@@ -3,7 +3,7 @@
 use tokio_postgres::{Client, Statement};
 
 use super::connector::Connector;
-use super::schema;
+use super::{alarms, schema};
 use crate::record::StoreError;
 
 /// A row, with each of its images.
@@ -40,26 +40,6 @@ SELECT coalesce(sum(bytes), 0)::bigint, coalesce((
   SELECT sum(octet_length(m.bytes)) FROM tidepool.image m
   JOIN tidepool.gone_image g ON g.id = m.record WHERE g.namespace = $3), 0)::bigint
 FROM tidepool.record WHERE class >= $1 AND class < $2";
-/// One namespace after the other is looked for in the index, and then its first alarms. What a class begins with that is in a namespace is
-/// said in the words of that index.
-const ALARMS: &str = "
-WITH RECURSIVE turn(beginning) AS (
-  (SELECT substring(r.class from 1 for position('/'::bytea in r.class)) FROM tidepool.record r
-   WHERE r.alarm_at IS NOT NULL ORDER BY 1 LIMIT 1)
-  UNION ALL
-  SELECT (SELECT substring(r.class from 1 for position('/'::bytea in r.class)) FROM tidepool.record r
-          WHERE r.alarm_at IS NOT NULL AND substring(r.class from 1 for position('/'::bytea in r.class)) > t.beginning
-          ORDER BY 1 LIMIT 1)
-  FROM turn t WHERE t.beginning IS NOT NULL
-)
-SELECT a.alarm_at, a.class, a.name FROM turn t CROSS JOIN LATERAL (
-  SELECT r.alarm_at, r.class, r.name FROM tidepool.record r JOIN tidepool.shard s ON s.id = r.shard
-  WHERE substring(r.class from 1 for position('/'::bytea in r.class)) = t.beginning AND r.alarm_at <= $1
-    AND s.owner = $2 AND s.incarnation = $3
-  ORDER BY r.alarm_at
-  LIMIT $4 + coalesce((SELECT m.more FROM unnest($5::bytea[], $6::bigint[]) m(beginning, more)
-                       WHERE m.beginning = t.beginning), 0)
-) a ORDER BY a.alarm_at, a.class, a.name";
 /// What is noted of a shard, with the mark of each record that is there.
 const ABSENT: &str = "
 SELECT t.records, t.sum, r.mark FROM (VALUES ($1::smallint)) k(shard)
@@ -88,6 +68,7 @@ impl Session {
     pub(super) async fn new(connector: &Connector) -> Result<Self, StoreError> {
         let client = connector.connect(STATEMENT_MS).await?;
         schema::checked(&client).await?;
+        let alarms_next = alarms::statement();
         let (record, row, value, values, list, count, bytes, alarms, absent) = tokio::try_join!(
             client.prepare(RECORD),
             client.prepare(ROW),
@@ -96,7 +77,7 @@ impl Session {
             client.prepare(LIST),
             client.prepare(COUNT),
             client.prepare(BYTES),
-            client.prepare(ALARMS),
+            client.prepare(&alarms_next),
             client.prepare(ABSENT),
         )?;
         Ok(Session { client, record, row, value, values, list, count, bytes, alarms, absent })

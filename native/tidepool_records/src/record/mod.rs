@@ -22,5 +22,6 @@ pub use job::{Done, Load};
 pub(crate) use key::classes;
 pub use key::{Key, SHARDS};
 pub(crate) use mark::{Mark, chain, finish, hasher, value as value_mark, xor};
+pub(crate) use most::PASSED;
 pub use most::{MostOfEach, MostValues};
 pub(crate) use row::{Row, check, is_refusal};

@@ -4,6 +4,10 @@ use std::collections::HashMap;
 
 use super::key::beginning;
 
+/// So many alarms of a namespace are looked at in the order in which they are due, whosever they are. Where too few of them are the owner's
+/// its shards are asked, one by one: any number that are due earlier may be others'.
+pub(crate) const PASSED: usize = 1_024;
+
 /// How many values of a record are wanted, and of how many bytes with their keys: the one with which they come to so many is the last.
 #[derive(Debug, Clone, Copy)]
 pub struct MostValues {

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::schema::NAMESPACE;
 use crate::lease::Owner;
-use crate::record::{Key, MostOfEach, StoreError};
+use crate::record::{Key, MostOfEach, PASSED, StoreError};
 
 /// Has the first alarms of a namespace in a shard found without a look at those in other shards: of files that have owners.
 pub(crate) fn index() -> String {
@@ -14,10 +14,6 @@ pub(crate) fn index() -> String {
         "CREATE INDEX IF NOT EXISTS record_due ON record ({NAMESPACE}, shard, alarm_at) WHERE alarm_at IS NOT NULL;"
     )
 }
-
-/// So many alarms of a namespace are looked at in the order in which they are due, whosever they are. Where too few of them are the owner's
-/// its shards are asked, one by one: any number that are due earlier may be others'.
-const PASSED: usize = 1_024;
 
 /// Alarms that are due until then, the earliest of each namespace first: as many of one as it gets. With an owner only those in its
 /// shards.
