@@ -193,9 +193,17 @@ fn finds_no_room_for_an_entry() {
     assert!(matches!(waited, StoreError::Unknown(_)), "{waited}");
     let refused = commit(&records, &key(), change(answered + 1));
     assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
-    std::fs::remove_file(filler).unwrap();
+    // Who reads waits until it is known what has become of the first.
+    let found = std::thread::scope(|scope| {
+        let reads = scope.spawn(|| records.read(&key()));
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(!reads.is_finished(), "there is no room yet");
+        std::fs::remove_file(filler).unwrap();
+        reads.join().unwrap().unwrap().map_or(0, |record| record.seq)
+    });
+    assert!(found > answered, "it waited for room");
     let next = until_written(&records);
-    assert!(next > answered);
+    assert_eq!(next, found + 1);
     records.close();
     assert_eq!(seq(&support::open(&support::voter(&folder))), next);
 }

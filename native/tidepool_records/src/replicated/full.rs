@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::record::StoreError;
 
 /// How long it waits before it tries again.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// Is it for want of room? SQLite says of the index of its log alone that it can't be written.
 fn is_full(error: &StoreError) -> bool {

@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use tokio::sync::mpsc::Receiver;
 
 use super::command::{Command, LeaseChange, Outcome, Ticket, What, mark_of_staged};
+use super::full;
 use super::group::{Group, Unanswered};
 use super::rpc::{Lead, Led};
 use super::types::packed;
@@ -147,16 +148,25 @@ impl Proposer {
     }
 
     /// Returns when changes of which nobody has said what has become of them are made, or never will be: what is proposed now comes after
-    /// them.
+    /// them. It takes an entry, and for who reads it is no error that there is no room for one: there may be soon, or another voter leads.
     ///
     /// # Errors
-    /// [`StoreError::Away`] when that is not known within this time.
+    /// [`StoreError::Away`] when that is not known within this time; [`StoreError::Stopped`] and [`StoreError::NoVoter`] when it never will
+    /// be.
     pub(super) async fn settled(&self, within: Duration) -> Result<(), StoreError> {
         if !self.in_doubt.load(Ordering::Acquire) {
             return Ok(());
         }
+        let proposed = async {
+            loop {
+                match self.commit(Vec::new()).await {
+                    Err(StoreError::Full) => tokio::time::sleep(full::PAUSE).await,
+                    outcome => return outcome,
+                }
+            }
+        };
         let late = |_late| StoreError::Away("it is not known yet what has become of the last changes".into());
-        match tokio::time::timeout(within, self.commit(Vec::new())).await.map_err(late)? {
+        match tokio::time::timeout(within, proposed).await.map_err(late)? {
             Ok(_outcome) => Ok(()),
             Err(StoreError::Unknown(why)) => Err(StoreError::Away(why)),
             Err(error) => Err(error),
