@@ -98,6 +98,16 @@ impl Group {
         self.raft.metrics().borrow().current_leader.is_some()
     }
 
+    /// Is it the only one that votes, so that no other can lead?
+    pub(super) fn is_alone(&self) -> bool {
+        self.raft.metrics().borrow().membership_config.membership().voter_ids().count() == 1
+    }
+
+    /// Does something wait for room on its disk?
+    pub(super) fn is_full(&self) -> bool {
+        self.log.is_full() || self.machine.is_full()
+    }
+
     /// Has another heard of a later time of this disk?
     pub(super) fn is_earlier(&self) -> bool {
         self.is_earlier.load(Ordering::Acquire)
@@ -116,7 +126,9 @@ impl Group {
             return Led::NotLeader;
         }
         match asked {
-            Lead::Propose(_) if self.log.is_full() || self.machine.is_full() => Led::Full,
+            Lead::Propose(_) if self.is_full() => Led::Full,
+            // It is to lead no more (`give_way`), and asking those who follow would keep them from electing another.
+            Lead::Index if self.machine.is_full() && !self.is_alone() => Led::NotLeader,
             // Of what a snapshot has come in between with nobody is told what has become of it.
             Lead::Propose(command) => match timeout(LED, self.raft.client_write(Arc::clone(command))).await {
                 Ok(Ok(response)) => Led::Outcome { number: response.log_id.index, outcome: response.data },

@@ -26,7 +26,7 @@ mod tests;
 mod types;
 mod voter;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -90,6 +90,8 @@ struct Node {
     readers: Arc<Readers>,
     /// Whether this start of the node has had a lease.
     known: AtomicBool,
+    /// The last entry of which it had been answered something when it asked for its lease last.
+    heard: AtomicU64,
     watch: Mutex<Watch>,
     /// Of threads that wait for the voter that leads.
     turns: Semaphore,
@@ -116,6 +118,7 @@ impl Replicated {
             proposer,
             readers: Arc::clone(&voter.0.readers),
             known: AtomicBool::new(false),
+            heard: AtomicU64::default(),
             watch: Mutex::default(),
             turns: Semaphore::new(WAITING),
         };
@@ -251,7 +254,11 @@ impl Node {
             forget: self.over(FORGET),
             disk: Known { disk: group.network.own, run: group.network.claim.run, had: group.machine.on_disk() },
         };
-        let outcome = self.proposer.lease(change).await;
+        // Who proposes nothing sees the leases of others all the same.
+        let outcome = match self.keeps_up().await {
+            Ok(()) => self.proposer.lease(change).await,
+            Err(error) => Err(error),
+        };
         let rows = self.readers.reading(leases)?;
         // Only now: what is seen has been so for some time.
         let now = Instant::now();
@@ -261,6 +268,30 @@ impl Node {
         self.known.store(true, Ordering::Release);
         let nodes = watch.node_leases(now);
         Ok(if is_new { Answer::New(nodes) } else { Answer::Nodes(nodes) })
+    }
+
+    /// Does the state here get what is made? Others would make each renewal of a node whose disk has no room, and which waits in vain for
+    /// it: they would see no end of the lease, while the node answers for none of its shards. So it asks for none, the lease runs out, and
+    /// others have the shards until there is room again.
+    ///
+    /// A lease is renewed some times while it lasts: one that is left out, as something waited for a moment, ends none.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] when something waits for room; [`StoreError::Away`] when what was answered before the lease was last asked for
+    /// is not applied, for whatever reason; [`StoreError::Stopped`] and [`StoreError::NoVoter`] when nothing will be.
+    async fn keeps_up(&self) -> Result<(), StoreError> {
+        let group = self.proposer.group();
+        group.goes_on()?;
+        if group.is_full() {
+            return Err(StoreError::Full);
+        }
+        let heard = self.heard.swap(self.proposer.answered(), Ordering::AcqRel);
+        group.applied(heard, Duration::ZERO).await.map_err(|error| match error {
+            StoreError::Away(_late) => {
+                StoreError::Away(format!("the node's own disk is behind: it lacks entry {heard}").into())
+            }
+            error => error,
+        })
     }
 
     /// Returns when the state here has what it is to have for this to be read.

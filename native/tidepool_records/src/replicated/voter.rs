@@ -33,6 +33,8 @@ const THREADS: usize = 3;
 /// Bytes of the log, from which on it is purged of what the state has; and how often somebody looks.
 const PURGE_BYTES: u64 = 64 << 20;
 const PURGE_EVERY: Duration = Duration::from_secs(1);
+/// How often somebody looks whether the state waits for room. What waits at two looks is no single write that was tried again.
+const ROOM_EVERY: Duration = Duration::from_millis(250);
 /// Entries that a voter that was away is sent at a time.
 const SENT_ENTRIES: u64 = 64;
 /// Entries that are kept for voters that were away for a short time, and the bytes that these may have.
@@ -129,6 +131,7 @@ impl Voter {
         runtime.spawn(purge(group.raft.clone(), group.log.clone()));
         runtime.spawn(watch_others(group.clone()));
         runtime.spawn(finish(group.clone()));
+        runtime.spawn(give_way(group.clone()));
         let (readers, handle) = (Arc::clone(group.machine.readers()), runtime.handle().clone());
         Ok(Voter(Arc::new(Disk { group, readers, runtime: Some(runtime), handle })))
     }
@@ -197,7 +200,7 @@ impl Voter {
         let group = &self.0.group;
         match group.goes_on() {
             Err(StoreError::Stopped(why)) => Standing::Stopped(why),
-            Ok(()) if group.log.is_full() || group.machine.is_full() => Standing::Full,
+            Ok(()) if group.is_full() => Standing::Full,
             _goes_on => group.standing.borrow().clone(),
         }
     }
@@ -297,6 +300,19 @@ async fn purge(raft: Raft<Types>, log: Log) {
         if has_grown && raft.trigger().snapshot().await.is_err() {
             return;
         }
+    }
+}
+
+/// Has others elect another for as long as the state of this voter waits for room, for as long as Raft goes on. Where it is the log that
+/// waits, Raft stands still, and sends no heartbeats by itself; while the state alone does, it would go on leading, and nothing could be
+/// proposed. One that is alone leads on.
+async fn give_way(group: Group) {
+    let mut waits = false;
+    while group.raft.metrics().borrow().running_state.is_ok() {
+        tokio::time::sleep(ROOM_EVERY).await;
+        let waited = std::mem::replace(&mut waits, group.machine.is_full());
+        let is_to_give_way = waited && waits && !group.is_alone();
+        group.raft.runtime_config().heartbeat(!is_to_give_way);
     }
 }
 

@@ -45,6 +45,8 @@ pub(super) enum Health {
     Well,
     /// Nothing becomes longer.
     Full,
+    /// Nothing of the state does, and there is room for the log.
+    StateFull,
     /// Nothing is flushed.
     Fails,
 }
@@ -84,9 +86,14 @@ pub(super) const CUT: u64 = u64::MAX;
 
 /// The bytes of a file from one place to another are about to change. Is there room for them?
 pub(super) fn changes(file: c_int, from: u64, to: u64) -> bool {
+    let has_room = match HEALTH.get() {
+        Health::Well | Health::Fails => true,
+        Health::Full => false,
+        Health::StateFull => !name(file).starts_with("records.db"),
+    };
     with(file, |file| {
         let Ok(about) = file.metadata() else { return true };
-        if HEALTH.get() == Health::Full && to != CUT && to > about.len() {
+        if !has_room && to != CUT && to > about.len() {
             return false;
         }
         // One that has no name is gone with who has it open.

@@ -6,6 +6,7 @@
 mod actor;
 mod defects;
 mod disk;
+mod full;
 mod host;
 mod model;
 mod network;
@@ -19,6 +20,7 @@ mod world;
 use std::str::FromStr;
 
 use defects::Defect;
+use full::Whose;
 use model::Wrong;
 use world::World;
 
@@ -33,14 +35,17 @@ struct Plan {
     rounds: u64,
     ms: u64,
     defect: Option<Defect>,
+    /// Whose disk is full, if that is all that befalls them.
+    full: Option<Whose>,
 }
 
 impl FromStr for Plan {
     type Err = String;
 
-    /// Reads `seed=1 voters=5 others=1 rounds=3 ms=20000 defect=no-flush`, of which all but the seed may be left out.
+    /// Reads `seed=1 voters=5 others=1 rounds=3 ms=20000 defect=no-flush`, or `seed=1 full=leader`, of which all but the seed may be left
+    /// out.
     fn from_str(words: &str) -> Result<Self, String> {
-        let mut plan = Plan { seed: 1, voters: 5, others: 1, rounds: 3, ms: 20_000, defect: None };
+        let mut plan = Plan { seed: 1, voters: 5, others: 1, rounds: 3, ms: 20_000, defect: None, full: None };
         for word in words.split_whitespace() {
             let (name, value) = word.split_once('=').ok_or_else(|| format!("{word} has no ="))?;
             let number = || value.parse::<u64>().map_err(|error| format!("{word}: {error}"));
@@ -51,6 +56,7 @@ impl FromStr for Plan {
                 "rounds" => plan.rounds = number()?,
                 "ms" => plan.ms = number()?,
                 "defect" => plan.defect = Some(Defect::named(value).ok_or_else(|| format!("there is no {value}"))?),
+                "full" => plan.full = Some(Whose::named(value).ok_or_else(|| format!("there is no {value}"))?),
                 _other => return Err(format!("there is no {name}")),
             }
         }
@@ -72,6 +78,9 @@ fn run(plan: Plan) -> (String, u64, Result<(), Wrong>) {
 
 fn rounds(world: &mut World) -> Result<(), Wrong> {
     world.found()?;
+    if let Some(whose) = world.plan.full {
+        return world.fill(whose);
+    }
     for round in 0..world.plan.rounds {
         world.trouble()?;
         world.rest()?;

@@ -53,7 +53,7 @@ impl World {
         Ok(())
     }
 
-    fn standings(&self) -> String {
+    pub(super) fn standings(&self) -> String {
         let of = |host: &super::host::Host| {
             let applied = host.group().map(|group| group.machine.last());
             let metrics = host.group().map(|group| group.raft.metrics().borrow().to_string());

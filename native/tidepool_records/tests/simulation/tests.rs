@@ -60,6 +60,13 @@ fn nothing_answered_is_lost_or_made_twice_whatever_befalls_voters_their_disks_an
 }
 
 #[test]
+fn a_voter_whose_disk_is_full_loses_its_lease_and_the_others_have_its_shards_until_there_is_room() {
+    for whose in ["follower", "leader", "leader-state"] {
+        is_well(&format!("seed=1 voters=3 others=0 full={whose}"));
+    }
+}
+
+#[test]
 fn a_seed_is_a_run() {
     let traces = [3, 3, 4].map(|seed| {
         let said = is_well(&format!("seed={seed} rounds=1 ms=1500"));
