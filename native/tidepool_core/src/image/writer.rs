@@ -191,17 +191,20 @@ fn write_piece(piece: &[u8], packed: &[u8], image: &mut Vec<u8>) {
     image.extend_from_slice(packed);
 }
 
+/// Hears of contents as they are made.
+type Told<'a> = &'a mut dyn FnMut(&[u8]);
+
 struct Runs<'a> {
     /// All pieces, or if each is told, the one that is not yet.
     bytes: Vec<u8>,
     ends: Vec<usize>,
     /// Where the last run ended.
     at: usize,
-    told: Option<&'a mut dyn FnMut(&[u8])>,
+    told: Option<Told<'a>>,
 }
 
 impl<'a> Runs<'a> {
-    fn new(state: Vec<u8>, told: Option<&'a mut dyn FnMut(&[u8])>) -> Self {
+    fn new(state: Vec<u8>, told: Option<Told<'a>>) -> Self {
         Runs { bytes: state, ends: Vec::new(), at: 0, told }
     }
 
