@@ -20,8 +20,9 @@ defmodule Tidepool.Catalog.Log do
   # So many take less than a record may.
   @moments_in_a_record 10_000
 
-  # So much is read and written at a time: some of the longest records.
+  # So much is read at a time, and so many records are written: as much, if they are as long as those of functions may be.
   @piece_bytes 4_194_304
+  @written_at_a_time 16
 
   @nothing %{entries: %{}, earlier: %{}, context: nil}
 
@@ -232,18 +233,19 @@ defmodule Tidepool.Catalog.Log do
     end
   end
 
-  defp write_all(file, records) do
-    records
-    |> Stream.flat_map(&encode/1)
-    |> Stream.chunk_while({[], 0}, &piece/2, fn {piece, _bytes} -> {:cont, piece, nil} end)
-    |> Enum.reduce_while(:ok, fn piece, :ok ->
-      with :ok <- :file.write(file, piece), do: {:cont, :ok}, else: (error -> {:halt, error})
-    end)
+  # What was written is of no use, and the VM lets a process have the more of that the more it has besides: the texts of all entries.
+  defp write_all(file, records, unswept \\ 0)
+  defp write_all(_file, [], _unswept), do: :ok
+
+  defp write_all(file, records, unswept) when unswept >= @piece_bytes do
+    true = :erlang.garbage_collect()
+    write_all(file, records, 0)
   end
 
-  defp piece(record, {piece, bytes}) do
-    {piece, bytes} = {[piece | record], bytes + byte_size(record)}
-    if bytes < @piece_bytes, do: {:cont, {piece, bytes}}, else: {:cont, piece, {[], 0}}
+  defp write_all(file, records, unswept) do
+    {some, later} = Enum.split(records, @written_at_a_time)
+    some = Enum.flat_map(some, &encode/1)
+    with :ok <- :file.write(file, some), do: write_all(file, later, unswept + IO.iodata_length(some))
   end
 
   defp extent(file) do
