@@ -12,7 +12,7 @@ ROOMS = {
     "dense": ["dense"],
     "engine": ["differential", "tiers", "traps"],
     "function": ["directory", "owned"],
-    "image": ["image_changes", "images"],
+    "image": ["image_changes", "image_room", "images"],
     "instance": ["admission", "caps", "images", "namespaces", "owned", "trials", "wanted", "warm"],
     "metrics": ["metrics", "recent"],
     "module": ["cache", "cache_shares", "compile", "compile_fuzz", "limits", "tiers"],
