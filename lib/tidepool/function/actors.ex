@@ -137,17 +137,22 @@ defmodule Tidepool.Function.Actors do
     if Keyword.keyword?(actor), do: Keyword.take(actor, @former), else: []
   end
 
-  @doc "The operation by which a module saves what an actor has for another."
-  @spec save :: String.t()
-  def save, do: "actor_save"
+  @doc "The operation by which a module saves what an actor has for another; of a component an export of this name, as WIT has names."
+  @spec save(:module | :component) :: String.t()
+  def save(:module), do: "actor_save"
+  def save(:component), do: "actor-save"
 
   @doc "The one by which that takes it over."
-  @spec load :: String.t()
-  def load, do: "actor_load"
+  @spec load(:module | :component) :: String.t()
+  def load(:module), do: "actor_load"
+  def load(:component), do: "actor-load"
 
-  @doc "Is this one of them? They are the host's own."
+  @doc "Is this one of them, in whichever interface? They are the host's own."
   @spec handover?(operation :: String.t()) :: boolean
-  def handover?(operation), do: operation in [save(), load()]
+  def handover?(operation) do
+    name = operation |> :binary.split("#", [:global]) |> List.last()
+    Enum.any?([:module, :component], &(name in [save(&1), load(&1)]))
+  end
 
   @doc "Does a function with this option have actors?"
   @spec class?(t | nil) :: boolean

@@ -4,7 +4,8 @@ defmodule Tidepool.Actor.Activation.Versions do
   woken or called next, and before that call.
 
   With `:migrate` the old module saves what it has by its operation `actor_save`, and the new one loads it by its operation
-  `actor_load`; both are waPC operations, for any guest has those, in whatever language, and callers may not call them. That is one
+  `actor_load`; both are waPC operations, for any guest has those, in whatever language, and callers may not call them. Of a component they
+  are the exports `actor-save`, which returns the state, and `actor-load`, which takes the version and the state. That is one
   change of the record, with the values that both have changed. What fails leaves the actor as it was, on the module that it had, and
   is not tried again for that version.
 
@@ -79,8 +80,10 @@ defmodule Tidepool.Actor.Activation.Versions do
     Nesting.put_actors([{state.class, state.name}])
 
     {handed_over, saved_bytes} =
-      with {{:ok, saved}, changes} <- ask(state, state.owned, Actors.save(), "", Changes.new(state, nil)) do
-        {ask(state, owned, Actors.load(), "#{state.record.version}\n" <> saved, changes), 2 * byte_size(saved)}
+      with {{:ok, saved}, changes} <-
+             ask(state, state.owned, Actors.save(kind(state.owned)), "", Changes.new(state, nil)) do
+        {operation, payload} = load(kind(owned), state.record.version, saved)
+        {ask(state, owned, operation, payload, changes), 2 * byte_size(saved)}
       else
         refused -> {refused, 0}
       end
@@ -97,6 +100,15 @@ defmodule Tidepool.Actor.Activation.Versions do
       {{:error, error}, _changes} ->
         not_switched(state, record, error)
     end
+  end
+
+  # A component has the state as the value that the other one has returned, which is JSON here.
+  defp load(:component, version, saved), do: {Actors.load(:component), "[#{version},#{saved}]"}
+  defp load(:module, version, saved), do: {Actors.load(:module), "#{version}\n#{saved}"}
+
+  defp kind(owned) do
+    typed? = &match?({_name, :function, {_interface, _function}, _params, _result, _uncallable}, &1)
+    if Enum.any?(Native.owned_exports(owned), typed?), do: :component, else: :module
   end
 
   defp ask(state, owned, operation, payload, changes) do
