@@ -3,11 +3,14 @@ defmodule Tidepool.Keyvalue.Handler do
   Answers what components ask of their buckets: by the store of the setting `keyvalue`, in a process of its own, within the setting
   `keyvalue_timeout` and the time of the guest's call.
 
-  The library asks it by `wasi`/`keyvalue`/OPERATION, after it has opened the bucket by the deploy's grants.
+  The library asks it by `wasi`/`keyvalue`/OPERATION, after it has opened the bucket by the deploy's grants. A guest that is an actor has one
+  bucket that is its own (`Tidepool.Keyvalue.Own`).
   """
 
   alias Tidepool.{Config, Host, Keyvalue}
+  alias Tidepool.Actor.Activation.Guest.Changes
   alias Tidepool.Host.{Call, Failure, Isolated}
+  alias Tidepool.Keyvalue.Own
   alias Tidepool.Namespaces.{Name, Turns}
 
   # Keys of one page.
@@ -18,10 +21,21 @@ defmodule Tidepool.Keyvalue.Handler do
 
   @doc "What the registry of host functions has for it. It bounds its own time."
   @spec entries :: [{Host.target(), Host.Registry.entry()}]
-  def entries, do: [{{"wasi", "keyvalue", :_}, {{__MODULE__, :answer}, :inline}}]
+  def entries, do: [{{"wasi", "keyvalue", :_}, {:kept, {__MODULE__, :answer}}}]
 
   @doc false
-  @spec answer(Call.t()) :: Host.result()
+  @spec answer(Call.t(), Changes.t() | nil) :: {Host.result() | :timeout, Changes.t() | nil}
+  def answer(%Call{args: [bucket | arguments]} = call, changes) do
+    if Own.bucket?(bucket, changes),
+      do: own(Own.answer(call, arguments, changes), call),
+      else: {answer(call), changes}
+  end
+
+  def answer(call, changes), do: {answer(call), changes}
+
+  defp own({:timeout, changes}, _call), do: {:timeout, changes}
+  defp own({answer, changes}, call), do: {check(answer, call.operation, call), changes}
+
   # A guest of another ABI has chosen this name.
   def answer(%Call{args: nil}), do: {:error, "components have stores of keys and values, by wasi:keyvalue"}
 
