@@ -50,7 +50,7 @@ def assemble(source, out):
 
 
 def python(guest, name, out):
-    """The world in `components/wit`."""
+    """The world in the folder `wit` beside the guest's."""
     componentize_py(guest, "-d", "../wit", "componentize", name, "-o", out)
 
 
@@ -72,8 +72,8 @@ def componentize_py(guest, *arguments):
 
 
 def javascript(guest, name, out):
-    """The same."""
-    componentize_js(guest, guest.folder, f"{name}.js", "--wit", "../wit", "-o", out)
+    """The same, by the packages of one of these guests."""
+    componentize_js(guest, GUESTS / "components/javascript", f"{name}.js", "--wit", "../wit", "-o", out)
 
 
 def javascript_http(guest, name, out):

@@ -69,6 +69,12 @@ def component(guest, name, out):
         encoder.world(out, out, name.replace("_", "-"), wit)
 
 
+def adapted(guest, name, out):
+    """The same of the folder `wit` beside the guest's, with Rust's standard library, whose WASI of preview 1 is adapted."""
+    wasi(guest, name, out, "--crate-type", "cdylib", "-C", STACK)
+    encoder.world(out, out, name.replace("_", "-"), guest.folder.parent / "wit", adapt=True)
+
+
 def http(guest, name, out):
     """A handler of HTTP: a crate that has WASI 0.2 by the crate `wasi`, whose version names that of WASI."""
     by_wasi(guest, name, out, "wasi:http/proxy")
@@ -179,6 +185,7 @@ RUST_GUESTS = Language(
         "reactor": Kind(reactor, "{}.rs"),
         "crate": Kind(crate, "Cargo.toml"),
         "component": Kind(component, "{}.rs"),
+        "adapted": Kind(adapted, "{}.rs"),
         "http": Kind(http, "Cargo.toml"),
         "command": Kind(command, "{}.rs"),
         "command-crate": Kind(command_crate, "Cargo.toml"),

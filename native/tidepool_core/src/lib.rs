@@ -70,7 +70,7 @@ pub use function::instance::OwnedInstance;
 pub use function::module::Module;
 pub use function::sites::Sites;
 pub use instance::inspect::{Export, ExportKind};
-pub use instance::wake::Imaged;
+pub use instance::seen::Imaged;
 pub use metrics::failure::{FAILURES, Failure, PAYLOAD_BYTES};
 pub use metrics::figures::{CallFigures, FunctionFigures, LATENCY_BOUNDS_NS, reasons};
 pub use metrics::recent::{Found, Recent, Recorded};

@@ -176,7 +176,7 @@ defmodule Tidepool.ComponentsTest do
     assert "divide" in exports and "perms-of" in exports
   end
 
-  test "a deploy says that it is typed, and what it imports; it is swapped while it is called, and is no actor" do
+  test "a deploy says that it is typed, and what it imports; it is swapped while it is called" do
     name = deploy!("component", "calc")
     assert {:ok, %{abi: :typed, imports: ["docs:shop/prices@1.0.0.price"]}} = Tidepool.fetch(name)
     assert Tidepool.call(name, {"docs:adder/add@0.1.0", :add}, [19, 23]) == {:ok, 42}
@@ -187,12 +187,6 @@ defmodule Tidepool.ComponentsTest do
     assert {:ok, %{abi: :typed, imports: []}} = Tidepool.fetch(name)
     assert {:error, %Error{reason: :no_export}} = Tidepool.call(name, :add, [1, 2])
     assert Tidepool.call(name, :divide, [84, 2]) == {:ok, 42}
-
-    assert {:error, %Error{reason: :no_actor, message: message}} =
-             Tidepool.deploy(guest("component", "calc"), name: unique_name("actor"), actor: true)
-
-    assert message =~ "the engine shows its host none of the memories and globals within a component"
-    assert message =~ "deploy it without `actor`"
   end
 
   test "what a deploy configures is there by wasi:config, one text or all, and that of the next deploy in its place" do

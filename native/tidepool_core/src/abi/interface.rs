@@ -13,6 +13,7 @@ use super::typed::shape::Shape;
 use super::written::look::Look;
 use super::written::named::is_declared;
 use crate::base::error::CompileError;
+use crate::rewrite::accessor::OWN;
 
 /// Types that are looked at in one component: they may be built of one another, and be very large.
 const MAX_TYPES: usize = 200_000;
@@ -89,7 +90,7 @@ impl Interface {
         let mut kept = Kept { of: "exports", bytes: 0 };
         let mut kinds = hosted(component);
         kinds.iter().try_for_each(|kind| kept.add(TYPE_BYTES + kind.name.len()))?;
-        for (name, export) in ty.exports(engine) {
+        for (name, export) in ty.exports(engine).filter(|(name, _export)| !name.starts_with(OWN)) {
             match export.ty {
                 ComponentItem::ComponentFunc(function) => {
                     kept.function(name.len(), &function)?;
@@ -302,7 +303,7 @@ pub(crate) fn not_served(wasm: &[u8]) -> Option<CompileError> {
 pub(crate) fn imports(component: &Component) -> Result<Vec<(String, String)>, CompileError> {
     let (engine, ty) = (component.engine(), component.component_type());
     let (mut imports, mut kept) = (Vec::new(), Kept { of: "imports", bytes: 0 });
-    for (name, import) in ty.imports(engine) {
+    for (name, import) in ty.imports(engine).filter(|(name, _import)| !name.starts_with(OWN)) {
         match import.ty {
             ComponentItem::ComponentFunc(_) => {
                 kept.add(IMPORT_BYTES + name.len())?;

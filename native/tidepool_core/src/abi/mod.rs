@@ -4,7 +4,7 @@
 //! Outside of this room an ABI is a [`Spec`](contract::Spec), made of it when the runtime starts: no other room asks which ABI
 //! it is, and the folders are private. Their types are for the list of ABIs in `runtime/abis.rs`.
 
-mod asked;
+pub(crate) mod access;
 pub(crate) mod begun;
 pub(crate) mod clock;
 pub(crate) mod component;

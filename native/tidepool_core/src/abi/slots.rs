@@ -114,6 +114,16 @@ impl State {
         self.abi.wasi.closed
     }
 
+    /// What the guest's monotonic clock says, in ns; 0 where it has none of its own.
+    pub(crate) fn clock_ns(&self) -> u64 {
+        self.abi.clock.map_or(0, |clock| clock.ns())
+    }
+
+    /// The interfaces of which a component has handles that no image of it holds; `None` when it has none.
+    pub(crate) fn left_handles(&mut self) -> Option<String> {
+        self.abi.component.left()
+    }
+
     /// Leaves the call that the store has.
     pub(crate) fn leave_call(&mut self) {
         self.call = None;

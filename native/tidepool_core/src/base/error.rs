@@ -279,6 +279,12 @@ pub enum CallError {
         /// Why not.
         message: String,
     },
+    /// A call of an actor has left its component with handles of resources: its image would lack them, and so the call is undone.
+    #[error("{message}")]
+    KeptHandles {
+        /// Those of which interfaces, and what to do.
+        message: String,
+    },
     /// The [`OwnedInstance`](crate::OwnedInstance) serves another call: wait until that is over.
     #[error("the instance serves another call")]
     InstanceBusy,
@@ -376,6 +382,7 @@ impl CallError {
             CallError::ClientGone => Reason::Aborted,
             CallError::NotReusable { .. } => Reason::NotReusable,
             CallError::Image { .. } => Reason::InvalidImage,
+            CallError::KeptHandles { .. } => Reason::KeptHandles,
             // Whoever owns an instance calls it once at a time, and asks whether it is spent.
             CallError::InstanceBusy | CallError::InstanceSpent | CallError::Internal { .. } => Reason::Internal,
         }
@@ -413,12 +420,22 @@ impl CallError {
             | CallError::NoResponse { message }
             | CallError::NotReusable { why: message, .. }
             | CallError::Image { message }
+            | CallError::KeptHandles { message }
             | CallError::Internal { message } => message,
             CallError::Limit { .. } | CallError::Timeout => "",
             CallError::NoProgram { .. } | CallError::Failed { .. } => "",
             CallError::NoExport { .. } | CallError::SharedName { .. } => "",
             CallError::InstanceBusy | CallError::InstanceSpent | CallError::ClientGone => "",
         }
+    }
+
+    /// A call has left handles of these interfaces.
+    pub(crate) fn kept_handles(interfaces: &str) -> Self {
+        let message = format!(
+            "the call is over and its component still has handles of {interfaces}, which no image of an actor holds; \
+             the actor is as it was before: have it drop them before it returns, and get others in the next call"
+        );
+        CallError::KeptHandles { message }
     }
 
     /// That a typed export has returned the error of its result, with how large that was in its place.

@@ -10,7 +10,7 @@ use crate::image::reader::Image;
 use crate::instance::admission::Permit;
 use crate::instance::live::Instance;
 use crate::instance::owners::{Owned, Rest};
-use crate::instance::wake::Imaged;
+use crate::instance::seen::Imaged;
 use crate::store::host_share::HostShare;
 
 const NOTHING: u8 = 0;

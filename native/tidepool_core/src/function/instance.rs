@@ -14,7 +14,7 @@ use crate::image::reader::Image;
 use crate::instance::inspect::{self, Export};
 use crate::instance::live::Instance;
 use crate::instance::owners::Owned;
-use crate::instance::wake::Imaged;
+use crate::instance::seen::Imaged;
 use crate::store::host_share::HostShare;
 use crate::value::Value;
 

@@ -50,6 +50,18 @@ impl Declared {
         Some(Declared(stretches))
     }
 
+    /// Puts so many of its bytes, from `start` on, behind `bytes`.
+    pub(crate) fn append(&self, start: usize, count: usize, bytes: &mut Vec<u8>) {
+        let (before, end) = (bytes.len(), start.saturating_add(count));
+        bytes.resize(before.saturating_add(count), 0);
+        let first = self.0.partition_point(|stretch| stretch.start + stretch.bytes.len() <= start);
+        for stretch in self.0.iter().skip(first).take_while(|stretch| stretch.start < end) {
+            let from = stretch.start.max(start);
+            let within = stretch.bytes.iter().skip(from - stretch.start);
+            bytes.iter_mut().skip(before + from - start).zip(within).for_each(|(to, from)| *to = *from);
+        }
+    }
+
     /// Tells of each run of `memory` that is not as declared, in order, and with equal bytes in it where that is shorter.
     pub(crate) fn differing(&self, memory: &[u8], found: &mut impl FnMut(Range<usize>)) {
         let mut runs = Runs::new(found);
@@ -138,6 +150,19 @@ mod tests {
 
     fn of(data: &[(u64, Vec<u8>)]) -> Declared {
         Declared::new(data).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_is_declared_of_any_stretch_is_what_all_of_it_has_there() {
+        let declared = Declared::new(&[(10, vec![1; 5_000]), (20_000, vec![2; 10])]).unwrap_or_default();
+        let (mut all, mut pieces) = (Vec::new(), Vec::new());
+        declared.append(0, 30_000, &mut all);
+        for (start, count) in
+            [(0, 1), (1, 9), (10, 4_999), (5_009, 12_000), (17_009, 3_000), (20_009, 1), (20_010, 9_990)]
+        {
+            declared.append(start, count, &mut pieces);
+        }
+        assert!(pieces == all && all.iter().filter(|byte| **byte > 0).count() == 5_010);
     }
 
     proptest! {

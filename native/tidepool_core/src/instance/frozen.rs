@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use wasmtime::Store;
 
-use super::wake::{self, Imaged};
+use super::seen::Imaged;
+use super::wake;
 use crate::abi::begun::begun;
 use crate::abi::slots::{Slots, State};
 use crate::base::error::CallError;

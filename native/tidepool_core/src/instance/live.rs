@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use wasmtime::{Func, Store, UpdateDeadline, Val, component};
+use wasmtime::{Func, Store, UpdateDeadline, Val};
 
 use super::admission::Permits;
 use super::frozen::{Frozen, Unpacked};
-use super::wake::{self, Imaged, Remembered};
+use super::seen::{Guest, Imaged, Remembered, lacks_export};
+use super::wake;
 use crate::abi::clock::Clock;
 use crate::abi::contract::Abi;
 use crate::abi::process::{self, Ran};
@@ -50,12 +51,6 @@ fn lacks_room(error: &CallError) -> bool {
 pub(crate) struct Instance {
     /// Only `drop` takes them. Boxed, for instances are moved often.
     parts: Option<Box<Parts>>,
-}
-
-/// A guest in its store.
-enum Guest {
-    Module(wasmtime::Instance),
-    Component(component::Instance),
 }
 
 /// Most bytes that one import may touch, whatever the function's limits say.
@@ -109,6 +104,11 @@ impl Instance {
                 run_start(&mut store, &start).await?;
             }
         }
+        if let (Guest::Component(instance), Some(access)) = (&guest, module.access())
+            && let Err(error) = access.start(&mut store, *instance).await
+        {
+            return Err(call_error(&mut store, &error));
+        }
         Self::of(module, store, &guest, permits, Remembered::default())
     }
 
@@ -127,7 +127,7 @@ impl Instance {
             store.data_mut().abi.clock = Some(Clock::starting_at(image.clock_ns()));
         };
         let (mut store, guest) = instantiate(module, function, clock).await?;
-        wake::apply(&mut store, module, image).await?;
+        wake::apply(&mut store, module, &guest, image).await?;
         Self::of(module, store, &guest, permits, Remembered::read(image))
     }
 
@@ -159,7 +159,7 @@ impl Instance {
         let lowered = |store: &mut Store<State>| store.data_mut().meter.lower(most_memory);
         let made = async {
             let (mut store, guest) = instantiate(module, function, lowered).await?;
-            wake::apply(&mut store, module, image).await?;
+            wake::apply(&mut store, module, &guest, image).await?;
             Ok((store, guest))
         };
         match made.await {
@@ -193,7 +193,7 @@ impl Instance {
             state.meter.lower(most_memory);
         };
         let (mut store, guest) = instantiate(module, function, set_up).await?;
-        wake::apply(&mut store, module, &image).await?;
+        wake::apply(&mut store, module, &guest, &image).await?;
         if !store.data_mut().abi.restore(kept) {
             return Ok(None);
         }
@@ -213,7 +213,7 @@ impl Instance {
                 let entry = match &exports.call {
                     Some(call) => {
                         let call = instance.get_module_export(&mut store, call).and_then(wasmtime::Extern::into_func);
-                        Some(call.ok_or_else(wake::lacks_export)?)
+                        Some(call.ok_or_else(lacks_export)?)
                     }
                     None => None,
                 };
@@ -224,7 +224,7 @@ impl Instance {
             (Guest::Component(instance), Linked::Component { linking, interface, .. }) => {
                 (linking.bind)(store.data_mut(), *instance, interface);
             }
-            _ => return Err(wake::lacks_export()),
+            _ => return Err(lacks_export()),
         }
         let module = Arc::clone(module);
         Ok(Instance { parts: Some(Box::new(Parts { store, module, remembered, spent: false, _permits: permits })) })
@@ -327,7 +327,14 @@ impl Instance {
     /// [`CallError::Guest`] when the guest says that it failed, anything else when it was stopped.
     pub(crate) async fn serve<A: Abi>(&mut self) -> Result<Reply, CallError> {
         let parts = self.spend()?;
-        let outcome = A::serve(&mut parts.store).await;
+        let mut outcome = A::serve(&mut parts.store).await;
+        // An image of it would lack them. One that was stopped has no next call.
+        if parts.module.access().is_some()
+            && outcome.as_ref().err().is_none_or(CallError::leaves_instance)
+            && let Some(interfaces) = parts.store.data_mut().left_handles()
+        {
+            outcome = Err(CallError::kept_handles(&interfaces));
+        }
         let left = outcome.as_ref().err().is_none_or(CallError::leaves_instance) && !parts.store.data().ended;
         parts.spent = !(A::REUSABLE && left);
         outcome
@@ -427,13 +434,18 @@ async fn instantiate(
         Ok(guest) => guest,
         Err(error) => return Err(call_error(&mut store, &error)),
     };
+    if let (Guest::Component(instance), Some(access)) = (&guest, module.access())
+        && let Err(error) = access.open(&mut store, *instance).await
+    {
+        return Err(call_error(&mut store, &error));
+    }
     if let (Guest::Module(instance), Linked::Module { exports, .. }) = (&guest, &module.linked) {
         let memory = exports.memory.as_ref().and_then(|memory| instance.get_module_export(&mut store, memory));
         let memory = memory.and_then(wasmtime::Extern::into_memory);
         let state = store.data_mut();
         (state.memory, state.instance) = (memory, Some(*instance));
         if let Some(exits) = module.movable.as_ref().and_then(|movable| movable.exits.as_ref()) {
-            let frames = Frames::of(&mut store, *instance, exits).ok_or_else(wake::lacks_export)?;
+            let frames = Frames::of(&mut store, *instance, exits).ok_or_else(lacks_export)?;
             store.data_mut().frames = Some(Box::new(frames));
         }
         if let Some(memory) = memory {

@@ -1,24 +1,40 @@
 //! What a module has beside its code whose instances have images: actors, and processes that move.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use wasmtime::ModuleExport;
+use wasmtime::component::Component;
 
 use super::check::cannot_move;
+use crate::abi::access::Access;
 use crate::base::error::CompileError;
+use crate::base::moves::Moves;
 use crate::image::declared::Declared;
 use crate::image::head::ModuleHash;
-use crate::rewrite::actor::{self, Outline, Refused};
+use crate::rewrite::accessor;
+use crate::rewrite::actor::{self, Refused};
 use crate::rewrite::exports::Exposed;
+use crate::rewrite::preempt::Checked;
 
 /// A module whose instances have images.
 pub(crate) struct Actor {
     pub(crate) shape: Arc<Shape>,
-    /// Its mutable globals.
-    pub(crate) globals: Vec<ModuleExport>,
-    /// The function that was in its start section.
-    pub(super) start: Option<ModuleExport>,
+    pub(crate) seen: Seen,
+}
+
+/// What the host sees an instance's memory and globals by.
+pub(crate) enum Seen {
+    /// The exports of a module.
+    Module {
+        /// Its mutable globals.
+        globals: Vec<ModuleExport>,
+        /// The function that was in its start section.
+        start: Option<ModuleExport>,
+    },
+    /// What was added to a component for that.
+    Component(Access),
 }
 
 /// What follows from its bytes alone, whatever compiles them.
@@ -31,6 +47,11 @@ pub(crate) struct Shape {
     pub(super) moves: bool,
 }
 
+pub(super) enum Outline {
+    Module(actor::Outline),
+    Component(accessor::Outline),
+}
+
 impl Shape {
     /// Reads a module.
     ///
@@ -38,11 +59,20 @@ impl Shape {
     /// [`CompileError::NoActor`] when an image of its instances would lack something, or [`CompileError::Config`] when that is of
     /// processes.
     pub(super) fn of(wasm: &[u8], moves: bool) -> Result<Self, CompileError> {
-        let mut outline = Outline::of(wasm).map_err(|why| refused(why, moves))?;
-        let Some(declared) = Declared::new(&std::mem::take(&mut outline.data)) else {
-            return Err(unheld("its data lie too far apart in its memory", moves));
-        };
-        Ok(Shape { module: Sha256::digest(wasm).into(), declared, outline, moves })
+        let mut outline = actor::Outline::of(wasm).map_err(|why| refused(why, moves))?;
+        let declared = declared(&std::mem::take(&mut outline.data), moves)?;
+        Ok(Shape { module: Sha256::digest(wasm).into(), declared, outline: Outline::Module(outline), moves })
+    }
+
+    /// Reads a component.
+    ///
+    /// # Errors
+    /// [`CompileError::NoActor`] when an image of its instances would lack something.
+    pub(super) fn of_component(wasm: &[u8]) -> Result<Self, CompileError> {
+        let mut outline = accessor::outline(wasm).map_err(|why| refused(why, false))?;
+        let declared = declared(&std::mem::take(&mut outline.data), false)?;
+        let outline = Outline::Component(outline);
+        Ok(Shape { module: Sha256::digest(wasm).into(), declared, outline, moves: false })
     }
 
     /// The module with all exports that its images are made by.
@@ -50,21 +80,54 @@ impl Shape {
     /// # Errors
     /// As of [`Shape::of`].
     pub(super) fn expose<'a>(&self, wasm: &'a [u8]) -> Result<Exposed<'a>, CompileError> {
-        self.outline.expose(wasm).map_err(|why| refused(why, self.moves))
+        match &self.outline {
+            Outline::Module(outline) => outline.expose(wasm).map_err(|why| refused(why, self.moves)),
+            Outline::Component(_) => Ok(Exposed::none(wasm)),
+        }
+    }
+
+    /// The component with what its images are made by, and where its code stood before.
+    ///
+    /// # Errors
+    /// As of [`Shape::of_component`].
+    pub(super) fn expose_component<'a>(
+        &self,
+        wasm: Cow<'a, [u8]>,
+        moves: Moves,
+    ) -> Result<(Cow<'a, [u8]>, Moves), CompileError> {
+        let Outline::Component(outline) = &self.outline else { return Ok((wasm, moves)) };
+        let Checked { wasm, moves: later } = accessor::expose(outline, &wasm).map_err(|why| refused(why, false))?;
+        Ok((Cow::Owned(wasm), moves.followed(&later)))
     }
 }
 
 impl Actor {
     /// That of a compiled module of this shape, which exports what is to be seen.
     pub(super) fn of(shape: &Arc<Shape>, module: &wasmtime::Module) -> Result<Self, CompileError> {
-        let globals = (0..shape.outline.globals()).map(|number| {
-            let lacking =
-                || CompileError::Internal { message: "the module lacks an export that was added to it".into() };
-            module.get_export_index(&actor::global(number)).ok_or_else(lacking)
+        let Outline::Module(outline) = &shape.outline else { return Err(lacking()) };
+        let globals = (0..outline.globals()).map(|number| {
+            let export = module.get_export_index(&actor::global(number));
+            export.ok_or_else(lacking)
         });
         let globals = globals.collect::<Result<_, _>>()?;
-        Ok(Actor { shape: Arc::clone(shape), globals, start: module.get_export_index(actor::START) })
+        let seen = Seen::Module { globals, start: module.get_export_index(actor::START) };
+        Ok(Actor { shape: Arc::clone(shape), seen })
     }
+
+    /// That of a compiled component of this shape.
+    pub(super) fn of_component(shape: &Arc<Shape>, component: &Component) -> Result<Self, CompileError> {
+        let Outline::Component(outline) = &shape.outline else { return Err(lacking()) };
+        let access = Access::of(component, outline.numbers()).ok_or_else(lacking)?;
+        Ok(Actor { shape: Arc::clone(shape), seen: Seen::Component(access) })
+    }
+}
+
+fn declared(data: &[(u64, Vec<u8>)], moves: bool) -> Result<Declared, CompileError> {
+    Declared::new(data).ok_or_else(|| unheld("its data lie too far apart in its memory", moves))
+}
+
+fn lacking() -> CompileError {
+    CompileError::Internal { message: "the module lacks an export that was added to it".into() }
 }
 
 fn refused(refused: Refused, moves: bool) -> CompileError {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use wasmtime::component::Component;
 
-use super::actor::{Actor, Shape};
+use super::actor::{Actor, Seen, Shape};
 use super::cache::{Artifact, CacheKey};
 use super::check::{
     cannot_move, check_header, checked, checked_component, failed, is_core_of_component, places, resources, valid,
@@ -29,6 +29,7 @@ use crate::base::config::{CompileConfig, EngineKind, Tier};
 use crate::base::error::CompileError;
 use crate::base::limits::{ELEMENT_BYTES, FREE_TABLE_BYTES};
 use crate::base::origin::{Origin, Refusal, Start};
+use crate::base::request::Takes;
 use crate::base::trap::Symbols;
 use crate::compiler::{Code, Failure, Job, Weight, is_component};
 use crate::engine::engines::{Compiler, Engine};
@@ -44,9 +45,8 @@ const WASM_PAGE_BYTES: u64 = 64 << 10;
 /// Bytes of the engine's records that each instance has as part of its place.
 const FREE_RECORD_BYTES: u64 = 64 << 10;
 
-/// Why instances of components are no actors, and their processes don't move.
-const NO_IMAGE: &str =
-    "the engine shows its host none of the memories and globals within a component, which an image would have";
+/// Why processes of components don't move.
+const NO_MOVE: &str = "a component's functions have no second bodies, by which a process would leave its stack";
 
 impl Toolchain {
     /// Checks `wasm`, compiles it for this machine, unless the cache has it, and links it, for as long as it is `wanted`. The CPU time
@@ -190,15 +190,13 @@ impl Toolchain {
         (abis, job): (&[Spec], Job<'_>),
         began: Instant,
     ) -> Result<CompiledModule, CompileError> {
-        if config.actor {
-            return Err(CompileError::NoActor { message: format!("{NO_IMAGE}: deploy it without `actor`") });
-        }
         if config.movable {
-            return Err(cannot_move(NO_IMAGE));
+            return Err(cannot_move(NO_MOVE));
         }
         // Of what is instantiated several times, or within others, the compiler makes as much.
         let needs = Needs::of(wasm)?;
         needs.fit()?;
+        let shape = if config.actor { Some(Arc::new(Shape::of_component(wasm)?)) } else { None };
         // Of what can't be read nothing is counted; the engine knows the largest of all.
         let counted = needs.pages.saturating_mul(WASM_PAGE_BYTES);
         let with_all = |module: CompiledModule| {
@@ -206,13 +204,18 @@ impl Toolchain {
             CompiledModule { initial_memory_bytes, ..module }
         };
         let key = self.cache.load().is_some() && !config.debugged;
-        let key =
-            key.then(|| CacheKey::new(&engine.optimising.wasmtime, &told_apart(b"component".to_vec(), config), wasm));
-        let told = (Arc::new(Symbols::of(wasm)), None);
+        let of: &[u8] = if config.actor { b"component\0actor" } else { b"component" };
+        let key = key.then(|| CacheKey::new(&engine.optimising.wasmtime, &told_apart(of.to_vec(), config), wasm));
+        let symbols = Arc::new(Symbols::of(wasm));
         if let Some(kept) = kept(self, engine, key.as_ref()) {
+            let told = (symbols, shape);
             return link(self, abis, (config.engine, engine), key, Build::kept(kept), told, began).map(with_all);
         }
         let (checked, moves) = checked_component(engine, wasm)?;
+        let (checked, moves) = match &shape {
+            Some(shape) => shape.expose_component(checked, moves)?,
+            None => (checked, moves),
+        };
         let origin = Origin { moves, ..Origin::of(Start::Nothing) };
         let build = match baseline(engine, &checked, (config, job)).map_err(|it| failed(engine, wasm, it))? {
             Some(code) => {
@@ -221,7 +224,7 @@ impl Toolchain {
             }
             None => Build::optimised(optimise(engine, &checked, job).map_err(|it| failed(engine, wasm, it))?, origin),
         };
-        link(self, abis, (config.engine, engine), key, build, told, began).map(with_all)
+        link(self, abis, (config.engine, engine), key, build, (symbols, shape), began).map(with_all)
     }
 }
 
@@ -369,8 +372,8 @@ fn link(
         }
         Code::Component(component) => {
             let imports = interface::imports(&component)?;
-            let (abi, linked) = link_component(abis, compiler, &component)?;
-            (abi, linked, (None, None), imports)
+            let (abi, linked, actor) = link_component(abis, compiler, &component, shape.as_ref())?;
+            (abi, linked, (actor, None), imports)
         }
     };
     let compile_time = began.elapsed();
@@ -435,11 +438,11 @@ fn link_module(
     let mut exports = (abi.exports)(module)?;
     if let Some(imaged) = &imaged {
         if !spec.reusable && !imaged.shape.moves {
-            let name = spec.name;
-            let message = format!("an instance of a {name} module runs once and ends: deploy it without `actor`");
-            return Err(CompileError::NoActor { message });
+            return Err(runs_once(&spec, "module"));
         }
-        exports.start.splice(0..0, imaged.start);
+        if let Seen::Module { start, .. } = &imaged.seen {
+            exports.start.splice(0..0, *start);
+        }
     }
     let images = match imaged {
         Some(imaged) if imaged.shape.moves => (None, Some(Movable::of(imaged, module))),
@@ -456,14 +459,34 @@ fn link_module(
     Ok((spec, (Linked::Module { abi, pre, exports }, asks), images))
 }
 
-fn link_component(abis: &[Spec], compiler: &Compiler, component: &Component) -> Result<(Spec, Asking), CompileError> {
+fn link_component(
+    abis: &[Spec],
+    compiler: &Compiler,
+    component: &Component,
+    shape: Option<&Arc<Shape>>,
+) -> Result<(Spec, Asking, Option<Actor>), CompileError> {
     let interface = Arc::new(Interface::of(component)?);
     let (spec, linking) = Spec::detect_component(abis, &interface)?;
+    let actor = shape.map(|shape| Actor::of_component(shape, component)).transpose()?;
+    if actor.is_some() && !spec.reusable {
+        return Err(runs_once(&spec, "component"));
+    }
+    if actor.is_some() && spec.takes == Takes::Requests {
+        let message = "a handler of HTTP is asked by requests, and an actor called by the names of exports: export \
+                       functions of an interface of its own, or deploy it without `actor`";
+        return Err(CompileError::NoActor { message: message.into() });
+    }
     let mut linker = compiler.components.clone().ok_or_else(no_linker)?;
     let asks = (linking.extend)(&mut linker, component).map_err(|error| too_demanding(&error))?;
     let pre = linker.instantiate_pre(component).map_err(|error| too_demanding(&error))?;
     drop(component.initialize_copy_on_write_image());
-    Ok((spec, (Linked::Component { linking, pre, interface }, asks)))
+    Ok((spec, (Linked::Component { linking, pre, interface }, asks), actor))
+}
+
+/// Why there are no actors of an ABI whose instances serve one call.
+fn runs_once(spec: &Spec, what: &str) -> CompileError {
+    let message = format!("an instance of a {} {what} runs once and ends: deploy it without `actor`", spec.name);
+    CompileError::NoActor { message }
 }
 
 fn no_linker() -> CompileError {

@@ -7,11 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use wasmtime::{InstancePre, component};
 
-use super::actor::Actor;
+use super::actor::{Actor, Seen};
 use super::cache::CacheKey;
 use super::files::CodePlace;
 use super::moving::Movable;
 use super::toolchain::Toolchain;
+use crate::abi::access::Access;
 use crate::abi::contract::{Ask, Linking, ModuleSpec, Spec};
 use crate::abi::describe::{self, Comments};
 use crate::abi::exports::Exports;
@@ -129,6 +130,14 @@ impl CompiledModule {
     /// What its instances have images by, if they have any.
     pub(crate) fn imaged(&self) -> Option<&Actor> {
         self.actor.as_ref().or(self.movable.as_ref().map(|movable| &movable.imaged))
+    }
+
+    /// How the host sees the memory of its instances, if it is a component of actors.
+    pub(crate) fn access(&self) -> Option<&Access> {
+        match &self.actor.as_ref()?.seen {
+            Seen::Component(access) => Some(access),
+            Seen::Module { .. } => None,
+        }
     }
 
     /// The module, unless it is a component.

@@ -137,7 +137,7 @@ impl Outline {
             return Ok(Exposed::none(wasm));
         }
         let taken = || unheld(&format!("it exports nothing, or names that begin with {RESERVED}"), "rename them");
-        exports::add(wasm, &more, false)?.ok_or_else(taken)
+        exports::add(wasm, &more, (false, false))?.ok_or_else(taken)
     }
 }
 
@@ -153,7 +153,7 @@ fn unheld(what: &str, advice: &str) -> Refused {
     Refused::Unheld(format!("{what}, and an image holds one memory and mutable numbers alone: {advice}"))
 }
 
-fn held(memory: &MemoryType) -> Result<(), Refused> {
+pub(super) fn held(memory: &MemoryType) -> Result<(), Refused> {
     if memory.shared {
         return Err(unheld("its memory is a shared one", "compile it without threads"));
     }

@@ -10,7 +10,10 @@ pub(crate) const RESERVED: &str = "tidepool:";
 
 const EXPORTS: u8 = 7;
 const START: u8 = 8;
+const ELEMENTS: u8 = 9;
 const CODE: u8 = 10;
+const DATA: u8 = 11;
+const DATA_COUNT: u8 = 12;
 
 /// A module to which exports were added.
 pub(crate) struct Exposed<'a> {
@@ -26,14 +29,14 @@ impl<'a> Exposed<'a> {
 }
 
 /// Exports more of `wasm`, as pairs of kind and index, and leaves its start section out if it is not to `start` by itself. `None` when
-/// it exports nothing, or has one of the names.
+/// it has one of the names, or exports nothing and is not to do so `first` here.
 ///
 /// # Errors
 /// When it can't be read.
 pub(crate) fn add<'a>(
     wasm: &'a [u8],
     more: &[(String, ExportKind, u32)],
-    start: bool,
+    (start, first): (bool, bool),
 ) -> wasmparser::Result<Option<Exposed<'a>>> {
     let bytes = |range| wasm.get(range).unwrap_or_default();
     let (mut exported, mut code_at) = (false, None);
@@ -52,15 +55,16 @@ pub(crate) fn add<'a>(
                     }
                 }
                 section.extend_from_slice(bytes(rest..exports.range().end));
-                for (name, kind, index) in more {
-                    name.encode(&mut section);
-                    kind.encode(&mut section);
-                    index.encode(&mut section);
-                }
+                append(more, &mut section);
                 exported = true;
                 module.section(&RawSection { id: EXPORTS, data: &section });
             }
             payload => {
+                let follows = |id| matches!(id, START | ELEMENTS | CODE | DATA | DATA_COUNT);
+                if first && !exported && payload.as_section().is_some_and(|(id, _range)| follows(id)) {
+                    alone(more, &mut module);
+                    exported = true;
+                }
                 if let Payload::CodeSectionStart { range, .. } = &payload {
                     // The module so far, and the section's identifier and size.
                     let size = u32::try_from(range.len()).unwrap_or(u32::MAX);
@@ -76,6 +80,26 @@ pub(crate) fn add<'a>(
             }
         }
     }
+    if first && !exported {
+        alone(more, &mut module);
+        exported = true;
+    }
     let code_shift = code_at.map_or(0, |(before, after)| after.cast_signed() - before.cast_signed());
     Ok(exported.then(|| Exposed { wasm: Cow::Owned(module.finish()), code_shift }))
+}
+
+/// The exports of a module that has none of its own.
+fn alone(more: &[(String, ExportKind, u32)], module: &mut Module) {
+    let mut section = Vec::new();
+    u32::try_from(more.len()).unwrap_or(u32::MAX).encode(&mut section);
+    append(more, &mut section);
+    module.section(&RawSection { id: EXPORTS, data: &section });
+}
+
+fn append(more: &[(String, ExportKind, u32)], section: &mut Vec<u8>) {
+    for (name, kind, index) in more {
+        name.encode(section);
+        kind.encode(section);
+        index.encode(section);
+    }
 }

@@ -1,5 +1,6 @@
 //! What is done to a module's bytes before they are compiled.
 
+pub(crate) mod accessor;
 pub(crate) mod actor;
 pub(crate) mod component;
 pub(crate) mod exports;

@@ -23,7 +23,8 @@ const MIN_BYTES: i32 = 1 << 10;
 /// Exports the stack pointer of `wasm`. What is no module, or has none, stays as it is.
 pub(crate) fn expose(wasm: &[u8]) -> Exposed<'_> {
     let found = has_one(wasm).unwrap_or(false);
-    let exposed = if found { exports::add(wasm, &[(EXPORT.into(), ExportKind::Global, 0)], true) } else { Ok(None) };
+    let exposed =
+        if found { exports::add(wasm, &[(EXPORT.into(), ExportKind::Global, 0)], (true, false)) } else { Ok(None) };
     exposed.ok().flatten().unwrap_or_else(|| Exposed::none(wasm))
 }
 

@@ -9,6 +9,7 @@ use wasmtime_wasi::WasiCtx;
 use super::files::asker::Asker;
 use super::http::HttpContext;
 use super::keyvalue::snapshots::Snapshots;
+use super::passing::Passing;
 use super::resources::kept::{Held, Hosted};
 use crate::abi::interface::Interface;
 use crate::abi::wasi::data::Streams;
@@ -35,6 +36,10 @@ pub(crate) struct ComponentSlot {
     pub(super) hosted: Option<Box<Hosted>>,
     /// What its last import was given and has returned, where the engine has that as values of its own.
     returned: Option<Box<Returned>>,
+    /// What passes between the host and an accessor that it calls.
+    pub(in crate::abi) passing: Option<Box<Passing>>,
+    /// How many handles there are of those that each instance of actors has from its beginning.
+    pub(super) standing: usize,
 }
 
 /// What values are counted as: arguments, and a result.
@@ -49,6 +54,11 @@ impl ComponentSlot {
         if self.is_bound {
             self.held.get_or_insert_default();
         }
+    }
+
+    /// The guest, once it is made.
+    pub(in crate::abi) fn instance(&self) -> Option<Instance> {
+        self.guest.as_ref().map(|(instance, _interface)| *instance)
     }
 
     /// How many things are dropped with it: what the host keeps for its handles, of which it looks at no more than are many, and resources

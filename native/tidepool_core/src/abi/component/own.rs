@@ -8,12 +8,16 @@ use wasmtime::component::{ComponentType, Lift, LinkerInstance, Lower};
 use super::counted::Counted;
 use super::define::Define;
 use super::keyvalue;
+use crate::abi::access;
 use crate::abi::memory::copied_of;
 use crate::abi::slots::State;
 use crate::base::console::{MAX_LINE_BYTES, Stream};
 
-/// What defines this interface, in any of its drafts; `None` when it is none of these.
+/// What defines this interface, in any of its drafts, or as what the host adds to components of actors; `None` when it is none of these.
 pub(super) fn interface(name: &str) -> Option<Define> {
+    if access::is_own(name) {
+        return Some(access::define);
+    }
     match name.split_once('@').map_or(name, |(name, _version)| name) {
         "wasi:config/store" | "wasi:config/runtime" => Some(config),
         "wasi:logging/logging" => Some(logging),

@@ -42,10 +42,10 @@ impl State {
         self.abi.component.has_result();
         let reel = if self.abi.component.context.is_none() { self.reel() } else { None };
         let State { abi, function, tail: lines, call, .. } = self;
-        let guest = abi.guest.as_deref();
+        let (clock, guest) = (abi.clock, abi.guest.as_deref());
         let ComponentSlot { context, handle_tables, .. } = &mut abi.component;
         context.get_or_insert_with(|| {
-            let builder = context::of_guest(function, tail(lines, call.as_ref()), guest, (None, reel.as_ref()));
+            let builder = context::of_guest(function, tail(lines, call.as_ref()), guest, (clock, reel.as_ref()));
             made(builder, function.limits.memory_bytes, *handle_tables)
         })
     }

@@ -7,8 +7,8 @@ use wasmtime::{AsContextMut, Caller, FuncType, Linker, StoreContextMut, Val, Val
 use super::env::{block, bytes, unsigned};
 use super::kernel::{self, kernel};
 use super::shared::MODULE;
-use crate::abi::asked::{self, Answered};
 use crate::abi::contract::Open;
+use crate::abi::outgoing::asked::{self, Answered};
 use crate::abi::slots::State;
 use crate::abi::typed::asking;
 use crate::abi::wasi::imports::is_wasi;

@@ -4,6 +4,7 @@
 //! as host callbacks call functions: by the same grant, `tidepool/function/NAME`, nested as deep as calls may be, within the caller's
 //! time.
 
+pub(super) mod asked;
 pub(super) mod awaited;
 pub(super) mod denied;
 pub(super) mod grants;

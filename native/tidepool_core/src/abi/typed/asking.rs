@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wasmtime::StoreContextMut;
 
-use crate::abi::asked::{self, Answered};
+use crate::abi::outgoing::asked::{self, Answered};
 use crate::abi::slots::State;
 use crate::base::error::CallError;
 use crate::base::request::{HostRequest, ImportCall};

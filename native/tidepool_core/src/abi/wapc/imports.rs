@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use wasmtime::{AsContextMut, Caller, Linker};
 
-use crate::abi::asked::{self, Answered};
 use crate::abi::memory::{self, PIECE_BYTES, fail, length};
+use crate::abi::outgoing::asked::{self, Answered};
 use crate::abi::rehearsal::{self, Rehearsal};
 use crate::abi::slots::State;
 use crate::base::console::{MAX_LINE_BYTES, Stream};

@@ -270,16 +270,6 @@ fn lists_that_are_the_same_ones_again_and_again_are_no_multiple_of_memory_whatev
     }
 }
 
-#[test]
-fn a_component_is_no_actor_and_the_refusal_says_why() {
-    let config = CompileConfig { actor: true, ..CompileConfig::default() };
-    let refused = Node::small().runtime.compile(&simple(), &config).map(|_| ()).unwrap_err();
-    assert!(matches!(refused, CompileError::NoActor { .. }), "{refused:?}");
-    for part in ["memories and globals", "within a component", "deploy it without `actor`"] {
-        assert!(refused.to_string().contains(part), "{refused}");
-    }
-}
-
 /// How many images of memories this process has open in files of their own.
 fn images() -> usize {
     let files = std::fs::read_dir("/proc/self/fd").unwrap().flatten().flat_map(|file| std::fs::read_link(file.path()));

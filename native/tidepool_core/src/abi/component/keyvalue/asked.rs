@@ -6,9 +6,9 @@ use bytes::Bytes;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lower, WasmList};
 
-use crate::abi::asked::{self, Answered};
 use crate::abi::component::define::Fault;
 use crate::abi::memory::copied_of;
+use crate::abi::outgoing::asked::{self, Answered};
 use crate::abi::slots::State;
 use crate::base::request::{HostRequest, ImportCall};
 use crate::store::host_share::HostShare;

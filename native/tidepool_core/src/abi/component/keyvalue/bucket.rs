@@ -21,7 +21,7 @@ const CURSORS: usize = 4;
 const SHOWN: usize = 64;
 
 /// A bucket that a guest has opened.
-pub(super) struct Bucket {
+pub(in crate::abi::component) struct Bucket {
     pub(super) name: Name,
     /// Where pages of keys have ended that a guest has by numbers, and the number of the next one.
     pages: VecDeque<(u64, String)>,

@@ -15,4 +15,6 @@ mod linked;
 pub(super) mod snapshots;
 mod swap;
 
+pub(super) use bucket::Bucket;
 pub(super) use linked::interface;
+pub(super) use swap::Cas;

@@ -15,7 +15,7 @@ use crate::abi::slots::State;
 use crate::value::Value;
 
 /// A swap that is to come: the key, and what was there when the handle was made.
-pub(super) struct Cas {
+pub(in crate::abi::component) struct Cas {
     bucket: Name,
     key: String,
     seen: Option<Bytes>,

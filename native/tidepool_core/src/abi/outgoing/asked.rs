@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use wasmtime::StoreContextMut;
 
-use super::slots::State;
+use crate::abi::slots::State;
 use crate::base::request::{HostReply, HostRequest};
 use crate::recording::entry::{Answer, Asked};
 use crate::store::host_channel::GuestCall;

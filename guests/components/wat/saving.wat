@@ -1,0 +1,26 @@
+;; A sum that goes from one version to the next, 1,000 larger for each, and an export that keeps a handle.
+(component
+  (import "wasi:io/poll@0.2.12" (instance $poll (export "pollable" (type (sub resource)))))
+  (alias export $poll "pollable" (type $pollable))
+  (import "wasi:clocks/monotonic-clock@0.2.12" (instance $clock
+    (alias outer 1 $pollable (type $p)) (export "pollable" (type $q (eq $p)))
+    (export "subscribe-duration" (func (param "when" u64) (result (own $q))))))
+  (core func $wait (canon lower (func $clock "subscribe-duration")))
+  (core module $m
+    (import "host" "wait" (func $wait (param i64) (result i32)))
+    (memory 1)
+    (global $sum (mut i64) (i64.const 0))
+    (func $add (export "add") (param i64) (result i64)
+      (global.set $sum (i64.add (global.get $sum) (local.get 0)))
+      (global.get $sum))
+    (func (export "save") (result i64) (global.get $sum))
+    (func (export "load") (param $version i64) (param $sum i64)
+      (drop (call $add (i64.add (local.get $sum) (i64.mul (local.get $version) (i64.const 1000))))))
+    (func (export "keep") (param i64) (result i64)
+      (drop (call $wait (i64.const 0)))
+      (call $add (local.get 0))))
+  (core instance $i (instantiate $m (with "host" (instance (export "wait" (func $wait))))))
+  (func (export "add") (param "number" s64) (result s64) (canon lift (core func $i "add")))
+  (func (export "keep") (param "number" s64) (result s64) (canon lift (core func $i "keep")))
+  (func (export "actor-save") (result s64) (canon lift (core func $i "save")))
+  (func (export "actor-load") (param "version" u64) (param "sum" s64) (canon lift (core func $i "load"))))

@@ -1,0 +1,165 @@
+//! What the functions, types and instances of a component are, as far as they are imported.
+
+use wasmparser::{
+    BinaryReader, CanonicalFunction, ComponentAlias, ComponentAliasSectionReader, ComponentCanonicalSectionReader,
+    ComponentExportSectionReader, ComponentExternalKind, ComponentImportSectionReader, ComponentInstanceSectionReader,
+    ComponentOuterAliasKind, ComponentTypeRef, ComponentTypeSectionReader,
+};
+
+/// Identifiers of sections.
+pub(super) const MODULE: u8 = 1;
+pub(super) const CORE_INSTANCE: u8 = 2;
+pub(super) const COMPONENT: u8 = 4;
+pub(super) const INSTANCE: u8 = 5;
+pub(super) const ALIAS: u8 = 6;
+const TYPE: u8 = 7;
+pub(super) const CANONICAL: u8 = 8;
+pub(super) const START: u8 = 9;
+pub(super) const IMPORT: u8 = 10;
+pub(super) const EXPORT: u8 = 11;
+
+/// A standard stream of `wasi:cli`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stream {
+    Stdin,
+    Stdout,
+    Stderr,
+}
+
+impl Stream {
+    /// The one that this function of this interface returns.
+    fn of(interface: &str, function: &str) -> Option<Self> {
+        Some(match (wasi(interface)?, function) {
+            ("cli/stdin", "get-stdin") => Stream::Stdin,
+            ("cli/stdout", "get-stdout") => Stream::Stdout,
+            ("cli/stderr", "get-stderr") => Stream::Stderr,
+            _ => return None,
+        })
+    }
+}
+
+/// The name of an interface of WASI 0.2, without its version.
+fn wasi(interface: &str) -> Option<&str> {
+    let (name, version) = interface.strip_prefix("wasi:")?.split_once('@')?;
+    version.starts_with("0.2.").then_some(name)
+}
+
+/// Is this type of this interface that of streams?
+fn is_stream(interface: &str, name: &str) -> bool {
+    let has_streams = matches!(wasi(interface), Some("io/streams" | "cli/stdin" | "cli/stdout" | "cli/stderr"));
+    has_streams && matches!(name, "input-stream" | "output-stream")
+}
+
+/// What has been named so far.
+#[derive(Default)]
+pub(super) struct Names<'a> {
+    /// Instances: the names by which they are imported, if they are.
+    instances: Vec<Option<&'a str>>,
+    /// Functions: the standard streams that they return, if they do.
+    functions: Vec<Option<Stream>>,
+    /// Types: are they those of streams?
+    types: Vec<bool>,
+}
+
+impl<'a> Names<'a> {
+    /// Takes note of a section of the component.
+    pub(super) fn read(&mut self, id: u8, content: &'a [u8]) -> wasmparser::Result<()> {
+        let reader = BinaryReader::new(content, 0);
+        match id {
+            IMPORT => {
+                for import in ComponentImportSectionReader::new(reader)? {
+                    let import = import?;
+                    match import.ty {
+                        ComponentTypeRef::Instance(_) => self.instances.push(Some(import.name.name)),
+                        ComponentTypeRef::Func(_) => self.functions.push(None),
+                        ComponentTypeRef::Type(_) => self.types.push(false),
+                        _ => {}
+                    }
+                }
+            }
+            TYPE => {
+                for ty in ComponentTypeSectionReader::new(reader)? {
+                    ty?;
+                    self.types.push(false);
+                }
+            }
+            INSTANCE => {
+                for instance in ComponentInstanceSectionReader::new(reader)? {
+                    instance?;
+                    self.instances.push(None);
+                }
+            }
+            ALIAS => {
+                for alias in ComponentAliasSectionReader::new(reader)? {
+                    self.alias(&alias?);
+                }
+            }
+            CANONICAL => {
+                for canonical in ComponentCanonicalSectionReader::new(reader)? {
+                    if let CanonicalFunction::Lift { .. } = canonical? {
+                        self.functions.push(None);
+                    }
+                }
+            }
+            EXPORT => {
+                // What is exported has one more name from there on.
+                for export in ComponentExportSectionReader::new(reader)? {
+                    let export = export?;
+                    match export.kind {
+                        ComponentExternalKind::Func => self.functions.push(self.stream(export.index)),
+                        ComponentExternalKind::Type => self.types.push(self.is_stream(export.index)),
+                        ComponentExternalKind::Instance => self.instances.push(self.imported(export.index)),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn alias(&mut self, alias: &ComponentAlias<'a>) {
+        match *alias {
+            ComponentAlias::InstanceExport { kind, instance_index, name } => {
+                let interface = self.imported(instance_index);
+                match kind {
+                    ComponentExternalKind::Func => {
+                        self.functions.push(interface.and_then(|interface| Stream::of(interface, name)));
+                    }
+                    ComponentExternalKind::Type => {
+                        self.types.push(interface.is_some_and(|interface| is_stream(interface, name)));
+                    }
+                    ComponentExternalKind::Instance => self.instances.push(None),
+                    _ => {}
+                }
+            }
+            ComponentAlias::Outer { kind: ComponentOuterAliasKind::Type, .. } => self.types.push(false),
+            _ => {}
+        }
+    }
+
+    /// The standard stream that a function returns.
+    pub(super) fn stream(&self, function: u32) -> Option<Stream> {
+        at(&self.functions, function).copied().flatten()
+    }
+
+    /// Is a type that of streams?
+    pub(super) fn is_stream(&self, ty: u32) -> bool {
+        at(&self.types, ty).copied().unwrap_or_default()
+    }
+
+    fn imported(&self, instance: u32) -> Option<&'a str> {
+        at(&self.instances, instance).copied().flatten()
+    }
+
+    /// How many instances, functions and types there are.
+    pub(super) fn counts(&self) -> [u32; 3] {
+        [self.instances.len(), self.functions.len(), self.types.len()]
+            .map(|count| u32::try_from(count).unwrap_or(u32::MAX))
+    }
+}
+
+/// What has this index.
+pub(super) fn at<T>(all: &[T], index: u32) -> Option<&T> {
+    all.get(usize::try_from(index).ok()?)
+}

@@ -1,0 +1,286 @@
+//! Reads a component: which modules have an instance in it, what these have, and what of that no image would hold.
+
+use std::collections::HashMap;
+
+use wasmparser::{
+    BinaryReader, CanonicalFunction, ComponentAlias, ComponentAliasSectionReader, ComponentCanonicalSectionReader,
+    ComponentExportSectionReader, ComponentExternalKind, ComponentImportSectionReader, ComponentInstance,
+    ComponentInstanceSectionReader, ComponentOuterAliasKind, ConstExpr, ExternalKind, InstanceSectionReader, Operator,
+    Parser, Payload,
+};
+
+use super::super::actor::{Refused, held};
+use super::super::component::{HEADER_BYTES, section};
+use super::held::{OWN, unheld};
+use super::inner::Inner;
+use super::names::{
+    ALIAS, CANONICAL, COMPONENT, CORE_INSTANCE, EXPORT, IMPORT, INSTANCE, MODULE, Names, START, Stream, at,
+};
+use super::outline::Outline;
+
+/// Most mutable globals of all modules together: CPython and its libraries have 500.
+const MAX_MUTABLE: usize = 4_000;
+/// Most globals of all instances, with those that they import: CPython and its libraries have 6,000.
+const MAX_GLOBALS: usize = 200_000;
+/// Most bytes of data that all instances put into the memory.
+const MAX_DATA_BYTES: usize = 128 << 20;
+
+/// An instance of a module, or what goes for one: items of others.
+enum Instance<'a> {
+    /// Its module, and what its globals begin with, where that is known.
+    Of {
+        module: u32,
+        values: Vec<Option<u32>>,
+    },
+    Items(HashMap<&'a str, Option<u32>>),
+}
+
+#[derive(Default)]
+struct Survey<'a> {
+    modules: Vec<Inner<'a>>,
+    instances: Vec<Instance<'a>>,
+    /// What those globals begin with that have a name in the component.
+    globals: Vec<Option<u32>>,
+    /// How many globals all instances have.
+    counted: usize,
+    names: Names<'a>,
+    streams: Vec<(Stream, u32)>,
+}
+
+/// The outline of a component.
+///
+/// # Errors
+/// A [`Refused`] that says what an image of its instances would lack.
+pub(crate) fn outline(wasm: &[u8]) -> Result<Outline, Refused> {
+    let mut survey = Survey::default();
+    let mut reader = BinaryReader::new(wasm, 0);
+    reader.read_bytes(HEADER_BYTES)?;
+    while !reader.eof() {
+        let (id, content) = section(&mut reader)?;
+        survey.read(id, content)?;
+        survey.names.read(id, content)?;
+    }
+    survey.outline()
+}
+
+impl<'a> Survey<'a> {
+    fn read(&mut self, id: u8, content: &'a [u8]) -> Result<(), Refused> {
+        let reader = BinaryReader::new(content, 0);
+        match id {
+            MODULE => self.modules.push(Inner::of(content)?),
+            COMPONENT => plain(content)?,
+            CORE_INSTANCE => {
+                for instance in InstanceSectionReader::new(reader)? {
+                    let made = self.made(instance?)?;
+                    self.instances.push(made);
+                }
+            }
+            ALIAS => {
+                for alias in ComponentAliasSectionReader::new(reader)? {
+                    match alias? {
+                        ComponentAlias::CoreInstanceExport { kind: ExternalKind::Global, instance_index, name } => {
+                            self.globals.push(self.value(instance_index, name));
+                        }
+                        ComponentAlias::InstanceExport {
+                            kind: ComponentExternalKind::Module | ComponentExternalKind::Component,
+                            ..
+                        } => return Err(handed()),
+                        ComponentAlias::Outer {
+                            kind: ComponentOuterAliasKind::CoreModule | ComponentOuterAliasKind::Component,
+                            ..
+                        } => return Err(handed()),
+                        _ => {}
+                    }
+                }
+            }
+            CANONICAL => {
+                for canonical in ComponentCanonicalSectionReader::new(reader)? {
+                    self.canonical(&canonical?)?;
+                }
+            }
+            INSTANCE => {
+                for instance in ComponentInstanceSectionReader::new(reader)? {
+                    if let ComponentInstance::Instantiate { args, .. } = instance?
+                        && args.iter().any(|arg| arg.kind == ComponentExternalKind::Module)
+                    {
+                        return Err(handed());
+                    }
+                }
+            }
+            IMPORT => {
+                for import in ComponentImportSectionReader::new(reader)? {
+                    free(import?.name.name)?;
+                }
+            }
+            EXPORT => {
+                for export in ComponentExportSectionReader::new(reader)? {
+                    let export = export?;
+                    free(export.name.name)?;
+                    if export.kind == ComponentExternalKind::Module {
+                        return Err(handed());
+                    }
+                }
+            }
+            START => return Err(unheld("it has a start function of its own", "build it without one")),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn canonical(&mut self, canonical: &CanonicalFunction) -> Result<(), Refused> {
+        match canonical {
+            CanonicalFunction::Lower { func_index, .. } => {
+                if let Some(stream) = self.names.stream(*func_index)
+                    && !self.streams.iter().any(|(known, _function)| *known == stream)
+                {
+                    self.streams.push((stream, *func_index));
+                }
+            }
+            CanonicalFunction::Lift { .. } | CanonicalFunction::ResourceDrop { .. } => {}
+            CanonicalFunction::ResourceNew { .. } | CanonicalFunction::ResourceRep { .. } => {
+                return Err(unheld("it has resources of its own", "export functions without resources"));
+            }
+            _ => return Err(unheld("it has functions of WASI 0.3", "build it for WASI 0.2")),
+        }
+        Ok(())
+    }
+
+    /// What an instance is, and what its globals begin with.
+    fn made(&mut self, instance: wasmparser::Instance<'a>) -> Result<Instance<'a>, Refused> {
+        let (module, args) = match instance {
+            wasmparser::Instance::Instantiate { module_index, args } => (module_index, args),
+            wasmparser::Instance::FromExports(items) => {
+                let globals = items.iter().filter(|item| item.kind == ExternalKind::Global);
+                let value = |index| at(&self.globals, index).copied().flatten();
+                return Ok(Instance::Items(globals.map(|item| (item.name, value(item.index))).collect()));
+            }
+        };
+        let Some(inner) = at(&self.modules, module) else { return Ok(Instance::Of { module, values: Vec::new() }) };
+        self.counted = self.counted.saturating_add(inner.imported.len()).saturating_add(inner.globals.len());
+        if self.counted > MAX_GLOBALS {
+            let what = format!("its instances have more than {MAX_GLOBALS} globals");
+            return Err(unheld(&what, "keep what they hold in its memory"));
+        }
+        let given: HashMap<&str, u32> = args.iter().map(|arg| (arg.name, arg.index)).collect();
+        let imported = inner.imported.iter();
+        let mut values: Vec<Option<u32>> =
+            imported.map(|(from, name)| given.get(from).and_then(|from| self.value(*from, name))).collect();
+        for global in &inner.globals {
+            values.push(constant(&values, &global.start)?);
+        }
+        Ok(Instance::Of { module, values })
+    }
+
+    /// What the global begins with that an instance exports by this name.
+    fn value(&self, instance: u32, name: &str) -> Option<u32> {
+        match at(&self.instances, instance)? {
+            Instance::Of { module, values } => {
+                let index = at(&self.modules, *module)?.exported.get(name)?;
+                at(values, *index).copied().flatten()
+            }
+            Instance::Items(items) => items.get(name).copied().flatten(),
+        }
+    }
+
+    fn outline(self) -> Result<Outline, Refused> {
+        let (mut exposed, mut numbers) = (Vec::new(), Vec::new());
+        for module in &self.modules {
+            let (exposing, of_globals) = module.exposing()?;
+            exposed.push(exposing);
+            numbers.push(of_globals);
+        }
+        let (mut memories, mut globals, mut starts) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut data, mut data_bytes) = (Vec::new(), 0_usize);
+        for (index, instance) in (0..).zip(&self.instances) {
+            let Instance::Of { module, values } = instance else { continue };
+            let Some(inner) = at(&self.modules, *module) else { continue };
+            for memory in &inner.memories {
+                held(memory)?;
+                if memory.page_size_log2.is_some() {
+                    return Err(unheld("its memory has pages of another size", "compile it with pages of 64 KiB"));
+                }
+                memories.push(index);
+            }
+            let of_globals = at(&numbers, *module).map(Vec::as_slice).unwrap_or_default();
+            globals.extend(of_globals.iter().enumerate().map(|(number, holds)| (index, number, *holds)));
+            starts.extend(inner.starts().then_some(index));
+            for (start, bytes) in &inner.data {
+                let Some(start) = constant(values, start)? else {
+                    let what = "where its data lie is computed when it starts";
+                    return Err(unheld(what, "link it at fixed addresses"));
+                };
+                data_bytes = data_bytes.saturating_add(bytes.len());
+                if data_bytes > MAX_DATA_BYTES {
+                    let what = format!("it has more than {} MiB of data", MAX_DATA_BYTES >> 20);
+                    return Err(unheld(&what, "read what is so large from elsewhere"));
+                }
+                data.push((u64::from(start), bytes.to_vec()));
+            }
+        }
+        let [memory] = memories[..] else {
+            let what = format!("it has {} memories", memories.len());
+            return Err(unheld(&what, "it has to have one, and what is composed of several has one for each"));
+        };
+        if globals.len() > MAX_MUTABLE {
+            let what = format!("it has more than {MAX_MUTABLE} mutable globals");
+            return Err(unheld(&what, "keep what they hold in its memory"));
+        }
+        Ok(Outline { memory, globals, starts, exposed, streams: self.streams, data })
+    }
+}
+
+/// The value of an expression, as an address, where globals begin with these: numbers, globals and sums. `None` when it is another.
+fn constant(globals: &[Option<u32>], expression: &ConstExpr<'_>) -> wasmparser::Result<Option<u32>> {
+    let mut values: Vec<u32> = Vec::new();
+    for operator in expression.get_operators_reader() {
+        match operator? {
+            Operator::I32Const { value } => values.push(value.cast_unsigned()),
+            Operator::GlobalGet { global_index } => match at(globals, global_index) {
+                Some(Some(value)) => values.push(*value),
+                _ => return Ok(None),
+            },
+            Operator::I32Add => {
+                let (Some(one), Some(other)) = (values.pop(), values.pop()) else { return Ok(None) };
+                values.push(one.wrapping_add(other));
+            }
+            Operator::End => break,
+            _ => return Ok(None),
+        }
+    }
+    Ok(values.pop().filter(|_value| values.is_empty()))
+}
+
+/// A component within another one: tools make those of interfaces that it exports, in which there is no code.
+fn plain(wasm: &[u8]) -> Result<(), Refused> {
+    for payload in Parser::new(0).parse_all(wasm) {
+        match payload? {
+            Payload::InstanceSection(section) if section.count() > 0 => {
+                let advice =
+                    "deploy each as a function of its own, which others call by imports that a handler answers";
+                return Err(unheld("it is composed of components with instances of their own", advice));
+            }
+            Payload::ComponentAliasSection(section) => {
+                for alias in section {
+                    if let ComponentAlias::Outer { kind: ComponentOuterAliasKind::CoreModule, .. } = alias? {
+                        return Err(handed());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn handed() -> Refused {
+    unheld("modules or components are handed on in it", "have it instantiate what is in it")
+}
+
+/// Is a name none of the host's own?
+fn free(name: &str) -> Result<(), Refused> {
+    if name.starts_with(OWN) {
+        let advice = format!("names that begin with {OWN} are the host's");
+        return Err(unheld(&format!("it imports or exports {name}"), &advice));
+    }
+    Ok(())
+}
