@@ -47,7 +47,7 @@ defmodule Tidepool.Function.Actors do
       default: :pin,
       doc:
         "what actors do that there are when another module is deployed. `:pin` has them stay on theirs. `:migrate` has the old module " <>
-          "save what it has by `actor_save`, and the new one load it by `actor_load`. `:kv` drops their memory and keeps their values, and " <>
+          "save what it has by `actor_save`, and the new one load it by `actor_load` (of components `actor-save` and `actor-load`). `:kv` drops their memory and keeps their values, and " <>
           "`:reset` drops everything."
     ]
   ]
@@ -147,11 +147,11 @@ defmodule Tidepool.Function.Actors do
   def load(:module), do: "actor_load"
   def load(:component), do: "actor-load"
 
-  @doc "Is this one of them, in whichever interface? They are the host's own."
+  @doc "Is this one of them? They are the host's own; of a component in whichever interface."
   @spec handover?(operation :: String.t()) :: boolean
   def handover?(operation) do
-    name = operation |> :binary.split("#", [:global]) |> List.last()
-    Enum.any?([:module, :component], &(name in [save(&1), load(&1)]))
+    export = operation |> :binary.split("#", [:global]) |> List.last()
+    operation in [save(:module), load(:module)] or export in [save(:component), load(:component)]
   end
 
   @doc "Does a function with this option have actors?"

@@ -36,6 +36,8 @@ defmodule Tidepool.Keyvalue.Handler do
   defp own({:timeout, changes}, _call), do: {:timeout, changes}
   defp own({answer, changes}, call), do: {check(answer, call.operation, call), changes}
 
+  @doc false
+  @spec answer(Call.t()) :: Host.result()
   # A guest of another ABI has chosen this name.
   def answer(%Call{args: nil}), do: {:error, "components have stores of keys and values, by wasi:keyvalue"}
 

@@ -183,7 +183,7 @@ fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
 
 /// What the interface that an accessor imports is called, if it is that.
 pub(super) fn is_own(interface: &str) -> bool {
-    interface.starts_with(accessor::OWN)
+    interface == accessor::STATE
 }
 
 /// Defines that interface.

@@ -433,7 +433,7 @@ impl CallError {
     pub(crate) fn kept_handles(interfaces: &str) -> Self {
         let message = format!(
             "the call is over and its component still has handles of {interfaces}, which no image of an actor holds; \
-             the actor is as it was before: have it drop them before it returns, and get others in the next call"
+             the call is undone: have it drop them before it returns, and get others in the next call"
         );
         CallError::KeptHandles { message }
     }

@@ -148,8 +148,8 @@ async fn made<A: Abi>(
             return Err(CallError::Image { message });
         };
         let image = Image::of(image.clone(), &actor.shape.module)?;
-        let mut woken = Instance::woken(&target.module, &target.function, permits, &image).await?;
-        woken.set_tape(Some(Arc::clone(tape)));
+        let tape = Some(Arc::clone(tape));
+        let mut woken = Instance::woken(&target.module, &target.function, permits, &image, tape).await?;
         if let Some(watch) = watch {
             woken.prepare(|store| watch.begin(store));
         }

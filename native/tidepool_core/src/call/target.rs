@@ -311,8 +311,7 @@ impl Target {
     ) -> Result<Instance, CallError> {
         let permits = self.admit(nested, channel).await?;
         admitted();
-        let mut instance = Instance::woken(&self.module, &self.function, permits, image).await?;
-        instance.set_tape(self.tape(|| Whence::Image(image.shared())));
-        Ok(instance)
+        let tape = self.tape(|| Whence::Image(image.shared()));
+        Instance::woken(&self.module, &self.function, permits, image, tape).await
     }
 }

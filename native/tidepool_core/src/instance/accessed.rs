@@ -16,7 +16,7 @@ use crate::slice::yielding::yielded;
 use crate::store::failure::call_error;
 
 const PAGE_BYTES: usize = 64 << 10;
-/// Bytes that a call of an accessor writes at most.
+/// Bytes that a call of an accessor writes at most: a run of an image has no more by itself.
 const WRITTEN_BYTES: usize = 64 << 10;
 /// Declared bytes between two runs of an image, up to which both are written at once: a call of the accessor takes as long as 10 KiB.
 const BRIDGED_BYTES: usize = 4 << 10;
@@ -32,6 +32,10 @@ pub(super) fn made(
     asked: Asked,
 ) -> Result<Imaged, CallError> {
     type Made = (Remembered, Result<Imaged, CallError>);
+    // The memory of the instance has no more bytes than are counted for it. Of a large one not even the globals are looked at.
+    if store.data().meter.memory_used > asked.max_bytes {
+        return Ok(Imaged::Large);
+    }
     let outcome: Arc<Mutex<Option<Made>>> = Arc::default();
     let (clock_ns, function) = (store.data().clock_ns(), Arc::clone(&store.data().function));
     // Who looks at the memory has it for as long as that takes, and so all that an image is made with.

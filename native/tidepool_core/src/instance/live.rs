@@ -106,13 +106,15 @@ impl Instance {
         }
         if let (Guest::Component(instance), Some(access)) = (&guest, module.access())
             && let Err(error) = access.start(&mut store, *instance).await
+            && exit_code(&error) != Some(0)
         {
             return Err(call_error(&mut store, &error));
         }
         Self::of(module, store, &guest, permits, Remembered::default())
     }
 
-    /// Makes an instance with an image. Its start functions have run when the one was made that the image is of.
+    /// Makes an instance with an image, and with a tape that begins there. Its start functions have run when the one was made that the image
+    /// is of.
     ///
     /// # Errors
     /// What stopped the instantiation; [`CallError::Image`] when the image is none of this module, [`CallError::Limit`] when it has
@@ -122,13 +124,22 @@ impl Instance {
         function: &Arc<FunctionContext>,
         permits: Permits,
         image: &Image,
+        tape: Option<Arc<Tape>>,
     ) -> Result<Self, CallError> {
-        let clock = |store: &mut Store<State>| {
-            store.data_mut().abi.clock = Some(Clock::starting_at(image.clock_ns()));
+        let set_up = |store: &mut Store<State>| {
+            let state = store.data_mut();
+            state.abi.clock = Some(Clock::starting_at(image.clock_ns()));
+            // The standard streams come with the context of a component's imports, whose clocks are taped.
+            if module.access().is_some() {
+                state.tape.clone_from(&tape);
+            }
         };
-        let (mut store, guest) = instantiate(module, function, clock).await?;
+        let (mut store, guest) = instantiate(module, function, set_up).await?;
         wake::apply(&mut store, module, &guest, image).await?;
-        Self::of(module, store, &guest, permits, Remembered::read(image))
+        let mut woken = Self::of(module, store, &guest, permits, Remembered::read(image))?;
+        // What it took to have it as the image says is not on the tape.
+        woken.set_tape(tape);
+        Ok(woken)
     }
 
     /// The guest, which has left its stack, without its instance, whose place is free; and the right to another one.

@@ -82,11 +82,7 @@ impl Seen<'_> {
     ///
     /// # Errors
     /// [`CallError::Limit`] when there is no room for it.
-    pub(super) fn image(
-        self,
-        Remembered { last, share }: &mut Remembered,
-        asked: Asked,
-    ) -> Result<Imaged, CallError> {
+    pub(super) fn image(self, Remembered { last, share }: &mut Remembered, asked: Asked) -> Result<Imaged, CallError> {
         let Seen { shape, memory, globals, clock_ns, function } = self;
         if memory.len() > asked.max_bytes {
             return Ok(Imaged::Large);
@@ -94,8 +90,7 @@ impl Seen<'_> {
         let source = Source::of(globals, memory, &shape.declared).ok_or_else(lacks_export)?;
         let mut account = asked.counts.then(|| HostShare::new(function));
         // What can't be packed is a little longer than the memory, which is room that each may have.
-        let mut hold =
-            |bytes: usize| account.as_mut().is_none_or(|account| account.raise_to(bytes.min(memory.len())));
+        let mut hold = |bytes: usize| account.as_mut().is_none_or(|account| account.raise_to(bytes.min(memory.len())));
         let remember = |bytes| {
             if !asked.remembers {
                 return false;

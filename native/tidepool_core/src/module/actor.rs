@@ -8,6 +8,7 @@ use wasmtime::ModuleExport;
 use wasmtime::component::Component;
 
 use super::check::cannot_move;
+use super::needs::Needs;
 use crate::abi::access::Access;
 use crate::base::error::CompileError;
 use crate::base::moves::Moves;
@@ -45,6 +46,8 @@ pub(crate) struct Shape {
     pub(super) outline: Outline,
     /// Whether its instances are processes that move, and no actors.
     pub(super) moves: bool,
+    /// Bytes of the engine's records of what is added to each of its instances.
+    pub(super) record_bytes: u64,
 }
 
 pub(super) enum Outline {
@@ -61,7 +64,13 @@ impl Shape {
     pub(super) fn of(wasm: &[u8], moves: bool) -> Result<Self, CompileError> {
         let mut outline = actor::Outline::of(wasm).map_err(|why| refused(why, moves))?;
         let declared = declared(&std::mem::take(&mut outline.data), moves)?;
-        Ok(Shape { module: Sha256::digest(wasm).into(), declared, outline: Outline::Module(outline), moves })
+        Ok(Shape {
+            module: Sha256::digest(wasm).into(),
+            declared,
+            outline: Outline::Module(outline),
+            moves,
+            record_bytes: 0,
+        })
     }
 
     /// Reads a component.
@@ -71,8 +80,9 @@ impl Shape {
     pub(super) fn of_component(wasm: &[u8]) -> Result<Self, CompileError> {
         let mut outline = accessor::outline(wasm).map_err(|why| refused(why, false))?;
         let declared = declared(&std::mem::take(&mut outline.data), false)?;
+        let record_bytes = Needs::record_bytes_of(outline.imports(), outline.canonicals());
         let outline = Outline::Component(outline);
-        Ok(Shape { module: Sha256::digest(wasm).into(), declared, outline, moves: false })
+        Ok(Shape { module: Sha256::digest(wasm).into(), declared, outline, moves: false, record_bytes })
     }
 
     /// The module with all exports that its images are made by.

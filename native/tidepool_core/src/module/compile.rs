@@ -33,6 +33,7 @@ use crate::base::request::Takes;
 use crate::base::trap::Symbols;
 use crate::compiler::{Code, Failure, Job, Weight, is_component};
 use crate::engine::engines::{Compiler, Engine};
+use crate::rewrite::accessor::OWN;
 use crate::rewrite::exports::Exposed;
 use crate::rewrite::inline::{Plan, inlined};
 use crate::rewrite::stack_pointer;
@@ -66,9 +67,10 @@ impl Toolchain {
         let compiled = compiled.map(|compiled| {
             // As it was uploaded; of what can't be read the compiler has told.
             let needs = Needs::of(wasm).unwrap_or_default();
+            let added = compiled.imaged().map_or(0, |imaged| imaged.shape.record_bytes);
             CompiledModule {
                 is_brought: config.brought,
-                record_bytes: needs.record_bytes.saturating_sub(FREE_RECORD_BYTES),
+                record_bytes: needs.record_bytes.saturating_add(added).saturating_sub(FREE_RECORD_BYTES),
                 handle_tables: needs.handle_tables,
                 weight: Weight::of(wasm),
                 defined: usize::try_from(needs.defined).unwrap_or(usize::MAX),
@@ -467,6 +469,15 @@ fn link_component(
 ) -> Result<(Spec, Asking, Option<Actor>), CompileError> {
     let interface = Arc::new(Interface::of(component)?);
     let (spec, linking) = Spec::detect_component(abis, &interface)?;
+    if shape.is_none() {
+        let ty = component.component_type();
+        let imports = ty.imports(&compiler.wasmtime).map(|(name, _import)| name);
+        let mut names = imports.chain(ty.exports(&compiler.wasmtime).map(|(name, _export)| name));
+        if let Some(name) = names.find(|name| name.starts_with(OWN)) {
+            let message = format!("it imports or exports `{name}`, and names that begin with {OWN} are the host's own");
+            return Err(CompileError::Invalid { message });
+        }
+    }
     let actor = shape.map(|shape| Actor::of_component(shape, component)).transpose()?;
     if actor.is_some() && !spec.reusable {
         return Err(runs_once(&spec, "component"));

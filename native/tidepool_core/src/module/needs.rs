@@ -134,6 +134,13 @@ impl Needs {
         Needs { record_bytes: count.saturating_mul(bytes), ..Needs::default() }
     }
 
+    /// Bytes that the engine keeps of imports and of functions that are lifted or lowered.
+    pub(super) fn record_bytes_of(imports: usize, canonicals: usize) -> u64 {
+        let all = [(imports, IMPORT_BYTES), (canonicals, CANONICAL_BYTES)];
+        let bytes = all.map(|(count, bytes)| u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(bytes));
+        bytes.into_iter().fold(0, u64::saturating_add)
+    }
+
     /// What the engine says of it.
     pub(super) fn known(memories: u32, tables: u32) -> Self {
         Needs { memories: memories.into(), tables: tables.into(), ..Needs::default() }

@@ -71,9 +71,9 @@ impl Indices {
         self.now.push(index);
     }
 
-    /// What this one is now. One that is none is left for the compiler.
+    /// What this one is now. One that is none is none then: the compiler says so.
     pub(super) fn of(&self, before: u32) -> u32 {
-        at(&self.now, before).copied().unwrap_or(before)
+        at(&self.now, before).copied().unwrap_or(u32::MAX)
     }
 }
 
@@ -185,7 +185,8 @@ impl<'a> Emitter<'a> {
         match canonical {
             CanonicalFunction::Lower { func_index, .. } if self.names.stream(func_index).is_some() => {
                 let stream = self.names.stream(func_index);
-                let place = streams.iter().position(|(known, _function)| Some(*known) == stream).unwrap_or_default();
+                let place = streams.iter().position(|(known, _function)| Some(known.as_str()) == stream);
+                let place = place.unwrap_or_default();
                 let (numbers, _drops) = self.helpers();
                 self.alias(numbers, ExportKind::Func, &(place + 1).to_string());
                 let index = self.functions.add();

@@ -1,7 +1,7 @@
 //! The accessor: a module that has a component's memory and mutable globals, and tells the host of them.
 
 use wasm_encoder::{
-    CodeSection, ConstExpr, EntityType, ExportKind, ExportSection, Function, FunctionSection, GlobalSection,
+    BlockType, CodeSection, ConstExpr, EntityType, ExportKind, ExportSection, Function, FunctionSection, GlobalSection,
     GlobalType, ImportSection, InstructionSink, MemoryType, Module, TypeSection, ValType,
 };
 
@@ -44,6 +44,9 @@ pub(crate) const SEEK: &str = "seek";
 pub(crate) const PUT: &str = "put";
 /// Asks the host for all globals.
 pub(crate) const SET: &str = "set";
+
+/// Pages of a memory that is as large as one can be.
+const MOST_PAGES: i32 = 1 << 16;
 
 /// What a function takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,7 +212,7 @@ fn open(code: &mut InstructionSink<'_>, streams: u32) {
     for number in 0..streams {
         // No other has been given before.
         code.call(F_FIRST + number).i32_const(number.cast_signed() + 1).i32_ne();
-        code.if_(wasm_encoder::BlockType::Empty).unreachable().end();
+        code.if_(BlockType::Empty).unreachable().end();
     }
 }
 
@@ -224,6 +227,8 @@ fn take(code: &mut InstructionSink<'_>, numbers: &[Number]) {
         }
         code.call(F_GLOBALS);
     }
+    // A list has fewer bytes than 4 GiB.
+    code.memory_size(0).i32_const(MOST_PAGES).i32_eq().if_(BlockType::Empty).unreachable().end();
     code.i32_const(0).memory_size(0).i32_const(16).i32_shl().call(F_SEEN);
 }
 

@@ -3,7 +3,7 @@
 use wasmparser::{
     BinaryReader, CanonicalFunction, ComponentAlias, ComponentAliasSectionReader, ComponentCanonicalSectionReader,
     ComponentExportSectionReader, ComponentExternalKind, ComponentImportSectionReader, ComponentInstanceSectionReader,
-    ComponentOuterAliasKind, ComponentTypeRef, ComponentTypeSectionReader,
+    ComponentOuterAliasKind, ComponentTypeRef, ComponentTypeSectionReader, TypeBounds,
 };
 
 /// Identifiers of sections.
@@ -12,30 +12,16 @@ pub(super) const CORE_INSTANCE: u8 = 2;
 pub(super) const COMPONENT: u8 = 4;
 pub(super) const INSTANCE: u8 = 5;
 pub(super) const ALIAS: u8 = 6;
-const TYPE: u8 = 7;
+pub(super) const TYPE: u8 = 7;
 pub(super) const CANONICAL: u8 = 8;
 pub(super) const START: u8 = 9;
 pub(super) const IMPORT: u8 = 10;
 pub(super) const EXPORT: u8 = 11;
 
-/// A standard stream of `wasi:cli`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stream {
-    Stdin,
-    Stdout,
-    Stderr,
-}
-
-impl Stream {
-    /// The one that this function of this interface returns.
-    fn of(interface: &str, function: &str) -> Option<Self> {
-        Some(match (wasi(interface)?, function) {
-            ("cli/stdin", "get-stdin") => Stream::Stdin,
-            ("cli/stdout", "get-stdout") => Stream::Stdout,
-            ("cli/stderr", "get-stderr") => Stream::Stderr,
-            _ => return None,
-        })
-    }
+/// Does this function of this interface return a standard stream? Interfaces of two versions have two, of two types.
+fn gets_stream(interface: &str, function: &str) -> bool {
+    let gets = [("cli/stdin", "get-stdin"), ("cli/stdout", "get-stdout"), ("cli/stderr", "get-stderr")];
+    wasi(interface).is_some_and(|interface| gets.contains(&(interface, function)))
 }
 
 /// The name of an interface of WASI 0.2, without its version.
@@ -44,10 +30,9 @@ fn wasi(interface: &str) -> Option<&str> {
     version.starts_with("0.2.").then_some(name)
 }
 
-/// Is this type of this interface that of streams?
-fn is_stream(interface: &str, name: &str) -> bool {
-    let has_streams = matches!(wasi(interface), Some("io/streams" | "cli/stdin" | "cli/stdout" | "cli/stderr"));
-    has_streams && matches!(name, "input-stream" | "output-stream")
+/// Has a type with this name, of whichever interface, to do with streams? What else is called so has other handles than these.
+fn is_stream(name: &str) -> bool {
+    matches!(name, "input-stream" | "output-stream")
 }
 
 /// What has been named so far.
@@ -55,8 +40,8 @@ fn is_stream(interface: &str, name: &str) -> bool {
 pub(super) struct Names<'a> {
     /// Instances: the names by which they are imported, if they are.
     instances: Vec<Option<&'a str>>,
-    /// Functions: the standard streams that they return, if they do.
-    functions: Vec<Option<Stream>>,
+    /// Functions: the interfaces whose standard streams they return, if they do.
+    functions: Vec<Option<&'a str>>,
     /// Types: are they those of streams?
     types: Vec<bool>,
 }
@@ -72,7 +57,8 @@ impl<'a> Names<'a> {
                     match import.ty {
                         ComponentTypeRef::Instance(_) => self.instances.push(Some(import.name.name)),
                         ComponentTypeRef::Func(_) => self.functions.push(None),
-                        ComponentTypeRef::Type(_) => self.types.push(false),
+                        ComponentTypeRef::Type(TypeBounds::Eq(other)) => self.types.push(self.is_stream(other)),
+                        ComponentTypeRef::Type(TypeBounds::SubResource) => self.types.push(is_stream(import.name.name)),
                         _ => {}
                     }
                 }
@@ -124,10 +110,10 @@ impl<'a> Names<'a> {
                 let interface = self.imported(instance_index);
                 match kind {
                     ComponentExternalKind::Func => {
-                        self.functions.push(interface.and_then(|interface| Stream::of(interface, name)));
+                        self.functions.push(interface.filter(|interface| gets_stream(interface, name)));
                     }
                     ComponentExternalKind::Type => {
-                        self.types.push(interface.is_some_and(|interface| is_stream(interface, name)));
+                        self.types.push(is_stream(name));
                     }
                     ComponentExternalKind::Instance => self.instances.push(None),
                     _ => {}
@@ -138,8 +124,8 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// The standard stream that a function returns.
-    pub(super) fn stream(&self, function: u32) -> Option<Stream> {
+    /// The interface whose standard stream a function returns.
+    pub(super) fn stream(&self, function: u32) -> Option<&'a str> {
         at(&self.functions, function).copied().flatten()
     }
 

@@ -1,8 +1,8 @@
 //! What is known of a component before it is rewritten.
 
+use super::guest::FUNCTIONS;
 use super::held::Number;
 use super::inner;
-use super::names::Stream;
 
 /// What there is of a component that its actors' images are told by.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,13 +15,26 @@ pub(crate) struct Outline {
     pub(super) starts: Vec<u32>,
     /// What is to be exported of each module, by its memory, globals and start function.
     pub(super) exposed: Vec<inner::Exposing>,
-    /// The standard streams that it asks for, by the functions that it has imported for that.
-    pub(super) streams: Vec<(Stream, u32)>,
+    /// The standard streams that it asks for: by the interface of each, and the function that it has imported for that.
+    pub(super) streams: Vec<(String, u32)>,
+    /// How often it may drop one.
+    pub(super) drops: usize,
     /// Where its data lie in the memory of a new instance, in the order in which they are put there.
     pub(crate) data: Vec<(u64, Vec<u8>)>,
 }
 
 impl Outline {
+    /// How many imports an instance has besides, with its accessor.
+    pub(crate) fn imports(&self) -> usize {
+        // Of the accessor its memory and what it asks the host; of a drop the one that it is in place of.
+        self.globals.len() + self.starts.len() + self.streams.len() + self.drops + 4
+    }
+
+    /// How many functions are lifted and lowered besides.
+    pub(crate) fn canonicals(&self) -> usize {
+        FUNCTIONS.len() + self.streams.len() + self.drops + 3
+    }
+
     /// What its mutable globals hold, in the order in which an accessor tells of them.
     pub(crate) fn numbers(&self) -> Vec<Number> {
         self.globals.iter().map(|(_instance, _number, number)| *number).collect()

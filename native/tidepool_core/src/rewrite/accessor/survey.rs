@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use wasmparser::{
     BinaryReader, CanonicalFunction, ComponentAlias, ComponentAliasSectionReader, ComponentCanonicalSectionReader,
     ComponentExportSectionReader, ComponentExternalKind, ComponentImportSectionReader, ComponentInstance,
-    ComponentInstanceSectionReader, ComponentOuterAliasKind, ConstExpr, ExternalKind, InstanceSectionReader, Operator,
-    Parser, Payload,
+    ComponentInstanceSectionReader, ComponentOuterAliasKind, ComponentType, ComponentTypeRef,
+    ComponentTypeSectionReader, ConstExpr, ExternalKind, InstanceSectionReader, Operator, Parser, Payload,
 };
 
 use super::super::actor::{Refused, held};
@@ -14,7 +14,7 @@ use super::super::component::{HEADER_BYTES, section};
 use super::held::{OWN, unheld};
 use super::inner::Inner;
 use super::names::{
-    ALIAS, CANONICAL, COMPONENT, CORE_INSTANCE, EXPORT, IMPORT, INSTANCE, MODULE, Names, START, Stream, at,
+    ALIAS, CANONICAL, COMPONENT, CORE_INSTANCE, EXPORT, IMPORT, INSTANCE, MODULE, Names, START, TYPE, at,
 };
 use super::outline::Outline;
 
@@ -23,7 +23,7 @@ const MAX_MUTABLE: usize = 4_000;
 /// Most globals of all instances, with those that they import: CPython and its libraries have 6,000.
 const MAX_GLOBALS: usize = 200_000;
 /// Most bytes of data that all instances put into the memory.
-const MAX_DATA_BYTES: usize = 128 << 20;
+const MAX_DATA_BYTES: usize = 64 << 20;
 
 /// An instance of a module, or what goes for one: items of others.
 enum Instance<'a> {
@@ -44,7 +44,8 @@ struct Survey<'a> {
     /// How many globals all instances have.
     counted: usize,
     names: Names<'a>,
-    streams: Vec<(Stream, u32)>,
+    streams: Vec<(String, u32)>,
+    drops: usize,
 }
 
 /// The outline of a component.
@@ -100,16 +101,31 @@ impl<'a> Survey<'a> {
             }
             INSTANCE => {
                 for instance in ComponentInstanceSectionReader::new(reader)? {
-                    if let ComponentInstance::Instantiate { args, .. } = instance?
-                        && args.iter().any(|arg| arg.kind == ComponentExternalKind::Module)
-                    {
+                    let hands_on = match instance? {
+                        ComponentInstance::Instantiate { args, .. } => {
+                            args.iter().any(|arg| arg.kind == ComponentExternalKind::Module)
+                        }
+                        ComponentInstance::FromExports(items) => {
+                            items.iter().any(|item| item.kind == ComponentExternalKind::Module)
+                        }
+                    };
+                    if hands_on {
                         return Err(handed());
                     }
                 }
             }
+            TYPE => {
+                for ty in ComponentTypeSectionReader::new(reader)? {
+                    without_resources(&ty?)?;
+                }
+            }
             IMPORT => {
                 for import in ComponentImportSectionReader::new(reader)? {
-                    free(import?.name.name)?;
+                    let import = import?;
+                    free(import.name.name)?;
+                    if let ComponentTypeRef::Module(_) | ComponentTypeRef::Component(_) = import.ty {
+                        return Err(handed());
+                    }
                 }
             }
             EXPORT => {
@@ -131,16 +147,13 @@ impl<'a> Survey<'a> {
         match canonical {
             CanonicalFunction::Lower { func_index, .. } => {
                 if let Some(stream) = self.names.stream(*func_index)
-                    && !self.streams.iter().any(|(known, _function)| *known == stream)
+                    && !self.streams.iter().any(|(known, _function)| known == stream)
                 {
-                    self.streams.push((stream, *func_index));
+                    self.streams.push((stream.to_owned(), *func_index));
                 }
             }
-            CanonicalFunction::Lift { .. } | CanonicalFunction::ResourceDrop { .. } => {}
-            CanonicalFunction::ResourceNew { .. } | CanonicalFunction::ResourceRep { .. } => {
-                return Err(unheld("it has resources of its own", "export functions without resources"));
-            }
-            _ => return Err(unheld("it has functions of WASI 0.3", "build it for WASI 0.2")),
+            CanonicalFunction::ResourceDrop { resource } if self.names.is_stream(*resource) => self.drops += 1,
+            other => allowed(other)?,
         }
         Ok(())
     }
@@ -203,6 +216,10 @@ impl<'a> Survey<'a> {
             }
             let of_globals = at(&numbers, *module).map(Vec::as_slice).unwrap_or_default();
             globals.extend(of_globals.iter().enumerate().map(|(number, holds)| (index, number, *holds)));
+            if !inner.data.is_empty() && !starts.is_empty() {
+                let what = "a module in it has a start function that runs before another one's data are there";
+                return Err(unheld(what, "export a function that does the same, and have it called first"));
+            }
             starts.extend(inner.starts().then_some(index));
             for (start, bytes) in &inner.data {
                 let Some(start) = constant(values, start)? else {
@@ -225,7 +242,7 @@ impl<'a> Survey<'a> {
             let what = format!("it has more than {MAX_MUTABLE} mutable globals");
             return Err(unheld(&what, "keep what they hold in its memory"));
         }
-        Ok(Outline { memory, globals, starts, exposed, streams: self.streams, data })
+        Ok(Outline { memory, globals, starts, exposed, streams: self.streams, drops: self.drops, data })
     }
 }
 
@@ -266,10 +283,39 @@ fn plain(wasm: &[u8]) -> Result<(), Refused> {
                     }
                 }
             }
+            Payload::ComponentTypeSection(section) => {
+                for ty in section {
+                    without_resources(&ty?)?;
+                }
+            }
+            Payload::ComponentCanonicalSection(section) => {
+                for canonical in section {
+                    allowed(&canonical?)?;
+                }
+            }
             _ => {}
         }
     }
     Ok(())
+}
+
+/// Has a canonical function no state of its own in the engine?
+fn allowed(canonical: &CanonicalFunction) -> Result<(), Refused> {
+    match canonical {
+        CanonicalFunction::Lower { .. } | CanonicalFunction::Lift { .. } | CanonicalFunction::ResourceDrop { .. } => {
+            Ok(())
+        }
+        CanonicalFunction::ResourceNew { .. } | CanonicalFunction::ResourceRep { .. } => Err(own_resources()),
+        _ => Err(unheld("it has functions of WASI 0.3", "build it for WASI 0.2")),
+    }
+}
+
+fn without_resources(ty: &ComponentType<'_>) -> Result<(), Refused> {
+    if let ComponentType::Resource { .. } = ty { Err(own_resources()) } else { Ok(()) }
+}
+
+fn own_resources() -> Refused {
+    unheld("it has resources of its own", "export functions without resources")
 }
 
 fn handed() -> Refused {

@@ -180,7 +180,7 @@ fn the_memory_limit_holds_for_components_that_are_woken() {
 }
 
 /// A component that prints by streams that it keeps, or drops, and that makes pollables.
-fn printing() -> Vec<u8> {
+pub(crate) fn printing() -> Vec<u8> {
     wat(&format!(
         r#"(component
           (import "wasi:io/poll@0.2.12" (instance $poll (export "pollable" (type (sub resource)))))
@@ -276,6 +276,150 @@ fn handles_of_standard_streams_are_there_for_good_whatever_instance_an_actor_has
     assert_eq!((asked, printed(&node)), (Ok(int(1)), vec!["one".to_owned(), "one".to_owned()]));
 }
 
+/// What a component imports of this version of WASI to print, with `number` behind the names of it.
+fn imports_to_print(version: &str, number: u32) -> String {
+    format!(
+        r#"(import "wasi:io/error@{version}" (instance $errors{number} (export "error" (type (sub resource)))))
+           (alias export $errors{number} "error" (type $error{number}))
+           (import "wasi:io/streams@{version}" (instance $streams{number}
+             (alias outer 1 $error{number} (type $e)) (export "error" (type $error (eq $e)))
+             (type $failed' (variant (case "last-operation-failed" (own $error)) (case "closed")))
+             (export "stream-error" (type $failed (eq $failed')))
+             (export "output-stream" (type $out (sub resource)))
+             (export "[method]output-stream.blocking-write-and-flush"
+               (func (param "self" (borrow $out)) (param "contents" (list u8)) (result (result (error $failed)))))))
+           (alias export $streams{number} "output-stream" (type $out{number}))
+           (import "wasi:cli/stdout@{version}" (instance $stdout{number}
+             (alias outer 1 $out{number} (type $t)) (export "output-stream" (type $o (eq $t)))
+             (export "get-stdout" (func (result (own $o))))))"#
+    )
+}
+
+#[test]
+fn standard_streams_of_two_versions_of_an_interface_are_two() {
+    let node = Node::small();
+    let wasm = wat(&format!(
+        r#"(component {} {} {LIBC}
+          (core func $out1 (canon lower (func $stdout1 "get-stdout")))
+          (core func $out2 (canon lower (func $stdout2 "get-stdout")))
+          (core func $write1 (canon lower (func $streams1 "[method]output-stream.blocking-write-and-flush") {OPTIONS}))
+          (core func $write2 (canon lower (func $streams2 "[method]output-stream.blocking-write-and-flush") {OPTIONS}))
+          (core func $drop1 (canon resource.drop $out1))
+          (core func $drop2 (canon resource.drop $out2))
+          (core module $m
+            (import "libc" "memory" (memory 1))
+            (import "host" "out1" (func $out1 (result i32))) (import "host" "out2" (func $out2 (result i32)))
+            (import "host" "write1" (func $write1 (param i32 i32 i32 i32)))
+            (import "host" "write2" (func $write2 (param i32 i32 i32 i32)))
+            (import "host" "drop1" (func $drop1 (param i32))) (import "host" "drop2" (func $drop2 (param i32)))
+            (func (export "print") (param $at i32) (param $length i32)
+              (local $one i32) (local $two i32)
+              (local.set $one (call $out1))
+              (local.set $two (call $out2))
+              (call $write1 (local.get $one) (local.get $at) (local.get $length) (i32.const 64))
+              (call $write2 (local.get $two) (local.get $at) (local.get $length) (i32.const 64))
+              (call $drop1 (local.get $one))
+              (call $drop2 (local.get $two))))
+          (core instance $i (instantiate $m (with "libc" (instance $libc)) (with "host" (instance
+            (export "out1" (func $out1)) (export "out2" (func $out2))
+            (export "write1" (func $write1)) (export "write2" (func $write2))
+            (export "drop1" (func $drop1)) (export "drop2" (func $drop2))))))
+          (func (export "print") (param "text" (list u8)) (canon lift (core func $i "print") {OPTIONS})))"#,
+        imports_to_print("0.2.0", 1),
+        imports_to_print("0.2.12", 2),
+    ));
+    let function = actor(&node, &wasm);
+    let mut instance = function.instance().unwrap();
+    for _ in 0..3 {
+        node.lines.take();
+        call(&instance, "print", vec![Value::Bytes(b"both\n".to_vec().into())]).unwrap();
+        assert_eq!(printed(&node), ["both", "both"]);
+        instance = wake(&function, &instance.copy().unwrap().unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn all_mutable_globals_are_in_an_image_however_many_there_are() {
+    let node = Node::small();
+    for count in [1_u64, 15, 16, 17, 33, 100] {
+        let each = |text: &dyn Fn(u64) -> String| (0..count).map(text).collect::<Vec<_>>().join("\n");
+        let types = |number: u64| if number % 3 == 0 { "i64" } else { "i32" };
+        let globals = each(&|it| format!("(global (mut {0}) ({0}.const 1))", types(it)));
+        // Each has another value, and counts for another sum.
+        let set = each(&|it| {
+            let value = format!("(i64.mul (local.get 0) (i64.const {}))", it + 1);
+            let value = if types(it) == "i64" { value } else { format!("(i32.wrap_i64 {value})") };
+            format!("(global.set {it} {value})")
+        });
+        let sum = each(&|it| {
+            let value = format!("(global.get {it})");
+            let value = if types(it) == "i64" { value } else { format!("(i64.extend_i32_u {value})") };
+            format!("(i64.mul (i64.const {}) {value}) i64.add", 3 * it + 1)
+        });
+        let wasm = wat(&format!(
+            r#"(component
+              (core module $m (memory 1) {globals}
+                (func (export "set") (param i64) {set})
+                (func (export "sum") (result i64) (i64.const 0) {sum}))
+              (core instance $i (instantiate $m))
+              (func (export "set") (param "value" u64) (canon lift (core func $i "set")))
+              (func (export "sum") (result u64) (canon lift (core func $i "sum"))))"#
+        ));
+        let function = actor(&node, &wasm);
+        let instance = function.instance().unwrap();
+        call(&instance, "set", vec![int(7)]).unwrap();
+        let sum: u64 = (0..count).map(|it| (3 * it + 1) * 7 * (it + 1)).sum();
+        let woken = wake(&function, &image(&instance)).unwrap();
+        assert_eq!(call(&woken, "sum", vec![]), Ok(int(sum.into())), "{count} globals");
+    }
+}
+
+#[test]
+fn a_memory_of_all_that_can_be_is_in_no_image_and_its_actor_is_not_overwritten_by_an_empty_one() {
+    let node = Node::small();
+    let wasm = wat(r#"(component
+        (core module $m (memory 1) (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0))))
+        (core instance $i (instantiate $m))
+        (func (export "grow") (param "pages" u32) (result s32) (canon lift (core func $i "grow"))))"#);
+    let limits = Limits { memory_bytes: 4 << 30, total_memory_bytes: 16 << 30, ..limits() };
+    let instance = actors(&node, &wasm, limits).unwrap().instance().unwrap();
+    assert_eq!(call(&instance, "grow", vec![int(65_535)]), Ok(int(1)));
+    let refused = instance.image(usize::MAX);
+    assert!(matches!(refused, Err(CallError::Internal { .. })), "{refused:?}");
+}
+
+#[test]
+fn what_is_added_to_a_component_of_actors_counts_for_each_instance() {
+    let node = Node::small();
+    let wasm = wat(&format!(
+        r#"(component
+          (core module $m (memory 1) {} (func (export "one") (result i32) (i32.const 1)))
+          (core instance $i (instantiate $m))
+          (func (export "one") (result u32) (canon lift (core func $i "one"))))"#,
+        "(global (mut i32) (i32.const 0))".repeat(3_000)
+    ));
+    // 3,000 globals, which have 16 bytes each, are within what all instances have; their imports are not.
+    let limits = Limits { total_memory_bytes: PAGE + (16 << 10), ..limits() };
+    let function = node.function(&wasm, tidepool_core::Instances::Fresh, limits.clone());
+    assert_eq!(super::call(&function, "one", vec![]), Ok(int(1)));
+    let refused = actors(&node, &wasm, limits).unwrap().instance();
+    assert!(matches!(refused, Err(CallError::Limit { limit: Limit::TotalMemory, .. })), "{refused:?}");
+}
+
+#[test]
+fn names_of_the_hosts_own_are_refused_in_functions_too() {
+    let node = Node::small();
+    let wasm = wat(r#"(component
+        (import "tidepool:image/state" (instance (export "global" (func (param "number" u32) (result u64)))))
+        (core module $m (func (export "one") (result i32) (i32.const 1)))
+        (core instance $i (instantiate $m))
+        (func (export "one") (result u32) (canon lift (core func $i "one"))))"#);
+    match node.try_function(&wasm, tidepool_core::Instances::Fresh, limits()) {
+        Err(CompileError::Invalid { message }) => assert!(message.contains("tidepool:image/state"), "{message}"),
+        other => panic!("{:?}", other.map(drop)),
+    }
+}
+
 #[test]
 fn a_call_that_leaves_handles_behind_fails_and_its_instance_is_gone() {
     let node = Node::small();
@@ -303,11 +447,19 @@ fn the_monotonic_clock_goes_on_where_it_was() {
     let node = Node::small();
     let function = actor(&node, &printing());
     let mut instance = function.instance().unwrap();
+    let now = |instance: &OwnedInstance| match call(instance, "now", vec![]) {
+        Ok(Value::Int(now)) => now,
+        other => panic!("{other:?}"),
+    };
     let mut last = 0;
+    // Later than a clock is that has begun anew.
+    while last < 50_000_000 {
+        last = now(&instance);
+    }
     for _ in 0..4 {
-        let Ok(Value::Int(now)) = call(&instance, "now", vec![]) else { panic!("no time") };
-        assert!(now > last);
-        last = now;
+        let later = now(&instance);
+        assert!(later > last);
+        last = later;
         call(&instance, "wait", vec![Value::Bool(false)]).unwrap();
         instance = wake(&function, &instance.copy().unwrap().unwrap()).unwrap();
     }

@@ -1,6 +1,6 @@
 //! Components: their values, what is refused of them, and that all holds for them that holds for modules.
 
-mod actors;
+pub(crate) mod actors;
 mod backtraces;
 mod beside_wasmtime;
 mod composed;

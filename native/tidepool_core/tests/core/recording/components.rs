@@ -8,6 +8,7 @@ use tidepool_core::{CallError, Function, HostRequest, How, Instances, Limit, Lim
 use super::bites::assert_missed;
 use super::damage::{ANSWERED_VALUE, MONOTONIC, Parts, RANDOM, REFUSED, SAID, WAITED, WALL};
 use super::studio::{Studio, all, answered, assert_same, function, play, replay, verdict};
+use crate::components::actors::printing;
 use crate::components::asks_for_bytes;
 use crate::components::walk::wit::Wit;
 use crate::support::{limits, request, wat};
@@ -101,6 +102,19 @@ fn what_a_typed_call_was_told_otherwise_comes_to_something_else() {
             _ => "other_answer",
         };
         assert_eq!(verdict, expected, "another one of kind {kind}");
+    }
+}
+
+#[test]
+fn clocks_of_an_actor_are_on_the_tape_that_begins_with_its_image() {
+    let studio = Studio::new();
+    // It asks for standard streams, which it has before it is told anything.
+    let function = function(&studio.module(&printing(), true), Instances::Fresh, limits(), Some(all()));
+    let image = function.instance().unwrap().copy().unwrap().unwrap();
+    let woken = function.wake(image).unwrap();
+    for _ in 0..2 {
+        play(woken.call(request("now", b"[]")).unwrap(), |_task, request| panic!("asks for {request:?}")).unwrap();
+        assert_same(&function, &studio.last());
     }
 }
 
