@@ -9,7 +9,7 @@ use wasmtime::component::{
 };
 use wasmtime::{Store, StoreContextMut, Val as Number};
 
-use super::component::passing::{Look, Passing};
+use super::component::data::{Look, Passing};
 use super::slots::State;
 use crate::rewrite::accessor::{self, ACCESS};
 

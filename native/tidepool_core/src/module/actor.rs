@@ -80,7 +80,7 @@ impl Shape {
     pub(super) fn of_component(wasm: &[u8]) -> Result<Self, CompileError> {
         let mut outline = accessor::outline(wasm).map_err(|why| refused(why, false))?;
         let declared = declared(&std::mem::take(&mut outline.data), false)?;
-        let record_bytes = Needs::record_bytes_of(outline.imports(), outline.canonicals());
+        let record_bytes = Needs::record_bytes_of(accessor::added(&outline));
         let outline = Outline::Component(outline);
         Ok(Shape { module: Sha256::digest(wasm).into(), declared, outline, moves: false, record_bytes })
     }

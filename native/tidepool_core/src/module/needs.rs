@@ -135,7 +135,7 @@ impl Needs {
     }
 
     /// Bytes that the engine keeps of imports and of functions that are lifted or lowered.
-    pub(super) fn record_bytes_of(imports: usize, canonicals: usize) -> u64 {
+    pub(super) fn record_bytes_of((imports, canonicals): (usize, usize)) -> u64 {
         let all = [(imports, IMPORT_BYTES), (canonicals, CANONICAL_BYTES)];
         let bytes = all.map(|(count, bytes)| u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(bytes));
         bytes.into_iter().fold(0, u64::saturating_add)

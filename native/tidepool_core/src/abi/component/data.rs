@@ -9,7 +9,6 @@ use wasmtime_wasi::WasiCtx;
 use super::files::asker::Asker;
 use super::http::HttpContext;
 use super::keyvalue::snapshots::Snapshots;
-use super::passing::Passing;
 use super::resources::kept::{Held, Hosted};
 use crate::abi::interface::Interface;
 use crate::abi::wasi::data::Streams;
@@ -106,4 +105,17 @@ pub(super) struct ImportContext {
     pub(super) handles: usize,
     /// The guest's handles of all of them.
     pub(super) table: ResourceTable,
+}
+
+/// Looks at a memory, and at the globals beside it, as 64 bits each.
+pub(crate) type Look = Box<dyn FnOnce(&[u8], &[u64]) + Send + Sync>;
+
+/// What passes between an accessor and the host, while the host has called it.
+#[derive(Default)]
+pub(crate) struct Passing {
+    pub(in crate::abi) look: Option<Look>,
+    /// What the accessor has told of the globals.
+    pub(in crate::abi) told: Vec<u64>,
+    /// What it is told of them.
+    pub(in crate::abi) given: Vec<u64>,
 }

@@ -19,7 +19,6 @@ mod keyvalue;
 mod left;
 mod linking;
 mod own;
-pub(super) mod passing;
 mod pollables;
 mod resources;
 mod sockets;

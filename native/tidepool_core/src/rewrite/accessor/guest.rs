@@ -170,6 +170,14 @@ pub(super) fn module(outline: &Outline) -> Module {
     module
 }
 
+/// How many imports an instance has besides, with its accessor, and how many functions are lifted and lowered besides.
+pub(crate) fn added(outline: &Outline) -> (usize, usize) {
+    let Outline { globals, starts, streams, drops, .. } = outline;
+    // Of the accessor its memory and what it asks the host; of a drop the one that it is in place of.
+    let imports = globals.len() + starts.len() + streams.len() + drops + 4;
+    (imports, FUNCTIONS.len() + streams.len() + drops + 3)
+}
+
 fn count(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -1,6 +1,5 @@
 //! What is known of a component before it is rewritten.
 
-use super::guest::FUNCTIONS;
 use super::held::Number;
 use super::inner;
 
@@ -24,17 +23,6 @@ pub(crate) struct Outline {
 }
 
 impl Outline {
-    /// How many imports an instance has besides, with its accessor.
-    pub(crate) fn imports(&self) -> usize {
-        // Of the accessor its memory and what it asks the host; of a drop the one that it is in place of.
-        self.globals.len() + self.starts.len() + self.streams.len() + self.drops + 4
-    }
-
-    /// How many functions are lifted and lowered besides.
-    pub(crate) fn canonicals(&self) -> usize {
-        FUNCTIONS.len() + self.streams.len() + self.drops + 3
-    }
-
     /// What its mutable globals hold, in the order in which an accessor tells of them.
     pub(crate) fn numbers(&self) -> Vec<Number> {
         self.globals.iter().map(|(_instance, _number, number)| *number).collect()
