@@ -24,7 +24,7 @@ mod survey;
 
 pub(crate) use emit::expose;
 pub(crate) use guest::{GLOBAL, GLOBALS, GROW, OPEN, PUT, SEEK, SEEN, SET, SIZE, START, TAKE, added};
-pub(crate) use held::{ACCESS, Number, OWN};
+pub(crate) use held::{ACCESS, Number, OWN, STATE};
 pub(crate) use outline::Outline;
 pub(crate) use survey::outline;
 

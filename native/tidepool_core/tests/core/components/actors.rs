@@ -376,7 +376,7 @@ fn all_mutable_globals_are_in_an_image_however_many_there_are() {
 
 #[test]
 fn a_memory_of_all_that_can_be_is_in_no_image_and_its_actor_is_not_overwritten_by_an_empty_one() {
-    let node = Node::small();
+    let node = Node::new(&RuntimeConfig { max_instances: 2, max_memory_bytes: 4 << 30, ..config() });
     let wasm = wat(r#"(component
         (core module $m (memory 1) (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0))))
         (core instance $i (instantiate $m))
@@ -402,8 +402,8 @@ fn what_is_added_to_a_component_of_actors_counts_for_each_instance() {
     let limits = Limits { total_memory_bytes: PAGE + (16 << 10), ..limits() };
     let function = node.function(&wasm, tidepool_core::Instances::Fresh, limits.clone());
     assert_eq!(super::call(&function, "one", vec![]), Ok(int(1)));
-    let refused = actors(&node, &wasm, limits).unwrap().instance();
-    assert!(matches!(refused, Err(CallError::Limit { limit: Limit::TotalMemory, .. })), "{refused:?}");
+    let refused = call(&actors(&node, &wasm, limits).unwrap().instance().unwrap(), "one", vec![]);
+    assert!(matches!(refused, Err(CallError::Overloaded { .. })), "{refused:?}");
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::sync::{Arc, LazyLock};
 
 use tidepool_core::value::Value;
-use tidepool_core::{CallError, Function, HostRequest, How, Instances, Limit, Limits, Payload, RecordConfig};
+use tidepool_core::{
+    CallError, Function, HostRequest, How, Instances, Limit, Limits, OwnedInstance, Payload, RecordConfig,
+};
 
 use super::bites::assert_missed;
 use super::damage::{ANSWERED_VALUE, MONOTONIC, Parts, RANDOM, REFUSED, SAID, WAITED, WALL};
@@ -110,12 +112,16 @@ fn clocks_of_an_actor_are_on_the_tape_that_begins_with_its_image() {
     let studio = Studio::new();
     // It asks for standard streams, which it has before it is told anything.
     let function = function(&studio.module(&printing(), true), Instances::Fresh, limits(), Some(all()));
-    let image = function.instance().unwrap().copy().unwrap().unwrap();
-    let woken = function.wake(image).unwrap();
-    for _ in 0..2 {
-        play(woken.call(request("now", b"[]")).unwrap(), |_task, request| panic!("asks for {request:?}")).unwrap();
+    let first = function.instance().unwrap();
+    let now = |instance: &OwnedInstance| {
+        let task = instance.call(request("now", b"[]")).unwrap();
+        play(task, |_task, request| panic!("asks for {request:?}")).unwrap();
         assert_same(&function, &studio.last());
-    }
+    };
+    now(&first);
+    let woken = function.wake(first.copy().unwrap().unwrap()).unwrap();
+    now(&woken);
+    now(&woken);
 }
 
 #[test]
