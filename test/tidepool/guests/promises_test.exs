@@ -72,7 +72,8 @@ defmodule Tidepool.PromisesTest do
           assert Abis.run(abi, name, ?a) == {:ok, 1}
         end
 
-        assert busy_instances() == @computing
+        # None of them has ended. The last one beside them may be on its way out.
+        eventually(fn -> busy_instances() == @computing end)
         for caller <- endless, do: assert(kill(caller) == :killed)
         FaultFootprint.assert_instances_back(before)
       end

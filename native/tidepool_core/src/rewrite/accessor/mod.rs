@@ -3,7 +3,7 @@
 //! An embedder sees nothing of the modules in a component but what the component exports, and that is functions alone. So a
 //! component of actors is rewritten before it is compiled. Each module in it exports its memory, its mutable globals and its start
 //! function, as a module of actors does ([`actor`](super::actor)), and a module of ours is added, the *accessor* ([`guest`]), which
-//! imports them. The host calls the accessor, by the interface [`ACCESS`], and the accessor calls the host, by [`STATE`](held::STATE):
+//! imports them. The host calls the accessor, by the interface [`ACCESS`], and the accessor calls the host, by [`STATE`]:
 //!
 //! - All of the memory is a list of bytes that begins at 0. A list is passed to the host where it lies.
 //! - What the host writes is an argument, a list of bytes, for which the accessor allocates the place where it is to lie.

@@ -343,7 +343,7 @@ fn all_mutable_globals_are_in_an_image_however_many_there_are() {
     let node = Node::small();
     for count in [1_u64, 15, 16, 17, 33, 100] {
         let each = |text: &dyn Fn(u64) -> String| (0..count).map(text).collect::<Vec<_>>().join("\n");
-        let types = |number: u64| if number % 3 == 0 { "i64" } else { "i32" };
+        let types = |number: u64| if number.is_multiple_of(3) { "i64" } else { "i32" };
         let globals = each(&|it| format!("(global (mut {0}) ({0}.const 1))", types(it)));
         // Each has another value, and counts for another sum.
         let set = each(&|it| {
