@@ -299,7 +299,14 @@ defmodule Tidepool.Native do
   def recording_counts(_runtime), do: :erlang.nif_error(:not_loaded)
 
   @doc """
-  The newest recordings, of one function, of all whose names have the beginning before a star (`shop/*`), or of all; of one that can't be
+  Has the caller told `{:tidepool_written, id}` when all is on the disk that was recorded before. With `forget?` what comes after goes on from
+  nothing that is there, which may then be deleted.
+  """
+  @spec flush_recordings(runtime, id :: pos_integer, forget? :: boolean) :: :ok | {:error, message :: binary}
+  def flush_recordings(_runtime, _id, _forget?), do: :erlang.nif_error(:not_loaded)
+
+  @doc """
+  The newest recordings that are on the disk, of one function, of all whose names have the beginning before a star (`shop/*`), or of all; of one that can't be
   read, why not.
   """
   @spec recordings(runtime, functions :: binary | nil, most :: pos_integer) ::

@@ -33,12 +33,16 @@ defmodule Tidepool.Recording do
   alias Tidepool.Catalog.{BlobStore, Entry}
   alias Tidepool.Error.Reason
   alias Tidepool.Function.{Actors, Fields, Loader, Spec}
+  alias Tidepool.Namespaces.Turns
 
   @listed 100
   # Recordings and reports of so many bytes are read where they are: that is done in less time than to go to another scheduler.
   @short_bytes 4_096
   # Calls of an instance are replayed within what they may have together, and no more than this, unless one may have more.
   @most_ms 60_000
+  # Whoever reads files of recordings waits so long for a turn, and in it for what is yet to be written: beyond that a list lacks it.
+  @turn_ms 30_000
+  @written_ms 5_000
   # Code that is debugged takes some times as long, and each instruction of a step much longer.
   @debugged_times 100
   # Stopped between two instructions that nobody knows.
@@ -66,10 +70,17 @@ defmodule Tidepool.Recording do
 
   @doc """
   The newest recordings of this node, of one function, of all whose names have the beginning before a star (`shop/*`), or of all; `most`
-  of them at most.
+  of them at most. Files are read in turns of the namespace: an error has the reason `:overloaded` when none comes within half a minute.
   """
   @spec list(functions :: String.t() | nil, most :: pos_integer) :: {:ok, [info]} | {:error, Error.t()}
   def list(functions \\ nil, most \\ @listed) do
+    in_turn(functions || "", fn ->
+      await_written(false)
+      listed(functions, most)
+    end)
+  end
+
+  defp listed(functions, most) do
     with {:ok, listed} <- asked(Native.recordings(Engine.runtime(), functions, most)) do
       {listed, _said} =
         Enum.map_reduce(listed, %{}, fn {id, bytes, head, call}, said ->
@@ -79,6 +90,30 @@ defmodule Tidepool.Recording do
         end)
 
       {:ok, listed}
+    end
+  end
+
+  # Each look at files is one of the VM's few threads for those, which actors and the catalog need as well.
+  defp in_turn(function, work) do
+    until = System.monotonic_time(:millisecond) + @turn_ms
+
+    with refused when refused in [:late, :busy] <- Turns.run(:recordings, function, until, work) do
+      {:error, Error.new(:overloaded, "others of the namespace read recordings, one at a time: try again later")}
+    else
+      {:ok, result} -> result
+    end
+  end
+
+  # In a turn's own process, with which what comes too late goes.
+  defp await_written(forget?) do
+    id = System.unique_integer([:positive])
+
+    with :ok <- Native.flush_recordings(Engine.runtime(), id, forget?) do
+      receive do
+        {:tidepool_written, ^id} -> :ok
+      after
+        @written_ms -> :late
+      end
     end
   end
 
@@ -99,20 +134,31 @@ defmodule Tidepool.Recording do
 
   defp hash(about), do: with({:ok, sha256, _options} <- read_about(about), do: sha256, else: (:error -> nil))
 
-  @doc "A recording of this node, as a file of its own. Errors have the reason `:unknown_recording`, or `:invalid_recording`."
-  @spec fetch(id :: String.t()) :: {:ok, binary} | {:error, Error.t()}
-  def fetch(id) do
-    case asked(Native.recording(Engine.runtime(), id)) do
+  @doc """
+  A recording of this node, as a file of its own; it is read in a turn of the namespace of a function, where one is named. Errors have
+  the reason `:unknown_recording`, `:invalid_recording`, or `:overloaded` as those of `list/2`.
+  """
+  @spec fetch(id :: String.t(), function :: String.t()) :: {:ok, binary} | {:error, Error.t()}
+  def fetch(id, function \\ "") do
+    case in_turn(function, fn -> asked(Native.recording(Engine.runtime(), id)) end) do
       {:ok, nil} -> unknown(id)
       {:damaged, message} -> invalid(message)
       found -> found
     end
   end
 
-  @doc "Deletes a recording of this node: what it held is overwritten. Errors have the reason `:unknown_recording`."
+  @doc """
+  Deletes a recording of this node: what it held is overwritten. Errors have the reason `:unknown_recording`, or `:overloaded` as those
+  of `list/2`.
+  """
   @spec delete(id :: String.t()) :: :ok | {:error, Error.t()}
   def delete(id) do
-    case asked(Native.delete_recording(Engine.runtime(), id)) do
+    delete = fn ->
+      await_written(true)
+      asked(Native.delete_recording(Engine.runtime(), id))
+    end
+
+    case in_turn("", delete) do
       {:ok, true} -> :ok
       {:ok, false} -> unknown(id)
       refused -> refused

@@ -32,6 +32,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     open_cache: [:runtime, :text, :number],
     open_recordings: [:runtime, :text, :number, :number],
     recording_counts: [:runtime],
+    flush_recordings: [:runtime, :number, :boolean],
     recordings: [:runtime, :optional_binary, :number],
     recording: [:runtime, :text],
     delete_recording: [:runtime, :text],

@@ -24,9 +24,10 @@ defmodule Tidepool.Recording.Verify do
   def run(nil, _loaded, _entry), do: :ok
 
   def run(%{last: last, allow: allow}, loaded, entry) do
+    until = System.monotonic_time(:millisecond) + @most_ms
+
     with {:ok, listed} <- Recording.list(entry.name, last),
          {:ok, function} <- Loader.function(loaded, Recording.aside(entry)) do
-      until = System.monotonic_time(:millisecond) + @most_ms
       judge(listed, {function, until, allow}, entry.name, {0, []})
     end
   end
@@ -60,8 +61,8 @@ defmodule Tidepool.Recording.Verify do
     end
   end
 
-  defp verdict(%{id: id, redacted: false}, function) do
-    with {:ok, recording} <- Recording.fetch(id),
+  defp verdict(%{id: id, redacted: false, function: name}, function) do
+    with {:ok, recording} <- Recording.fetch(id, name),
          {:ok, verdict} <- Recording.compare(function, recording) do
       {:ok, verdict}
     else

@@ -115,7 +115,7 @@ fn main() {
                 times[which].0.push(round(calls, &|| call(&functions[which], operation, &payload)));
             }
         }
-        drop(keeper.list(None, 0));
+        drop(keeper.written().list(None, 0));
         let counts = keeper.counts();
         let kept = counts.kept - before.kept;
         let bytes = folder.bytes().saturating_sub(on_disk).checked_div(kept).unwrap_or(0);
@@ -130,8 +130,8 @@ fn main() {
         }
         println!("{name:24} kept {kept}, dropped {}, {bytes} bytes of file each", counts.dropped - before.dropped);
         // One call of a new instance, and its replay.
-        let newest = keeper.list(None, 1).unwrap().remove(0);
-        let file: Bytes = keeper.read(&newest.id).unwrap().unwrap().into();
+        let newest = keeper.written().list(None, 1).unwrap().remove(0);
+        let file: Bytes = keeper.written().read(&newest.id).unwrap().unwrap().into();
         let recorded = Recording::read(file.clone()).unwrap().summary().calls;
         let replayer = &functions[0];
         let mut both = [const { Vec::new() }; 2].map(Times);

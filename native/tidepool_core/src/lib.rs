@@ -88,7 +88,7 @@ pub use process::program::Output;
 pub use process::stdio::{Stdio, Terminal};
 pub use process::ties::Ties;
 pub use process::upgrade::UpgradeAnswer;
-pub use recording::{Counts, Damaged, Head, How, Keeper, Listed, Recording, Summary};
+pub use recording::{Counts, Damaged, Files, Head, How, Keeper, Listed, Recording, Summary};
 pub use rewrite::strip::stripped;
 pub use runtime::handle::{Runtime, RuntimeError};
 pub use runtime::tier_up::Optimised;

@@ -26,7 +26,7 @@ pub(super) const FRAME_HEAD: usize = 12;
 /// Longest frame.
 const MAX_FRAME: usize = 64 << 20;
 /// Most bytes of what a function's owner says of it: several times what the options of a deploy come to.
-pub(super) const MAX_ABOUT: usize = 4 << 20;
+const MAX_ABOUT: usize = 4 << 20;
 
 /// What was called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -252,9 +252,23 @@ impl Frame {
 
     pub(crate) fn read(within: Bytes) -> Result<Self, Damaged> {
         let mut reader = Reader::of(within);
+        let (mut frame, is_redacted) = Frame::beginning(&mut reader)?;
+        if is_redacted {
+            frame.payload_digest = Some(reader.array()?);
+        } else {
+            (frame.tape, frame.known) = (reader.number()?, reader.number()?);
+            let mut taped = if frame.known == 0 { read_beginning(&mut reader)? } else { Taped::default() };
+            taped.calls = reader.several(read_call)?;
+            frame.taped = Some(taped);
+        }
+        if reader.is_empty() { Ok(frame) } else { Err(Damaged::Form) }
+    }
+
+    /// What it begins with, and whether it was redacted: all that lists show, which takes as long however much was taped.
+    fn beginning(reader: &mut Reader) -> Result<(Self, bool), Damaged> {
         let mut frame = Frame {
             at_ms: reader.number()?,
-            outcome: Outcome::read(&mut reader)?,
+            outcome: Outcome::read(reader)?,
             taped: None,
             payload_digest: None,
             known: 0,
@@ -266,15 +280,20 @@ impl Frame {
         let is_redacted = reader.byte()? != 0;
         frame.operation = ShortName::from_slice(&reader.bytes()?);
         (frame.payload_bytes, frame.calls) = (reader.number()?, reader.number()?);
-        if is_redacted {
-            frame.payload_digest = Some(reader.array()?);
-        } else {
-            (frame.tape, frame.known) = (reader.number()?, reader.number()?);
-            let mut taped = if frame.known == 0 { read_beginning(&mut reader)? } else { Taped::default() };
-            taped.calls = reader.several(read_call)?;
-            frame.taped = Some(taped);
-        }
-        if reader.is_empty() { Ok(frame) } else { Err(Damaged::Form) }
+        Ok((frame, is_redacted))
+    }
+
+    /// What lists show of one with these bytes.
+    pub(super) fn summary_of(within: Bytes) -> Result<Summary, Damaged> {
+        let (frame, redacted) = Frame::beginning(&mut Reader::of(within))?;
+        Ok(Summary { redacted, ..frame.summary() })
+    }
+
+    /// The tape that one with these bytes is of; `None` when nothing goes on from it.
+    pub(super) fn tape_of(within: &Bytes) -> Option<u64> {
+        let mut reader = Reader::of(within.clone());
+        let (_frame, is_redacted) = Frame::beginning(&mut reader).ok()?;
+        if is_redacted { None } else { reader.number().ok() }
     }
 
     /// The same with all of its calls, of which these are in frames before.

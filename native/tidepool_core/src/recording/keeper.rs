@@ -14,8 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
 use crossbeam_queue::ArrayQueue;
 
-pub use super::segment::Listed;
-
+use super::files::Files;
 use super::format::{Frame, Head, framed};
 use super::outcome::Ended;
 use super::segment::{self, Segment};
@@ -31,9 +30,7 @@ const MAX_OPEN: usize = 64;
 const REST: Duration = Duration::from_millis(5);
 /// Recordings that were written and whose memory goes back to who makes others.
 const SPENT: usize = 64;
-/// By so much a file may be younger than its time says, in ms: that is of the system's last tick.
-const TICK_MS: u64 = 20;
-/// How long whoever reads waits for what is being written.
+/// How long whoever waits for what is being written does so.
 const FLUSH: Duration = Duration::from_secs(30);
 
 /// What has become of recordings since the node started.
@@ -47,7 +44,7 @@ pub struct Counts {
 
 /// The recordings of a node. Dropping it ends its thread, once it has written what it was given.
 pub struct Keeper {
-    folder: PathBuf,
+    files: Files,
     sender: Sender<Job>,
     thread: Thread,
     shared: Arc<Shared>,
@@ -83,7 +80,8 @@ pub(super) struct Kept {
 
 enum Job {
     Keep(Box<Kept>, usize),
-    Flush(Sender<()>),
+    /// Do this: all before it is written.
+    Flush(Box<dyn FnOnce() + Send>),
     /// Write what is in files again, as that may go.
     Forget,
 }
@@ -99,7 +97,7 @@ impl Keeper {
         let mut writer = Writer { folder: folder.to_owned(), node_bytes, function_bytes, ..Writer::default() };
         for (path, bytes) in segment::files(folder)? {
             // One that can't be read counts, and goes when its time has come.
-            let name = segment::head(&path).map(|head| head.name).unwrap_or_default();
+            let name = segment::name(&path).ok().flatten().unwrap_or_default();
             writer.files.push(OnDisk { path, name, bytes });
         }
         let (sender, receiver) = unbounded();
@@ -107,7 +105,7 @@ impl Keeper {
         let counts = Arc::clone(&shared);
         let name = "tidepool-recordings".into();
         let writing = thread::Builder::new().name(name).spawn(move || writer.run(&receiver, &counts))?;
-        Ok(Keeper { folder: folder.to_owned(), sender, thread: writing.thread().clone(), shared })
+        Ok(Keeper { files: Files::of(folder), sender, thread: writing.thread().clone(), shared })
     }
 
     /// Gives it a call to keep.
@@ -139,68 +137,32 @@ impl Keeper {
         Counts { kept: self.shared.kept.load(Ordering::Relaxed), dropped: self.shared.dropped.load(Ordering::Relaxed) }
     }
 
-    /// The newest recordings, `most` of them at most: all, or those of one function. Reads the files: some ms for each 10 MiB.
-    ///
-    /// # Errors
-    /// When the folder can't be read.
-    pub fn list(&self, functions: Option<&str>, most: usize) -> io::Result<Vec<Listed>> {
-        self.flush();
-        let mut newest: Vec<Listed> = Vec::new();
-        for (path, changed_ms) in segment::changed(&self.folder)? {
-            // What a file has is as old as its last change at least.
-            let latest = changed_ms.saturating_add(TICK_MS);
-            if newest.len() >= most && newest.get(most - 1).is_some_and(|one| at_ms(one) > latest) {
-                break;
-            }
-            let mut listed = match segment::list(&path) {
-                Ok(listed) => listed,
-                // It went meanwhile.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            listed.retain(|one| {
-                let name = one.head.as_ref().map(|head| &*head.name);
-                match functions.map(|functions| functions.strip_suffix('*').ok_or(functions)) {
-                    None => true,
-                    Some(Ok(beginning)) => name.is_some_and(|name| name.starts_with(beginning)),
-                    Some(Err(function)) => name == Some(function),
-                }
-            });
-            newest.extend(listed.into_iter().rev());
-            newest.sort_by_key(|one| std::cmp::Reverse(at_ms(one)));
-            newest.truncate(most);
-        }
-        Ok(newest)
+    /// What is on the disk by now.
+    #[must_use]
+    pub fn files(&self) -> &Files {
+        &self.files
     }
 
-    /// A recording as a file of its own; `None` when there is none of this name.
-    ///
-    /// # Errors
-    /// When it can't be read.
-    pub fn read(&self, id: &str) -> io::Result<Option<Vec<u8>>> {
-        self.flush();
-        segment::read(&self.folder, id)
-    }
-
-    /// Deletes a recording; `false` when there is none of this name.
-    ///
-    /// # Errors
-    /// When it can't be written.
-    pub fn delete(&self, id: &str) -> io::Result<bool> {
-        // None that is written from now on goes on from one that is there.
-        drop(self.sender.send(Job::Forget));
-        self.flush();
-        segment::delete(&self.folder, id)
-    }
-
-    /// Waits until what it was given is written, for some time at most.
-    fn flush(&self) {
+    /// The same with what it was given: waits until that is written, for some time at most.
+    #[must_use]
+    pub fn written(&self) -> &Files {
         let (done, wait) = bounded(1);
-        if self.sender.send(Job::Flush(done)).is_ok() {
+        self.when_written(move || drop(done.send(())));
+        // Who is late is late.
+        let _ = wait.recv_timeout(FLUSH);
+        &self.files
+    }
+
+    /// Has its thread do this once all that it was given before is written. Nothing is done when the thread is gone.
+    pub fn when_written(&self, then: impl FnOnce() + Send + 'static) {
+        if self.sender.send(Job::Flush(Box::new(then))).is_ok() {
             self.thread.unpark();
-            // Who is late is late.
-            let _ = wait.recv_timeout(FLUSH);
         }
+    }
+
+    /// Has what is written from now on go on from nothing that is on the disk, as that may be deleted.
+    pub fn forget(&self) {
+        drop(self.sender.send(Job::Forget));
     }
 }
 
@@ -238,8 +200,7 @@ impl Writer {
                     drop(shared.spent.push(kept));
                 }
                 Job::Forget => self.open.values_mut().for_each(Segment::forget),
-                // Whoever waited may have gone.
-                Job::Flush(done) => drop(done.send(())),
+                Job::Flush(then) => then(),
             }
         }
     }
@@ -372,11 +333,6 @@ impl Writer {
 /// The namespace of a function; nothing of one that has none.
 fn namespace(name: &str) -> &str {
     name.split_once('/').map_or("", |(namespace, _name)| namespace)
-}
-
-/// When the call of one ended; of one that can't be read 0.
-fn at_ms(one: &Listed) -> u64 {
-    one.summary.as_ref().map_or(0, |summary| summary.at_ms)
 }
 
 fn bytes(frame: &[u8]) -> u64 {

@@ -10,6 +10,7 @@ mod bytes;
 mod damaged;
 pub(crate) mod entry;
 pub(crate) mod exchange;
+mod files;
 mod format;
 pub(crate) mod keeper;
 pub(crate) mod outcome;
@@ -24,6 +25,8 @@ pub(crate) mod taped;
 mod values;
 
 pub use damaged::Damaged;
+pub use files::Files;
 pub use format::{Head, Recording, Summary};
-pub use keeper::{Counts, Keeper, Listed};
+pub use keeper::{Counts, Keeper};
 pub use player::How;
+pub use segment::Listed;

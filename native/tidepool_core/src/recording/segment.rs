@@ -1,6 +1,6 @@
 //! Files of recordings: those of one version of a function, one after the other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -12,11 +12,11 @@ use foldhash::fast::RandomState;
 
 use super::bytes::Reader;
 use super::damaged::Damaged;
-use super::format::{FRAME_HEAD, Frame, Head, MAGIC, MAX_ABOUT, Summary, framed, unframed};
+use super::format::{FRAME_HEAD, Frame, Head, MAGIC, Summary, framed, unframed};
 use super::taped::Taped;
 
-/// More than a head has: what its owner says of a function is most of it.
-const HEAD_BYTES: u64 = MAX_ABOUT as u64 + (64 << 10);
+/// More bytes than a file has up to the end of its function's name.
+const NAME_BYTES: u64 = 1 << 10;
 /// How files of recordings end.
 const SUFFIX: &str = "rec";
 
@@ -124,11 +124,16 @@ pub(super) fn changed(folder: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
     Ok(files.into_iter().rev().map(|(at, path)| (path, at)).collect())
 }
 
-/// The head of a file.
-pub(super) fn head(path: &Path) -> io::Result<Head> {
+/// The name of the function that a file is of, by its first bytes alone; `None` when these don't say it.
+pub(super) fn name(path: &Path) -> io::Result<Option<String>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(HEAD_BYTES).read_to_end(&mut bytes)?;
-    begin(&bytes.into()).map(|(head, _at)| head).map_err(io::Error::other)
+    File::open(path)?.take(NAME_BYTES).read_to_end(&mut bytes)?;
+    let mut reader = Reader::of(bytes.into());
+    if reader.raw(MAGIC.len()).ok().as_deref() != Some(MAGIC) {
+        return Ok(None);
+    }
+    // Whether the head is whole is seen when it is read.
+    Ok(reader.raw(FRAME_HEAD).and_then(|_head| reader.text()).ok())
 }
 
 /// The head, and where what follows it begins.
@@ -141,8 +146,9 @@ fn begin(bytes: &Bytes) -> Result<(Head, usize), Damaged> {
     Ok((head, bytes.len() - reader.rest.len()))
 }
 
-/// What is in a file, the oldest first. What comes after something that can't be read, and has no length, can't be found.
-pub(super) fn list(path: &Path) -> io::Result<Vec<Listed>> {
+/// The last recordings in a file, `most` of them at most, the oldest first. What comes after something that can't be read, and has no
+/// length, can't be found.
+pub(super) fn list(path: &Path, most: usize) -> io::Result<Vec<Listed>> {
     let bytes: Bytes = fs::read(path)?.into();
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let whole = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
@@ -150,24 +156,25 @@ pub(super) fn list(path: &Path) -> io::Result<Vec<Listed>> {
         Ok(begin) => begin,
         Err(damaged) => return Ok(vec![Listed { id: stem, head: None, bytes: whole, summary: Err(damaged) }]),
     };
-    let mut all = Vec::new();
+    // Of small ones there may be very many: those before the last are not looked at.
+    let mut last = VecDeque::new();
     while at < bytes.len() {
-        let mut reader = Reader::of(bytes.slice(at..));
-        let within = unframed(&mut reader);
-        let left = reader.rest.len();
-        let end = match within {
-            // Its length is beyond the file.
-            Err(Damaged::Short) => bytes.len(),
-            _ => bytes.len() - left,
-        };
+        // Its length may be beyond the file.
+        let end = end_of(&bytes, at).unwrap_or(bytes.len());
         if !is_deleted(&bytes, at) {
-            let summary = within.and_then(Frame::read).map(|frame| frame.summary());
-            let bytes = u64::try_from(end - at).unwrap_or(u64::MAX);
-            all.push(Listed { id: format!("{stem}-{at:010}"), head: Some(head.clone()), bytes, summary });
+            if last.len() >= most {
+                last.pop_front();
+            }
+            last.push_back((at, end));
         }
         at = end;
     }
-    Ok(all)
+    let listed = last.into_iter().map(|(at, end)| {
+        let summary = unframed(&mut Reader::of(bytes.slice(at..end))).and_then(Frame::summary_of);
+        let bytes = u64::try_from(end.saturating_sub(at)).unwrap_or(u64::MAX);
+        Listed { id: format!("{stem}-{at:010}"), head: Some(head.clone()), bytes, summary }
+    });
+    Ok(listed.collect())
 }
 
 /// A frame whose digest is all zeros: what it held is gone.
@@ -191,18 +198,18 @@ pub(super) fn read(folder: &Path, id: &str) -> io::Result<Option<Vec<u8>>> {
 
 /// The frame at `at` with what frames before have of its tape; `None` when it needs nothing of them.
 fn whole(bytes: &Bytes, start: usize, at: usize) -> Result<Option<Vec<u8>>, Damaged> {
-    let frame = |at: usize| Frame::read(unframed(&mut Reader::of(bytes.slice(at..)))?);
-    let Some(wanted) = frame(at).ok().filter(|frame| frame.known > 0) else {
+    let found = |at: usize| unframed(&mut Reader::of(bytes.slice(at..)));
+    let Some(wanted) = found(at).and_then(Frame::read).ok().filter(|frame| frame.known > 0) else {
         // One that is damaged is handed out as it is: whoever reads it is told.
         return Ok(None);
     };
     let (mut before, mut next) = (Taped::default(), start);
     while next < at {
         // One that can't be read is not of this tape, or leaves a gap.
-        if let Some((found, taped)) =
-            frame(next).ok().filter(|it| it.tape == wanted.tape).and_then(|it| Some((it.known, it.taped?)))
-        {
-            match usize::try_from(found).unwrap_or(usize::MAX) {
+        let of_tape = found(next).ok().filter(|within| Frame::tape_of(within) == Some(wanted.tape));
+        let frame = of_tape.and_then(|within| Frame::read(within).ok());
+        if let Some((known, taped)) = frame.and_then(|frame| Some((frame.known, frame.taped?))) {
+            match usize::try_from(known).unwrap_or(usize::MAX) {
                 0 => before = taped,
                 known if known == before.calls.len() => before.calls.extend(taped.calls),
                 _gap => {}

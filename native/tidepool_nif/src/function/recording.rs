@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustler::{Binary, Encoder, Env, NifResult, Resource, ResourceArc, Term};
-use tidepool_core::{Damaged, Debugger, Head, How, Keeper, Listed, Recording, Summary, Told};
+use rustler::{Binary, Encoder, Env, NifResult, OwnedEnv, Resource, ResourceArc, Term};
+use tidepool_core::{Damaged, Debugger, Files, Head, How, Listed, Recording, Summary, Told};
 
 use crate::function::call::first_slice;
 use crate::function::deploy::FunctionHandle;
@@ -38,12 +38,28 @@ fn recording_counts(node: ResourceArc<Node>) -> (u64, u64) {
     counts.map_or((0, 0), |counts| (counts.kept, counts.dropped))
 }
 
-/// `{:ok, [{id, bytes, head | nil, summary | message}]}`, the newest first: those of a function, of all whose names
+/// The caller gets `{:tidepool_written, id}` when all is on the disk that was recorded before; where `forget` is said what comes after
+/// goes on from nothing that is there. Nobody waits for that on a thread of the VM's.
+#[rustler::nif]
+fn flush_recordings(env: Env<'_>, node: ResourceArc<Node>, id: u64, forget: bool) -> Term<'_> {
+    let Some(keeper) = node.runtime.recordings() else { return none_kept(env) };
+    if forget {
+        keeper.forget();
+    }
+    let owner = env.pid();
+    keeper.when_written(move || {
+        // On the keeper's own thread. A dead owner needs no message.
+        let _ = OwnedEnv::new().send_and_clear(&owner, |env| (atoms::tidepool_written(), id).encode(env));
+    });
+    atoms::ok().encode(env)
+}
+
+/// `{:ok, [{id, bytes, head | nil, summary | message}]}`, the newest first, of what is on the disk: those of a function, of all whose names
 /// have the beginning before a star (`shop/*`), or with `nil` of all.
 #[rustler::nif(schedule = "DirtyIo")]
 fn recordings<'a>(env: Env<'a>, node: ResourceArc<Node>, functions: Option<String>, most: usize) -> Term<'a> {
-    with_keeper(env, &node, |keeper| {
-        let listed = keeper.list(functions.as_deref(), most.min(MOST))?;
+    with_files(env, &node, |files| {
+        let listed = files.list(functions.as_deref(), most.min(MOST))?;
         let mut abouts = HashMap::new();
         let listed: Vec<_> = listed.iter().map(|one| encode_listed(env, one, &mut abouts)).collect();
         Ok((atoms::ok(), listed).encode(env))
@@ -53,8 +69,8 @@ fn recordings<'a>(env: Env<'a>, node: ResourceArc<Node>, functions: Option<Strin
 /// `{:ok, binary | nil}`: a recording as a file of its own; `{:damaged, message}` of one that can't be read, or goes on from such.
 #[rustler::nif(schedule = "DirtyIo")]
 fn recording<'a>(env: Env<'a>, node: ResourceArc<Node>, id: String) -> Term<'a> {
-    with_keeper(env, &node, |keeper| {
-        let found = keeper.read(&id)?;
+    with_files(env, &node, |files| {
+        let found = files.read(&id)?;
         Ok((atoms::ok(), found.map(|bytes| encode::message(env, bytes))).encode(env))
     })
 }
@@ -62,14 +78,16 @@ fn recording<'a>(env: Env<'a>, node: ResourceArc<Node>, id: String) -> Term<'a> 
 /// `{:ok, boolean}`: whether there was one.
 #[rustler::nif(schedule = "DirtyIo")]
 fn delete_recording<'a>(env: Env<'a>, node: ResourceArc<Node>, id: String) -> Term<'a> {
-    with_keeper(env, &node, |keeper| Ok((atoms::ok(), keeper.delete(&id)?).encode(env)))
+    with_files(env, &node, |files| Ok((atoms::ok(), files.delete(&id)?).encode(env)))
 }
 
-fn with_keeper<'a>(env: Env<'a>, node: &Node, ask: impl FnOnce(&Keeper) -> std::io::Result<Term<'a>>) -> Term<'a> {
-    let Some(keeper) = node.runtime.recordings() else {
-        return (atoms::error(), "the node keeps no recordings").encode(env);
-    };
-    ask(&keeper).unwrap_or_else(|error| {
+fn none_kept(env: Env<'_>) -> Term<'_> {
+    (atoms::error(), "the node keeps no recordings").encode(env)
+}
+
+fn with_files<'a>(env: Env<'a>, node: &Node, ask: impl FnOnce(&Files) -> std::io::Result<Term<'a>>) -> Term<'a> {
+    let Some(keeper) = node.runtime.recordings() else { return none_kept(env) };
+    ask(keeper.files()).unwrap_or_else(|error| {
         let is_damaged = error.get_ref().is_some_and(|error| error.is::<Damaged>());
         let tag = if is_damaged { atoms::damaged() } else { atoms::error() };
         (tag, error.to_string()).encode(env)

@@ -293,6 +293,8 @@ rustler::atoms! {
     create,
     remove,
     rename,
+    // Recordings.
+    tidepool_written,
     // Records.
     tidepool_committed,
     tidepool_records,

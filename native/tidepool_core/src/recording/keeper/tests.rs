@@ -12,7 +12,7 @@ use crate::recording::taped::Whence;
 fn what_failures_say_counts_among_what_waits_for_the_disk() {
     let (sender, receiver) = unbounded();
     let shared = Arc::new(Shared::default());
-    let keeper = Keeper { folder: PathBuf::new(), sender, thread: thread::current(), shared };
+    let keeper = Keeper { files: Files::of(Path::new("")), sender, thread: thread::current(), shared };
     let about = Bytes::new();
     let head = Arc::new(Head { name: "guest".into(), version: 1, about, made: 0, start: "nothing".into() });
     let place = Arc::new(Tape::recording(Whence::Call, None)).begin(&ShortName::new(), &Bytes::new().into());

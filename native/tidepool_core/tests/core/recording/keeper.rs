@@ -48,8 +48,8 @@ fn no_byte_of_a_recording_can_change_or_be_missing_without_being_noticed() {
 /// What of a file can be read is what was written. How many recordings that is.
 fn assert_known(studio: &Studio, known: &[Bytes]) -> usize {
     let keeper = studio.keeper();
-    let read = |id: &str| Some(Bytes::from(keeper.read(id).ok()??));
-    let listed = keeper.list(None, 99).unwrap();
+    let read = |id: &str| Some(Bytes::from(keeper.written().read(id).ok()??));
+    let listed = keeper.written().list(None, 99).unwrap();
     let read = listed.iter().filter_map(|one| read(&one.id)).filter(|read| Recording::read(read.clone()).is_ok());
     read.inspect(|read| assert!(known.contains(read), "{read:?}")).count()
 }
@@ -114,22 +114,23 @@ fn a_call_of_a_warm_instance_is_written_once_and_each_recording_has_all_before_i
 fn what_is_deleted_is_zeros_and_what_goes_on_from_it_says_so() {
     let (studio, function) = three(WARM);
     let keeper = studio.keeper();
-    let ids: Vec<String> = keeper.list(None, 9).unwrap().into_iter().map(|one| one.id).collect();
+    let ids: Vec<String> = keeper.written().list(None, 9).unwrap().into_iter().map(|one| one.id).collect();
     let file = studio.folder.files().remove(0);
     let has = |text: &str| fs::read(&file).unwrap().windows(text.len()).any(|part| part == text.as_bytes());
     assert!(has("second"));
-    assert!(keeper.delete(&ids[1]).unwrap());
+    keeper.forget();
+    assert!(keeper.written().delete(&ids[1]).unwrap());
     assert!(!has("second") && has("first") && has("third"));
-    assert_eq!(keeper.read(&ids[1]).unwrap(), None);
-    assert!(!keeper.delete(&ids[1]).unwrap(), "it is gone already");
-    assert_same(&function, &keeper.read(&ids[2]).unwrap().unwrap().into());
+    assert_eq!(keeper.written().read(&ids[1]).unwrap(), None);
+    assert!(!keeper.written().delete(&ids[1]).unwrap(), "it is gone already");
+    assert_same(&function, &keeper.written().read(&ids[2]).unwrap().unwrap().into());
     assert!(
-        keeper.read(&ids[0]).unwrap_err().to_string().contains("deleted"),
+        keeper.written().read(&ids[0]).unwrap_err().to_string().contains("deleted"),
         "the third call had the second before it"
     );
     // What comes later has nothing of what is gone.
     call(&function, "add", b"fourth").unwrap();
-    assert_eq!(keeper.list(None, 9).unwrap().len(), 3);
+    assert_eq!(keeper.written().list(None, 9).unwrap().len(), 3);
     assert_same(&function, &studio.last());
 }
 
@@ -146,7 +147,7 @@ fn the_oldest_recordings_go_when_there_is_no_room_of_the_function_or_of_the_node
     let (one, other) = (named("one"), named("other"));
     let keeper = studio.keeper();
     let on_disk = || -> u64 {
-        drop(keeper.list(None, 0));
+        drop(keeper.written().list(None, 0));
         studio.folder.files().iter().map(|file| fs::metadata(file).unwrap().len()).sum()
     };
     let payload = |number: u32| [number.to_le_bytes().to_vec(), vec![9; 1_000]].concat();
@@ -154,15 +155,15 @@ fn the_oldest_recordings_go_when_there_is_no_room_of_the_function_or_of_the_node
         call(&one, "fib", &payload(number)).unwrap_err();
         assert!(on_disk() <= function_bytes, "{}", on_disk());
     }
-    let newest = keeper.list(Some("one"), 200).unwrap();
+    let newest = keeper.written().list(Some("one"), 200).unwrap();
     assert!((8..100).contains(&newest.len()), "{}", newest.len());
-    let bytes = keeper.read(&newest[0].id).unwrap().unwrap();
+    let bytes = keeper.written().read(&newest[0].id).unwrap().unwrap();
     assert!(bytes.windows(4).any(|part| part == 99_u32.to_le_bytes()), "the newest is there");
     for number in 0..100 {
         call(&other, "fib", &payload(number)).unwrap_err();
         assert!(on_disk() <= node_bytes, "{}", on_disk());
     }
-    assert!(keeper.list(Some("other"), 200).unwrap().len() >= 8);
+    assert!(keeper.written().list(Some("other"), 200).unwrap().len() >= 8);
     assert_eq!(keeper.counts().dropped, 0);
     // One that is larger than a file may be.
     call(&other, "fib", &vec![b'x'; 16 << 10]).unwrap_err();
@@ -183,7 +184,7 @@ fn a_namespace_with_many_recordings_pushes_out_its_own_and_none_of_another() {
     let blog = named("blog/post");
     (0..8).for_each(|_| drop(call(&blog, "fib", &[9; 1_000]).unwrap_err()));
     let keeper = studio.keeper();
-    let kept = || keeper.list(Some("blog/post"), 99).unwrap().len();
+    let kept = || keeper.written().list(Some("blog/post"), 99).unwrap().len();
     assert_eq!(kept(), 8);
     let many: Vec<_> = (0..20).map(|number| named(&format!("shop/{number}"))).collect();
     for round in 0..5 {
@@ -200,7 +201,7 @@ fn a_namespace_with_many_recordings_pushes_out_its_own_and_none_of_another() {
     for function in posts.iter().cycle().take(100) {
         call(function, "fib", &[9; 1_000]).unwrap_err();
     }
-    let listed = keeper.list(None, 999).unwrap();
+    let listed = keeper.written().list(None, 999).unwrap();
     let [shop, blog] = ["shop/", "blog/"].map(|namespace| {
         listed.iter().filter(|one| one.head.as_ref().is_some_and(|head| head.name.starts_with(namespace))).count()
     });
@@ -219,7 +220,7 @@ fn recordings_are_for_whom_the_node_runs_as_alone() {
 #[test]
 fn a_name_leads_to_a_recording_of_the_folder_or_nowhere() {
     let (studio, _function) = three(WARM);
-    let (keeper, id) = (studio.keeper(), studio.keeper().list(None, 1).unwrap().remove(0).id);
+    let (keeper, id) = (studio.keeper(), studio.keeper().written().list(None, 1).unwrap().remove(0).id);
     let (stem, at) = id.rsplit_once('-').unwrap();
     let outside = studio.folder.0.with_extension("rec");
     fs::copy(studio.folder.files().remove(0), &outside).unwrap();
@@ -240,11 +241,11 @@ fn a_name_leads_to_a_recording_of_the_folder_or_nowhere() {
         "-".into(),
         String::new(),
     ] {
-        assert_eq!(keeper.read(&id).unwrap(), None, "{id:?}");
-        assert!(!keeper.delete(&id).unwrap(), "{id:?}");
+        assert_eq!(keeper.written().read(&id).unwrap(), None, "{id:?}");
+        assert!(!keeper.written().delete(&id).unwrap(), "{id:?}");
     }
     fs::remove_file(outside).unwrap();
-    assert!(keeper.read(&id).unwrap().is_some());
+    assert!(keeper.written().read(&id).unwrap().is_some());
 }
 
 #[test]
@@ -268,10 +269,10 @@ fn functions_that_are_called_at_once_have_their_own_recordings() {
     });
     let keeper = studio.keeper();
     for name in ["one", "other"] {
-        let listed = keeper.list(Some(name), 1_000).unwrap();
+        let listed = keeper.written().list(Some(name), 1_000).unwrap();
         assert_eq!(listed.len(), 200);
         for one in listed {
-            let recording = Recording::read(keeper.read(&one.id).unwrap().unwrap().into()).unwrap();
+            let recording = Recording::read(keeper.written().read(&one.id).unwrap().unwrap().into()).unwrap();
             assert_eq!(recording.head.name, name);
             assert_eq!(recording.summary().payload_bytes, u64::try_from(name.len()).unwrap());
         }

@@ -9,6 +9,7 @@ mod damage;
 pub(crate) mod http;
 mod keeper;
 mod kept;
+mod listed;
 pub(crate) mod processes;
 pub(crate) mod studio;
 pub(crate) mod traps;

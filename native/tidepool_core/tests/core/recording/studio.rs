@@ -98,7 +98,7 @@ impl Studio {
     /// What became of the recordings, when all are written.
     pub(crate) fn counts(&self) -> Counts {
         let keeper = self.keeper();
-        drop(keeper.list(None, 0));
+        drop(keeper.written().list(None, 0));
         keeper.counts()
     }
 
@@ -110,9 +110,9 @@ impl Studio {
     /// The newest recordings, the newest first.
     pub(crate) fn newest(&self, most: usize) -> Vec<Bytes> {
         let keeper = self.keeper();
-        let listed = keeper.list(None, most).unwrap();
+        let listed = keeper.written().list(None, most).unwrap();
         assert!(!listed.is_empty(), "nothing was recorded: {:?}", keeper.counts());
-        listed.iter().map(|one| keeper.read(&one.id).unwrap().unwrap().into()).collect()
+        listed.iter().map(|one| keeper.written().read(&one.id).unwrap().unwrap().into()).collect()
     }
 }
 
