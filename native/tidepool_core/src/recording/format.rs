@@ -169,34 +169,24 @@ impl Recording {
 }
 
 impl Frame {
-    /// That of a call with this place on its tape, of which the first `known` calls are not in it.
-    pub(super) fn new(
-        at_ms: u64,
-        outcome: Outcome,
-        place: &Place,
-        known: usize,
-    ) -> Result<(Self, TapedCall), &'static str> {
-        let (taped, last) = place.taped(known)?;
-        let number = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
-        let payload_bytes = taped.calls.last().unwrap_or(&last).payload_bytes();
-        let frame = Frame {
-            at_ms,
-            outcome,
-            operation: last.operation.clone(),
-            payload_bytes: number(payload_bytes),
-            calls: number(place.calls()),
-            payload_digest: None,
-            taped: Some(taped),
-            known: number(known),
-            tape: place.tape_id(),
-        };
-        Ok((frame, last))
+    /// That of a call with this place on its tape, of which the first `known` calls are not in it. Those may have come later: it may be
+    /// written after one that came after it.
+    ///
+    /// # Errors
+    /// Why it is not to be kept.
+    pub(super) fn new(at_ms: u64, outcome: Outcome, place: &Place, known: usize) -> Result<Self, &'static str> {
+        let (frame, _payload) = Frame::asked(at_ms, outcome, place)?;
+        Ok(Frame { taped: Some(place.taped(known)?), known: u64::try_from(known).unwrap_or(u64::MAX), ..frame })
     }
 
-    /// The same, where nothing is kept that users wrote.
-    pub(super) fn redacted(self, last: &TapedCall) -> Self {
+    /// The same, where nothing is kept that users wrote. It takes as long however much is on the tape.
+    ///
+    /// # Errors
+    /// Why it is not to be kept.
+    pub(super) fn redacted(at_ms: u64, outcome: Outcome, place: &Place) -> Result<Self, &'static str> {
+        let (frame, payload) = Frame::asked(at_ms, outcome.redacted(), place)?;
         let mut writer = Writer::default();
-        let bytes = match &last.payload {
+        let bytes = match &payload {
             Given::Payload(Payload::Value(value)) => {
                 // Of a handle there is its place alone.
                 values::write(&mut writer, value);
@@ -208,8 +198,25 @@ impl Frame {
                 &writer.0[..]
             }
         };
-        let payload_digest = Some(digest(&[bytes]));
-        Frame { outcome: self.outcome.redacted(), taped: None, payload_digest, known: 0, ..self }
+        Ok(Frame { payload_digest: Some(digest(&[bytes])), ..frame })
+    }
+
+    /// What there is of a call without what it was told, and with what.
+    fn asked(at_ms: u64, outcome: Outcome, place: &Place) -> Result<(Self, Given), &'static str> {
+        let (operation, payload, payload_bytes) = place.asked()?;
+        let number = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
+        let frame = Frame {
+            at_ms,
+            outcome,
+            operation,
+            payload_bytes: number(payload_bytes),
+            calls: number(place.calls()),
+            payload_digest: None,
+            taped: None,
+            known: 0,
+            tape: place.tape_id(),
+        };
+        Ok((frame, payload))
     }
 
     pub(crate) fn summary(&self) -> Summary {
@@ -429,7 +436,7 @@ mod tests {
             |payload: &'static [u8]| tape.begin(&ShortName::from_slice(b"echo"), &Bytes::from_static(payload).into());
         let [first, _later] = [begin(b"first"), begin(b"and another")];
         let kept = Frame::new(0, Outcome::Reply(Answered::default()), &first, 2);
-        let told = kept.map(|(frame, _call)| (frame.payload_bytes, frame.known, frame.calls));
+        let told = kept.map(|frame| (frame.payload_bytes, frame.known, frame.calls));
         assert_eq!(told, Ok((5, 2, 1)));
     }
 }

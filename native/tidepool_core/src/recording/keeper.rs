@@ -216,18 +216,16 @@ impl Writer {
         }
         let most = self.function_bytes.min(self.node_bytes) / FILES;
         // What goes on from one that is gone could not be read. What is larger than may be kept pushes out no more than the largest.
-        self.make_room(&key.0, u64::try_from(place.bytes()).unwrap_or(u64::MAX).min(most));
+        let wanted = if kept.redact { 0 } else { u64::try_from(place.bytes()).unwrap_or(u64::MAX) };
+        self.make_room(&key.0, wanted.min(most));
         let known = self.open.get(&key).map_or(0, |segment| segment.known(place.tape_id()));
-        let mut frame = frame(kept, known)?;
+        let mut frame = frame(kept, known, most)?;
         let is_full = |segment: &Segment| segment.bytes.saturating_add(bytes(&frame)) > most;
         if self.open.get(&key).is_some_and(is_full) {
             self.close(&key);
             if known > 0 {
-                frame = self::frame(kept, 0)?;
+                frame = self::frame(kept, 0, most)?;
             }
-        }
-        if bytes(&frame) > most {
-            return None;
         }
         self.write(&key, head, &frame).ok()?;
         if let Some(segment) = self.open.get_mut(&key).filter(|_segment| !kept.redact) {
@@ -339,13 +337,19 @@ fn bytes(frame: &[u8]) -> u64 {
     u64::try_from(frame.len()).unwrap_or(u64::MAX)
 }
 
-/// The frame of a call, without its tape's first `known` calls; `None` of one that can't be kept.
-fn frame(kept: &Kept, known: usize) -> Option<Vec<u8>> {
+/// The frame of a call, without its tape's first `known` calls; `None` of one that can't be kept, or has more than so many bytes.
+fn frame(kept: &Kept, known: usize, most: u64) -> Option<Vec<u8>> {
     let Kept { at_ms, ended, place, redact, .. } = kept;
-    // One that came later may have been written before.
-    let (frame, last) = Frame::new(*at_ms, ended.outcome(), place, known).ok()?;
-    let frame = if *redact { frame.redacted(&last) } else { frame };
-    framed(|writer| frame.write(writer))
+    let frame = if *redact {
+        Frame::redacted(*at_ms, ended.outcome(), place)
+    } else if u64::try_from(place.least_bytes(known)).unwrap_or(u64::MAX) > most {
+        // It is not copied to find that out, which would be so for each further call of an instance with a large image.
+        return None;
+    } else {
+        Frame::new(*at_ms, ended.outcome(), place, known)
+    };
+    let frame = frame.ok()?;
+    framed(|writer| frame.write(writer)).filter(|framed| bytes(framed) <= most)
 }
 
 /// The next job, once there is one; `None` when there will be none.

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::entry::Entry;
 use super::exchange::request::Head;
+use super::exchange::streams::{Said, Stream};
 use super::taped::{Given, Share, Taped, TapedCall, Whence};
 use crate::base::request::{Payload, ShortName};
 use packed::{Mark, Packed};
@@ -48,6 +49,8 @@ struct Call {
     /// Its operation, among the texts.
     operation: Range<usize>,
     payload: Kept,
+    /// Bytes of its request's body that its guest was told.
+    body: usize,
     /// Where its entries begin: they end where those of the next one do.
     from: Mark,
 }
@@ -122,7 +125,7 @@ impl Recorder {
             self.lose("its request was taken before");
             return 0;
         };
-        let call = Call { operation, payload, from: self.entries.end() };
+        let call = Call { operation, payload, body: 0, from: self.entries.end() };
         self.add(call.bytes());
         if self.lost.is_some() {
             return 0;
@@ -165,7 +168,11 @@ impl Recorder {
         if self.is_muted || self.is_lost() {
             return;
         }
-        let bytes = self.entries.push(entry());
+        let entry = entry();
+        if let (Entry::Said(Stream::Request, Said::Bytes(body)), Some(call)) = (&entry, self.calls.last_mut()) {
+            call.body = call.body.saturating_add(body.len());
+        }
+        let bytes = self.entries.push(entry);
         self.add(bytes);
     }
 
@@ -219,16 +226,41 @@ impl Recorder {
         noted.bytes() + self.entries.bytes(from, self.end_of(call)) + image
     }
 
-    /// What there is up to the end of this call, without its first `known` calls, and what comes before them if there are some; and the
-    /// call, without what it was told if that is in there.
+    /// What was asked in this call, and of how many bytes its payload was, or as far as its guest has read that the body of its request.
+    /// What it was told is not looked at: that may be very much, and so may be what others were told before it.
     ///
     /// # Errors
     /// Why it is not to be kept.
-    pub(super) fn taped(&self, call: usize, known: usize) -> Result<(Taped, TapedCall), &'static str> {
+    pub(super) fn asked(&self, call: usize) -> Result<(ShortName, Given, usize), &'static str> {
         if let Some(why) = self.lost {
             return Err(why);
         }
-        let Some(last) = self.calls.get(call) else { return Err("it is not on its tape") };
+        let Some(noted) = self.calls.get(call) else { return Err("it is not on its tape") };
+        let TapedCall { operation, payload, .. } = noted.taped(&self.texts, Vec::new());
+        let payload_bytes = match &payload {
+            Given::Payload(payload) => payload.size(),
+            Given::Request(_head) => noted.body,
+        };
+        Ok((operation, payload, payload_bytes))
+    }
+
+    /// Bytes that a recording of this call has at least, without its tape's first `known` calls.
+    pub(super) fn least_bytes(&self, call: usize, known: usize) -> usize {
+        let (from, image) = match known {
+            0 => (Mark::default(), self.image_bytes()),
+            _ => (self.calls.get(known).map_or_else(|| self.entries.end(), |noted| noted.from), 0),
+        };
+        from.until(self.end_of(call)).saturating_add(image)
+    }
+
+    /// What there is up to the end of this call, without its first `known` calls, and what comes before them if there are some.
+    ///
+    /// # Errors
+    /// Why it is not to be kept.
+    pub(super) fn taped(&self, call: usize, known: usize) -> Result<Taped, &'static str> {
+        if let Some(why) = self.lost {
+            return Err(why);
+        }
         let entries = |from, to| self.entries.entries(from, to).map_err(|_damaged| "its tape can't be read");
         let mut calls = Vec::with_capacity((call + 1).saturating_sub(known));
         for (at, noted) in self.calls.iter().enumerate().take(call + 1).skip(known) {
@@ -240,9 +272,7 @@ impl Recorder {
             taped.whence = self.whence.clone();
             taped.beginning = entries(Mark::default(), first)?;
         }
-        // One that ended before another, and comes after it.
-        let told = if call < known { entries(last.from, self.end_of(call))? } else { Vec::new() };
-        Ok((taped, last.taped(&self.texts, told)))
+        Ok(taped)
     }
 
     /// Where the entries of this call end.

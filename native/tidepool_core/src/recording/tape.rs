@@ -14,7 +14,7 @@ use super::entry::{Answer, Asked, Clock, Entry, Waited};
 use super::outcome::Answered;
 use super::player::{Player, Unlike};
 use super::recorder::Recorder;
-use super::taped::{Share, Taped, TapedCall, Whence};
+use super::taped::{Given, Share, Taped, Whence};
 use crate::base::request::exchange::Body;
 use crate::base::request::{HostRequest, Payload, ShortName};
 
@@ -342,12 +342,30 @@ impl Place {
         }
     }
 
-    /// What is on the tape up to the end of this call, without its first `known` calls, and what comes before them if there are some; and
-    /// the call.
+    /// What was asked, and of how many bytes its payload was.
     ///
     /// # Errors
     /// Why it is not to be kept.
-    pub(super) fn taped(&self, known: usize) -> Result<(Taped, TapedCall), &'static str> {
+    pub(super) fn asked(&self) -> Result<(ShortName, Given, usize), &'static str> {
+        match &*self.tape.state() {
+            State::Recording(recorder) => recorder.asked(self.call),
+            State::Playing(_) => Err("it is replayed"),
+        }
+    }
+
+    /// Bytes that its recording has at least, without its tape's first `known` calls.
+    pub(super) fn least_bytes(&self, known: usize) -> usize {
+        match &*self.tape.state() {
+            State::Recording(recorder) => recorder.least_bytes(self.call, known),
+            State::Playing(_) => 0,
+        }
+    }
+
+    /// What is on the tape up to the end of this call, without its first `known` calls, and what comes before them if there are some.
+    ///
+    /// # Errors
+    /// Why it is not to be kept.
+    pub(super) fn taped(&self, known: usize) -> Result<Taped, &'static str> {
         match &*self.tape.state() {
             State::Recording(recorder) => recorder.taped(self.call, known),
             State::Playing(_) => Err("it is replayed"),

@@ -4,7 +4,6 @@ use bytes::Bytes;
 
 use super::entry::Entry;
 use super::exchange::request::Head;
-use super::exchange::streams::{Said, Stream};
 use crate::base::request::{Payload, ShortName};
 
 /// An account that a tape is counted in, until it is dropped.
@@ -70,20 +69,6 @@ impl Given {
         match self {
             Given::Payload(payload) => payload.size(),
             Given::Request(head) => head.size(),
-        }
-    }
-}
-
-impl TapedCall {
-    /// Bytes of its payload, or of the body of its request as far as its guest has read that.
-    pub(super) fn payload_bytes(&self) -> usize {
-        let read = |entry: &Entry| match entry {
-            Entry::Said(Stream::Request, Said::Bytes(bytes)) => bytes.len(),
-            _ => 0,
-        };
-        match &self.payload {
-            Given::Payload(payload) => payload.size(),
-            Given::Request(_head) => self.entries.iter().map(read).sum(),
         }
     }
 }

@@ -1,20 +1,26 @@
-//! What waits for the disk, where nothing is written.
+//! What waits for the disk, where nothing is written, and what it takes to write it.
+
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::*;
 use crate::base::error::CallError;
-use crate::base::request::ShortName;
+use crate::base::request::{Reply, ShortName};
 use crate::recording::tape::Tape;
 use crate::recording::taped::Whence;
+
+fn head() -> Arc<Head> {
+    let about = Bytes::new();
+    Arc::new(Head { name: "guest".into(), version: 1, about, made: 0, start: "nothing".into() })
+}
 
 #[test]
 fn what_failures_say_counts_among_what_waits_for_the_disk() {
     let (sender, receiver) = unbounded();
     let shared = Arc::new(Shared::default());
     let keeper = Keeper { files: Files::of(Path::new("")), sender, thread: thread::current(), shared };
-    let about = Bytes::new();
-    let head = Arc::new(Head { name: "guest".into(), version: 1, about, made: 0, start: "nothing".into() });
+    let head = head();
     let place = Arc::new(Tape::recording(Whence::Call, None)).begin(&ShortName::new(), &Bytes::new().into());
     let error = CallError::Guest { message: "x".repeat(256 << 10), exit_code: None };
     let ended = Ended::of(Err(&error), None, &[]);
@@ -26,4 +32,25 @@ fn what_failures_say_counts_among_what_waits_for_the_disk() {
     let waiting: usize = receiver.try_iter().map(said).sum();
     assert!((MAX_BACKLOG / 2..=MAX_BACKLOG).contains(&waiting), "{waiting} bytes");
     assert!(keeper.counts().dropped > 0);
+}
+
+#[test]
+fn a_call_that_is_redacted_or_has_no_room_takes_no_longer_however_much_its_instance_was_told_before() {
+    let tape = Arc::new(Tape::recording(Whence::Before, None));
+    let begin = || tape.begin(&ShortName::from_slice(b"echo"), &Bytes::from_static(b"payload").into());
+    drop(begin());
+    (0..200_000).for_each(|_| tape.random(&mut [0], |_bytes| {}));
+    let place = begin();
+    let took = |redact: bool, most: u64, times: u32| {
+        let ended = Ended::of(Ok(&Reply::Bytes(Vec::new())), None, &[]);
+        let kept = Kept { head: head(), at_ms: 0, ended, place: place.clone(), redact };
+        let began = Instant::now();
+        let frames = (0..times).filter(|_time| frame(&kept, 0, most).is_some()).count();
+        (frames, began.elapsed())
+    };
+    let (whole, (redacted, refused)) = (took(false, u64::MAX, 10), (took(true, u64::MAX, 100), took(false, 1_000, 100)));
+    assert_eq!((whole.0, redacted.0, refused.0), (10, 100, 0));
+    // A hundred of each take less than ten that are written whole, by far.
+    assert!(redacted.1 < whole.1, "{redacted:?} and {whole:?}");
+    assert!(refused.1 < whole.1, "{refused:?} and {whole:?}");
 }

@@ -26,6 +26,13 @@ pub(super) struct Mark {
     large: usize,
 }
 
+impl Mark {
+    /// Bytes of small ones from here to there.
+    pub(super) fn until(self, to: Self) -> usize {
+        to.small.saturating_sub(self.small)
+    }
+}
+
 impl Packed {
     /// None yet, in memory that was of others.
     pub(super) fn with(mut memory: Vec<u8>) -> Self {
