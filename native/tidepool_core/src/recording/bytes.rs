@@ -61,7 +61,7 @@ pub(super) struct Reader {
 }
 
 /// Memory that what is read may take beside its bytes: more than a tape has that is kept.
-const ROOM: usize = 256 << 20;
+pub(super) const ROOM: usize = 256 << 20;
 
 impl Reader {
     pub(super) fn of(rest: Bytes) -> Self {

@@ -169,17 +169,15 @@ impl Recording {
 }
 
 impl Frame {
-    /// That of a call with this place on its tape, of which the first `known` calls are not in it. Those may have come later: it may be
-    /// written after one that came after it.
-    ///
-    /// # Errors
-    /// Why it is not to be kept.
-    pub(super) fn new(at_ms: u64, outcome: Outcome, place: &Place, known: usize) -> Result<Self, &'static str> {
-        let (frame, _payload) = Frame::asked(at_ms, outcome, place)?;
-        Ok(Frame { taped: Some(place.taped(known)?), known: u64::try_from(known).unwrap_or(u64::MAX), ..frame })
+    /// Writes that of a call with this place on its tape, of which the first `known` calls are not in it; `false` when it can't be kept.
+    /// Those may have come later: it may be written after one that came after it.
+    pub(super) fn write_of(writer: &mut Writer, at_ms: u64, outcome: Outcome, place: &Place, known: usize) -> bool {
+        let Ok((frame, _payload)) = Frame::asked(at_ms, outcome, place) else { return false };
+        let frame = Frame { known: u64::try_from(known).unwrap_or(u64::MAX), ..frame };
+        frame.write_with(writer, |writer| place.write(known, writer))
     }
 
-    /// The same, where nothing is kept that users wrote. It takes as long however much is on the tape.
+    /// One of a call with this place on its tape, where nothing is kept that users wrote. It takes as long however much is on the tape.
     ///
     /// # Errors
     /// Why it is not to be kept.
@@ -237,24 +235,43 @@ impl Frame {
 
     /// Writes it; `false` when something in it means nothing elsewhere.
     pub(super) fn write(&self, writer: &mut Writer) -> bool {
-        writer.number(self.at_ms);
-        self.outcome.write(writer);
-        writer.byte(u8::from(self.taped.is_none()));
-        writer.bytes(&self.operation);
-        writer.number(self.payload_bytes);
-        writer.number(self.calls);
         let Some(taped) = &self.taped else {
+            self.write_beginning(writer, true);
             writer.raw(&self.payload_digest.unwrap_or_default());
             return true;
         };
+        self.write_with(writer, |writer| {
+            let mut complete = true;
+            if self.known == 0 {
+                taped.whence.write(writer);
+                complete = Entry::write_all(writer, &taped.beginning);
+            }
+            writer.size(taped.calls.len());
+            for call in &taped.calls {
+                writer.bytes(&call.operation);
+                complete &= call.payload.write(writer);
+                complete &= Entry::write_all(writer, &call.entries);
+            }
+            complete
+        })
+    }
+
+    /// Writes it with what was taped, which `write` does.
+    fn write_with(&self, writer: &mut Writer, write: impl FnOnce(&mut Writer) -> bool) -> bool {
+        self.write_beginning(writer, false);
         writer.number(self.tape);
         writer.number(self.known);
-        let mut complete = self.known > 0 || write_beginning(writer, taped);
-        writer.size(taped.calls.len());
-        for call in &taped.calls {
-            complete &= write_call(writer, call);
-        }
-        complete
+        write(writer)
+    }
+
+    /// Writes what it begins with.
+    fn write_beginning(&self, writer: &mut Writer, is_redacted: bool) {
+        writer.number(self.at_ms);
+        self.outcome.write(writer);
+        writer.byte(u8::from(is_redacted));
+        writer.bytes(&self.operation);
+        writer.number(self.payload_bytes);
+        writer.number(self.calls);
     }
 
     pub(crate) fn read(within: Bytes) -> Result<Self, Damaged> {
@@ -320,19 +337,6 @@ impl Frame {
     }
 }
 
-fn write_beginning(writer: &mut Writer, taped: &Taped) -> bool {
-    match &taped.whence {
-        Whence::Call => writer.byte(0),
-        Whence::Before => writer.byte(1),
-        Whence::Process => writer.byte(3),
-        Whence::Image(image) => {
-            writer.byte(2);
-            writer.bytes(image);
-        }
-    }
-    Entry::write_all(writer, &taped.beginning)
-}
-
 fn read_beginning(reader: &mut Reader) -> Result<Taped, Damaged> {
     let whence = match reader.byte()? {
         0 => Whence::Call,
@@ -342,27 +346,6 @@ fn read_beginning(reader: &mut Reader) -> Result<Taped, Damaged> {
         _ => return Err(Damaged::Form),
     };
     Ok(Taped { whence, beginning: reader.several(Entry::read)?, calls: Vec::new() })
-}
-
-fn write_call(writer: &mut Writer, call: &TapedCall) -> bool {
-    writer.bytes(&call.operation);
-    let complete = match &call.payload {
-        Given::Payload(Payload::Value(value)) => {
-            writer.byte(1);
-            values::write(writer, value)
-        }
-        Given::Request(head) => {
-            writer.byte(2);
-            head.write(writer);
-            true
-        }
-        Given::Payload(payload) => {
-            writer.byte(0);
-            writer.bytes(payload.bytes());
-            true
-        }
-    };
-    Entry::write_all(writer, &call.entries) && complete
 }
 
 fn read_call(reader: &mut Reader) -> Result<TapedCall, Damaged> {
@@ -435,8 +418,9 @@ mod tests {
         let begin =
             |payload: &'static [u8]| tape.begin(&ShortName::from_slice(b"echo"), &Bytes::from_static(payload).into());
         let [first, _later] = [begin(b"first"), begin(b"and another")];
-        let kept = Frame::new(0, Outcome::Reply(Answered::default()), &first, 2);
-        let told = kept.map(|frame| (frame.payload_bytes, frame.known, frame.calls));
+        let mut writer = Writer::default();
+        assert!(Frame::write_of(&mut writer, 0, Outcome::Reply(Answered::default()), &first, 2));
+        let told = Frame::read(writer.0.into()).map(|frame| (frame.payload_bytes, frame.known, frame.calls));
         assert_eq!(told, Ok((5, 2, 1)));
     }
 }

@@ -340,16 +340,18 @@ fn bytes(frame: &[u8]) -> u64 {
 /// The frame of a call, without its tape's first `known` calls; `None` of one that can't be kept, or has more than so many bytes.
 fn frame(kept: &Kept, known: usize, most: u64) -> Option<Vec<u8>> {
     let Kept { at_ms, ended, place, redact, .. } = kept;
-    let frame = if *redact {
-        Frame::redacted(*at_ms, ended.outcome(), place)
-    } else if u64::try_from(place.least_bytes(known)).unwrap_or(u64::MAX) > most {
-        // It is not copied to find that out, which would be so for each further call of an instance with a large image.
+    // It is not copied to find that out, which would be so for each further call of an instance with a large image.
+    if !redact && u64::try_from(place.least_bytes(known)).unwrap_or(u64::MAX) > most {
         return None;
-    } else {
-        Frame::new(*at_ms, ended.outcome(), place, known)
-    };
-    let frame = frame.ok()?;
-    framed(|writer| frame.write(writer)).filter(|framed| bytes(framed) <= most)
+    }
+    let framed = framed(|writer| {
+        if *redact {
+            Frame::redacted(*at_ms, ended.outcome(), place).is_ok_and(|frame| frame.write(writer))
+        } else {
+            Frame::write_of(writer, *at_ms, ended.outcome(), place, known)
+        }
+    });
+    framed.filter(|framed| bytes(framed) <= most)
 }
 
 /// The next job, once there is one; `None` when there will be none.

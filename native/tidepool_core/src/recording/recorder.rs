@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::bytes::{ROOM, Writer};
 use super::entry::Entry;
 use super::exchange::request::Head;
 use super::exchange::streams::{Said, Stream};
-use super::taped::{Given, Share, Taped, TapedCall, Whence};
+use super::taped::{Given, Share, TapedCall, Whence};
 use crate::base::request::{Payload, ShortName};
 use packed::{Mark, Packed};
 
@@ -180,8 +181,16 @@ impl Recorder {
         self.bytes = self.bytes.saturating_add(bytes);
         if self.bytes > MAX_BYTES {
             self.lose("its tape is longer than 32 MiB");
+        } else if self.read_bytes() > ROOM {
+            self.lose("it takes more memory to read than a replay may have");
         }
         self.charge(self.bytes.saturating_add(self.image_bytes()));
+    }
+
+    /// Memory that it takes at least to read its recording: where many small entries are told, many times their bytes.
+    fn read_bytes(&self) -> usize {
+        let entries = self.entries.count().saturating_mul(2 * size_of::<Entry>());
+        entries.saturating_add((self.calls.len() + 1).saturating_mul(2 * size_of::<TapedCall>()))
     }
 
     /// Takes as much of the node's bound as so many bytes, some at a time, for all threads count there; and of its function's memory.
@@ -236,7 +245,7 @@ impl Recorder {
             return Err(why);
         }
         let Some(noted) = self.calls.get(call) else { return Err("it is not on its tape") };
-        let TapedCall { operation, payload, .. } = noted.taped(&self.texts, Vec::new());
+        let (operation, payload) = noted.asked(&self.texts);
         let payload_bytes = match &payload {
             Given::Payload(payload) => payload.size(),
             Given::Request(_head) => noted.body,
@@ -253,26 +262,27 @@ impl Recorder {
         from.until(self.end_of(call)).saturating_add(image)
     }
 
-    /// What there is up to the end of this call, without its first `known` calls, and what comes before them if there are some.
-    ///
-    /// # Errors
-    /// Why it is not to be kept.
-    pub(super) fn taped(&self, call: usize, known: usize) -> Result<Taped, &'static str> {
-        if let Some(why) = self.lost {
-            return Err(why);
+    /// Writes what there is up to the end of this call, without its first `known` calls, and what comes before them if there are some;
+    /// `false` when something in it means nothing elsewhere, or the tape is lost.
+    pub(super) fn write(&self, call: usize, known: usize, writer: &mut Writer) -> bool {
+        if self.is_lost() || call >= self.calls.len() {
+            return false;
         }
-        let entries = |from, to| self.entries.entries(from, to).map_err(|_damaged| "its tape can't be read");
-        let mut calls = Vec::with_capacity((call + 1).saturating_sub(known));
-        for (at, noted) in self.calls.iter().enumerate().take(call + 1).skip(known) {
-            calls.push(noted.taped(&self.texts, entries(noted.from, self.end_of(at))?));
-        }
-        let mut taped = Taped { calls, ..Taped::default() };
+        // Whoever begins a call waits meanwhile.
+        writer.0.reserve(self.least_bytes(call, known));
+        let mut is_complete = true;
         if known == 0 {
             let first = self.calls.first().map_or_else(Mark::default, |first| first.from);
-            taped.whence = self.whence.clone();
-            taped.beginning = entries(Mark::default(), first)?;
+            self.whence.write(writer);
+            is_complete = self.entries.write(Mark::default(), first, writer);
         }
-        Ok(taped)
+        // One that ended before another may come after it.
+        writer.size((call + 1).saturating_sub(known));
+        for (at, noted) in self.calls.iter().enumerate().take(call + 1).skip(known) {
+            is_complete &= noted.write(&self.texts, writer);
+            is_complete &= self.entries.write(noted.from, self.end_of(at), writer);
+        }
+        is_complete
     }
 
     /// Where the entries of this call end.
@@ -306,13 +316,29 @@ impl Call {
         size_of::<Call>() + self.operation.len() + given
     }
 
-    /// What a recording has of it.
-    fn taped(&self, texts: &[u8], entries: Vec<Entry>) -> TapedCall {
-        let text = |range: &Range<usize>| texts.get(range.clone()).unwrap_or_default();
+    /// What was asked.
+    fn asked(&self, texts: &[u8]) -> (ShortName, Given) {
         let payload = match &self.payload {
-            Kept::Short(range) => Given::Payload(Payload::Bytes(Bytes::copy_from_slice(text(range)))),
+            Kept::Short(range) => Given::Payload(Payload::Bytes(Bytes::copy_from_slice(text(texts, range)))),
             Kept::Given(given) => given.clone(),
         };
-        TapedCall { operation: ShortName::from_slice(text(&self.operation)), payload, entries }
+        (ShortName::from_slice(text(texts, &self.operation)), payload)
     }
+
+    /// Writes that; `false` when it means nothing elsewhere.
+    fn write(&self, texts: &[u8], writer: &mut Writer) -> bool {
+        writer.bytes(text(texts, &self.operation));
+        match &self.payload {
+            Kept::Short(range) => {
+                Given::write_bytes(text(texts, range), writer);
+                true
+            }
+            Kept::Given(given) => given.write(writer),
+        }
+    }
+}
+
+/// One of the texts.
+fn text<'t>(texts: &'t [u8], range: &Range<usize>) -> &'t [u8] {
+    texts.get(range.clone()).unwrap_or_default()
 }

@@ -10,11 +10,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use rand::Rng;
 
+use super::bytes::Writer;
 use super::entry::{Answer, Asked, Clock, Entry, Waited};
 use super::outcome::Answered;
 use super::player::{Player, Unlike};
 use super::recorder::Recorder;
-use super::taped::{Given, Share, Taped, Whence};
+use super::taped::{Given, Share, Whence};
 use crate::base::request::exchange::Body;
 use crate::base::request::{HostRequest, Payload, ShortName};
 
@@ -361,14 +362,12 @@ impl Place {
         }
     }
 
-    /// What is on the tape up to the end of this call, without its first `known` calls, and what comes before them if there are some.
-    ///
-    /// # Errors
-    /// Why it is not to be kept.
-    pub(super) fn taped(&self, known: usize) -> Result<Taped, &'static str> {
+    /// Writes what is on the tape up to the end of this call, without its first `known` calls, and what comes before them if there are
+    /// some; `false` when that is not to be kept.
+    pub(super) fn write(&self, known: usize, writer: &mut Writer) -> bool {
         match &*self.tape.state() {
-            State::Recording(recorder) => recorder.taped(self.call, known),
-            State::Playing(_) => Err("it is replayed"),
+            State::Recording(recorder) => recorder.write(self.call, known, writer),
+            State::Playing(_) => false,
         }
     }
 }

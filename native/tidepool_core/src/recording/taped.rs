@@ -2,8 +2,10 @@
 
 use bytes::Bytes;
 
+use super::bytes::Writer;
 use super::entry::Entry;
 use super::exchange::request::Head;
+use super::values;
 use crate::base::request::{Payload, ShortName};
 
 /// An account that a tape is counted in, until it is dropped.
@@ -33,6 +35,19 @@ impl Whence {
     /// What it takes, in bytes.
     pub(super) fn size(&self) -> usize {
         if let Whence::Image(image) = self { image.len() } else { 0 }
+    }
+
+    /// Writes it.
+    pub(super) fn write(&self, writer: &mut Writer) {
+        match self {
+            Whence::Call => writer.byte(0),
+            Whence::Before => writer.byte(1),
+            Whence::Process => writer.byte(3),
+            Whence::Image(image) => {
+                writer.byte(2);
+                writer.bytes(image);
+            }
+        }
     }
 }
 
@@ -70,5 +85,27 @@ impl Given {
             Given::Payload(payload) => payload.size(),
             Given::Request(head) => head.size(),
         }
+    }
+
+    /// Writes it; `false` when it means nothing elsewhere.
+    pub(super) fn write(&self, writer: &mut Writer) -> bool {
+        match self {
+            Given::Payload(Payload::Value(value)) => {
+                writer.byte(1);
+                return values::write(writer, value);
+            }
+            Given::Request(head) => {
+                writer.byte(2);
+                head.write(writer);
+            }
+            Given::Payload(payload) => Given::write_bytes(payload.bytes(), writer),
+        }
+        true
+    }
+
+    /// The same of a payload of these bytes.
+    pub(super) fn write_bytes(bytes: &[u8], writer: &mut Writer) {
+        writer.byte(0);
+        writer.bytes(bytes);
     }
 }

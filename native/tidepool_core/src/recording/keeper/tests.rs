@@ -7,12 +7,20 @@ use bytes::Bytes;
 use super::*;
 use crate::base::error::CallError;
 use crate::base::request::{Reply, ShortName};
+use crate::recording::bytes::ROOM;
+use crate::recording::entry::Entry;
+use crate::recording::format::{MAGIC, Recording};
 use crate::recording::tape::Tape;
 use crate::recording::taped::Whence;
 
 fn head() -> Arc<Head> {
     let about = Bytes::new();
     Arc::new(Head { name: "guest".into(), version: 1, about, made: 0, start: "nothing".into() })
+}
+
+/// A call that was answered, to keep.
+fn kept(place: Place, redact: bool) -> Kept {
+    Kept { head: head(), at_ms: 0, ended: Ended::of(Ok(&Reply::Bytes(Vec::new())), None, &[]), place, redact }
 }
 
 #[test]
@@ -42,15 +50,34 @@ fn a_call_that_is_redacted_or_has_no_room_takes_no_longer_however_much_its_insta
     (0..200_000).for_each(|_| tape.random(&mut [0], |_bytes| {}));
     let place = begin();
     let took = |redact: bool, most: u64, times: u32| {
-        let ended = Ended::of(Ok(&Reply::Bytes(Vec::new())), None, &[]);
-        let kept = Kept { head: head(), at_ms: 0, ended, place: place.clone(), redact };
+        let kept = kept(place.clone(), redact);
         let began = Instant::now();
         let frames = (0..times).filter(|_time| frame(&kept, 0, most).is_some()).count();
         (frames, began.elapsed())
     };
-    let (whole, (redacted, refused)) = (took(false, u64::MAX, 10), (took(true, u64::MAX, 100), took(false, 1_000, 100)));
+    let whole = took(false, u64::MAX, 10);
+    let (redacted, refused) = (took(true, u64::MAX, 100), took(false, 1_000, 100));
     assert_eq!((whole.0, redacted.0, refused.0), (10, 100, 0));
     // A hundred of each take less than ten that are written whole, by far.
     assert!(redacted.1 < whole.1, "{redacted:?} and {whole:?}");
     assert!(refused.1 < whole.1, "{refused:?} and {whole:?}");
+}
+
+#[test]
+fn a_call_is_kept_that_was_told_as_much_as_can_be_read_again_and_none_that_was_told_more() {
+    let most = ROOM / (2 * size_of::<Entry>());
+    for (entries, is_kept) in [(most - 16, true), (most + 1, false)] {
+        let tape = Arc::new(Tape::recording(Whence::Call, None));
+        let place = tape.begin(&ShortName::new(), &Bytes::new().into());
+        (0..entries).for_each(|_| tape.random(&mut [0], |_bytes| {}));
+        let written = frame(&kept(place, false), 0, u64::MAX);
+        assert_eq!(written.is_some(), is_kept, "{entries} entries");
+        let Some(frame) = written else { continue };
+        let head = framed(|writer| {
+            head().write(writer);
+            true
+        });
+        let file = [MAGIC, &head.unwrap_or_default(), &frame].concat();
+        assert!(Recording::read(file.into()).is_ok(), "{entries} entries");
+    }
 }

@@ -1,22 +1,19 @@
 //! Entries while a tape is taped: small ones as bytes, one after the other, as recordings have them; large ones as they are, so that
 //! nothing large is copied.
 
-use bytes::Bytes;
-
-use crate::recording::bytes::{Reader, Writer};
-use crate::recording::damaged::Damaged;
+use crate::recording::bytes::Writer;
 use crate::recording::entry::Entry;
 
 /// Entries of more bytes stay as they are.
 const SMALL_BYTES: usize = 1 << 10;
-/// Stands among the small ones for the next of the large ones: no entry begins like that.
-const LARGE: u8 = 0xff;
 
 /// Entries, in their order.
 #[derive(Default)]
 pub(super) struct Packed {
     small: Writer,
-    large: Vec<Entry>,
+    /// The large ones, each with where it stands among the bytes of the small ones.
+    large: Vec<(usize, Entry)>,
+    count: usize,
 }
 
 /// A place among them.
@@ -24,6 +21,7 @@ pub(super) struct Packed {
 pub(super) struct Mark {
     small: usize,
     large: usize,
+    count: usize,
 }
 
 impl Mark {
@@ -37,7 +35,7 @@ impl Packed {
     /// None yet, in memory that was of others.
     pub(super) fn with(mut memory: Vec<u8>) -> Self {
         memory.clear();
-        Packed { small: Writer(memory), large: Vec::new() }
+        Packed { small: Writer(memory), large: Vec::new(), count: 0 }
     }
 
     /// Its memory, for others.
@@ -47,56 +45,59 @@ impl Packed {
 
     /// Its end.
     pub(super) fn end(&self) -> Mark {
-        Mark { small: self.small.0.len(), large: self.large.len() }
+        Mark { small: self.small.0.len(), large: self.large.len(), count: self.count }
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.count
     }
 
     /// Adds one; what it takes, in bytes.
     pub(super) fn push(&mut self, entry: Entry) -> usize {
+        self.count += 1;
         let (before, size) = (self.small.0.len(), entry.size());
         // What means nothing elsewhere is told apart when it is to be kept.
         if size <= SMALL_BYTES && entry.write(&mut self.small) {
             return self.small.0.len() - before;
         }
         self.small.0.truncate(before);
-        self.small.byte(LARGE);
-        self.large.push(entry);
+        self.large.push((before, entry));
         size
     }
 
     /// What those between two places take, in bytes.
     pub(super) fn bytes(&self, from: Mark, to: Mark) -> usize {
         let large = self.large.get(from.large..to.large).unwrap_or_default();
-        to.small.saturating_sub(from.small) + large.iter().map(Entry::size).sum::<usize>()
+        from.until(to) + large.iter().map(|(_before, entry)| entry.size()).sum::<usize>()
     }
 
-    /// Those between two places.
-    ///
-    /// # Errors
-    /// None, of places that were ends of it.
-    pub(super) fn entries(&self, from: Mark, to: Mark) -> Result<Vec<Entry>, Damaged> {
-        let small = self.small.0.get(from.small..to.small).ok_or(Damaged::Short)?;
-        let mut large = self.large.get(from.large..to.large).ok_or(Damaged::Short)?.iter();
-        let mut reader = Reader::of(Bytes::copy_from_slice(small));
-        let mut entries = Vec::new();
-        while let Some(first) = reader.rest.first() {
-            if *first == LARGE {
-                reader.byte()?;
-                entries.push(large.next().cloned().ok_or(Damaged::Short)?);
-            } else {
-                entries.push(Entry::read(&mut reader)?);
-            }
+    /// Writes those between two places, behind how many they are; `false` when one of them means nothing elsewhere. None is made anew for
+    /// that: an entry has many times the bytes of a small one.
+    pub(super) fn write(&self, from: Mark, to: Mark, writer: &mut Writer) -> bool {
+        writer.size(to.count.saturating_sub(from.count));
+        let small = |from: usize, to: usize| self.small.0.get(from..to).unwrap_or_default();
+        let (mut at, mut is_complete) = (from.small, true);
+        for (before, entry) in self.large.get(from.large..to.large).unwrap_or_default() {
+            writer.raw(small(at, *before));
+            is_complete &= entry.write(writer);
+            at = *before;
         }
-        Ok(entries)
+        writer.raw(small(at, to.small));
+        is_complete
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+    use crate::recording::bytes::Reader;
     use crate::recording::entry::{Answer, Asked, Clock};
 
     #[test]
-    fn entries_are_read_as_they_were_pushed_wherever_one_begins() {
+    fn entries_are_written_as_they_were_pushed_wherever_one_begins() {
         let answered = |size: usize| {
             let asked = Asked::outside("here", &[&[1; 20], &vec![2; size]]);
             Entry::Answered { asked, answer: Answer::Bytes(Ok(vec![3; size].into())) }
@@ -114,12 +115,15 @@ mod tests {
         for entry in &all {
             let before = packed.end();
             let taken = packed.push(entry.clone());
-            assert!(packed.bytes(before, packed.end()).abs_diff(taken) <= 1);
+            assert_eq!(packed.bytes(before, packed.end()), taken);
             marks.push(packed.end());
         }
         for (from, begin) in marks.iter().enumerate() {
             for (to, end) in marks.iter().enumerate().skip(from) {
-                assert_eq!(packed.entries(*begin, *end).ok().as_deref(), all.get(from..to));
+                let mut writer = Writer::default();
+                assert!(packed.write(*begin, *end, &mut writer));
+                let written = Reader::of(writer.0.into()).several(Entry::read);
+                assert_eq!(written.ok().as_deref(), all.get(from..to));
             }
         }
     }
