@@ -30,7 +30,7 @@ pub(crate) fn start<A: Abi>(call: Call, replay: Replay, watch: Option<Arc<dyn Wa
 
 async fn replayed<A: Abi>(
     call: Call,
-    Replay { recording, how }: Replay,
+    Replay { recording, how, questions }: Replay,
     watch: Option<Arc<dyn Watch>>,
 ) -> Result<Reply, CallError> {
     let abi = &call.target.module.abi;
@@ -39,7 +39,7 @@ async fn replayed<A: Abi>(
         message: "the recording was redacted: it has lengths and digests of what was told, and can't be replayed"
             .into(),
     })?;
-    let tape = Arc::new(Tape::playing(Player::new(Arc::clone(&taped), how)));
+    let tape = Arc::new(Tape::playing(Player::new(Arc::clone(&taped), how, questions)));
     let lines = call.target.function.symbols.lines.as_deref().filter(|_lines| how == How::Exactly);
     let told = |came: Came<'_>| Ok(Reply::Bytes(report(how, &frame.outcome, &taped, came, lines)));
     if let Some(why) = taped.calls.iter().find_map(|one| abi.takes.refusal(&payload(one, &tape))) {

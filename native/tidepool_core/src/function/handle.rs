@@ -227,13 +227,14 @@ impl Function {
     #[must_use]
     pub fn replay(&self, recording: Recording, how: How) -> Task {
         let target = self.targets.mine();
-        Task::start_replay(target, |call| (target.entry.replay)(call, Replay { recording, how }, None))
+        let replay = Replay::of(recording, how);
+        Task::start_replay(target, |call| (target.entry.replay)(call, replay, None))
     }
 
     /// The same with the module that was called, for as long as who watches it likes.
     pub(crate) fn watched(&self, recording: Recording, watch: Arc<dyn Watch>) -> Task {
         let target = self.targets.mine();
-        let replay = Replay { recording, how: How::Exactly };
+        let replay = Replay::of(recording, How::Exactly);
         let task = Task::start_replay(target, |call| (target.entry.replay)(call, replay, Some(watch)));
         task.without_deadline()
     }

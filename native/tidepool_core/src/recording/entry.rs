@@ -62,7 +62,7 @@ pub(crate) enum Waited {
 }
 
 /// What the host was asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Asked {
     /// Whom: `binding/namespace/operation`, or the import of a process that asks what is outside of it.
     pub(crate) target: Cow<'static, str>,
@@ -73,7 +73,7 @@ pub(crate) struct Asked {
 }
 
 /// What tells what is asked from all else that may be asked of the same target.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Print {
     /// All of it, where it is short.
     Whole(SmallVec<[u8; WHOLE]>),

@@ -17,6 +17,7 @@ pub(crate) mod outcome;
 pub(crate) mod outside;
 pub(crate) mod player;
 pub(crate) mod policy;
+mod questions;
 mod recorder;
 pub(crate) mod report;
 mod segment;

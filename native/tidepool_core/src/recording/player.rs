@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::entry::{Answer, Asked, Clock, Entry, Waited};
 use super::exchange::streams::{Said, Stream};
+use super::questions::Questions;
 use super::taped::Taped;
 
 /// How a recording is replayed.
@@ -51,6 +52,12 @@ pub(crate) struct Player {
     next: usize,
     /// Entries of this call that were asked for, where the order is free.
     used: Vec<bool>,
+    /// What was asked of the host, where the order is free.
+    questions: Questions,
+    /// For each clock, where what it said is looked for from, where the order is free: no entry is passed twice.
+    looks: [usize; 2],
+    /// Where a request's body and its trailers end, where the order is free.
+    ends: [Option<usize>; 2],
     /// Random bytes that are left, where the order is free.
     random: VecDeque<u8>,
     /// What is left of a request's body, where the order is free.
@@ -68,7 +75,7 @@ const EVENT: usize = 32;
 const STEP_NS: u64 = 1_000;
 
 impl Player {
-    pub(crate) fn new(taped: Arc<Taped>, how: How) -> Self {
+    pub(crate) fn new(taped: Arc<Taped>, how: How, questions: Questions) -> Self {
         let used = Vec::new();
         let mut player = Player {
             taped,
@@ -76,6 +83,9 @@ impl Player {
             call: None,
             next: 0,
             used,
+            questions,
+            looks: [0; 2],
+            ends: [None; 2],
             random: VecDeque::new(),
             body: Bytes::new(),
             last_ns: [0, 0],
@@ -114,7 +124,10 @@ impl Player {
     pub(super) fn time(&mut self, clock: Clock) -> u64 {
         let is_it = |entry: &Entry| matches!(entry, Entry::Time { clock: it, .. } if *it == clock);
         let asked = || Entry::Time { clock, ns: 0 }.describe();
-        let found = self.take(is_it, asked);
+        let found = match self.how {
+            How::Exactly => self.take(is_it, asked),
+            How::Against => self.next_look(clock, is_it),
+        };
         let last = match clock {
             Clock::Wall => &mut self.last_ns[0],
             Clock::Monotonic => &mut self.last_ns[1],
@@ -144,7 +157,15 @@ impl Player {
     pub(super) fn answer(&mut self, asked: Option<Asked>) -> Result<Answer, Unlike> {
         let text = asked.as_ref().map_or_else(|| "what is not taped".into(), Asked::describe);
         let is_it = |entry: &Entry| matches!(entry, Entry::Answered { asked: it, .. } if Some(it) == asked.as_ref());
-        match self.take(is_it, || text.clone()) {
+        let found = match (self.how, &asked) {
+            (How::Exactly, _) => self.take(is_it, || text.clone()),
+            (How::Against, Some(asked)) => {
+                let found = self.questions.take(self.call, asked);
+                found.and_then(|at| self.use_up(at)).filter(is_it)
+            }
+            (How::Against, None) => None,
+        };
+        match found {
             Some(Entry::Answered { answer, .. }) => Ok(answer),
             _ => Err(self.part(Some(text))),
         }
@@ -178,8 +199,9 @@ impl Player {
                 Ok(Some(Said::Bytes(self.body.split_to(size))))
             }
             (How::Against, Stream::Request | Stream::Trailers) => {
-                let is_end = |entry: &Entry| matches!(entry, Entry::Said(it, said) if *it == stream && said.is_end());
-                match self.entries().iter().find(|entry| is_end(entry)) {
+                let [body, trailers] = self.ends;
+                let end = if stream == Stream::Request { body } else { trailers };
+                match end.and_then(|at| self.entries().get(at)) {
                     Some(Entry::Said(_stream, said)) => Ok(Some(said.clone())),
                     // Nobody has asked for trailers that were there.
                     _ if stream == Stream::Trailers => Ok(Some(Said::Closed)),
@@ -210,25 +232,34 @@ impl Player {
         refused
     }
 
-    /// The entry that is asked for; without one, what is played and what was recorded part here.
+    /// The entry that is next; where it is another than is asked for, what is played and what was recorded part here.
     fn take(&mut self, is_it: impl Fn(&Entry) -> bool, asked: impl FnOnce() -> String) -> Option<Entry> {
-        if self.how == How::Exactly {
-            let found = self.entries().get(self.next).filter(|entry| self.unlike.is_none() && is_it(entry)).cloned();
-            match found {
-                Some(_) => self.next += 1,
-                None => drop(self.part(Some(asked()))),
-            }
-            return found;
+        let found = self.entries().get(self.next).filter(|entry| self.unlike.is_none() && is_it(entry)).cloned();
+        match found {
+            Some(_) => self.next += 1,
+            None => drop(self.part(Some(asked()))),
         }
-        let free = |(at, entry): &(usize, &Entry)| !self.used.get(*at).copied().unwrap_or(true) && is_it(entry);
-        // All before the next one have been asked for.
-        let mut left = self.entries().iter().enumerate().skip(self.next);
-        let (at, entry) = left.find(free).map(|(at, entry)| (at, entry.clone()))?;
+        found
+    }
+
+    /// What a clock said at the next look at it that was recorded, where the order is free.
+    fn next_look(&mut self, clock: Clock, is_it: impl Fn(&Entry) -> bool) -> Option<Entry> {
+        let [wall, monotonic] = self.looks;
+        let from = if clock == Clock::Wall { wall } else { monotonic };
+        let found = self.entries().iter().skip(from).position(is_it).map(|at| from + at);
+        let behind = found.map_or(usize::MAX, |at| at + 1);
+        self.looks = if clock == Clock::Wall { [behind, monotonic] } else { [wall, behind] };
+        self.use_up(found?)
+    }
+
+    /// An entry that is asked for, where the order is free: it is not asked for again.
+    fn use_up(&mut self, at: usize) -> Option<Entry> {
         if let Some(used) = self.used.get_mut(at) {
             *used = true;
         }
+        // All before the next one have been asked for.
         self.next += self.used.iter().skip(self.next).take_while(|used| **used).count();
-        Some(entry)
+        self.entries().get(at).cloned()
     }
 
     /// Notes where they part, if they have not parted before.
@@ -252,9 +283,13 @@ impl Player {
             Entry::Said(Stream::Request, Said::Bytes(bytes)) => &bytes[..],
             _ => &[],
         });
+        let end_of = |stream: Stream| {
+            entries.iter().position(|entry| matches!(entry, Entry::Said(it, said) if *it == stream && said.is_end()))
+        };
+        let ends = [end_of(Stream::Request), end_of(Stream::Trailers)];
         let (random, body) = (random.copied().collect(), body.copied().collect());
         (self.used, self.random, self.body) = (vec![false; entries.len()], random, body);
-        (self.next, self.growths) = (0, 0);
+        (self.next, self.growths, self.looks, self.ends) = (0, 0, [0; 2], ends);
     }
 
     /// Leaves it, in which all has been asked for that was recorded, or where they part.
@@ -296,4 +331,64 @@ fn elapsed(subscriptions: &[u8]) -> Waited {
         event
     });
     Waited::Told { errno: 0, happened, events: events.collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::base::request::ShortName;
+    use crate::recording::taped::{Given, TapedCall};
+
+    /// A replay by another version, in a call that was told this.
+    fn player(entries: Vec<Entry>) -> Player {
+        let call = TapedCall { operation: ShortName::new(), payload: Given::Payload(Bytes::new().into()), entries };
+        let taped = Arc::new(Taped { calls: vec![call], ..Taped::default() });
+        let questions = Questions::of(&taped);
+        let mut player = Player::new(taped, How::Against, questions);
+        player.begin();
+        player
+    }
+
+    fn asked(number: u32) -> Asked {
+        Asked::outside("here", &[&number.to_le_bytes()])
+    }
+
+    fn answered(question: u32, answer: u32) -> Entry {
+        let answer = Answer::Bytes(Ok(answer.to_le_bytes().to_vec().into()));
+        Entry::Answered { asked: asked(question), answer }
+    }
+
+    #[test]
+    fn a_version_that_asks_in_another_order_is_answered_as_it_was_and_each_answer_is_given_once() {
+        let mut player = player((0..1_000).map(|number| answered(number % 500, number)).collect());
+        let mut answer = |question: u32| match player.answer(Some(asked(question))) {
+            Ok(Answer::Bytes(Ok(bytes))) => bytes.first_chunk().map(|it| u32::from_le_bytes(*it)),
+            _ => None,
+        };
+        for question in (0..500).rev() {
+            assert_eq!([answer(question), answer(question)], [Some(question), Some(question + 500)]);
+        }
+        assert_eq!([answer(0), answer(500)], [None, None]);
+    }
+
+    #[test]
+    fn what_a_version_asks_for_takes_no_longer_however_much_was_recorded() {
+        let took = |entries: u32| {
+            let told = |number: u32| [Entry::Random(Bytes::from_static(b"r")), answered(number, number)];
+            let mut player = player((0..entries / 2).flat_map(told).collect());
+            let began = Instant::now();
+            for number in 0..200_000_u32 {
+                assert!(player.time(Clock::Monotonic) > 0);
+                // What was asked last, first.
+                let question = (entries / 2).wrapping_sub(1 + number);
+                assert_eq!(player.answer(Some(asked(question))).is_ok(), number < entries / 2);
+            }
+            began.elapsed()
+        };
+        let (few, many) = (took(20), took(40_000));
+        // Passing all of them each time takes hundreds of times as long.
+        assert!(many < few * 30 + Duration::from_millis(100), "{many:?} of many, and {few:?} of few");
+    }
 }

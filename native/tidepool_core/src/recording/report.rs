@@ -9,6 +9,7 @@ use super::format::Recording;
 use super::outcome::{Answered, Failed, Outcome};
 use super::outside::letter::{Letter, RECEIVE};
 use super::player::{How, Unlike};
+use super::questions::Questions;
 use super::taped::Taped;
 use crate::base::error::CallError;
 use crate::base::request::Reply;
@@ -24,6 +25,17 @@ const LOGGED: usize = 1_000;
 pub(crate) struct Replay {
     pub(crate) recording: Recording,
     pub(crate) how: How,
+    /// Of a replay that may ask them in whatever order.
+    pub(crate) questions: Questions,
+}
+
+impl Replay {
+    /// The replay of a recording. What takes long of one with very many entries is done here, and not where the guest goes on.
+    pub(crate) fn of(recording: Recording, how: How) -> Self {
+        let taped = recording.frame.taped.as_ref().filter(|_taped| how == How::Against);
+        let questions = taped.map(Questions::of).unwrap_or_default();
+        Replay { recording, how, questions }
+    }
 }
 
 /// How a replay and its recording compare.
