@@ -40,8 +40,10 @@ defmodule Tidepool.Recording do
   @short_bytes 4_096
   # Calls of an instance are replayed within what they may have together, and no more than this, unless one may have more.
   @most_ms 60_000
-  # Whoever reads files of recordings waits so long for a turn, and in it for what is yet to be written: beyond that a list lacks it.
+  # Whoever reads files of recordings, or replays one, waits so long for a turn, and in one to read for what is yet to be written: beyond that a
+  # list lacks it.
   @turn_ms 30_000
+  @replay_ms 60_000
   @written_ms 5_000
   # Code that is debugged takes some times as long, and each instruction of a step much longer.
   @debugged_times 100
@@ -74,7 +76,7 @@ defmodule Tidepool.Recording do
   """
   @spec list(functions :: String.t() | nil, most :: pos_integer) :: {:ok, [info]} | {:error, Error.t()}
   def list(functions \\ nil, most \\ @listed) do
-    in_turn(functions || "", fn ->
+    reading(functions || "", fn ->
       await_written(false)
       listed(functions, most)
     end)
@@ -94,13 +96,21 @@ defmodule Tidepool.Recording do
   end
 
   # Each look at files is one of the VM's few threads for those, which actors and the catalog need as well.
-  defp in_turn(function, work) do
-    until = System.monotonic_time(:millisecond) + @turn_ms
+  defp reading(function, work) do
+    message = "others of the namespace read recordings, one at a time: try again later"
+    in_turn(:recordings, function, @turn_ms, work, message)
+  end
 
-    with refused when refused in [:late, :busy] <- Turns.run(:recordings, function, until, work) do
-      {:error, Error.new(:overloaded, "others of the namespace read recordings, one at a time: try again later")}
-    else
+  # What is read of one to replay it is many times its size.
+  defp replaying(function, work) do
+    message = "others of the namespace replay recordings, of which a few are replayed at a time: try again later"
+    in_turn(:replays, function, @replay_ms, work, message)
+  end
+
+  defp in_turn(kind, function, wait_ms, work, message) do
+    case Turns.run(kind, function, System.monotonic_time(:millisecond) + wait_ms, work) do
       {:ok, result} -> result
+      refused when refused in [:late, :busy] -> {:error, Error.new(:overloaded, message)}
     end
   end
 
@@ -140,7 +150,7 @@ defmodule Tidepool.Recording do
   """
   @spec fetch(id :: String.t(), function :: String.t()) :: {:ok, binary} | {:error, Error.t()}
   def fetch(id, function \\ "") do
-    case in_turn(function, fn -> asked(Native.recording(Engine.runtime(), id)) end) do
+    case reading(function, fn -> asked(Native.recording(Engine.runtime(), id)) end) do
       {:ok, nil} -> unknown(id)
       {:damaged, message} -> invalid(message)
       found -> found
@@ -158,7 +168,7 @@ defmodule Tidepool.Recording do
       asked(Native.delete_recording(Engine.runtime(), id))
     end
 
-    case in_turn("", delete) do
+    case reading("", delete) do
       {:ok, true} -> :ok
       {:ok, false} -> unknown(id)
       refused -> refused
@@ -187,7 +197,7 @@ defmodule Tidepool.Recording do
 
     with {:ok, {name, version, _about, made, _start} = head, call} <- parsed(recording),
          {:ok, function, entry, _wasm} <- function(head, call, wasm, against?, &Loader.compile_optimised/2),
-         {:ok, report} <- run(function, recording, against?, name, call) do
+         {:ok, report} <- replaying(name, fn -> run(function, recording, against?, name, call) end) do
       of = %{"function" => name, "version" => version, "deterministic" => entry.deterministic}
       {:ok, report |> Map.merge(of) |> Map.put("exact", Native.made(function) == made)}
     end
@@ -352,14 +362,16 @@ defmodule Tidepool.Recording do
   defp beside(name), do: name <> "@replay"
 
   @doc """
-  The verdict on a recording with another version of its module. Errors have the reason `:invalid_recording` where it can't be compared:
-  it is redacted, or of an actor; or are those of a node that has no room.
+  The verdict on a recording of a function with another version of its module, in a turn of the namespace. Errors have the reason
+  `:invalid_recording` where it can't be compared: it is redacted, or of an actor; or are those of a node that has no room.
   """
-  @spec compare(Native.function_ref(), binary) :: {:ok, verdict :: String.t()} | {:error, Error.t()}
-  def compare(function, recording) do
-    with {:ok, {name, _version, _about, _made, _start}, call} <- parsed(recording),
-         {:ok, report} <- run(function, recording, true, name, call),
-         do: {:ok, report["verdict"]}
+  @spec compare(Native.function_ref(), binary, name :: String.t()) :: {:ok, verdict :: String.t()} | {:error, Error.t()}
+  def compare(function, recording, name) do
+    replaying(name, fn ->
+      with {:ok, _head, call} <- parsed(recording),
+           {:ok, report} <- run(function, recording, true, name, call),
+           do: {:ok, report["verdict"]}
+    end)
   end
 
   defp begun_alike(_loaded, _start, true), do: :ok

@@ -9,6 +9,7 @@ defmodule Tidepool.Namespaces.Turns do
     * `:images`: an image of an actor with much memory, or a look at all of a module that is deployed, on one of the dirty CPU schedulers; a
       namespace has all but one, or the only one
     * `:recordings`: a look at the files of recordings, on one of the dirty IO schedulers; a namespace has one
+    * `:replays`: a replay of a recording, with what is read of it in memory; a namespace has two
 
   A turn that is free costs no question to a process: it is a row of a table, which who takes it inserts and deletes, and each time it is looked
   whether others of the namespace wait. Those four operations take one to two microseconds, and what a turn is for is handed to another
@@ -22,8 +23,8 @@ defmodule Tidepool.Namespaces.Turns do
   dead, is found by its number: however many leave a long line at once, none of them has the others looked at.
 
   A function of the library on a dirty scheduler goes on when its process is killed, as that of a request is whose client hangs up. So turns of
-  `:records`, `:images` and `:recordings` are had by another process, which does the work and which nobody kills: what has begun is over before
-  its turn is somebody else's. To start that process and to hand on what it returns takes some ten microseconds more.
+  all kinds but `:keyvalue` are had by another process, which does the work and which nobody kills: what has begun is over before its turn is
+  somebody else's. To start that process and to hand on what it returns takes some ten microseconds more.
 
   Who has a turn waits for no other one of its kind, and for nothing that one who waits for a turn has. So all turns come to an end.
   """
@@ -36,10 +37,10 @@ defmodule Tidepool.Namespaces.Turns do
   @turns __MODULE__
 
   # What goes on when its process is killed.
-  @outlasting [:records, :images, :recordings]
+  @outlasting [:records, :images, :recordings, :replays]
 
   @typedoc "What it is a turn of."
-  @type kind :: :keyvalue | :records | :images | :recordings
+  @type kind :: :keyvalue | :records | :images | :recordings | :replays
 
   @typedoc "Until when it is waited, in ms of the VM's monotonic time; `:now` waits for nothing."
   @type until :: integer | :infinity | :now
@@ -64,14 +65,15 @@ defmodule Tidepool.Namespaces.Turns do
 
   # All files of a node may be looked at. Deploys ask, of which there are some at a time, and who reads lists.
   def bounds(:recordings), do: {1, 64}
+  def bounds(:replays), do: {2, 64}
 
   @doc false
   def start_link(_none), do: GenServer.start_link(__MODULE__, [], name: __MODULE__)
 
   @doc """
   What `work` returns, which is done in a turn of a function's namespace; or `:late` when none has come until then, and `:busy` when too many
-  wait for one. Work of the kinds `:records`, `:images` and `:recordings` is done by another process than the caller's: it is ended by nothing
-  that ends the caller, and what it knows of the caller is copied.
+  wait for one. Work of all kinds but `:keyvalue` is done by another process than the caller's: it is ended by nothing that ends the caller,
+  and what it knows of the caller is copied.
   """
   @spec run(kind, function :: String.t(), until, work :: (() -> result), waits) :: {:ok, result} | :late | :busy
         when result: term

@@ -27,10 +27,13 @@ defmodule Tidepool.Recording.Verify do
     until = System.monotonic_time(:millisecond) + @most_ms
 
     with {:ok, listed} <- Recording.list(entry.name, last),
-         {:ok, function} <- Loader.function(loaded, Recording.aside(entry)) do
+         {:ok, function} <- Loader.function(loaded, hurried(Recording.aside(entry))) do
       judge(listed, {function, until, allow}, entry.name, {0, []})
     end
   end
+
+  # None of them takes longer than all of them may, whatever calls of the function may take.
+  defp hurried(%{limits: limits} = entry), do: %{entry | limits: %{limits | time: min(limits.time, @most_ms)}}
 
   defp judge([], _how, name, {compared, differing}) do
     Logger.info("#{name}: #{compared} recorded calls were replayed, of which #{length(differing)} differ",
@@ -63,7 +66,7 @@ defmodule Tidepool.Recording.Verify do
 
   defp verdict(%{id: id, redacted: false, function: name}, function) do
     with {:ok, recording} <- Recording.fetch(id, name),
-         {:ok, verdict} <- Recording.compare(function, recording) do
+         {:ok, verdict} <- Recording.compare(function, recording, name) do
       {:ok, verdict}
     else
       # It went meanwhile, or is of an actor.

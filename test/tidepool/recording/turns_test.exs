@@ -37,4 +37,21 @@ defmodule Tidepool.RecordingTurnsTest do
     assert {:ok, %{version: 2}} = Task.await(deployed, 60_000)
     for name <- [name, other], do: remove!(name)
   end
+
+  test "a namespace replays two recordings at a time, and further ones wait" do
+    name = unique_name("space") <> "/hello"
+    {:ok, _function} = Tidepool.deploy(guest("rust", "hello_world"), name: name, record: :all)
+    {:ok, _greeting} = Tidepool.call(name, "hello", "Ada")
+    {:ok, [%{id: id}]} = Recording.list(name)
+    {:ok, recording} = Recording.fetch(id, name)
+    [holder, _another] = for _turn <- 1..2, do: hold(:replays, name)
+    replayed = Task.async(fn -> Recording.replay(recording) end)
+    eventually(fn -> Turns.count(:replays, name) == {2, 1} end, 20_000)
+    deployed = Task.async(fn -> Tidepool.deploy(guest("zig", "hello_world"), name: name, verify: [last: 10]) end)
+    eventually(fn -> Turns.count(:replays, name) == {2, 2} end, 20_000)
+    send(holder, :go_on)
+    assert {:ok, %{"verdict" => "same"}} = Task.await(replayed, 60_000)
+    assert {:ok, %{version: 2}} = Task.await(deployed, 60_000)
+    remove!(name)
+  end
 end

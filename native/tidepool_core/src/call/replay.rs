@@ -30,7 +30,7 @@ pub(crate) fn start<A: Abi>(call: Call, replay: Replay, watch: Option<Arc<dyn Wa
 
 async fn replayed<A: Abi>(
     call: Call,
-    Replay { recording, how, questions }: Replay,
+    Replay { recording, how, questions, bytes }: Replay,
     watch: Option<Arc<dyn Watch>>,
 ) -> Result<Reply, CallError> {
     let abi = &call.target.module.abi;
@@ -39,6 +39,8 @@ async fn replayed<A: Abi>(
         message: "the recording was redacted: it has lengths and digests of what was told, and can't be replayed"
             .into(),
     })?;
+    // For as long as it goes on.
+    let _share = call.target.hold_recording(bytes)?;
     let tape = Arc::new(Tape::playing(Player::new(Arc::clone(&taped), how, questions)));
     let lines = call.target.function.symbols.lines.as_deref().filter(|_lines| how == How::Exactly);
     let told = |came: Came<'_>| Ok(Reply::Bytes(report(how, &frame.outcome, &taped, came, lines)));

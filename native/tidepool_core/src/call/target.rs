@@ -289,16 +289,38 @@ impl Target {
         if share.raise_to(bytes) {
             return Ok(share);
         }
+        let allowed = self.function.host_limit();
+        Err(self.without_room(bytes, || {
+            format!("images that wait for an instance have no room within the {allowed} bytes that there are")
+        }))
+    }
+
+    /// Room on the host for a recording while it is replayed. It is of its namespace's memory and the node's: the function's own limit is
+    /// that of what was recorded, which took less on its tape.
+    ///
+    /// # Errors
+    /// As where there is none for the memory of an instance.
+    pub(crate) fn hold_recording(&self, bytes: usize) -> Result<HostShare, CallError> {
+        let mut function = FunctionContext::clone(&self.function);
+        function.own_host_memory = None;
+        let mut share = HostShare::new(&Arc::new(function));
+        if share.raise_to(bytes) {
+            return Ok(share);
+        }
+        Err(self.without_room(bytes, || {
+            format!("a replay of the recording takes {bytes} bytes, for which there is no room now: try again later")
+        }))
+    }
+
+    /// Why there is no room on the host for so many bytes: a quota, or what `message` says.
+    fn without_room(&self, bytes: usize, message: impl FnOnce() -> String) -> CallError {
         let lacking = u64::try_from(bytes).unwrap_or(u64::MAX);
         if let Some(refusal) = self.namespace.as_ref().and_then(|namespace| namespace.lacking(lacking)) {
-            return Err(refusal);
+            return refusal;
         }
         // For those after it.
         self.node.ask_owner();
-        let allowed = self.function.host_limit();
-        let message =
-            format!("images that wait for an instance have no room within the {allowed} bytes that there are");
-        Err(CallError::Overloaded { message })
+        CallError::Overloaded { message: message() }
     }
 
     /// A new instance that begins with an image, and so does its tape. `admitted` is called when it has its place.

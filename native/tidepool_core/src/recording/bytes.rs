@@ -79,7 +79,10 @@ impl Reader {
             .checked_mul(2 * size_of::<T>())
             .and_then(|taken| self.room.checked_sub(taken))
             .ok_or(Damaged::Form)?;
-        (0..count).map(|_| one(self)).collect()
+        let mut several = (0..count).map(|_| one(self)).collect::<Result<Vec<T>, Damaged>>()?;
+        // A replay has them for as long as it goes on.
+        several.shrink_to_fit();
+        Ok(several)
     }
 
     /// One in a place of its own, of which there are as many as there are bytes.

@@ -27,14 +27,17 @@ pub(crate) struct Replay {
     pub(crate) how: How,
     /// Of a replay that may ask them in whatever order.
     pub(crate) questions: Questions,
+    /// What it takes in memory, roughly.
+    pub(crate) bytes: usize,
 }
 
 impl Replay {
     /// The replay of a recording. What takes long of one with very many entries is done here, and not where the guest goes on.
     pub(crate) fn of(recording: Recording, how: How) -> Self {
-        let taped = recording.frame.taped.as_ref().filter(|_taped| how == How::Against);
-        let questions = taped.map(Questions::of).unwrap_or_default();
-        Replay { recording, how, questions }
+        let taped = recording.frame.taped.as_ref();
+        let bytes = taped.map_or(0, Taped::size);
+        let questions = taped.filter(|_taped| how == How::Against).map(Questions::of).unwrap_or_default();
+        Replay { recording, how, questions, bytes }
     }
 }
 

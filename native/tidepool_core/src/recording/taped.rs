@@ -61,6 +61,19 @@ pub(crate) struct Taped {
     pub(crate) calls: Vec<TapedCall>,
 }
 
+impl Taped {
+    /// What it takes in memory, roughly, in bytes.
+    pub(super) fn size(&self) -> usize {
+        let told = |entries: &[Entry]| entries.iter().map(Entry::size).fold(0_usize, usize::saturating_add);
+        let call = |call: &TapedCall| {
+            let asked = size_of::<TapedCall>().saturating_add(call.payload.size());
+            asked.saturating_add(told(&call.entries))
+        };
+        let beginning = self.whence.size().saturating_add(told(&self.beginning));
+        self.calls.iter().map(call).fold(beginning, usize::saturating_add)
+    }
+}
+
 /// A call, and what the guest was told in it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct TapedCall {

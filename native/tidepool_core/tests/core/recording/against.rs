@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use tidepool_core::{Function, How, Instances};
+use tidepool_core::{Function, How, Instances, Recording, Step};
 
 use super::studio::{Studio, answered, verdict};
-use crate::support::wat;
+use crate::support::signal::Signal;
+use crate::support::{drive, eventually, sample, wat};
 
 /// Asks the host for `a` and `b`, and answers with what it said of both.
 const BEFORE: &str = "(call $ask (i32.const 0)) (call $ask (i32.const 1)) (call $reply (i32.const 32))";
@@ -120,4 +121,30 @@ fn clocks_and_random_bytes_are_those_that_were_recorded_and_go_on_behind_them() 
         (if (i64.le_u (i64.load (i32.const 1000)) (i64.load (i32.const 100))) (then (unreachable)))
         (call $random) (i64.store (i32.const 108) (i64.load (i32.const 1000))) (call $reply (i32.const 16))";
     assert_eq!(told(&studio, &recording, later), "same");
+}
+
+#[test]
+fn what_a_replay_has_read_is_in_the_account_of_its_function_on_the_host_until_it_is_over() {
+    let (studio, recording) = recorded(
+        "(local $turn i32) (loop $more (drop (call $random_get (i32.const 1000) (i32.const 1)))
+            (br_if $more (i32.lt_u (local.tee $turn (i32.add (local.get $turn) (i32.const 1))) (i32.const 50000))))",
+    );
+    let held = || {
+        let text = studio.node.runtime.metrics(Vec::new(), Vec::new()).unwrap();
+        sample(&text, "tidepool_held{function=\"guest\",resource=\"host_memory\"}").unwrap_or_default()
+    };
+    eventually("what was taped is written", || held() == 0.0);
+    let function = studio.function(&version("(loop $on (br $on))"), Instances::Fresh);
+    let mut task = function.replay(Recording::read(recording).unwrap(), How::Against);
+    let signal = Arc::new(Signal::default());
+    loop {
+        match drive(&mut task, &signal) {
+            Step::Yield => break,
+            Step::Done(outcome) => panic!("it goes on: {outcome:?}"),
+            Step::Host(_) | Step::Wait => {}
+        }
+    }
+    assert!(held() > 4e6, "{} bytes", held());
+    drop(task);
+    eventually("it is given back", || held() == 0.0);
 }
