@@ -248,7 +248,10 @@ impl Target {
             .record
             .as_ref()
             .filter(|policy| policy.is_on())
-            .map(|_policy| Arc::new(Tape::recording(whence(), Some(Box::new(HostShare::new(&self.function))))))
+            .map(|policy| {
+                let share = Box::new(HostShare::new(&self.function));
+                Arc::new(Tape::recording(whence(), Some(share), Arc::clone(policy.owner())))
+            })
     }
 
     /// A new instance for a trial. It counts in no quota of its namespace, and is one of those set aside where the node has no other, of

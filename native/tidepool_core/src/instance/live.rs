@@ -281,10 +281,12 @@ impl Instance {
         if parts.store.data().has_closed_streams() {
             return;
         }
+        let function = Arc::clone(&parts.store.data().function);
+        let Some(policy) = &function.record else { return };
         let image = wake::whole(&mut parts.store, &parts.module, TAPED_IMAGE_BYTES);
         if let Ok(Imaged::New(image)) = image {
-            let share = HostShare::new(&parts.store.data().function);
-            let tape = Tape::recording(Whence::Image(image), Some(Box::new(share)));
+            let share = HostShare::new(&function);
+            let tape = Tape::recording(Whence::Image(image), Some(Box::new(share)), Arc::clone(policy.owner()));
             self.set_tape(Some(Arc::new(tape)));
         }
     }

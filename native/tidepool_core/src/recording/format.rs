@@ -365,6 +365,7 @@ mod tests {
 
     use super::*;
     use crate::recording::outcome::Answered;
+    use crate::recording::owner::Owner;
     use crate::recording::tape::Tape;
 
     /// A recording of two calls that says that there are so many.
@@ -414,7 +415,7 @@ mod tests {
 
     #[test]
     fn a_call_that_is_kept_after_one_that_is_later_on_its_tape_has_its_payload() {
-        let tape = Arc::new(Tape::recording(Whence::Call, None));
+        let tape = Arc::new(Tape::recording(Whence::Call, None, Owner::of("guest")));
         let begin =
             |payload: &'static [u8]| tape.begin(&ShortName::from_slice(b"echo"), &Bytes::from_static(payload).into());
         let [first, _later] = [begin(b"first"), begin(b"and another")];

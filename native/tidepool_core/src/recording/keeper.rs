@@ -17,10 +17,11 @@ use crossbeam_queue::ArrayQueue;
 use super::files::Files;
 use super::format::{Frame, Head, framed};
 use super::outcome::Ended;
+use super::owner::{Owner, namespace};
 use super::segment::{self, Segment};
 use super::tape::Place;
 
-/// Bytes of recordings that may wait for the disk.
+/// Bytes of recordings that may wait for the disk, of which a namespace has no more than it leaves to others.
 const MAX_BACKLOG: usize = 64 << 20;
 /// A function has so many files, of which the oldest goes when there is no room.
 const FILES: u64 = 4;
@@ -76,6 +77,7 @@ pub(super) struct Kept {
     pub(super) ended: Ended,
     pub(super) place: Place,
     pub(super) redact: bool,
+    pub(super) owner: Arc<Owner>,
 }
 
 enum Job {
@@ -111,8 +113,10 @@ impl Keeper {
     /// Gives it a call to keep.
     pub(super) fn keep(&self, kept: Kept) {
         let bytes = size_of::<Kept>().saturating_add(kept.place.bytes()).saturating_add(kept.ended.bytes());
-        let backlog = self.shared.backlog.fetch_add(bytes, Ordering::Relaxed);
-        let fits = backlog.saturating_add(bytes) <= MAX_BACKLOG;
+        if !kept.owner.take_for_waiting((&self.shared.backlog, MAX_BACKLOG), bytes) {
+            return self.drop_one();
+        }
+        let owner = Arc::clone(&kept.owner);
         let kept = match self.shared.spent.pop() {
             Some(mut spent) => {
                 *spent = kept;
@@ -120,8 +124,8 @@ impl Keeper {
             }
             None => Box::new(kept),
         };
-        if !fits || self.sender.send(Job::Keep(kept, bytes)).is_err() {
-            self.shared.backlog.fetch_sub(bytes, Ordering::Relaxed);
+        if self.sender.send(Job::Keep(kept, bytes)).is_err() {
+            owner.give_back_of_waiting(&self.shared.backlog, bytes);
             self.drop_one();
         }
     }
@@ -195,7 +199,7 @@ impl Writer {
                 Job::Keep(kept, bytes) => {
                     let count = if self.keep(&kept).is_some() { &shared.kept } else { &shared.dropped };
                     count.fetch_add(1, Ordering::Relaxed);
-                    shared.backlog.fetch_sub(bytes, Ordering::Relaxed);
+                    kept.owner.give_back_of_waiting(&shared.backlog, bytes);
                     // One too many is freed here.
                     drop(shared.spent.push(kept));
                 }
@@ -326,11 +330,6 @@ impl Writer {
         self.stamp = u64::try_from(now.as_micros()).unwrap_or(0).max(self.stamp + 1).max(last.saturating_add(1));
         format!("{:016x}", self.stamp)
     }
-}
-
-/// The namespace of a function; nothing of one that has none.
-fn namespace(name: &str) -> &str {
-    name.split_once('/').map_or("", |(namespace, _name)| namespace)
 }
 
 fn bytes(frame: &[u8]) -> u64 {

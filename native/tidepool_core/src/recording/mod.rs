@@ -15,6 +15,7 @@ mod format;
 pub(crate) mod keeper;
 pub(crate) mod outcome;
 pub(crate) mod outside;
+mod owner;
 pub(crate) mod player;
 pub(crate) mod policy;
 mod questions;

@@ -8,6 +8,7 @@ use arc_swap::ArcSwapOption;
 use super::format::Head;
 use super::keeper::{Keeper, Kept};
 use super::outcome::Ended;
+use super::owner::Owner;
 use super::tape::Place;
 use crate::base::config::RecordConfig;
 use crate::base::error::CallError;
@@ -21,6 +22,7 @@ pub(crate) struct Policy {
     head: Arc<Head>,
     per_million: u32,
     redact: bool,
+    owner: Arc<Owner>,
     /// That of the node, once it has one.
     keeper: Arc<ArcSwapOption<Keeper>>,
 }
@@ -28,11 +30,17 @@ pub(crate) struct Policy {
 impl Policy {
     pub(crate) fn new(head: Head, config: &RecordConfig, keeper: &Arc<ArcSwapOption<Keeper>>) -> Self {
         Policy {
+            owner: Owner::of(&head.name),
             head: Arc::new(head),
             per_million: config.per_million,
             redact: config.redact,
             keeper: Arc::clone(keeper),
         }
+    }
+
+    /// Whose its tapes and recordings are.
+    pub(crate) fn owner(&self) -> &Arc<Owner> {
+        &self.owner
     }
 
     /// Does the node keep recordings at all?
@@ -43,7 +51,7 @@ impl Policy {
     /// The same for other code of the same module.
     pub(crate) fn with_head(&self, head: impl FnOnce(&Head) -> Head) -> Self {
         let (head, keeper) = (Arc::new(head(&self.head)), Arc::clone(&self.keeper));
-        Policy { head, per_million: self.per_million, redact: self.redact, keeper }
+        Policy { head, per_million: self.per_million, redact: self.redact, owner: Arc::clone(&self.owner), keeper }
     }
 
     /// Is a call that succeeded one of those?
@@ -70,6 +78,7 @@ impl Policy {
         let at_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         let (head, place) = (Arc::clone(&self.head), place.clone());
         let ended = Ended::of(outcome, place.response(), cut_at);
-        keeper.keep(Kept { head, at_ms, ended, place, redact: self.redact });
+        let owner = Arc::clone(&self.owner);
+        keeper.keep(Kept { head, at_ms, ended, place, redact: self.redact, owner });
     }
 }

@@ -5,7 +5,7 @@ mod packed;
 
 use std::cell::Cell;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,23 +14,20 @@ use super::bytes::{ROOM, Writer};
 use super::entry::Entry;
 use super::exchange::request::Head;
 use super::exchange::streams::{Said, Stream};
+use super::owner::Owner;
 use super::taped::{Given, Share, TapedCall, Whence};
 use crate::base::request::{Payload, ShortName};
 use packed::{Mark, Packed};
 
 /// Bytes of the longest tape that is kept, and so of the largest image.
 const MAX_BYTES: usize = 32 << 20;
-/// Bytes of all tapes of a node together, beyond which those that grow are lost; and how many a tape takes of that at a time.
-const ALL_BYTES: usize = 512 << 20;
+/// How many bytes a tape takes at a time, of those that all have together.
 const CHARGE_BYTES: usize = 64 << 10;
 const FIRST_CHARGE_BYTES: usize = 1 << 10;
 /// Payloads of so many bytes are copied.
 const SHORT_BYTES: usize = 256;
 /// Memory of a tape that is kept for the thread's next one.
 const SPARE_BYTES: usize = 1 << 20;
-
-/// Bytes of all tapes of the node.
-static ALL: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     /// Memory of the last tape that ended on this thread.
@@ -78,8 +75,9 @@ pub(super) struct Recorder {
     pub(super) growths: u64,
     /// Whether what sources say just now is told the guest by another way.
     pub(super) is_muted: bool,
-    /// What of the node's bound it has.
+    /// What of the node's bound it has, as its namespace's.
     charged: usize,
+    owner: Arc<Owner>,
     /// The same as its function's, unless it is nobody's.
     share: Option<Box<dyn Share>>,
     /// Why there is no recording of it.
@@ -87,7 +85,7 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    pub(super) fn new(whence: Whence, share: Option<Box<dyn Share>>) -> Self {
+    pub(super) fn new(whence: Whence, share: Option<Box<dyn Share>>, owner: Arc<Owner>) -> Self {
         let Memory { calls, texts, entries } = SPARE.take().unwrap_or_default();
         let mut recorder = Recorder {
             whence,
@@ -99,6 +97,7 @@ impl Recorder {
             growths: 0,
             is_muted: false,
             charged: 0,
+            owner,
             share,
             lost: None,
         };
@@ -201,10 +200,11 @@ impl Recorder {
         // Little at first: of very many processes each has a tape.
         let step = self.charged.clamp(FIRST_CHARGE_BYTES, CHARGE_BYTES);
         let more = bytes.saturating_sub(self.charged).next_multiple_of(step);
+        if !self.owner.take_for_tapes(more) {
+            return self.lose("all tapes of the node, or of its namespace, have what they may have together");
+        }
         self.charged = self.charged.saturating_add(more);
-        if ALL.fetch_add(more, Ordering::Relaxed).saturating_add(more) > ALL_BYTES {
-            self.lose("the tapes of the node have what they may have together");
-        } else if self.share.as_mut().is_some_and(|share| !share.raise_to(self.charged)) {
+        if self.share.as_mut().is_some_and(|share| !share.raise_to(self.charged)) {
             self.lose("there is no room for its tape in its function's memory on the host");
         }
     }
@@ -223,7 +223,7 @@ impl Recorder {
         self.lost.get_or_insert(why);
         self.whence = Whence::default();
         (self.calls, self.texts, self.entries) = Default::default();
-        ALL.fetch_sub(std::mem::take(&mut self.charged), Ordering::Relaxed);
+        self.owner.give_back_of_tapes(std::mem::take(&mut self.charged));
         self.share = None;
     }
 
@@ -293,7 +293,7 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        ALL.fetch_sub(self.charged, Ordering::Relaxed);
+        self.owner.give_back_of_tapes(self.charged);
         let (mut calls, mut texts) = (std::mem::take(&mut self.calls), std::mem::take(&mut self.texts));
         let entries = std::mem::take(&mut self.entries).into_memory();
         let bytes = calls.capacity() * size_of::<Call>() + texts.capacity() + entries.capacity();

@@ -13,6 +13,7 @@ use rand::Rng;
 use super::bytes::Writer;
 use super::entry::{Answer, Asked, Clock, Entry, Waited};
 use super::outcome::Answered;
+use super::owner::Owner;
 use super::player::{Player, Unlike};
 use super::recorder::Recorder;
 use super::taped::{Given, Share, Whence};
@@ -105,9 +106,9 @@ pub(crate) struct Place {
 }
 
 impl Tape {
-    /// One that is taped, and counted in that share.
-    pub(crate) fn recording(whence: Whence, share: Option<Box<dyn Share>>) -> Self {
-        Tape::of(State::Recording(Recorder::new(whence, share)))
+    /// One that is taped, and counted in that share, and as its owner's.
+    pub(crate) fn recording(whence: Whence, share: Option<Box<dyn Share>>, owner: Arc<Owner>) -> Self {
+        Tape::of(State::Recording(Recorder::new(whence, share, owner)))
     }
 
     /// One that is played.

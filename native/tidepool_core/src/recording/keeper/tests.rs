@@ -20,22 +20,34 @@ fn head() -> Arc<Head> {
 
 /// A call that was answered, to keep.
 fn kept(place: Place, redact: bool) -> Kept {
-    Kept { head: head(), at_ms: 0, ended: Ended::of(Ok(&Reply::Bytes(Vec::new())), None, &[]), place, redact }
+    let ended = Ended::of(Ok(&Reply::Bytes(Vec::new())), None, &[]);
+    Kept { head: head(), at_ms: 0, ended, place, redact, owner: Owner::of("guest") }
+}
+
+/// A keeper by which nothing is written, and what it has been given.
+fn idle() -> (Keeper, Receiver<Job>) {
+    let (sender, receiver) = unbounded();
+    let shared = Arc::new(Shared::default());
+    (Keeper { files: Files::of(Path::new("")), sender, thread: thread::current(), shared }, receiver)
+}
+
+/// Gives it so many failures of a function that say very much.
+fn fail(keeper: &Keeper, function: &str, times: u64) {
+    let (head, owner) = (head(), Owner::of(function));
+    let tape = Arc::new(Tape::recording(Whence::Call, None, Arc::clone(&owner)));
+    let place = tape.begin(&ShortName::new(), &Bytes::new().into());
+    let error = CallError::Guest { message: "x".repeat(256 << 10), exit_code: None };
+    let ended = Ended::of(Err(&error), None, &[]);
+    for at_ms in 0..times {
+        let (head, ended, place, owner) = (Arc::clone(&head), ended.clone(), place.clone(), Arc::clone(&owner));
+        keeper.keep(Kept { head, at_ms, ended, place, redact: false, owner });
+    }
 }
 
 #[test]
 fn what_failures_say_counts_among_what_waits_for_the_disk() {
-    let (sender, receiver) = unbounded();
-    let shared = Arc::new(Shared::default());
-    let keeper = Keeper { files: Files::of(Path::new("")), sender, thread: thread::current(), shared };
-    let head = head();
-    let place = Arc::new(Tape::recording(Whence::Call, None)).begin(&ShortName::new(), &Bytes::new().into());
-    let error = CallError::Guest { message: "x".repeat(256 << 10), exit_code: None };
-    let ended = Ended::of(Err(&error), None, &[]);
-    for at_ms in 0..20_000 {
-        let (head, ended, place) = (Arc::clone(&head), ended.clone(), place.clone());
-        keeper.keep(Kept { head, at_ms, ended, place, redact: false });
-    }
+    let (keeper, receiver) = idle();
+    fail(&keeper, "guest", 20_000);
     let said = |job: Job| if let Job::Keep(kept, _bytes) = job { kept.ended.bytes() } else { 0 };
     let waiting: usize = receiver.try_iter().map(said).sum();
     assert!((MAX_BACKLOG / 2..=MAX_BACKLOG).contains(&waiting), "{waiting} bytes");
@@ -43,8 +55,21 @@ fn what_failures_say_counts_among_what_waits_for_the_disk() {
 }
 
 #[test]
+fn what_waits_for_the_disk_of_a_namespace_leaves_others_as_many_bytes_as_it_has() {
+    let (keeper, receiver) = idle();
+    fail(&keeper, "shop/cart", 20_000);
+    let dropped = keeper.counts().dropped;
+    assert!(dropped > 0);
+    fail(&keeper, "blog/post", 1_000);
+    assert_eq!(keeper.counts().dropped, dropped, "there is room for what fails elsewhere");
+    fail(&keeper, "shop/till", 1);
+    assert_eq!(keeper.counts().dropped, dropped + 1);
+    drop(receiver);
+}
+
+#[test]
 fn a_call_that_is_redacted_or_has_no_room_takes_no_longer_however_much_its_instance_was_told_before() {
-    let tape = Arc::new(Tape::recording(Whence::Before, None));
+    let tape = Arc::new(Tape::recording(Whence::Before, None, Owner::of("guest")));
     let begin = || tape.begin(&ShortName::from_slice(b"echo"), &Bytes::from_static(b"payload").into());
     drop(begin());
     (0..200_000).for_each(|_| tape.random(&mut [0], |_bytes| {}));
@@ -67,7 +92,7 @@ fn a_call_that_is_redacted_or_has_no_room_takes_no_longer_however_much_its_insta
 fn a_call_is_kept_that_was_told_as_much_as_can_be_read_again_and_none_that_was_told_more() {
     let most = ROOM / (2 * size_of::<Entry>());
     for (entries, is_kept) in [(most - 16, true), (most + 1, false)] {
-        let tape = Arc::new(Tape::recording(Whence::Call, None));
+        let tape = Arc::new(Tape::recording(Whence::Call, None, Owner::of("guest")));
         let place = tape.begin(&ShortName::new(), &Bytes::new().into());
         (0..entries).for_each(|_| tape.random(&mut [0], |_bytes| {}));
         let written = frame(&kept(place, false), 0, u64::MAX);
