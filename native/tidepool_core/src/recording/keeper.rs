@@ -25,6 +25,8 @@ use super::tape::Place;
 const MAX_BACKLOG: usize = 64 << 20;
 /// A function has so many files, of which the oldest goes when there is no room.
 const FILES: u64 = 4;
+/// A node has no more files than this: each is looked at for each recording, and at a start. One counts as its share of all bytes at least.
+const MOST_FILES: u64 = 16 << 10;
 /// Files that are written at the same time, of a function and a version each.
 const MAX_OPEN: usize = 64;
 /// How long the thread leaves what comes where it is, while something comes: to wake it takes longer than a short call.
@@ -260,25 +262,41 @@ impl Writer {
 
     fn close(&mut self, key: &(String, u64)) {
         if let Some(Segment { path, bytes, .. }) = self.open.remove(key) {
-            self.files.push(OnDisk { path, name: key.0.clone(), bytes });
-            self.files.sort_by(|one, other| one.path.cmp(&other.path));
+            let at = self.files.partition_point(|kept| kept.path < path);
+            self.files.insert(at, OnDisk { path, name: key.0.clone(), bytes });
         }
     }
 
-    /// Closes the oldest of those that are written, where there are many: each is a descriptor.
+    /// Closes one of those that are written, where there are many, as each is a descriptor: the oldest of the namespace that has the most.
     fn close_oldest(&mut self) {
-        if self.open.len() >= MAX_OPEN
-            && let Some((key, _segment)) = self.open.iter().min_by(|one, other| one.1.path.cmp(&other.1.path))
-        {
-            self.close(&key.clone());
+        if self.open.len() < MAX_OPEN {
+            return;
         }
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        for (name, _version) in self.open.keys() {
+            *counts.entry(namespace(name)).or_default() += 1;
+        }
+        let most = counts.into_iter().max_by_key(|(_namespace, count)| *count);
+        let most = most.map_or("", |(namespace, _count)| namespace);
+        let open = self.open.iter().filter(|((name, _version), _segment)| namespace(name) == most);
+        let oldest = open.min_by(|one, other| one.1.path.cmp(&other.1.path)).map(|(key, _segment)| key.clone());
+        if let Some(oldest) = oldest {
+            self.close(&oldest);
+        }
+    }
+
+    /// What a file counts as at least.
+    fn least(&self) -> u64 {
+        self.node_bytes / MOST_FILES
     }
 
     /// Deletes the oldest files until there is room for so many bytes more, of the function and of all.
     fn make_room(&mut self, name: &str, bytes: u64) {
         loop {
-            let opened = self.open.iter().map(|((name, _version), segment)| (&**name, segment.bytes));
-            let all = || self.files.iter().map(|kept| (&*kept.name, kept.bytes)).chain(opened.clone());
+            let least = self.least();
+            let opened = self.open.iter().map(move |((name, _version), file)| (&**name, file.bytes.max(least)));
+            let closed = self.files.iter().map(move |kept| (&*kept.name, kept.bytes.max(least)));
+            let all = || closed.clone().chain(opened.clone());
             let of_all = all().fold(bytes, |sum, (_name, bytes)| sum.saturating_add(bytes));
             let own = all().filter(|(of, _)| *of == name).fold(bytes, |sum, (_name, bytes)| sum.saturating_add(bytes));
             let oldest = if own > self.function_bytes {
@@ -298,8 +316,9 @@ impl Writer {
     /// The oldest file of the namespace that has the most, where so many bytes of a function are to come.
     fn oldest_of_most(&mut self, name: &str, bytes: u64) -> Option<usize> {
         let mut held: HashMap<&str, u64> = HashMap::new();
-        let files = self.files.iter().map(|kept| (&*kept.name, kept.bytes));
-        let open = self.open.iter().map(|((name, _version), segment)| (&**name, segment.bytes));
+        let least = self.least();
+        let files = self.files.iter().map(|kept| (&*kept.name, kept.bytes.max(least)));
+        let open = self.open.iter().map(|((name, _version), file)| (&**name, file.bytes.max(least)));
         for (of, bytes) in files.chain(open) {
             let sum = held.entry(namespace(of)).or_default();
             *sum = sum.saturating_add(bytes);

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use tidepool_core::{Function, FunctionConfig, Instances, RecordConfig};
 
-use super::studio::{Studio, all, call};
+use super::studio::{Folder, Studio, all, call};
 use crate::settings;
 use crate::support::allocations::most_allocated;
-use crate::support::guest;
+use crate::support::{Node, guest};
 
 /// A function of which little is kept of each call.
 fn named(studio: &Studio, name: &str) -> Arc<Function> {
@@ -41,4 +41,18 @@ fn a_list_takes_memory_for_what_it_shows_and_of_files_of_other_functions_no_more
         assert!(listed.is_empty(), "{listed:?}");
         assert!(taken < 32 << 10, "{taken} bytes for none of {bytes} bytes");
     }
+}
+
+#[test]
+fn files_of_few_bytes_count_as_more_so_that_there_are_no_more_than_can_be_looked_at() {
+    let studio = Studio { node: Node::small(), folder: Folder::new() };
+    // A file counts as 64 KiB at least, of which a function may have ten.
+    studio.node.runtime.open_recordings(&studio.folder.0, 1 << 30, 640 << 10).unwrap();
+    let module = studio.module(&guest("rust/hello_world"), false);
+    for version in 1..=50 {
+        let config = FunctionConfig { version, record: Some(all()), ..settings::function_config() };
+        call(&Arc::new(module.function(config).unwrap()), "echo", b"x").unwrap();
+    }
+    assert_eq!(studio.counts().kept, 50);
+    assert!((5..=10).contains(&studio.folder.files().len()), "{} files", studio.folder.files().len());
 }
