@@ -23,7 +23,7 @@ use super::log::Log;
 use super::snapshot::Snapshot;
 use super::types::{Applied, DiskId, Failure, Member, Types, failed, packed, unpacked};
 use crate::record::StoreError;
-use crate::sqlite::{self, Opened, Readers};
+use crate::sqlite::{self, Opened, Pace, Readers};
 
 /// How long a voter waits until those who read have ended, when its log has grown long: others wait for its votes meanwhile.
 const GAP: Duration = Duration::from_millis(50);
@@ -51,6 +51,8 @@ struct State {
     disk: DiskId,
     /// Whether a snapshot was made or received since the start.
     has_snapshot: bool,
+    /// When images of records that are gone are deleted next.
+    pace: Pace,
 }
 
 impl Machine {
@@ -76,7 +78,7 @@ impl Machine {
         let has_snapshot = log.ends()?[0] > 0;
         let known = known(&opened.connection)?;
         let readers = Arc::new(Readers::new(path));
-        let state = State { opened, readers: Arc::clone(&readers), applied, disk, has_snapshot };
+        let state = State { opened, readers: Arc::clone(&readers), applied, disk, has_snapshot, pace: Pace::new() };
         Ok(Machine {
             path: path.into(),
             log: log.clone(),
@@ -207,6 +209,10 @@ impl State {
                 }
             });
         }
+        // Once, however many commands there are, and at each voter's own pace: the leases among them wait for it. Voters have as many of them
+        // left as each has been slow, or as its release leaves, and then none. Nothing that comes of a command depends on any: no record has
+        // their ids, or ever will.
+        sqlite::sweep_images(&transaction, &mut self.pace)?;
         note(&transaction, &now)?;
         transaction.commit()?;
         self.applied = now;

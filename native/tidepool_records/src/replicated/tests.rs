@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use openraft::storage::RaftLogStorage;
+use openraft::storage::{RaftLogStorage, RaftStateMachine};
 use openraft::testing::{StoreBuilder, Suite};
-use openraft::{Raft, Vote};
+use openraft::{CommittedLeaderId, Entry, EntryPayload, LogId, Raft, Vote};
 use tempfile::TempDir;
 
 use super::log::Log;
@@ -234,6 +234,52 @@ fn what_a_shard_has_room_for_is_decided_by_who_proposes_and_never_by_who_applies
     assert!(matches!(refused, Err(StoreError::Crowded { records: 300, .. })), "{refused:?}");
     assert_eq!(entries(), before, "it is in no entry");
     commit(&records, &key(), 1).unwrap();
+}
+
+#[test]
+fn of_what_is_gone_one_large_image_is_deleted_however_many_commands_are_applied_together() {
+    use super::claim::Known;
+    use super::command::{Command, LeaseChange, Ticket, What};
+
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let log = Log::open(&folder.path().join("log.db")).unwrap();
+    let mut machine = Machine::open(&folder.path().join("records.db"), &log).unwrap();
+    let mut number = 0;
+    let mut entry = |what: What| -> Entry<Types> {
+        number += 1;
+        let owner = Owner { node: "a".into(), incarnation: 1 };
+        let command = Command { owner, ticket: Ticket { session: 1, number }, what };
+        let log_id = LogId::new(CommittedLeaderId::new(1, 1), number);
+        Entry { log_id, payload: EntryPayload::Normal(command.into()) }
+    };
+    let renewal = || {
+        let disk = Known { disk: 1, run: 1, had: None };
+        What::Lease(LeaseChange::Renew { known: false, over: None, forget: Vec::new(), disk })
+    };
+    let images = |machine: &Machine| -> u64 {
+        let count = "SELECT count(*) FROM image";
+        machine.readers().reading(|state| Ok(state.query_row(count, [], |row| row.get(0))?)).unwrap()
+    };
+
+    let keys: Vec<Key> = (0..4_u64).map(|word| Key::new("", word.to_string())).collect();
+    let image = || Image::Whole(vec![7_u8; 6 << 20].into());
+    let large = || Put { epoch: 1, seq: 1, alarm_at: None, head: Vec::new(), image: image(), values: Vec::new() };
+    let puts = keys.iter().map(|key| (key.clone(), Change::Put(large()))).collect();
+    runtime.block_on(machine.apply([entry(What::Commit(puts))])).unwrap();
+    assert_eq!(images(&machine), 4);
+    let deletes = keys.iter().map(|key| (key.clone(), Change::Delete { epoch: 1, seq: 1 })).collect();
+    let renewals = (0..5).map(|_nth| renewal());
+    let together: Vec<_> = std::iter::once(What::Commit(deletes)).chain(renewals).map(&mut entry).collect();
+    runtime.block_on(machine.apply(together)).unwrap();
+    let mut left = images(&machine);
+    assert_eq!(left, 3);
+    while left > 0 {
+        runtime.block_on(machine.apply([entry(renewal()), entry(renewal())])).unwrap();
+        let now = images(&machine);
+        assert!(left - now <= 1, "{left} were left, and {now}");
+        left = now;
+    }
 }
 
 #[test]

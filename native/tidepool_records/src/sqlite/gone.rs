@@ -1,8 +1,11 @@
 //! Values and images of records that are gone: few go with their record, and the others later, some at a time.
 
+use std::time::Instant;
+
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
+use super::pace::Pace;
 use super::read::unreadable;
 use super::schema::image_rows;
 use crate::record::{AT_ONCE, Key, PIECE, Part, StoreError, TURN, gone_mark};
@@ -68,24 +71,40 @@ pub(super) fn forget_images(transaction: &Transaction<'_>, id: i64) -> Result<()
     Ok(())
 }
 
-/// Deletes a piece of what is left of values, and one of images, of one namespace after the other. Is there more?
+/// Deletes a piece of what is left of values, of one namespace after the other. Is there more?
 ///
 /// # Errors
 /// What SQLite says; but where a page of what nobody needs is damaged, that stays, and nobody else is to have the error.
-pub(crate) fn sweep(connection: &Connection) -> Result<bool, StoreError> {
-    let mut is_more = false;
-    for what in [What::Values, What::Images] {
-        is_more |= match piece(connection, what) {
-            Err(StoreError::Corrupt(_) | StoreError::Damaged { .. }) => false,
-            swept => swept?,
-        };
-    }
-    Ok(is_more)
+pub(crate) fn sweep_values(connection: &Connection) -> Result<bool, StoreError> {
+    Ok(undamaged(piece(connection, What::Values))?.unwrap_or(false))
 }
 
-fn piece(connection: &Connection, what: What) -> Result<bool, StoreError> {
+/// The same of images, if it is due: a piece may be one of 256 MiB, all of whose pages SQLite reads, and others wait meanwhile. If there is
+/// more, or may be, when that is due.
+///
+/// # Errors
+/// The same.
+pub(crate) fn sweep_images(connection: &Connection, pace: &mut Pace) -> Result<Option<Instant>, StoreError> {
+    if !pace.is_due() {
+        return Ok(Some(pace.next()));
+    }
+    let begun = Instant::now();
+    let Some(is_more) = undamaged(piece(connection, What::Images))? else { return Ok(None) };
+    pace.took(begun.elapsed());
+    Ok(is_more.then(|| pace.next()))
+}
+
+fn undamaged(swept: Result<Option<bool>, StoreError>) -> Result<Option<bool>, StoreError> {
+    match swept {
+        Err(StoreError::Corrupt(_) | StoreError::Damaged { .. }) => Ok(None),
+        swept => swept,
+    }
+}
+
+/// Is there more? `None` when there was nothing.
+fn piece(connection: &Connection, what: What) -> Result<Option<bool>, StoreError> {
     let [gone, swept] = what.tables();
-    let Some(mut left) = next(connection, gone, &last(connection, swept)?)? else { return Ok(false) };
+    let Some(mut left) = next(connection, gone, &last(connection, swept)?)? else { return Ok(None) };
     let (mut rows, mut bytes) = (PIECE.rows, PIECE.bytes);
     loop {
         let most = Part { rows: rows.min(TURN.rows), bytes: bytes.min(TURN.bytes) };
@@ -107,7 +126,7 @@ fn piece(connection: &Connection, what: What) -> Result<bool, StoreError> {
         }
         let mut turn = connection.prepare_cached(&format!("INSERT OR REPLACE INTO {swept} VALUES (1, ?)"))?;
         turn.execute([&left.namespace])?;
-        return Ok(following.is_some());
+        return Ok(Some(following.is_some()));
     }
 }
 
@@ -241,6 +260,12 @@ mod tests {
     use super::*;
     use crate::sqlite::schema::new_file as file;
 
+    /// A piece of each, as often as it is asked for.
+    fn sweep(connection: &Connection) -> Result<bool, StoreError> {
+        let values = sweep_values(connection)?;
+        Ok(sweep_images(connection, &mut Pace::new())?.is_some() || values)
+    }
+
     /// Has a record with an id have so many values of so many bytes.
     fn fill(connection: &Connection, id: i64, values: u32, bytes: usize) {
         let mut insert = connection.prepare_cached("INSERT INTO value VALUES (?, ?, ?, x'')").unwrap();
@@ -349,5 +374,25 @@ mod tests {
         assert!(sweeps >= 4, "{sweeps}");
         let notes: u64 = transaction.query_row("SELECT count(*) FROM gone_image", [], |row| row.get(0)).unwrap();
         assert_eq!(notes, 0);
+    }
+
+    #[test]
+    fn images_that_are_gone_are_left_alone_until_the_next_piece_is_due() {
+        let (_folder, mut connection) = file();
+        let transaction = connection.transaction().unwrap();
+        draw(&transaction, 1, &[6 << 20, 6 << 20]);
+        let mut pace = Pace::new();
+        assert_eq!(sweep_images(&transaction, &mut pace).unwrap(), None);
+        assert!(pace.is_due(), "where there is nothing nobody has waited");
+        leave(&transaction, &Key::new("one/c", "a"), 1).unwrap();
+        pace.took(std::time::Duration::from_secs(3_600));
+        let next = pace.next();
+        assert_eq!(sweep_images(&transaction, &mut pace).unwrap(), Some(next));
+        assert_eq!(drawn(&transaction), 12 << 20);
+        let mut pace = Pace::new();
+        let first = pace.next();
+        let next = sweep_images(&transaction, &mut pace).unwrap().unwrap();
+        assert_eq!((drawn(&transaction), next), (6 << 20, pace.next()));
+        assert!(next > first);
     }
 }

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rusqlite::{Transaction, TransactionBehavior};
 
-use super::gone::sweep;
+use super::gone::{sweep_images, sweep_values};
 use super::identity::Identity;
 use super::opened::Opened;
+use super::pace::Pace;
 use super::readers::{GAP, Readers};
 use super::write;
 use crate::record::{Change, FairQueue, Job, StoreError, TRANSACTION, Total, is_refusal};
@@ -42,8 +43,9 @@ pub(super) struct Writer {
     /// What was told last of a log that is not what it was.
     behind: Option<String>,
     total: Total,
-    /// Whether there may be values of records that are gone.
-    sweeps: bool,
+    /// When the next piece of what is gone is due, if there may be one; and when one of images is.
+    sweeps: Option<Instant>,
+    pace: Pace,
 }
 
 enum State {
@@ -64,7 +66,8 @@ impl Writer {
             full: None,
             behind: None,
             total: Total::default(),
-            sweeps: true,
+            sweeps: Some(Instant::now()),
+            pace: Pace::new(),
         }
     }
 
@@ -77,8 +80,10 @@ impl Writer {
                 State::Stopped { until, .. } if *until <= Instant::now() => Err(RecvTimeoutError::Timeout),
                 _either if !waiting.is_empty() => Ok(None),
                 State::Writes(_) if self.full.is_some() => queue.recv_timeout(FULL).map(Some),
-                State::Writes(_) if self.sweeps => queue.recv_timeout(IDLE).map(Some),
-                State::Writes(_) => queue.recv().map(Some).map_err(|_ended| RecvTimeoutError::Disconnected),
+                State::Writes(_) => match self.sweeps {
+                    Some(due) => queue.recv_deadline(due.max(Instant::now() + IDLE)).map(Some),
+                    None => queue.recv().map(Some).map_err(|_ended| RecvTimeoutError::Disconnected),
+                },
                 State::Stopped { until, .. } => queue.recv_deadline(*until).map(Some),
             };
             match first {
@@ -119,7 +124,9 @@ impl Writer {
         };
         let (mut outcomes, mut stop) = written(opened, &self.total, &jobs);
         // What goes may leave something.
-        self.sweeps |= jobs.iter().any(|job| !matches!(job.change, Change::Put(_)));
+        if jobs.iter().any(|job| !matches!(job.change, Change::Put(_))) {
+            self.sweeps = Some(Instant::now());
+        }
         // SQLite goes on writing to what nobody will find, unless it is put back.
         let gone = if Identity::of(&self.path) != self.file {
             Some("their file was removed or replaced")
@@ -200,17 +207,17 @@ impl Writer {
     /// Deletes a piece of what is gone, in a transaction of its own: nobody is answered later for it, but who comes meanwhile.
     fn sweep(&mut self) {
         let State::Writes(opened) = &mut self.state else { return };
-        if !self.sweeps || self.full.is_some() {
+        if self.full.is_some() || self.sweeps.is_none_or(|due| due > Instant::now()) {
             return;
         }
-        match swept(opened) {
-            Ok(more) => {
-                self.sweeps = more;
+        match swept(opened, &mut self.pace) {
+            Ok(due) => {
+                self.sweeps = due;
                 let _put_or_not = opened.checkpoint(&self.readers, GAP);
             }
             Err(error) => {
                 // What can't be deleted is tried again once a record goes, or the file is opened.
-                self.sweeps = matches!(error, StoreError::Full);
+                self.sweeps = matches!(error, StoreError::Full).then(Instant::now);
                 self.found(Err(error));
             }
         }
@@ -224,7 +231,7 @@ impl Writer {
             Some(Ok(opened)) => {
                 self.state = State::Writes(Box::new(opened));
                 self.since = Instant::now();
-                self.sweeps = true;
+                self.sweeps = Some(Instant::now());
                 self.behind = None;
                 (self.told)(None);
                 return;
@@ -307,15 +314,16 @@ fn write_together(opened: &mut Opened, total: &Total, jobs: &[Job]) -> Result<Ve
     Ok(outcomes)
 }
 
-/// Commits that a piece of what is gone is deleted. Is there more?
+/// Commits that a piece of what is gone is deleted. When the next one is due, if there may be more.
 ///
 /// # Errors
 /// When it was not.
-fn swept(opened: &mut Opened) -> Result<bool, StoreError> {
+fn swept(opened: &mut Opened, pace: &mut Pace) -> Result<Option<Instant>, StoreError> {
     let transaction = Transaction::new(&mut opened.connection, TransactionBehavior::Immediate)?;
-    let more = sweep(&transaction)?;
+    let has_values = sweep_values(&transaction)?;
+    let images = sweep_images(&transaction, pace)?;
     transaction.commit().map_err(StoreError::of_commit)?;
-    Ok(more)
+    Ok(if has_values { Some(Instant::now()) } else { images })
 }
 
 #[cfg(test)]

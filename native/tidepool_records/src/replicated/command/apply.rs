@@ -10,7 +10,7 @@ use crate::lease::{Owner, Row};
 use crate::record::{Change, Key, SHARDS, StoreError, is_refusal};
 use crate::replicated::claim::Known;
 use crate::replicated::types::{packed, unpacked};
-use crate::sqlite::{apply as write, sweep};
+use crate::sqlite::{apply as write, sweep_values};
 
 /// Tables beside those of records: nodes with leases, shards that have or had an owner, the last commands of each proposer, parts of what
 /// is to be made, and what was applied.
@@ -51,7 +51,7 @@ pub(crate) fn apply(
     let outcome = anew(transaction, number, command, is_alone)?;
     session::note(transaction, number, command, &outcome)?;
     // As much with each command on every voter, and whatever is left of it changes nothing that comes of a command.
-    sweep(transaction)?;
+    sweep_values(transaction)?;
     Ok(outcome)
 }
 
