@@ -677,6 +677,13 @@ defmodule Tidepool.Native do
   @spec lock_file(binary) :: {:ok, reference} | {:error, :locked | binary}
   def lock_file(_path), do: :erlang.nif_error(:not_loaded)
 
+  @doc """
+  Files and folders in a folder of the machine, whose names are text. One that has more than `most` entries is `:efbig`, and no more
+  of them are read.
+  """
+  @spec list_folder(binary, most :: non_neg_integer) :: {:ok, [{binary, :file | :directory}]} | {:error, atom}
+  def list_folder(_path, _most), do: :erlang.nif_error(:not_loaded)
+
   @doc "Flushes a folder's entries to the disk."
   @spec sync_folder(binary) :: :ok | {:error, binary}
   def sync_folder(_path), do: :erlang.nif_error(:not_loaded)

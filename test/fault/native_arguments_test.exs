@@ -109,6 +109,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     process_written: [:process, :number],
     lock_file: [:text],
     sync_folder: [:text],
+    list_folder: [:binary, :number],
     own: [:function, :optional_binary],
     image_room: [:function, :number],
     own_in: [:function, :binary, :room],
@@ -396,6 +397,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     assert {:error, :not_deployed, _message, %{}} = FaultNative.call(context.right.runtime, <<255>>)
     assert {:error, _message} = Native.lock_file("a\0b")
     assert {:error, _message} = Native.sync_folder("a\0b")
+    assert {:error, :eio} = Native.list_folder("a\0b", 1)
     assert {:error, _message} = Native.json_decode(<<34, 255, 34>>)
     assert_unharmed(context)
   end

@@ -13,16 +13,24 @@ defmodule Tidepool.Files.Folder do
   when it is open, so that nothing is put in its place meanwhile; but a folder that guests may write should hold no links, for
   what is in one folder may be moved to where another was while a path is looked at.
 
-  Who may write may fill the disk: a quota is the file system's.
+  Who may write may fill the disk: a quota is the file system's. A folder with more than 65,536 entries of whatever kind is not listed
+  (`:efbig`).
+
+  Nothing of it is asked of the VM's file server, which is one process: all other work with files would wait for it. So it is done on the
+  threads that the VM has for files, in turns of the guest's namespace (`Tidepool.Namespaces.Turns`).
   """
 
   @behaviour Tidepool.Files
+
+  alias Tidepool.Namespaces.Turns
+  alias Tidepool.Native
 
   require Record
 
   Record.defrecordp(:file_info, Record.extract(:file_info, from_lib: "kernel/include/file.hrl"))
 
-  @most_name_bytes 255
+  # What one answer may list.
+  @most_listed 65_536
 
   @doc "Is this an argument of the setting `files`?"
   @spec argument?(term) :: boolean
@@ -33,34 +41,23 @@ defmodule Tidepool.Files.Folder do
 
   @impl true
   def stat(path, context) do
-    with {:ok, _file, info} <- find(path, context) do
-      file_info(type: type, size: size, mtime: modified) = info
-      {:ok, %{type: kind(type), size: if(type == :regular, do: size, else: 0), modified: modified}}
-    end
+    in_turn(context, fn ->
+      with {:ok, _file, info} <- find(path, context) do
+        file_info(type: type, size: size, mtime: modified) = info
+        {:ok, %{type: kind(type), size: if(type == :regular, do: size, else: 0), modified: modified}}
+      end
+    end)
   end
 
   @impl true
   def list(path, context) do
-    with {:ok, folder, file_info(type: :directory)} <- find(path, context), {:ok, names} <- :file.list_dir(folder) do
-      entries =
-        for name <- names,
-            name = to_text(name),
-            {:ok, file_info(type: type)} when type in [:regular, :directory] <- [lstat(Path.join(folder, name))],
-            do: {name, kind(type)}
-
-      {:ok, entries}
-    else
-      {:ok, _file, _info} -> {:error, :enotdir}
-      error -> error
-    end
-  end
-
-  # What is no text, or too long, has no name that a guest could say.
-  defp to_text(name) do
-    text = IO.chardata_to_string(name)
-    if byte_size(text) <= @most_name_bytes, do: text
-  rescue
-    UnicodeConversionError -> nil
+    in_turn(context, fn ->
+      case find(path, context) do
+        {:ok, folder, file_info(type: :directory)} -> Native.list_folder(folder, @most_listed)
+        {:ok, _file, _info} -> {:error, :enotdir}
+        error -> error
+      end
+    end)
   end
 
   @impl true
@@ -92,34 +89,40 @@ defmodule Tidepool.Files.Folder do
 
   @impl true
   def create(path, kind, context) do
-    with :ok <- writable(context), {:ok, file} <- vacant(path, context) do
-      case kind do
-        :directory ->
-          :file.make_dir(file)
+    in_turn(context, fn ->
+      with :ok <- writable(context), {:ok, file} <- vacant(path, context) do
+        case kind do
+          :directory ->
+            :prim_file.make_dir(file)
 
-        :file ->
-          with {:ok, device} <- :file.open(file, [:raw, :write, :exclusive]), do: :file.close(device)
+          :file ->
+            with {:ok, device} <- :file.open(file, [:raw, :write, :exclusive]), do: :file.close(device)
+        end
       end
-    end
+    end)
   end
 
   @impl true
   def remove(path, kind, context) do
-    with :ok <- writable(context), {:ok, file, info} <- find(path, context) do
-      case {kind, file_info(info, :type)} do
-        {:file, :directory} -> {:error, :eisdir}
-        {:file, _type} -> :file.delete(file)
-        {:directory, :directory} -> with {:error, :eexist} <- :file.del_dir(file), do: {:error, :enotempty}
-        {:directory, _type} -> {:error, :enotdir}
+    in_turn(context, fn ->
+      with :ok <- writable(context), {:ok, file, info} <- find(path, context) do
+        case {kind, file_info(info, :type)} do
+          {:file, :directory} -> {:error, :eisdir}
+          {:file, _type} -> :file.delete(file, [:raw])
+          {:directory, :directory} -> with {:error, :eexist} <- :prim_file.del_dir(file), do: {:error, :enotempty}
+          {:directory, _type} -> {:error, :enotdir}
+        end
       end
-    end
+    end)
   end
 
   @impl true
   def rename(from, to, context) do
-    with :ok <- writable(context), {:ok, old, _info} <- find(from, context), {:ok, new} <- place(to, context) do
-      with {:error, :eexist} <- :file.rename(old, new), do: {:error, :enotempty}
-    end
+    in_turn(context, fn ->
+      with :ok <- writable(context), {:ok, old, _info} <- find(from, context), {:ok, new} <- place(to, context) do
+        with {:error, :eexist} <- :prim_file.rename(old, new), do: {:error, :enotempty}
+      end
+    end)
   end
 
   # Where something may be, whether it is there or not.
@@ -146,8 +149,9 @@ defmodule Tidepool.Files.Folder do
 
   defp writable(context), do: if(context.argument[:write], do: :ok, else: {:error, :erofs})
 
-  # By raw files, which are read and written outside of the VM's file server, on threads for that.
-  defp opened(path, modes, context, fun) do
+  defp opened(path, modes, context, fun), do: in_turn(context, fn -> open(path, modes, context, fun) end)
+
+  defp open(path, modes, context, fun) do
     with :ok <- if(:write in modes, do: writable(context), else: :ok),
          {:ok, file, file_info(type: :regular, inode: inode, major_device: device)} <- find(path, context),
          {:ok, io} <- :file.open(file, [:raw, :binary | modes]) do
@@ -169,7 +173,7 @@ defmodule Tidepool.Files.Folder do
   # What is at a path, if all on the way there are folders.
   defp find(path, context) do
     # The folder of the setting itself may be anything that leads to one.
-    with {:ok, root} <- :file.read_file_info(context.argument[:path], time: :posix),
+    with {:ok, root} <- :file.read_file_info(context.argument[:path], [:raw, time: :posix]),
          do: find(path, context.argument[:path], root)
   end
 
@@ -183,7 +187,13 @@ defmodule Tidepool.Files.Folder do
     with {:ok, info} <- lstat(file), do: find(path, file, info)
   end
 
-  defp lstat(file), do: :file.read_link_info(file, time: :posix)
+  defp lstat(file), do: :file.read_link_info(file, [:raw, time: :posix])
+
+  # Who asks may be killed before the disk has answered.
+  defp in_turn(context, work) do
+    {:ok, answer} = Turns.run(:files, context.function, :infinity, work, :always)
+    answer
+  end
 
   defp kind(:directory), do: :directory
   defp kind(_type), do: :file

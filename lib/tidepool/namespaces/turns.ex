@@ -10,6 +10,7 @@ defmodule Tidepool.Namespaces.Turns do
       namespace has all but one, or the only one
     * `:recordings`: a look at the files of recordings, on one of the dirty IO schedulers; a namespace has one
     * `:replays`: a replay of a recording, with what is read of it in memory; a namespace has two
+    * `:files`: what a program asks of a folder of the machine, on one of the dirty IO schedulers; a namespace has two of ten
 
   A turn that is free costs no question to a process: it is a row of a table, which who takes it inserts and deletes, and each time it is looked
   whether others of the namespace wait. Those four operations take one to two microseconds, and what a turn is for is handed to another
@@ -37,10 +38,10 @@ defmodule Tidepool.Namespaces.Turns do
   @turns __MODULE__
 
   # What goes on when its process is killed.
-  @outlasting [:records, :images, :recordings, :replays]
+  @outlasting [:records, :images, :recordings, :replays, :files]
 
   @typedoc "What it is a turn of."
-  @type kind :: :keyvalue | :records | :images | :recordings | :replays
+  @type kind :: :keyvalue | :records | :images | :recordings | :replays | :files
 
   @typedoc "Until when it is waited, in ms of the VM's monotonic time; `:now` waits for nothing."
   @type until :: integer | :infinity | :now
@@ -66,6 +67,9 @@ defmodule Tidepool.Namespaces.Turns do
   # All files of a node may be looked at. Deploys ask, of which there are some at a time, and who reads lists.
   def bounds(:recordings), do: {1, 64}
   def bounds(:replays), do: {2, 64}
+  # Processes of programs wait here, which are as many as instances. A disk that is far away, and does not answer, keeps the schedulers that it
+  # has: reads of actors have others.
+  def bounds(:files), do: {max(div(:erlang.system_info(:dirty_io_schedulers), 5), 1), :infinity}
 
   @doc false
   def start_link(_none), do: GenServer.start_link(__MODULE__, [], name: __MODULE__)
