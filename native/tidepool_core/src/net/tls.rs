@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
+use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{PemObject, SectionKind, SliceIter};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -26,6 +27,8 @@ use crate::slice::yielding::yielded;
 const RECORD_BYTES: usize = 16 << 10;
 /// Most reads of a try: what comes may be nothing that a guest gets.
 const MOST_READS: usize = 16;
+/// What a certificate that is trusted takes beside its bytes: its parts are pieces of their own.
+const TRUSTED_BYTES: usize = 256;
 /// Bytes of certificates that are read in one go, and no more than one section beyond.
 const PIECE_BYTES: usize = 32 << 10;
 
@@ -73,7 +76,7 @@ impl TlsListener {
     pub(crate) async fn accept(&self) -> Result<(TlsStream, SocketAddr), NetError> {
         let (tcp, peer) = self.tcp.accept().await?;
         let session = ServerConnection::new(Arc::clone(&self.config))?;
-        Ok((TlsStream::new(tcp, Connection::Server(session)), peer))
+        Ok((TlsStream::new(tcp, Connection::Server(session), 0), peer))
     }
 
     /// # Errors
@@ -97,11 +100,17 @@ impl Ready for TlsListener {
 pub(crate) struct TlsStream {
     tcp: TcpStream,
     session: Mutex<Connection>,
+    trusted_bytes: usize,
 }
 
 impl TlsStream {
-    fn new(tcp: TcpStream, session: Connection) -> Self {
-        TlsStream { tcp, session: Mutex::new(session) }
+    fn new(tcp: TcpStream, session: Connection, trusted_bytes: usize) -> Self {
+        TlsStream { tcp, session: Mutex::new(session), trusted_bytes }
+    }
+
+    /// What the certificates take by which it alone was checked who the host is: they stay with the session.
+    pub(crate) fn trusted_bytes(&self) -> usize {
+        self.trusted_bytes
     }
 
     /// Connects to a host and checks that it is the one: by these certificates (PEM), or by the usual roots if there are none. What has
@@ -119,8 +128,9 @@ impl TlsStream {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| NetError::name(host))?;
         // Who isn't granted it has no certificate read.
         let tcp = TcpStream::connect_to(access, granted, host, port).await?;
-        let session = ClientConnection::new(client_config(certs, protocols).await?, name)?;
-        let stream = Self::new(tcp, Connection::Client(session));
+        let (config, trusted_bytes) = client_config(certs, protocols).await?;
+        let session = ClientConnection::new(config, name)?;
+        let stream = Self::new(tcp, Connection::Client(session), trusted_bytes);
         loop {
             let tried = stream.shake_hands(&mut stream.session())?;
             match tried {
@@ -312,27 +322,65 @@ async fn piece(bytes: &mut usize, more: usize) {
     }
 }
 
-async fn client_config(certs: &[Vec<u8>], protocols: &[&[u8]]) -> Result<Arc<ClientConfig>, NetError> {
+/// How to connect, and what the certificates take that are for this connection alone.
+async fn client_config(certs: &[Vec<u8>], protocols: &[&[u8]]) -> Result<(Arc<ClientConfig>, usize), NetError> {
     static USUAL: LazyLock<Result<ClientConfig, rustls::Error>> =
         LazyLock::new(|| trusting(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()));
     // A copy has the roots, and the sessions that can be gone on with, in common with the other.
-    let mut config = if certs.is_empty() { USUAL.clone()? } else { trusting(read(certs).await?)? };
+    let (mut config, trusted_bytes) = if certs.is_empty() {
+        (USUAL.clone()?, 0)
+    } else {
+        let (roots, trusted_bytes) = read(certs).await?;
+        let mut config = trusting(roots)?;
+        // No other connection has these sessions in common, so none is gone on with. Eight would be kept, each with a ticket and a copy of the
+        // server's certificates, which have 64 KiB if the server likes.
+        config.resumption = Resumption::disabled();
+        (config, trusted_bytes)
+    };
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    Ok(Arc::new(config))
+    Ok((Arc::new(config), trusted_bytes))
 }
 
-async fn read(certs: &[Vec<u8>]) -> Result<RootCertStore, NetError> {
-    let (mut roots, mut bytes) = (RootCertStore::empty(), 0);
+/// Certificates that are trusted, and what they take.
+async fn read(certs: &[Vec<u8>]) -> Result<(RootCertStore, usize), NetError> {
+    let (mut roots, mut bytes, mut trusted_bytes) = (RootCertStore::empty(), 0, 0_usize);
     for pem in certs {
         for cert in certificates(pem, &mut bytes).await? {
             piece(&mut bytes, cert.len()).await;
+            trusted_bytes = trusted_bytes.saturating_add(cert.len()).saturating_add(TRUSTED_BYTES);
             roots.add(cert)?;
         }
     }
-    Ok(roots)
+    Ok((roots, trusted_bytes))
 }
 
 fn trusting(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
     let config = ClientConfig::builder_with_provider(Arc::clone(&PROVIDER)).with_safe_default_protocol_versions()?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+mod tests {
+    use super::*;
+
+    /// A certificate of `localhost`.
+    const CERTIFICATE: &[u8] = include_bytes!("http/testdata/localhost.pem");
+
+    #[test]
+    fn what_is_kept_of_a_connection_that_brings_certificates_is_counted_and_no_tickets_are() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let der = runtime.block_on(certificates(CERTIFICATE, &mut 0)).unwrap();
+        let der_bytes: usize = der.iter().map(|cert| cert.len()).sum();
+        let certs = [CERTIFICATE.to_vec(), CERTIFICATE.to_vec()];
+        let (config, trusted_bytes) = runtime.block_on(client_config(&certs, &[])).unwrap();
+        assert!(der_bytes > 0 && trusted_bytes > 2 * der_bytes, "{trusted_bytes} of {der_bytes} twice");
+        let kept = format!("{:?}", config.resumption);
+        assert!(kept.contains("NoClientSessionStorage"), "{kept}");
+        // Those with the usual roots have these, and sessions, in common.
+        let (config, trusted_bytes) = runtime.block_on(client_config(&[], &[])).unwrap();
+        assert_eq!(trusted_bytes, 0);
+        let kept = format!("{:?}", config.resumption);
+        assert!(!kept.contains("NoClientSessionStorage"), "{kept}");
+    }
 }

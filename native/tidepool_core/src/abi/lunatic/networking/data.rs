@@ -54,12 +54,13 @@ impl Sockets {
 /// A socket that is closed takes as long as so many texts that are dropped: 5 to 10 µs.
 pub(in crate::abi::lunatic) const CLOSED: usize = 50;
 
-/// What rustls keeps of a connection: secrets, and buffers for what goes and comes.
-const TLS_SESSION: usize = 40 << 10;
+/// What rustls keeps of a connection: secrets, buffers for what goes and comes, the peer's certificates, and a message of a handshake that is
+/// yet to come as a whole; each of the last two has 64 KiB at most.
+const TLS_SESSION: usize = 168 << 10;
 
 impl<T: Socket> HeapSize for Arc<T> {
     fn heap_bytes(&self) -> usize {
-        T::HOST_BYTES
+        T::host_bytes(self)
     }
 }
 
@@ -74,7 +75,9 @@ pub(super) trait Socket: Send + Sync + Sized + 'static {
     /// What guests call it.
     const NAME: &'static str;
     /// What one takes on the host beside what its number bounds.
-    const HOST_BYTES: usize = 0;
+    fn host_bytes(&self) -> usize {
+        0
+    }
 
     fn table(sockets: &mut Sockets) -> &mut Handles<Arc<Self>>;
 }
@@ -105,7 +108,10 @@ impl Socket for TlsListener {
 
 impl Socket for TlsStream {
     const NAME: &'static str = "TLS stream";
-    const HOST_BYTES: usize = TLS_SESSION;
+
+    fn host_bytes(&self) -> usize {
+        TLS_SESSION.saturating_add(self.trusted_bytes())
+    }
 
     fn table(sockets: &mut Sockets) -> &mut Handles<Arc<Self>> {
         &mut sockets.tls_streams
