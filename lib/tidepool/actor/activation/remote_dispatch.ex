@@ -14,7 +14,8 @@ defmodule Tidepool.Actor.Activation.RemoteDispatch do
   alias Tidepool.Actor.Ownership.Shards
   alias Tidepool.Nodes.Ask
 
-  # How long it is waited that an actor is elsewhere, before it is looked for where it was; and for one that is on its way.
+  # How long it is waited that an actor is elsewhere, before it is looked for where it was; and for one that is on its way, or whose node can't
+  # be reached: thousands of calls may wait for that, each of which looks again.
   @gone_ms 20
   @moving_ms 200
   # How often it is looked whether a node that does not answer still has the actor.
@@ -62,7 +63,7 @@ defmodule Tidepool.Actor.Activation.RemoteDispatch do
   defp forward({:away, name} = place, what, {_what, class, actor, _argument} = question, deadline) do
     case reach(name) do
       nil ->
-        pause(place, class, actor, deadline, @gone_ms)
+        pause(place, class, actor, deadline, @moving_ms)
 
       node ->
         # A node that stands still answers no question, and another has its shards by and by.
