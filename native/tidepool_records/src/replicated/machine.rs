@@ -6,7 +6,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
 
 use openraft::storage::RaftStateMachine;
 use openraft::{
@@ -24,9 +23,6 @@ use super::snapshot::Snapshot;
 use super::types::{Applied, DiskId, Failure, Member, Types, failed, packed, unpacked};
 use crate::record::StoreError;
 use crate::sqlite::{self, Opened, Pace, Readers};
-
-/// How long a voter waits until those who read have ended, when its log has grown long: others wait for its votes meanwhile.
-const GAP: Duration = Duration::from_millis(50);
 
 /// The state machine of a voter. Its clones are the same.
 #[derive(Clone)]
@@ -217,7 +213,7 @@ impl State {
         transaction.commit()?;
         self.applied = now;
         // Nothing else has the file flushed: what it says of that is not to be passed over.
-        self.opened.checkpoint(&self.readers, GAP)?;
+        self.opened.checkpoint(&self.readers)?;
         Ok(outcomes)
     }
 

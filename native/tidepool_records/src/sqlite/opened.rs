@@ -9,7 +9,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::identity::Identity;
 use super::log::{beside, check, written_again};
-use super::readers::Readers;
+use super::readers::{Quiet, Readers};
 use super::schema;
 use crate::record::StoreError;
 
@@ -19,6 +19,9 @@ const AGAIN_PAGES: u32 = 1_024;
 /// Of a log with so many nobody reads until those who do have ended, 256 MiB; and when one has not, how many more before that is tried again.
 const LONG_PAGES: u32 = 32_768;
 const LONG_AGAIN_PAGES: u32 = 8_192;
+/// How long others wait for those who read a long log; and how long at most, when it is twice as long after each time that was not enough.
+const PATIENCE: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(8);
 
 /// A file that is open to write to.
 pub(crate) struct Opened {
@@ -28,6 +31,9 @@ pub(crate) struct Opened {
     checkpoint_at: u32,
     /// When the log is long.
     long_at: u32,
+    /// Whether nobody begins to read it, for the sake of those who do; and how long.
+    is_held: bool,
+    patience: Duration,
     log: (PathBuf, Identity),
 }
 
@@ -91,7 +97,8 @@ impl Opened {
         }))?;
         let log = beside(path, "-wal");
         let log = (log.clone(), Identity::of(&log));
-        let opened = Opened { connection, pages, checkpoint_at: CHECKPOINT_PAGES, long_at: LONG_PAGES, log };
+        let (checkpoint_at, long_at) = (CHECKPOINT_PAGES, LONG_PAGES);
+        let opened = Opened { connection, pages, checkpoint_at, long_at, is_held: false, patience: PATIENCE, log };
         let is_in_file = opened.begin_log_anew();
         Ok((opened, is_in_file))
     }
@@ -103,32 +110,41 @@ impl Opened {
 
     /// Has the log put into the file, when it is long enough. SQLite begins it anew once all of it is there and nobody reads what is in it, so
     /// that it grows for as long as one reads after the other without a gap (<https://sqlite.org/wal.html>, "checkpoint starvation"). When it
-    /// has grown long, `readers` have one, if those that read are done within `most`.
+    /// has grown long, `readers` have one: nobody begins to read until those who do have ended. Who writes does not wait for them, and has it
+    /// looked at once more after each commit, for a voter has votes to give meanwhile, and a file's writer has all others' changes.
     ///
     /// # Errors
     /// When the disk fails. It has the last commits all the same, as far as they were flushed.
-    pub(crate) fn checkpoint(&mut self, readers: &Readers, most: Duration) -> Result<(), StoreError> {
+    pub(crate) fn checkpoint(&mut self, readers: &Readers) -> Result<(), StoreError> {
         let pages = self.pages.load(Ordering::Relaxed);
         // One that begins anew is short.
         if pages < CHECKPOINT_PAGES {
-            self.checkpoint_at = CHECKPOINT_PAGES;
-        } else if pages >= self.checkpoint_at {
-            // What does not go there stays in the log, where it is found.
-            let mut put = self.try_put_into_file();
-            let is_long = pages >= self.long_at;
-            if is_long && matches!(put, Ok(false)) {
-                // Little of it is left to be put there.
-                put = readers.while_nobody_reads(most, || self.try_put_into_file()).unwrap_or(put);
-            }
-            let is_there = matches!(put, Ok(true));
-            let again = if is_long { LONG_AGAIN_PAGES } else { AGAIN_PAGES };
-            self.checkpoint_at = if is_there { CHECKPOINT_PAGES } else { pages.saturating_add(again) };
-            return match put {
-                Ok(_) | Err(StoreError::Full) => Ok(()),
-                Err(error) => Err(error),
-            };
+            (self.checkpoint_at, self.patience) = (CHECKPOINT_PAGES, PATIENCE);
         }
-        Ok(())
+        let is_due = pages >= CHECKPOINT_PAGES && pages >= self.checkpoint_at;
+        if !(is_due || self.is_held) {
+            return Ok(());
+        }
+        let is_long = pages >= self.long_at;
+        // What does not go there stays in the log, where it is found.
+        let mut put = if self.is_held { Ok(false) } else { self.try_put_into_file() };
+        if self.is_held || (is_long && matches!(put, Ok(false))) {
+            // Little of it is left to be put there.
+            let tried = readers.while_nobody_reads(self.patience, || self.try_put_into_file());
+            self.is_held = matches!(tried, Quiet::Soon);
+            match tried {
+                Quiet::Done(done) => put = done,
+                Quiet::Soon => return Ok(()),
+                Quiet::InVain => self.patience = self.patience.saturating_mul(2).min(LONGEST),
+            }
+        }
+        let is_there = matches!(put, Ok(true));
+        let again = if is_long { LONG_AGAIN_PAGES } else { AGAIN_PAGES };
+        self.checkpoint_at = if is_there { CHECKPOINT_PAGES } else { pages.saturating_add(again) };
+        match put {
+            Ok(_) | Err(StoreError::Full) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Has the log put into the file, as far as nobody reads what would be written over. Is all of it there?
@@ -166,10 +182,10 @@ impl Opened {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::sync::Barrier;
     use std::sync::atomic::AtomicBool;
     use std::thread;
 
-    use super::super::readers::GAP;
     use super::*;
 
     #[test]
@@ -178,36 +194,69 @@ mod tests {
         let path = folder.path().join("records");
         let mut opened = Opened::new(&path).unwrap();
         opened.long_at = 2 * CHECKPOINT_PAGES;
-        let (readers, ends) = (Readers::new(&path), AtomicBool::new(false));
+        let (readers, ends, all_read) = (Readers::new(&path), AtomicBool::new(false), Barrier::new(5));
         let longest = thread::scope(|scope| {
             // Whenever one ends another is in the midst of its own.
             for nth in 0..4_u64 {
-                let (readers, ends) = (&readers, &ends);
+                let (readers, ends, all_read) = (&readers, &ends, &all_read);
                 scope.spawn(move || {
-                    thread::sleep(Duration::from_millis(10 * nth));
+                    let mut is_first = true;
                     while !ends.load(Ordering::Relaxed) {
+                        let apart = if std::mem::replace(&mut is_first, false) { 25 * nth + 1 } else { 0 };
                         let read = readers.reading(|connection| {
                             connection.query_row("SELECT count(*) FROM image", [], |row| row.get::<_, u64>(0))?;
-                            thread::sleep(Duration::from_millis(40));
+                            if apart > 0 {
+                                all_read.wait();
+                            }
+                            thread::sleep(Duration::from_millis(100 + apart));
                             Ok(connection.query_row("SELECT count(*) FROM image", [], |row| row.get::<_, u64>(0))?)
                         });
                         read.unwrap();
                     }
                 });
             }
-            let mut longest = 0;
-            for id in 0..3 * opened.long_at / 64 {
+            all_read.wait();
+            let (mut longest, mut id) = (0, 0_u32);
+            while opened.pages.load(Ordering::Relaxed) >= longest && longest < 4 * LONG_PAGES {
+                longest = opened.pages.load(Ordering::Relaxed);
                 let write = opened.connection.unchecked_transaction().unwrap();
                 write.execute("INSERT OR REPLACE INTO image VALUES (?, zeroblob(?))", [id % 16, 64 * 8_192]).unwrap();
                 write.commit().unwrap();
-                longest = longest.max(opened.pages.load(Ordering::Relaxed));
-                opened.checkpoint(&readers, GAP).unwrap();
+                id += 1;
+                opened.checkpoint(&readers).unwrap();
             }
             ends.store(true, Ordering::Relaxed);
             longest
         });
-        assert!(longest >= CHECKPOINT_PAGES, "{longest} pages");
-        assert!(longest < opened.long_at + LONG_AGAIN_PAGES, "{longest} pages");
+        assert!(longest >= opened.long_at, "{longest} pages");
+        // What was written while one read went on, however slow the machine is.
+        assert!(longest < 4 * LONG_PAGES, "{longest} pages");
+        opened.close();
+    }
+
+    #[test]
+    fn who_writes_waits_for_no_read_of_a_long_log_and_no_other_begins_until_that_has_ended_or_takes_too_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("records");
+        let (opened, readers) = (Opened::new(&path).unwrap(), Readers::new(&path));
+        let long = Duration::from_secs(3_600);
+        let held = |patience| readers.while_nobody_reads(patience, || ());
+        let read = readers.reading(|_connection| {
+            assert!(matches!(held(long), Quiet::Soon));
+            assert!(matches!(held(long), Quiet::Soon));
+            Ok(())
+        });
+        read.unwrap();
+        assert!(matches!(held(long), Quiet::Done(())));
+        let read = readers.reading(|_connection| {
+            assert!(matches!(held(Duration::ZERO), Quiet::Soon));
+            assert!(matches!(held(Duration::ZERO), Quiet::InVain));
+            Ok(())
+        });
+        read.unwrap();
+        // Others begin again.
+        readers.reading(|_connection| Ok(())).unwrap();
+        assert!(matches!(held(Duration::ZERO), Quiet::Done(())));
         opened.close();
     }
 }

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
@@ -13,15 +13,14 @@ use crate::record::{Found, Head, Heads, Key, MostOfEach, MostValues, Page, Recor
 
 /// Connections that are kept.
 const KEPT: usize = 8;
-/// How long those who write a file wait until those who read have ended; and how long who would begin to read waits for them at most.
-pub(super) const GAP: Duration = Duration::from_secs(2);
+/// How long who would begin to read waits at most for what is done while nobody reads.
 const HELD: Duration = Duration::from_secs(5);
 
 /// Connections to read from a file. What each function answers is said at the one of [`Records`](crate::Records) with its name.
 pub(crate) struct Readers {
     path: PathBuf,
     state: Mutex<State>,
-    /// Somebody has ended, or may begin.
+    /// Somebody may begin.
     changed: Condvar,
 }
 
@@ -32,14 +31,30 @@ struct State {
     open: usize,
     /// Why there are to be none.
     closed: Option<StoreError>,
-    /// Whether nobody begins to read.
-    is_held: bool,
+    /// Until when nobody begins to read.
+    held_until: Option<Instant>,
 }
 
 impl State {
     fn is_read(&self) -> bool {
         self.open > self.kept.len()
     }
+
+    /// How long who would begin to read waits yet.
+    fn held(&self) -> Option<Duration> {
+        let until = self.held_until.filter(|_until| self.closed.is_none())?;
+        Some(until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
+    }
+}
+
+/// What became of something that is to be done while nobody reads.
+pub(super) enum Quiet<T> {
+    /// It was done.
+    Done(T),
+    /// Some read yet, and no others begin: it is to be tried again soon.
+    Soon,
+    /// Some have read for longer than others wait for them: those begin again.
+    InVain,
 }
 
 /// Has nobody begin to read, for as long as it is held.
@@ -141,38 +156,40 @@ impl Readers {
         self.state().closed = None;
     }
 
-    /// Does something while nobody reads: no read begins before it is done. `None` when those that are under way take longer than `most`; they
-    /// go on.
-    pub(super) fn while_nobody_reads<T>(&self, most: Duration, act: impl FnOnce() -> T) -> Option<T> {
-        self.state().is_held = true;
-        let _gap = Gap(self);
-        let waited = self.changed.wait_timeout_while(self.state(), most, |state| state.is_read());
-        let (state, _in_time_or_not) = waited.unwrap_or_else(PoisonError::into_inner);
-        let is_read = state.is_read();
+    /// Does something if nobody reads: no read begins before it is done. If somebody does, no other read begins for as long as `patience`, from
+    /// the first try on, and the caller waits for none: it writes on, and tries again after that.
+    pub(super) fn while_nobody_reads<T>(&self, patience: Duration, act: impl FnOnce() -> T) -> Quiet<T> {
+        let (mut state, now) = (self.state(), Instant::now());
+        if state.is_read() {
+            match state.held_until {
+                None => state.held_until = Some(now + patience),
+                Some(until) if until > now => {}
+                Some(_over) => {
+                    state.held_until = None;
+                    return Quiet::InVain;
+                }
+            }
+            return Quiet::Soon;
+        }
+        state.held_until = Some(now + HELD);
         drop(state);
-        (!is_read).then(act)
+        let _gap = Gap(self);
+        Quiet::Done(act())
     }
 
     fn enter(&self) -> Result<(Place<'_>, Option<Connection>), StoreError> {
-        let is_held = |state: &mut State| state.is_held && state.closed.is_none();
-        let waited = self.changed.wait_timeout_while(self.state(), HELD, is_held);
+        let mut state = self.state();
         // Who has waited for too long is let in: the log is begun anew another time.
-        let (mut state, _in_time_or_not) = waited.unwrap_or_else(PoisonError::into_inner);
+        while let Some(left) = state.held() {
+            let waited = self.changed.wait_timeout(state, left);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
         if let Some(why) = &state.closed {
             return Err(why.clone());
         }
         let kept = state.kept.pop();
         state.open = state.open.saturating_add(usize::from(kept.is_none()));
         Ok((Place(self), kept))
-    }
-
-    /// Tells whoever waits for it that a read has ended.
-    fn ended(&self, state: MutexGuard<'_, State>) {
-        let is_waited_for = state.is_held;
-        drop(state);
-        if is_waited_for {
-            self.changed.notify_all();
-        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -187,7 +204,7 @@ impl Place<'_> {
         let mut state = self.0.state();
         if state.closed.is_none() && state.kept.len() < KEPT {
             state.kept.push(connection);
-            self.0.ended(state);
+            drop(state);
             // It has its place.
             std::mem::forget(self);
         } else {
@@ -201,13 +218,12 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.open = state.open.saturating_sub(1);
-        self.0.ended(state);
     }
 }
 
 impl Drop for Gap<'_> {
     fn drop(&mut self) {
-        self.0.state().is_held = false;
+        self.0.state().held_until = None;
         self.0.changed.notify_all();
     }
 }

@@ -11,7 +11,7 @@ use super::gone::{sweep_images, sweep_values};
 use super::identity::Identity;
 use super::opened::Opened;
 use super::pace::Pace;
-use super::readers::{GAP, Readers};
+use super::readers::Readers;
 use super::write;
 use crate::record::{Change, FairQueue, Job, StoreError, TRANSACTION, Total, is_refusal};
 
@@ -156,7 +156,7 @@ impl Writer {
             Some(why) => self.stop(why),
             None => {
                 // What a later commit needs of the disk is found out by that.
-                let _put_or_not = opened.checkpoint(&self.readers, GAP);
+                let _put_or_not = opened.checkpoint(&self.readers);
                 self.note_room(had_room, had_none);
             }
         }
@@ -213,7 +213,7 @@ impl Writer {
         match swept(opened, &mut self.pace) {
             Ok(due) => {
                 self.sweeps = due;
-                let _put_or_not = opened.checkpoint(&self.readers, GAP);
+                let _put_or_not = opened.checkpoint(&self.readers);
             }
             Err(error) => {
                 // What can't be deleted is tried again once a record goes, or the file is opened.
