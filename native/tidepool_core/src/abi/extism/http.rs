@@ -35,6 +35,8 @@ use crate::store::resting::begin_slice;
 
 /// Longest description of a request.
 const MAX_REQUEST_BYTES: u64 = 64 << 10;
+/// Most headers of a request, as many as a response may have: each takes some ten times its bytes until there is a response.
+const MAX_HEADERS: usize = 100;
 /// Redirections that are followed.
 const MAX_REDIRECTIONS: usize = 10;
 
@@ -92,7 +94,7 @@ async fn http_request(mut caller: Caller<'_, State>, request: u64, body: u64) ->
     store.data_mut().abi.extism.last = None;
     let request = block(&mut store, request, "invalid handle offset for http request")?;
     let json = bytes(&mut store, request, MAX_REQUEST_BYTES).await?;
-    let described: Description = match serde_json::from_slice(&json) {
+    let mut described: Description = match serde_json::from_slice(&json) {
         Ok(described) => described,
         Err(error) => return Err(asking::trap(&mut store, error.to_string())),
     };
@@ -101,6 +103,8 @@ async fn http_request(mut caller: Caller<'_, State>, request: u64, body: u64) ->
         Ok(asked) => asked,
         Err(why) => return Err(asking::trap(&mut store, why)),
     };
+    // They are the request's by now.
+    described.headers = HashMap::new();
     let body = block(&mut store, body, "invalid handle offset for http request body")?;
     // What goes to a server is a copy.
     let mut share = HostShare::new(&store.data().function);
@@ -154,6 +158,10 @@ async fn http_headers(mut caller: Caller<'_, State>) -> wasmtime::Result<i64> {
 
 /// The request that is described, without a body.
 fn built(described: &Description) -> Result<Request<Full<Bytes>>, String> {
+    let count = described.headers.len();
+    if count > MAX_HEADERS {
+        return Err(format!("HTTP request has {count} headers: {MAX_HEADERS} is the most that one may have"));
+    }
     let uri = absolute(&described.url)?;
     let method = described.method.as_deref().unwrap_or("GET").to_uppercase();
     let mut request = Request::builder().method(method.as_str()).uri(uri);

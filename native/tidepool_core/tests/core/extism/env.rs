@@ -141,3 +141,18 @@ fn an_http_request_is_refused_as_one_to_a_host_that_is_not_allowed() {
     assert_eq!(trap(call(&function, "http", b"{}")), "missing field `url` at line 1 column 2");
     assert_eq!(number(call(&function, "last", b"")), 0);
 }
+
+#[test]
+fn an_http_request_has_a_hundred_headers_at_most() {
+    let node = Node::small();
+    let function = node.fresh(&plugin(ENV, USES));
+    for (count, expected) in [
+        (100, "HTTP request to https://tides.example/today is not allowed"),
+        (101, "HTTP request has 101 headers: 100 is the most that one may have"),
+        (5_000, "HTTP request has 5000 headers: 100 is the most that one may have"),
+    ] {
+        let headers: Vec<_> = (0..count).map(|nth| format!("\"x{nth}\":\"\"")).collect();
+        let request = format!(r#"{{"url":"https://tides.example/today","headers":{{{}}}}}"#, headers.join(","));
+        assert_eq!(trap(call(&function, "http", request.as_bytes())), expected);
+    }
+}
