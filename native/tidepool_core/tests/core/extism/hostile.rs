@@ -5,6 +5,7 @@ use tidepool_core::{CallError, Import, Instances, Limits};
 
 use super::calls::ECHO;
 use super::{failure, number, plugin, trap};
+use crate::support::allocations::left_allocated;
 use crate::support::{Node, call, limits};
 
 /// Numbers at the edges of what offsets and lengths may be.
@@ -240,6 +241,14 @@ const MANY: &str = r#"
       (local.set $count (i64.add (local.get $count) (i64.const 1)))
       (br_if $next (i64.lt_u (local.get $count) (i64.const 1000000))))
     (i32.const 0))
+  (func (export "nothing") (result i32) (i32.const 0))
+  ;; As many as there may be, of a byte each.
+  (func (export "most") (result i32) (local $count i64)
+    (loop $next
+      (call $var_set (call $name (local.get $count)) (call $alloc (i64.const 1)))
+      (local.set $count (i64.add (local.get $count) (i64.const 1)))
+      (br_if $next (i64.lt_u (local.get $count) (i64.const 20000))))
+    (i32.const 0))
   (func (export "one_by_one") (result i32) (local $count i64)
     (loop $next
       (call $var_set (call $name (local.get $count)) (call $alloc (i64.const 1)))
@@ -257,6 +266,18 @@ fn a_million_variables_are_refused_in_the_words_of_extism_and_a_million_that_go_
     assert_eq!(trap(call(&function, "variables", b"")), "Variable store is full");
     assert_eq!(number(call(&function, "one_by_one", b"")), 1_000_000);
     assert_eq!(function.idle_instances(), 1);
+}
+
+#[test]
+fn what_the_host_keeps_of_many_small_variables_is_memory_of_the_plug_in() {
+    let node = Node::small();
+    let function = node.function(&plugin(ENV, MANY), Instances::Warm { max_idle: 1 }, limits());
+    assert_eq!(call(&function, "nothing", b"").unwrap(), b"");
+    let before = node.runtime.memory_bytes();
+    let (outcome, left) = left_allocated(|| call(&function, "most", b""));
+    assert_eq!((outcome, function.idle_instances()), (Ok(Vec::new()), 1));
+    let counted = isize::try_from(node.runtime.memory_bytes() - before).unwrap();
+    assert!(left > 1 << 20 && left < counted, "{left} bytes, and {counted} are counted");
 }
 
 const ERRORS: &str = r#"
