@@ -22,7 +22,11 @@ pub(crate) struct CodeShare {
     bytes: AtomicUsize,
 }
 
-/// The one of a module that was made last: all versions of a function with the same code and as long texts have one.
+/// Most bytes of texts with which versions have one share, although each has its own texts.
+const COMMON_TEXT_BYTES: usize = 4 << 10;
+
+/// The one of a module that was made last: all versions of a function with the same code and as long texts have one, if these are short. Long
+/// texts are in memory once for each version, whether or not they are the same, and so they count, with the code, as often.
 pub(crate) type LastShare = Mutex<Weak<CodeShare>>;
 
 impl CodeShare {
@@ -38,10 +42,12 @@ impl CodeShare {
         Arc::new(CodeShare { name, text_bytes: function.text_bytes, takers, of_function, bytes: bytes.into() })
     }
 
-    /// The last one, if it is of a function of this name with as long texts, or what `make` makes.
+    /// The last one, if it is of a function of this name with as long texts, which are short, or what `make` makes.
     pub(crate) fn again(last: &LastShare, function: &FunctionContext, make: impl FnOnce() -> Arc<Self>) -> Arc<Self> {
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |share: &Arc<Self>| share.name == *function.name && share.text_bytes == function.text_bytes;
+        let is_short = function.text_bytes <= COMMON_TEXT_BYTES;
+        let same =
+            |share: &Arc<Self>| is_short && share.name == *function.name && share.text_bytes == function.text_bytes;
         let share = last.upgrade().filter(same).unwrap_or_else(make);
         *last = Arc::downgrade(&share);
         share

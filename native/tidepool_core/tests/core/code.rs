@@ -154,6 +154,27 @@ fn texts_of_options_count_with_the_code_wherever_they_are_kept() {
 }
 
 #[test]
+fn versions_with_long_texts_count_each_for_itself_however_alike_these_are() {
+    let node = Node::new(&config());
+    let module = node.runtime.compile(&guest("rust/hello_world"), &CompileConfig::default()).unwrap();
+    let version = |name: &str, text: &str, bytes: usize| {
+        let config = HashMap::from([("text".into(), text.repeat(bytes).into())]);
+        module.function(FunctionConfig { limits: limits(), config, ..options(name) }).unwrap()
+    };
+    let short = [version("short", "a", 1_000), version("short", "b", 1_000)];
+    let one = held(&node, "short");
+    let long = version("long", "a", 100_000);
+    let before = held(&node, "long");
+    let others = [version("long", "b", 100_000), version("long", "b", 100_000)];
+    assert!(held(&node, "long") - before >= 200_000.0);
+    drop((long, others));
+    eventually("they are nobody's", || held(&node, "long") == 0.0);
+    let again = version("short", "c", 1_000);
+    assert_eq!(held(&node, "short"), one);
+    drop((short, again));
+}
+
+#[test]
 fn a_function_whose_texts_have_no_room_is_refused_however_small_its_module_is() {
     let node = node_for(2);
     assert!(fits(&node, &with_texts(&node, options("plain"))));
