@@ -20,6 +20,9 @@ defmodule Tidepool.Process.Loop do
   # Comparing with numbers of one word is quicker.
   @short_tags -0x0800_0000_0000_0000..0x07FF_FFFF_FFFF_FFFF
   @tags -0x8000_0000_0000_0000..0x7FFF_FFFF_FFFF_FFFF
+  # Of those that wait for room so many are looked at between two slices of a guest that computes: it has its run slot meanwhile, and that is
+  # nobody's CPU time.
+  @told 16
   # Is it the first process of its program?
   @first {__MODULE__, :first}
   # What the guest asks of links and monitors.
@@ -158,7 +161,7 @@ defmodule Tidepool.Process.Loop do
   end
 
   defp run({:yield, task}, state) do
-    Remote.tell_room(task)
+    Remote.tell_room(task, @told)
     # As for calls: processes that a timer has woken run first.
     :erlang.yield()
 

@@ -256,19 +256,42 @@ defmodule Tidepool.Process.Remote do
   """
   @spec taken(Native.task(), pid, reference, integer | :none) :: :ok
   def taken(task, from, ref, tag) do
-    Process.put(@waiting, [{from, ref, tag} | Process.get(@waiting, [])])
-    tell_room(task)
-  end
+    waits = {from, ref, tag}
 
-  @doc "Answers those who wait for room, if there is some."
-  @spec tell_room(Native.task()) :: :ok
-  def tell_room(task) do
-    with [_ | _] = waiting <- Process.get(@waiting) do
-      left = Enum.reject(waiting, &told_room?(task, &1))
-      if left == [], do: Process.delete(@waiting), else: Process.put(@waiting, left)
+    # Those before it have no more room because of it.
+    unless told_room?(task, waits) do
+      {count, queue} = Process.get(@waiting, {0, :queue.new()})
+      Process.put(@waiting, {count + 1, :queue.in(waits, queue)})
     end
 
     :ok
+  end
+
+  @doc """
+  Answers those who wait for room, if there is some. So many of them are looked at, those first who have not been for the longest time: each is a
+  question to the library.
+  """
+  @spec tell_room(Native.task(), most :: pos_integer | :infinity) :: :ok
+  def tell_room(task, most \\ :infinity) do
+    with {count, queue} <- Process.get(@waiting) do
+      # A number is less than `:infinity`.
+      case told_room(min(most, count), count, queue, task) do
+        {0, _empty} -> Process.delete(@waiting)
+        left -> Process.put(@waiting, left)
+      end
+    end
+
+    :ok
+  end
+
+  defp told_room(0, count, queue, _task), do: {count, queue}
+
+  defp told_room(looks, count, queue, task) do
+    {{:value, waits}, queue} = :queue.out(queue)
+
+    if told_room?(task, waits),
+      do: told_room(looks - 1, count - 1, queue, task),
+      else: told_room(looks - 1, count, :queue.in(waits, queue), task)
   end
 
   defp told_room?(task, {from, ref, tag}) do
