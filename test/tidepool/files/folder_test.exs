@@ -22,7 +22,10 @@ defmodule Tidepool.Files.FolderTest do
     assert Folder.list([], context) == {:error, :efbig}
   end
 
-  test "nothing is asked of the VM's file server, for which all others would wait", %{folder: folder, context: context} do
+  test "nothing is asked of the VM's file server, for which all others would wait", %{
+    folder: folder,
+    context: context
+  } do
     # Whatever it takes to load is there.
     assert {:ok, []} = Folder.list([], context)
     :ok = :sys.suspend(:file_server_2)
@@ -53,7 +56,9 @@ defmodule Tidepool.Files.FolderTest do
     assert File.ls!(folder) == []
   end
 
-  test "what a namespace asks of folders waits for its turns, and what another one asks does not", %{context: context} do
+  test "what a namespace asks of folders waits for its turns, and what another one asks does not", %{
+    context: context
+  } do
     function = unique_name("space") <> "/app"
     {most, _waiting} = Turns.bounds(:files)
     test = self()
