@@ -67,6 +67,7 @@ defmodule Tidepool.Namespaces.Turns do
   # All files of a node may be looked at. Deploys ask, of which there are some at a time, and who reads lists.
   def bounds(:recordings), do: {1, 64}
   def bounds(:replays), do: {2, 64}
+
   # Processes of programs wait here, which are as many as instances. A disk that is far away, and does not answer, keeps the schedulers that it
   # has: reads of actors have others.
   def bounds(:files), do: {max(div(:erlang.system_info(:dirty_io_schedulers), 5), 1), :infinity}

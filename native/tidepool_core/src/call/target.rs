@@ -244,14 +244,10 @@ impl Target {
 
     /// The tape of a new instance, if calls of the function are recorded.
     pub(super) fn tape(&self, whence: impl FnOnce() -> Whence) -> Option<Arc<Tape>> {
-        self.function
-            .record
-            .as_ref()
-            .filter(|policy| policy.is_on())
-            .map(|policy| {
-                let share = Box::new(HostShare::new(&self.function));
-                Arc::new(Tape::recording(whence(), Some(share), Arc::clone(policy.owner())))
-            })
+        self.function.record.as_ref().filter(|policy| policy.is_on()).map(|policy| {
+            let share = Box::new(HostShare::new(&self.function));
+            Arc::new(Tape::recording(whence(), Some(share), Arc::clone(policy.owner())))
+        })
     }
 
     /// A new instance for a trial. It counts in no quota of its namespace, and is one of those set aside where the node has no other, of

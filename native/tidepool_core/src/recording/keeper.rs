@@ -153,7 +153,9 @@ impl Keeper {
     #[must_use]
     pub fn written(&self) -> &Files {
         let (done, wait) = bounded(1);
-        self.when_written(move || drop(done.send(())));
+        self.when_written(move || {
+            let _nobody_waits = done.send(());
+        });
         // Who is late is late.
         let _ = wait.recv_timeout(FLUSH);
         &self.files

@@ -29,9 +29,8 @@ fn a_list_takes_memory_for_what_it_shows_and_of_files_of_other_functions_no_more
     assert_eq!(studio.counts().kept, calls);
     let bytes: u64 = studio.folder.files().iter().map(|file| fs::metadata(file).unwrap().len()).sum();
     let keeper = studio.keeper();
-    let list = |functions: &'static str, most: usize| {
-        most_allocated(|| keeper.files().list(Some(functions), most).unwrap())
-    };
+    let list =
+        |functions: &'static str, most: usize| most_allocated(|| keeper.files().list(Some(functions), most).unwrap());
     let (listed, taken) = list("shop/*", 10);
     assert_eq!(listed.len(), 10);
     assert!(listed.iter().all(|one| one.summary.as_ref().is_ok_and(|summary| summary.redacted)));
