@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rusqlite::{Transaction, TransactionBehavior};
 
-use super::gone::{sweep_images, sweep_values};
+use super::gone::{Pace, sweep_images, sweep_values};
 use super::identity::Identity;
 use super::opened::Opened;
-use super::pace::Pace;
 use super::readers::Readers;
 use super::write;
 use crate::record::{Change, FairQueue, Job, StoreError, TRANSACTION, Total, is_refusal};

@@ -1,6 +1,9 @@
 //! Keeps recordings: a thread writes them into a folder, within bounds. Calls never wait for it: what it can't take, or the disk does not,
 //! is dropped, and counted.
 
+mod files;
+mod segment;
+
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -14,12 +17,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
 use crossbeam_queue::ArrayQueue;
 
-use super::files::Files;
 use super::format::{Frame, Head, framed};
 use super::outcome::Ended;
 use super::owner::{Owner, namespace};
-use super::segment::{self, Segment};
 use super::tape::Place;
+pub use files::Files;
+pub use segment::Listed;
+use segment::Segment;
 
 /// Bytes of recordings that may wait for the disk, of which a namespace has no more than it leaves to others.
 const MAX_BACKLOG: usize = 64 << 20;

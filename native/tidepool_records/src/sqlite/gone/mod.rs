@@ -1,14 +1,16 @@
 //! Values and images of records that are gone: few go with their record, and the others later, some at a time.
 
+mod pace;
+
 use std::time::Instant;
 
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use super::pace::Pace;
 use super::read::unreadable;
 use super::schema::image_rows;
 use crate::record::{AT_ONCE, Key, PIECE, Part, StoreError, TURN, gone_mark};
+pub(crate) use pace::Pace;
 
 /// What it costs in rows that an id has its turn.
 const EACH: usize = 16;

@@ -10,10 +10,10 @@ use std::time::UNIX_EPOCH;
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 
-use super::bytes::Reader;
-use super::damaged::Damaged;
-use super::format::{FRAME_HEAD, Frame, Head, MAGIC, Summary, framed, unframed};
-use super::taped::Taped;
+use crate::recording::bytes::Reader;
+use crate::recording::damaged::Damaged;
+use crate::recording::format::{FRAME_HEAD, Frame, Head, MAGIC, Summary, framed, unframed};
+use crate::recording::taped::Taped;
 
 /// More bytes than a file has up to the end of its function's name.
 const NAME_BYTES: u64 = 1 << 10;

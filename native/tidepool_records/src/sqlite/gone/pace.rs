@@ -20,16 +20,16 @@ impl Pace {
     }
 
     /// When it is due.
-    pub(super) fn next(&self) -> Instant {
+    pub(crate) fn next(&self) -> Instant {
         self.next
     }
 
-    pub(super) fn is_due(&self) -> bool {
+    pub(crate) fn is_due(&self) -> bool {
         self.next <= Instant::now()
     }
 
     /// It was done, and took so long.
-    pub(super) fn took(&mut self, took: Duration) {
+    pub(crate) fn took(&mut self, took: Duration) {
         self.next = Instant::now() + rest(took);
     }
 }
