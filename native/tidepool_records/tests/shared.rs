@@ -231,9 +231,10 @@ fn a_start_of_a_node_that_was_replaced_has_the_name_again_when_the_later_one_is_
     fn with(store: &Store) {
         const LASTS_MS: u32 = 300;
         let key = Key::new("counter", "alice");
-        let (earlier, later) = (store.leased("a", 1, LASTS_MS), store.leased("a", 2, LASTS_MS));
-        let epoch = claim(&later, &key).unwrap();
+        let earlier = store.leased("a", 1, LASTS_MS);
         let began = Instant::now();
+        let later = store.leased("a", 2, LASTS_MS);
+        let epoch = claim(&later, &key).unwrap();
         loop {
             match lease(&earlier, Ask::Renew(LASTS_MS)) {
                 Err(StoreError::Replaced(_)) => {}

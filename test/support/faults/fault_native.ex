@@ -168,6 +168,8 @@ defmodule Tidepool.FaultNative do
     {:ok, function} = Native.new_function(module(runtime, "wat", "returns_2"), recorded)
     :ok = Native.publish(runtime, [{"returns_2", "returns_2", function}])
     _outcome = runtime |> call("returns_2") |> finish()
+    :ok = Native.flush_recordings(runtime, 1, false)
+    receive(do: ({:tidepool_written, 1} -> :ok))
     {:ok, [{id, _bytes, _head, _call}]} = Native.recordings(runtime, "returns_2", 1)
     {:ok, recording} = Native.recording(runtime, id)
     wasm = Tidepool.Case.guest("wat", "returns_2")

@@ -8,7 +8,8 @@ defmodule Tidepool.ActorValuesTest do
   import ActorScript
 
   setup do
-    {:ok, class: deploy!("rust", "ledger", actor: true)}
+    # What is written or read beside it may keep the disk for seconds.
+    {:ok, class: deploy!("rust", "ledger", actor: true, limits: [time: 60_000])}
   end
 
   defp host(class, name, script, options \\ []), do: Actor.call(class, name, "host", script, options)
