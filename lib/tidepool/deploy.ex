@@ -165,7 +165,7 @@ defmodule Tidepool.Deploy do
   end
 
   defp fetch(%{wasm: nil, given: given, origin: origin} = deploy) do
-    with {:ok, wasm, ref} <- Oci.fetch(given[:ref], Name.of(given[:name]), origin),
+    with {:ok, wasm, ref} <- Oci.fetch(given[:ref], given[:name], origin),
          do: {:ok, %{deploy | wasm: wasm, given: Keyword.put(given, :ref, ref)}}
   end
 

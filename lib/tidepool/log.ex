@@ -90,26 +90,35 @@ defmodule Tidepool.Log do
     emit(:removed, text, [tidepool_function: name, tidepool_version: version] ++ who(origin))
   end
 
-  # What takes no right to change what is deployed: a token has some lines of each in some seconds, so that nobody writes over all
-  # that is kept.
+  # What takes no right to change what is deployed: a token has some entries of each in an hour, of a hundred bytes, so that it would take
+  # months to write over all that is kept.
   @bounded [:process_started, :process_killed, :process_upgraded, :actor_deleted, :signed_in, :signed_out]
+  @entries_an_hour 60
 
   @doc "Something else than a function was changed here: a token was made, say. Of what `name` is, if it has one."
   @spec changed(action :: atom, name :: String.t() | nil, Origin.t()) :: :ok
   def changed(action, name, origin) do
-    with {:ok, left_out} <- room(action, origin) do
-      note(action, name, nil, origin, left_out)
-      name = if name, do: printable(name)
-      what = [tidepool_action: action, tidepool_name: name]
-      text = Enum.join([action | List.wrap(name)] ++ [by(origin)], " ")
-      emit(:changed, text, what ++ who(origin), left_out)
+    if action in @bounded do
+      key = {action, Audit.token(origin)}
+      with {:ok, left_out} <- hourly({:audit, key}), do: note(action, name, nil, origin, left_out)
+      limited(:changed, key, fn -> change(action, name, origin) end)
+    else
+      note(action, name, nil, origin)
+      {text, metadata} = change(action, name, origin)
+      emit(:changed, text, metadata)
     end
-
-    :ok
   end
 
-  defp room(action, origin) when action in @bounded, do: Budget.take({action, Audit.token(origin)})
-  defp room(_action, _origin), do: {:ok, 0}
+  defp change(action, name, origin) do
+    name = if name, do: printable(name)
+    text = Enum.join([action | List.wrap(name)] ++ [by(origin)], " ")
+    {text, [tidepool_action: action, tidepool_name: name] ++ who(origin)}
+  end
+
+  defp hourly(key, others \\ 0) do
+    {_lines, window_ms} = Budget.limits()
+    Budget.take(key, System.monotonic_time(:millisecond), @entries_an_hour, div(3_600_000, window_ms), others)
+  end
 
   defp note(action, name, version, origin, left_out \\ 0, ref \\ nil),
     do: Audit.note(action, name, version, {Audit.token(origin), who(origin)[:tidepool_peer]}, left_out, ref)
@@ -155,10 +164,15 @@ defmodule Tidepool.Log do
   @doc "The edge has refused a request that needs its leave, and so many since it last told of one."
   @spec refused_at_edge(request :: String.t(), reason :: String.t(), peer :: String.t(), non_neg_integer) :: :ok
   def refused_at_edge(request, reason, peer, left_out) do
-    if request == "POST /session" and reason == "unauthorized", do: Audit.note(:sign_in_failed, nil, nil, {nil, peer})
+    if request == "POST /session" and reason == "unauthorized", do: sign_in_failed(peer, left_out)
     request = printable(request)
     what = [tidepool_request: request, tidepool_reason: reason, tidepool_peer: peer]
     emit(:refused, "#{request} from #{peer} was refused (#{reason})", what, left_out)
+  end
+
+  defp sign_in_failed(peer, left_out) do
+    with {:ok, left_out} <- hourly({:audit, :sign_in_failed}, left_out),
+         do: Audit.note(:sign_in_failed, nil, nil, {nil, peer}, left_out)
   end
 
   @doc """

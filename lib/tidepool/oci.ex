@@ -11,18 +11,19 @@ defmodule Tidepool.Oci do
   alias Tidepool.Catalog.Origin
   alias Tidepool.Function.{Loader, Reference}
   alias Tidepool.Function.Reference.Registries
+  alias Tidepool.Namespaces.Name
   alias Tidepool.Oci.{Failure, Manifest, Places, Registry}
   alias Tidepool.Tokens.Access
 
-  @doc "The module of a reference, and the reference with its digest, for a function of this namespace and whoever may have it from there."
-  @spec fetch(String.t(), namespace :: String.t() | nil, Origin.t()) ::
+  @doc "The module of a reference, and the reference with its digest, for a function of this name and whoever may have it from there."
+  @spec fetch(String.t(), function :: String.t(), Origin.t()) ::
           {:ok, wasm :: binary, ref :: String.t()} | {:error, Error.t()}
-  def fetch(text, namespace, origin) do
+  def fetch(text, function, origin) do
     with {:ok, reference} <- parse(text),
          {:ok, granted} <- Access.permit_registry(origin, reference),
          {:ok, scheme, scope} <- reach(reference, granted, origin) do
-      placed(reference, namespace, fn ->
-        pull(Registry.new(reference, scheme, scope, Config.get(:registry_timeout)))
+      placed(reference, Name.of(function), fn ->
+        pull(Registry.new(reference, function, scheme, scope, Config.get(:registry_timeout)))
       end)
     end
   end

@@ -13,6 +13,7 @@ defmodule TidepoolWeb.Figures do
 
   alias Tidepool.{Catalog, Engine, Native}
   alias TidepoolWeb.Figures.Minutes
+  alias TidepoolWeb.Reply
 
   @tick_ms 2_000
   # Ticks that are kept, those that rates and quantiles are of, and those in a list of functions.
@@ -20,6 +21,8 @@ defmodule TidepoolWeb.Figures do
   @recent 5
   @minute 30
   @functions 500
+  # So many are asked for one by one.
+  @one_by_one 100
   # How old the list may be that several are told.
   @shared_ms 500
   # Functions in a piece of what streams tell.
@@ -216,7 +219,7 @@ defmodule TidepoolWeb.Figures do
   end
 
   def handle_call({:some, names}, _from, state) do
-    {_reasons, bounds, totals} = read()
+    {_reasons, bounds, totals} = read(names)
     {:reply, {state.tick, bounds, Map.take(totals, names), Map.take(state.samples, names)}, state}
   end
 
@@ -240,13 +243,13 @@ defmodule TidepoolWeb.Figures do
       {:reply, text, state}
     else
       {figures, state} = shared(state)
-      text = figures |> versions() |> encoded()
+      {_status, _type, _headers, text} = Reply.json(200, %{tick_ms: @tick_ms, functions: versions(figures)})
       {:reply, text, %{state | text: {now, text}}}
     end
   end
 
   def handle_call({:one, name}, _from, state) do
-    {reasons, bounds, totals} = Engine.runtime() |> Native.figures_of(name) |> totals()
+    {reasons, bounds, totals} = read_one(name)
 
     case totals do
       %{^name => total} ->
@@ -339,6 +342,16 @@ defmodule TidepoolWeb.Figures do
   end
 
   defp read, do: Engine.runtime() |> Native.figures() |> totals()
+
+  # A function by itself costs a question, and all of them one that is long.
+  defp read(names) when length(names) > @one_by_one, do: read()
+
+  defp read(names) do
+    {reasons, bounds, none} = read_one("")
+    {reasons, bounds, Enum.reduce(names, none, &Map.merge(&2, &1 |> read_one() |> elem(2)))}
+  end
+
+  defp read_one(name), do: Engine.runtime() |> Native.figures_of(name) |> totals()
 
   defp totals({reasons, bounds, functions}) do
     totals =

@@ -60,4 +60,27 @@ defmodule TidepoolWeb.BookTest do
     without = node!(nil)
     for path <- ["", "index.html", "api/Tidepool.html"], do: assert(error.(without, path) =~ "bin/book builds it")
   end
+
+  test "a file that was asked for is neither read nor packed again, and is when it is another" do
+    alias TidepoolWeb.Resource.Files
+    fetch = fn -> Files.fetch("ui", ["app.mjs"], %{headers: [{"accept-encoding", "gzip"}]}) end
+    assert {:ok, {200, _type, headers, packed}} = fetch.()
+    :erlang.trace_pattern({:zlib, :gzip, 1}, true, [])
+    1 = :erlang.trace(self(), true, [:call])
+    assert {:ok, {200, _type, ^headers, ^packed}} = fetch.()
+    1 = :erlang.trace(self(), false, [:call])
+    :erlang.trace_pattern({:zlib, :gzip, 1}, false, [])
+    delivered = :erlang.trace_delivered(self())
+    assert_receive {:trace_delivered, _self, ^delivered}, 20_000
+    refute_received {:trace, _self, :call, _packed}
+
+    folder = tmp_folder!()
+    peer = node!(folder)
+
+    # In the same second, and as long.
+    for text <- ["<p>1", "<p>2"] do
+      File.write!(Path.join(folder, "index.html"), text)
+      assert {200, _headers, ^text} = curl_url(Peer.url(peer, "/docs/index.html"), ["--compressed"])
+    end
+  end
 end

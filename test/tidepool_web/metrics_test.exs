@@ -209,4 +209,47 @@ defmodule TidepoolWeb.MetricsTest do
     {samples, _types, _text} = scrape()
     assert calls(samples, name, "ok") == 2.0
   end
+
+  test "however many ask at once, metrics are made once for all of them, after the last has asked" do
+    alias TidepoolWeb.Resources.Metrics.Text
+    test = self()
+    {:ok, server} = GenServer.start_link(Text, fn -> make(test) end)
+    ask = fn -> Task.async(fn -> Text.fetch(server) end) end
+    first = ask.()
+    assert_receive {:makes, maker}, 20_000
+    # These may have changed something after it began.
+    others = for _request <- 1..30, do: ask.()
+    eventually(fn -> Process.info(server, :message_queue_len) == {:message_queue_len, 30} end)
+    send(maker, {:made, "1"})
+    assert Task.await(first, 20_000) == {:ok, "1"}
+    assert_receive {:makes, ^maker}, 20_000
+    send(maker, {:made, "2"})
+    assert Task.await_many(others, 20_000) |> Enum.uniq() == [{:ok, "2"}]
+    refute_received {:makes, _maker}
+  end
+
+  test "metrics that can't be read are an error, and there again when they can" do
+    alias TidepoolWeb.Resources.Metrics.Text
+    text = :counters.new(1, [])
+
+    make = fn ->
+      :counters.add(text, 1, 1)
+      if :counters.get(text, 1) == 1, do: exit(:noproc), else: "# EOF\n"
+    end
+
+    {:ok, server} = GenServer.start_link(Text, make)
+
+    log =
+      ExUnit.CaptureLog.capture_log(fn ->
+        assert Text.fetch(server) == :error
+        assert Text.fetch(server) == {:ok, "# EOF\n"}
+      end)
+
+    assert log =~ "the metrics could not be read"
+  end
+
+  defp make(test) do
+    send(test, {:makes, self()})
+    receive do: ({:made, text} -> text)
+  end
 end

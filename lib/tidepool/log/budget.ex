@@ -10,7 +10,7 @@ defmodule Tidepool.Log.Budget do
   @lines 10
   @window_ms 10_000
 
-  # {key, window, lines in it, left out since the last line}; of the last id of a key {{:id, key}, window, id}.
+  # {key, window at which theirs is over, lines in it, left out since the last line}; of the last id of a key {{:id, key}, window, id}.
   @left_out 4
   @kept 1_000
 
@@ -25,23 +25,28 @@ defmodule Tidepool.Log.Budget do
     :ok
   end
 
-  @doc "May there be a line now, of as many as the key has in that time? Then how many were left out before it."
-  @spec take(term, now_ms :: integer, lines :: non_neg_integer) :: {:ok, left_out :: non_neg_integer} | :left_out
-  def take(key, now_ms \\ System.monotonic_time(:millisecond), lines \\ @lines) do
+  @doc """
+  May there be a line now, of as many as the key has in that time, or in so many times that time? Then how many were left out before it.
+  What is asked about may stand for others that somebody else has left out already.
+  """
+  @spec take(term, now_ms :: integer, lines :: non_neg_integer, windows :: pos_integer, others :: non_neg_integer) ::
+          {:ok, left_out :: non_neg_integer} | :left_out
+  def take(key, now_ms \\ System.monotonic_time(:millisecond), lines \\ @lines, windows \\ 1, others \\ 0) do
     window = window(now_ms)
-    fresh = {key, window, 0, 0}
+    over = (Integer.floor_div(window, windows) + 1) * windows
+    fresh = {key, over, 0, 0}
     if :ets.info(@table, :size) >= @kept, do: sweep(window)
     # A window that is over is replaced, by one process if several see that.
     :ets.select_replace(@table, [
-      {{key, :"$1", :_, :"$2"}, [{:<, :"$1", window}], [{{{:const, key}, window, 0, :"$2"}}]}
+      {{key, :"$1", :_, :"$2"}, [{:"=<", :"$1", window}], [{{{:const, key}, over, 0, :"$2"}}]}
     ])
 
     if :ets.update_counter(@table, key, {3, 1}, fresh) <= lines do
       # Read and set to 0 in one step.
       [left_out, 0] = :ets.update_counter(@table, key, [{@left_out, 0}, {@left_out, 1, 0, 0}], fresh)
-      {:ok, left_out}
+      {:ok, left_out + others}
     else
-      :ets.update_counter(@table, key, {@left_out, 1}, fresh)
+      :ets.update_counter(@table, key, {@left_out, 1 + others}, fresh)
       :left_out
     end
   end
@@ -52,7 +57,7 @@ defmodule Tidepool.Log.Budget do
   defp sweep(window) do
     if :ets.update_counter(@table, :swept, {2, 0}, {:swept, window - 1}) < window do
       :ets.insert(@table, {:swept, window})
-      old = [{:<, :"$1", window}]
+      old = [{:"=<", :"$1", window}]
       :ets.select_delete(@table, [{{:_, :"$1", :_, :_}, old, [true]}, {{:_, :"$1", :_}, old, [true]}])
     end
   end
@@ -72,7 +77,7 @@ defmodule Tidepool.Log.Budget do
     else
       taken ->
         id = Base.encode16(:crypto.strong_rand_bytes(8), case: :lower)
-        :ets.insert(@table, {{:id, key}, window(System.monotonic_time(:millisecond)), id})
+        :ets.insert(@table, {{:id, key}, window(System.monotonic_time(:millisecond)) + 1, id})
         log.(id, left_out(taken))
         "id #{id}"
     end

@@ -10,6 +10,7 @@ defmodule Tidepool.Namespaces.Turns do
       namespace has all but one, or the only one
     * `:recordings`: a look at the files of recordings, on one of the dirty IO schedulers; a namespace has one
     * `:replays`: a replay of a recording, with what is read of it in memory; a namespace has two
+    * `:names`: a name that is looked up by one of the VM's four threads for that; a namespace has one
     * `:files`: what a program asks of a folder of the machine, on one of the dirty IO schedulers; a namespace has two of ten
 
   A turn that is free costs no question to a process: it is a row of a table, which who takes it inserts and deletes, and each time it is looked
@@ -38,10 +39,10 @@ defmodule Tidepool.Namespaces.Turns do
   @turns __MODULE__
 
   # What goes on when its process is killed.
-  @outlasting [:records, :images, :recordings, :replays, :files]
+  @outlasting [:records, :images, :recordings, :replays, :names, :files]
 
   @typedoc "What it is a turn of."
-  @type kind :: :keyvalue | :records | :images | :recordings | :replays | :files
+  @type kind :: :keyvalue | :records | :images | :recordings | :replays | :names | :files
 
   @typedoc "Until when it is waited, in ms of the VM's monotonic time; `:now` waits for nothing."
   @type until :: integer | :infinity | :now
@@ -67,6 +68,9 @@ defmodule Tidepool.Namespaces.Turns do
   # All files of a node may be looked at. Deploys ask, of which there are some at a time, and who reads lists.
   def bounds(:recordings), do: {1, 64}
   def bounds(:replays), do: {2, 64}
+
+  # Of fetches there are some at a time.
+  def bounds(:names), do: {1, 64}
 
   # Processes of programs wait here, which are as many as instances. A disk that is far away, and does not answer, keeps the schedulers that it
   # has: reads of actors have others.

@@ -2,9 +2,14 @@ defmodule Tidepool.Oci.Address do
   @moduledoc """
   Where a registry is: addresses of its name that may be asked. They are looked up once, and the connection is to one of them: a name
   that says something else the next time leads nowhere else.
+
+  The VM looks names up by four threads, which are those of the node's own connections as well, and one whose servers say nothing keeps
+  a thread for some seconds, whether or not anybody waits for it. So names are looked up in turns of namespaces (`Tidepool.Namespaces.Turns`).
   """
 
   import Bitwise
+
+  alias Tidepool.Namespaces.Turns
 
   @typedoc "Which addresses may be asked: all, those of the machine itself, or those that all the world has."
   @type scope :: :any | :loopback | :public
@@ -27,21 +32,35 @@ defmodule Tidepool.Oci.Address do
     {{224, 0, 0, 0}, 3}
   ]
 
-  @doc "The addresses of a host that are within a scope, within `timeout` ms; none, when there is none."
-  @spec find(host :: String.t(), scope, timeout :: pos_integer) :: [:inet.ip_address()]
-  def find(host, scope, timeout), do: host |> all(timeout) |> Enum.filter(&within?(&1, scope)) |> Enum.uniq()
+  # The VM gives up after eight seconds.
+  @looked_up_ms 10_000
 
-  defp all(host, timeout) do
-    name = to_charlist(host)
+  @doc "The addresses of a host that are within a scope, looked up for a function within `timeout` ms; none, when there is none."
+  @spec find(host :: String.t(), scope, function :: String.t(), timeout :: pos_integer) :: [:inet.ip_address()]
+  def find(host, scope, function, timeout),
+    do: host |> to_charlist() |> all(function, timeout) |> Enum.filter(&within?(&1, scope)) |> Enum.uniq()
 
+  defp all(name, function, timeout) do
     case :inet.parse_address(name) do
       {:ok, address} -> [address]
-      {:error, :einval} -> Enum.flat_map([:inet, :inet6], &look_up(name, &1, timeout))
+      {:error, :einval} -> in_turn(name, function, timeout)
     end
   end
 
-  defp look_up(name, family, timeout) do
-    case :inet.getaddrs(name, family, timeout) do
+  # A turn lasts as long as its thread is taken, and who waits for it no longer than is left.
+  defp in_turn(name, function, timeout) do
+    until = System.monotonic_time(:millisecond) + timeout
+    look_up = fn -> Enum.flat_map([:inet, :inet6], &look_up(name, &1)) end
+    task = Task.async(fn -> Turns.run(:names, function, until, look_up) end)
+
+    case Task.yield(task, timeout) || Task.shutdown(task, :brutal_kill) do
+      {:ok, {:ok, addresses}} -> addresses
+      _none_in_time -> []
+    end
+  end
+
+  defp look_up(name, family) do
+    case :inet.getaddrs(name, family, @looked_up_ms) do
       {:ok, addresses} -> addresses
       {:error, _none} -> []
     end

@@ -18,7 +18,7 @@ defmodule Tidepool.Oci.Registry do
   @token_bytes 65_536
   @redirects [301, 302, 303, 307, 308]
 
-  @enforce_keys [:reference, :origin, :scope, :until, :timeout]
+  @enforce_keys [:reference, :function, :origin, :scope, :until, :timeout]
   defstruct @enforce_keys ++ [:authorization]
 
   @typedoc "Where something is asked: `{:https, \"registry.example\", 443}`."
@@ -26,6 +26,7 @@ defmodule Tidepool.Oci.Registry do
 
   @type t :: %__MODULE__{
           reference: Reference.t(),
+          function: String.t(),
           origin: origin,
           scope: Address.scope(),
           until: integer,
@@ -33,14 +34,22 @@ defmodule Tidepool.Oci.Registry do
           authorization: String.t() | nil
         }
 
-  @doc "The registry of a reference, to be done with within `timeout` ms from now."
-  @spec new(Reference.t(), Registries.scheme(), Address.scope(), timeout :: pos_integer) :: t
-  def new(%{registry: registry} = reference, scheme, scope, timeout) do
+  @doc "The registry of a reference, which is asked for a function, to be done with within `timeout` ms from now."
+  @spec new(Reference.t(), function :: String.t(), Registries.scheme(), Address.scope(), timeout :: pos_integer) :: t
+  def new(%{registry: registry} = reference, function, scheme, scope, timeout) do
     %URI{host: host, port: port} = URI.parse("#{scheme}://#{registry}")
     # What is called docker.io answers as this.
     host = if host == "docker.io", do: "registry-1.docker.io", else: host
     until = System.monotonic_time(:millisecond) + timeout
-    %__MODULE__{reference: reference, origin: {scheme, host, port}, scope: scope, until: until, timeout: timeout}
+
+    %__MODULE__{
+      reference: reference,
+      function: function,
+      origin: {scheme, host, port},
+      scope: scope,
+      until: until,
+      timeout: timeout
+    }
   end
 
   @doc "The bytes of the manifest that the reference names, and their SHA-256 in hex."
@@ -148,7 +157,7 @@ defmodule Tidepool.Oci.Registry do
 
   defp get(registry, {scheme, host, port} = origin, target, headers, bytes) do
     with {:ok, scope} <- scope(registry, origin),
-         [_one | _more] = addresses <- Address.find(host, scope, max(Http.left(registry.until), 1)) do
+         [_one | _more] = addresses <- Address.find(host, scope, registry.function, max(Http.left(registry.until), 1)) do
       request = %{scheme: scheme, host: host, port: port, addresses: addresses, target: target}
 
       request =

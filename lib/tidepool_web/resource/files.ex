@@ -1,6 +1,7 @@
 defmodule TidepoolWeb.Resource.Files do
   @moduledoc """
-  Files of `priv` for browsers, as they are there, so that a change shows with the next reload.
+  Files of `priv` for browsers, as they are there, so that a change shows with the next reload. What a file is packed to is kept, and its
+  hash, until the file is another: whoever asks again costs a look at its time.
 
   They load nothing from anywhere else, and run no script that is not among them: their headers have the browser see to that.
   """
@@ -50,6 +51,18 @@ defmodule TidepoolWeb.Resource.Files do
   # The index of the book has 5 MB.
   @places 64
 
+  # {path, what tells it from another one there, etag, packed text} of each that was asked for. There are as many as files.
+  @table __MODULE__
+  # Whoever writes twice within the system's second leaves the same time.
+  @settled_s 2
+
+  @doc "The table of what is kept, of the calling process."
+  @spec new :: :ok
+  def new do
+    :ets.new(@table, [:named_table, :public, read_concurrency: true])
+    :ok
+  end
+
   @doc "What holds for the routes of such files: they tell nothing of functions, and look at no parameter."
   @spec route :: keyword
   def route,
@@ -66,21 +79,46 @@ defmodule TidepoolWeb.Resource.Files do
   def fetch(folder, path, request) do
     with true <- Enum.all?(path, &(&1 =~ ~r/\A[A-Za-z0-9_-]+(\.[A-Za-z0-9]+)*\z/)),
          type when type != nil <- @types[path |> List.last() |> Path.extname()],
-         {:ok, text} <- [:code.priv_dir(:tidepool), folder | path] |> Path.join() |> File.read() do
-      {:ok, answer(text, type, Map.new(request.headers))}
+         path = Path.join([:code.priv_dir(:tidepool), folder | path]),
+         {:ok, etag, packed} <- packed(path),
+         {:ok, reply} <- answer(path, type, etag, packed, Map.new(request.headers)) do
+      {:ok, reply}
     else
       _none -> :error
     end
   end
 
-  defp answer(text, type, wanted) do
-    etag = ~s("#{:sha256 |> :crypto.hash(text) |> Base.url_encode64(padding: false)}")
+  defp answer(path, type, etag, packed, wanted) do
     headers = [{"etag", etag} | @headers]
 
     cond do
-      wanted["if-none-match"] == etag -> {304, type, headers, ""}
-      gzip?(wanted["accept-encoding"]) -> {200, type, [{"content-encoding", "gzip"} | headers], :zlib.gzip(text)}
-      true -> {200, type, headers, text}
+      wanted["if-none-match"] == etag -> {:ok, {304, type, headers, ""}}
+      gzip?(wanted["accept-encoding"]) -> {:ok, {200, type, [{"content-encoding", "gzip"} | headers], packed}}
+      true -> with {:ok, text} <- File.read(path), do: {:ok, {200, type, headers, text}}
+    end
+  end
+
+  defp packed(path) do
+    with {:ok, %File.Stat{type: :regular} = stat} <- File.stat(path, time: :posix) do
+      now = {stat.inode, stat.size, stat.mtime, stat.ctime}
+
+      case :ets.lookup(@table, path) do
+        [{^path, ^now, etag, packed}] -> {:ok, etag, packed}
+        _none_or_another -> pack(path, now)
+      end
+    end
+  end
+
+  defp pack(path, now) do
+    with {:ok, text} <- File.read(path) do
+      etag = ~s("#{:sha256 |> :crypto.hash(text) |> Base.url_encode64(padding: false)}")
+      packed = :zlib.gzip(text)
+      {_inode, _size, written, changed} = now
+
+      if max(written, changed) + @settled_s < System.os_time(:second),
+        do: :ets.insert(@table, {path, now, etag, packed})
+
+      {:ok, etag, packed}
     end
   end
 

@@ -3,11 +3,10 @@ defmodule TidepoolWeb.Resources.Metrics do
 
   @behaviour TidepoolWeb.Resource
 
-  require Logger
-
   alias Tidepool.{Actor, Catalog, Cluster, Engine, Error, Native, Trace}
   alias Tidepool.Engine.Queues
   alias TidepoolWeb.{Listener, Reply}
+  alias TidepoolWeb.Resources.Metrics.Text
 
   @text "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
@@ -16,6 +15,15 @@ defmodule TidepoolWeb.Resources.Metrics do
 
   @impl true
   def serve("GET", ["metrics"], _request) do
+    case Text.fetch() do
+      {:ok, text} -> {200, @text, [], text}
+      :error -> Reply.error(Error.new(:internal, "the metrics could not be read"))
+    end
+  end
+
+  @doc "All metrics of this moment."
+  @spec read :: String.t()
+  def read do
     functions = Catalog.versions()
     {recorded, unrecorded} = Native.recording_counts(Engine.runtime())
 
@@ -47,10 +55,6 @@ defmodule TidepoolWeb.Resources.Metrics do
 
     edge = for {name, value} <- Listener.stats(), do: {"tidepool_http_#{name}", "HTTP edge: #{name}", value}
 
-    {200, @text, [], Native.metrics(Engine.runtime(), gauges ++ edge ++ Trace.metrics() ++ Cluster.metrics(), by_label)}
-  rescue
-    exception ->
-      Logger.error("the metrics could not be read: " <> Exception.format(:error, exception, __STACKTRACE__))
-      Reply.error(Error.new(:internal, "the metrics could not be read"))
+    Native.metrics(Engine.runtime(), gauges ++ edge ++ Trace.metrics() ++ Cluster.metrics(), by_label)
   end
 end

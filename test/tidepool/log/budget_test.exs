@@ -28,6 +28,16 @@ defmodule Tidepool.Log.BudgetTest do
     assert Budget.take({__MODULE__, :none}, now, 0) == :left_out
   end
 
+  test "a key may have its lines for longer, and what others have left out counts" do
+    {_lines, window_ms} = Budget.limits()
+    hour = div(System.monotonic_time(:millisecond), 360 * window_ms) * 360 * window_ms
+    key = {__MODULE__, :hourly}
+    assert Budget.take(key, hour, 2, 360) == {:ok, 0}
+    assert Budget.take(key, hour + window_ms, 2, 360, 3) == {:ok, 3}
+    assert Budget.take(key, hour + 359 * window_ms, 2, 360, 5) == :left_out
+    assert Budget.take(key, hour + 360 * window_ms, 2, 360) == {:ok, 6}
+  end
+
   test "of an actor's class there are ten lines in ten seconds, however many calls have one" do
     class = "class of #{inspect(__MODULE__)}"
     LogWatch.watch(class)

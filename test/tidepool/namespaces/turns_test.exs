@@ -113,7 +113,7 @@ defmodule Tidepool.Namespaces.TurnsTest do
     eventually(fn -> Turns.count(:keyvalue, function) == {0, 0} end)
   end
 
-  for kind <- [:records, :images, :recordings, :replays] do
+  for kind <- [:records, :images, :recordings, :replays, :names] do
     test "what goes on when its caller was killed keeps its turn until it is over (#{kind})", %{function: function} do
       {most, _waiting} = Turns.bounds(unquote(kind))
       test = self()

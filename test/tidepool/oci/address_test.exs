@@ -1,10 +1,31 @@
 defmodule Tidepool.Oci.AddressTest do
   use ExUnit.Case, async: true
 
+  alias Tidepool.Namespaces.Turns
   alias Tidepool.Oci.Address
 
   doctest Address
   doctest Tidepool.Oci.Challenge
+
+  test "a namespace looks up one name at a time, whether or not anybody waits, and others look up theirs meanwhile" do
+    [slow, other] = for name <- ["slow", "other"], do: "#{name}_#{System.unique_integer([:positive])}/function"
+    test = self()
+
+    # As long as a name takes whose servers say nothing.
+    look_up = fn ->
+      send(test, {:looks_up, self()})
+      receive do: (:answered -> [])
+    end
+
+    client = spawn(fn -> Turns.run(:names, slow, :infinity, look_up) end)
+    assert_receive {:looks_up, lookup}, 20_000
+    Process.exit(client, :kill)
+    assert Address.find("localhost", :loopback, slow, 50) == []
+    assert Address.find("127.0.0.1", :loopback, slow, 50) == [{127, 0, 0, 1}]
+    assert {127, 0, 0, 1} in Address.find("localhost", :loopback, other, 60_000)
+    send(lookup, :answered)
+    assert {127, 0, 0, 1} in Address.find("localhost", :loopback, slow, 60_000)
+  end
 
   test "no network of a machine, a site or nobody is public, at its first address and at its last" do
     networks = """

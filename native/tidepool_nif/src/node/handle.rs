@@ -151,7 +151,7 @@ fn io(env: Env<'_>, node: ResourceArc<Node>) -> Term<'_> {
 type GaugeByLabel = (String, String, String, List<(String, i64)>);
 
 /// All metrics as OpenMetrics text, with `gauges` (name, help, value) added, and those that have a label.
-#[rustler::nif(schedule = "DirtyIo")]
+#[rustler::nif(schedule = "DirtyCpu")]
 fn metrics(
     node: ResourceArc<Node>,
     gauges: List<(String, String, i64)>,
