@@ -3,51 +3,20 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use proptest::prelude::*;
-
 use tidepool_core::{
     CallError, CompileConfig, CompileError, Imaged, Instances, Limit, Limits, OwnedInstance, RuntimeConfig, Tier,
 };
 
-use crate::support::puppet::{Kept, PUPPET, Step, actor, actors, call, change, image, noisy, payload, step, wake};
+use crate::support::puppet::{
+    Kept, PUPPET, Step, actor, actors, call, change, image, is_the_one_that_was_there, noisy, payload, wake,
+};
 use crate::support::{Node, Outcome, PAGE, config, eventually, finish, guest, limits, request, wat};
 
 #[test]
 fn an_instance_that_was_woken_with_its_image_is_the_one_that_was_there() {
     for node in [Node::small(), Node::dense(4, 8)] {
         let function = actor(&node, &wat(PUPPET));
-        let most_changes = std::cell::Cell::new(0);
-        let run = |steps: &[Step]| -> Result<(), TestCaseError> {
-            let stays = function.instance().unwrap();
-            let mut changes = function.instance().unwrap();
-            let mut kept = Kept::default();
-            // What is told apart from an instance that was never gone has enough to be told from by changes.
-            for instance in [&stays, &changes] {
-                call(instance, "", &payload(&Step::Noise { at: 80_000, byte: 1, count: 6_000 })).unwrap();
-            }
-            for step in steps {
-                if matches!(step, Step::Image | Step::Wake) {
-                    kept.keep(&changes);
-                    most_changes.set(most_changes.get().max(kept.changes));
-                    prop_assert_eq!(changes.image(usize::MAX).unwrap(), Imaged::Unchanged);
-                }
-                if matches!(step, Step::Wake) {
-                    changes = wake(&function, &kept.image).unwrap();
-                    prop_assert_eq!(changes.image(usize::MAX).unwrap(), Imaged::Unchanged);
-                }
-                prop_assert!(call(&changes, "", &payload(step)) == call(&stays, "", &payload(step)), "{step:?}");
-            }
-            kept.keep(&changes);
-            // Both have the same image, and so has the one that is woken with it.
-            let digest = |instance: &OwnedInstance| instance.copy().unwrap().unwrap()[38..54].to_vec();
-            let woken = wake(&function, &kept.image).unwrap();
-            prop_assert!(call(&woken, "", b"") == call(&stays, "", b""));
-            prop_assert_eq!(digest(&stays), digest(&woken));
-            Ok(())
-        };
-        let runs = ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() };
-        proptest!(runs, |(steps in prop::collection::vec(step(), 1..32))| run(&steps)?);
-        assert!(most_changes.get() > 1, "no image had several changes");
+        is_the_one_that_was_there(&function, 48, |instance, step| call(instance, "", &payload(step)));
     }
 }
 

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use proptest::prelude::*;
 use tidepool_core::value::Value;
 use tidepool_core::{
     CallError, CompileError, Function, Imaged, Limit, Limits, OwnedInstance, Reply, RuntimeConfig, Tier,
 };
 
 use super::{LIBC, OPTIONS, finish, int, request};
-use crate::support::puppet::{Kept, PUPPET, Step, actor, actors, image, payload, step, wake};
+use crate::support::puppet::{PUPPET, Step, actor, actors, image, is_the_one_that_was_there, payload, wake};
 use crate::support::{Node, PAGE, config, guest, limits, wat};
 
 /// The guest of actors that are modules, as a component: it has no global of 128 bits, and its start function is a module's own.
@@ -64,35 +63,7 @@ fn nothing() -> Step {
 fn a_component_that_was_woken_with_its_image_is_the_one_that_was_there() {
     for node in [Node::small(), Node::dense(4, 8)] {
         let function = actor(&node, &puppet());
-        let most_changes = std::cell::Cell::new(0);
-        let run = |steps: &[Step]| -> Result<(), TestCaseError> {
-            let (stays, mut changes) = (function.instance().unwrap(), function.instance().unwrap());
-            let mut kept = Kept::default();
-            for instance in [&stays, &changes] {
-                play(instance, &Step::Noise { at: 80_000, byte: 1, count: 6_000 }).unwrap();
-            }
-            for step in steps {
-                if matches!(step, Step::Image | Step::Wake) {
-                    kept.keep(&changes);
-                    most_changes.set(most_changes.get().max(kept.changes));
-                    prop_assert_eq!(changes.image(usize::MAX).unwrap(), Imaged::Unchanged);
-                }
-                if matches!(step, Step::Wake) {
-                    changes = wake(&function, &kept.image).unwrap();
-                    prop_assert_eq!(changes.image(usize::MAX).unwrap(), Imaged::Unchanged);
-                }
-                prop_assert!(play(&changes, step) == play(&stays, step), "{step:?}");
-            }
-            kept.keep(&changes);
-            let digest = |instance: &OwnedInstance| instance.copy().unwrap().unwrap()[38..54].to_vec();
-            let woken = wake(&function, &kept.image).unwrap();
-            prop_assert!(play(&woken, &nothing()) == play(&stays, &nothing()));
-            prop_assert_eq!(digest(&stays), digest(&woken));
-            Ok(())
-        };
-        let runs = ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() };
-        proptest!(runs, |(steps in prop::collection::vec(step(), 1..32))| run(&steps)?);
-        assert!(most_changes.get() > 1, "no image had several changes");
+        is_the_one_that_was_there(&function, 32, play);
     }
 }
 

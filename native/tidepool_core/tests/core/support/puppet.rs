@@ -1,5 +1,6 @@
 //! A guest that does what it is told to its memory and globals, and what is kept of it as an actor.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -98,7 +99,7 @@ pub(crate) enum Step {
 }
 
 /// Steps that keep to the memory that there is from the beginning, behind its first page.
-pub(crate) fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = Step> {
     let place = (PAGE as u32..3 * PAGE as u32 - 1, prop_oneof![1..20_u32, 1..9_000_u32]);
     prop_oneof![
         6 => (place.clone(), any::<u8>()).prop_map(|((at, count), byte)| {
@@ -171,6 +172,46 @@ impl Kept {
         }
         imaged
     }
+}
+
+/// Plays steps of all kinds to two instances of an actor, as often as there are `cases`: one stays, and the other one is told from its
+/// image and woken with it where a step says so. Both have to reply alike, and to have the same image in the end.
+pub(crate) fn is_the_one_that_was_there<Reply: PartialEq>(
+    function: &Function,
+    cases: u32,
+    play: impl Fn(&OwnedInstance, &Step) -> Result<Reply, CallError>,
+) {
+    let most_changes = Cell::new(0);
+    let run = |steps: &[Step]| -> Result<(), TestCaseError> {
+        let (stays, mut changes) = (function.instance().unwrap(), function.instance().unwrap());
+        let mut kept = Kept::default();
+        // What is told apart from an instance that was never gone has enough to be told from by changes.
+        for instance in [&stays, &changes] {
+            prop_assert!(play(instance, &Step::Noise { at: 80_000, byte: 1, count: 6_000 }).is_ok());
+        }
+        for step in steps {
+            if matches!(step, Step::Image | Step::Wake) {
+                kept.keep(&changes);
+                most_changes.set(most_changes.get().max(kept.changes));
+                prop_assert_eq!(changes.image(usize::MAX).unwrap(), Imaged::Unchanged);
+            }
+            if matches!(step, Step::Wake) {
+                changes = wake(function, &kept.image).unwrap();
+                prop_assert_eq!(changes.image(usize::MAX).unwrap(), Imaged::Unchanged);
+            }
+            prop_assert!(play(&changes, step) == play(&stays, step), "{step:?}");
+        }
+        kept.keep(&changes);
+        // Both have the same image, and so has the one that is woken with it.
+        let digest = |instance: &OwnedInstance| instance.copy().unwrap().unwrap()[38..54].to_vec();
+        let woken = wake(function, &kept.image).unwrap();
+        prop_assert!(play(&woken, &Step::Image) == play(&stays, &Step::Image));
+        prop_assert_eq!(digest(&stays), digest(&woken));
+        Ok(())
+    };
+    let runs = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(runs, |(steps in prop::collection::vec(step(), 1..32))| run(&steps)?);
+    assert!(most_changes.get() > 1, "no image had several changes");
 }
 
 /// An instance with an image that is worth changes, and that image.
