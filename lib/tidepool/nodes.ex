@@ -14,6 +14,7 @@ defmodule Tidepool.Nodes do
   require Logger
 
   alias Tidepool.{Engine, Native}
+  alias Tidepool.Nodes.Post
 
   # {node}: those whose links programs use.
   @held __MODULE__
@@ -86,11 +87,11 @@ defmodule Tidepool.Nodes do
     end
   end
 
-  @doc "Makes the table of links that programs use, for as long as the caller lives."
+  @doc "Makes the tables of links that programs use, and of messages that wait, for as long as the caller lives."
   @spec new :: :ok
   def new do
     if :ets.whereis(@held) == :undefined, do: :ets.new(@held, [:named_table, :public, read_concurrency: true])
-    :ok
+    Post.new()
   end
 
   @doc "A program of this node, or of that one, has processes on the other: the link between them is not to be cut."

@@ -72,11 +72,13 @@ defmodule Tidepool.Recording do
 
   @doc """
   The newest recordings of this node, of one function, of all whose names have the beginning before a star (`shop/*`), or of all; `most`
-  of them at most. Files are read in turns of the namespace: an error has the reason `:overloaded` when none comes within half a minute.
+  of them at most. Files are read in turns of the namespace, or of that of whoever `asks` for functions of others: an error has the reason `:overloaded` when none comes within half
+  a minute.
   """
-  @spec list(functions :: String.t() | nil, most :: pos_integer) :: {:ok, [info]} | {:error, Error.t()}
-  def list(functions \\ nil, most \\ @listed) do
-    reading(functions || "", fn ->
+  @spec list(functions :: String.t() | nil, most :: pos_integer, asks :: String.t() | nil) ::
+          {:ok, [info]} | {:error, Error.t()}
+  def list(functions \\ nil, most \\ @listed, asks \\ nil) do
+    reading(asks || functions || "", fn ->
       await_written(false)
       listed(functions, most)
     end)

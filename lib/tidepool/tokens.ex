@@ -23,6 +23,7 @@ defmodule Tidepool.Tokens do
   alias Tidepool.Catalog.{Origin, Store}
   alias Tidepool.Cluster.Links
   alias Tidepool.Log.Change
+  alias Tidepool.Nodes.Post
   alias Tidepool.Tokens.{Access, Bounds, Token}
 
   # How often it is looked whether there are new links, and how often those that there are get a digest.
@@ -297,9 +298,9 @@ defmodule Tidepool.Tokens do
   defp tell(state, tokens, but),
     do: Enum.reduce(Links.linked() -- but, state, &send_to(&2, &1, {:some, tokens}))
 
-  # A link that is busy is not waited for: its node gets a digest soon.
+  # What is not sent, since another one waits for a link that is busy, has its node get a digest soon.
   defp send_to(state, node, message) do
-    case :erlang.send({__MODULE__, node}, {:tidepool_tokens, @version, node(), message}, [:nosuspend, :noconnect]) do
+    case Post.deliver({__MODULE__, node}, {:tidepool_tokens, @version, node(), message}) do
       :ok -> state
       _not_sent -> %{state | told: List.delete(state.told, node)}
     end

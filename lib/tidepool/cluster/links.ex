@@ -16,14 +16,15 @@ defmodule Tidepool.Cluster.Links do
   (`Tidepool.Cluster.Links.FirstVersion`), and answered likewise if it is to be linked with.
 
   A node counts as a peer when its `Server` has answered a hello, until that process or the link is gone, as the VM's
-  monitor tells. Messages are sent so that they neither wait for a slow link nor make a new one; what is lost that way
-  is repaired by gossip. Connecting, which may take seconds, is done in tasks.
+  monitor tells. Messages are sent so that nobody waits for a slow link and none makes a new one (`Tidepool.Nodes.Post`);
+  what is lost that way is repaired by gossip. Connecting, which may take seconds, is done in tasks.
   """
 
   require Logger
 
   alias Tidepool.Config
   alias Tidepool.Cluster.Links.{Backoff, FirstVersion}
+  alias Tidepool.Nodes.Post
 
   # A link whose other side answers none of these leads to a node that does not run Tidepool.
   @hellos 3
@@ -119,7 +120,7 @@ defmodule Tidepool.Cluster.Links do
   @doc "Sends a message of gossip to a peer; to anybody else nothing."
   @spec send_to(t, String.t(), binary) :: sent? :: boolean
   def send_to(links, name, bytes) do
-    peer?(links, name) and transmit({links.server, links.nodes[name]}, {:tidepool_cluster, self(), bytes}) == :ok
+    peer?(links, name) and Post.deliver({links.server, links.nodes[name]}, {:tidepool_cluster, self(), bytes}) == :ok
   end
 
   @doc "Begins to make a link, of which the message `{:connected, name, :made | :found | :failed}` tells later."
@@ -195,7 +196,7 @@ defmodule Tidepool.Cluster.Links do
   @doc "Another node begins a handshake. It gets its answer in any case."
   @spec accept(t, pid, reference, hello) :: {t, [event]}
   def accept(links, pid, ref, hello) do
-    transmit(pid, {:tidepool_hello, ref, self(), hello(links)})
+    Post.deliver(pid, {:tidepool_hello, ref, self(), hello(links)})
     if hello.open == links.open?, do: link(links, pid, spoken(hello)), else: {links, []}
   end
 
@@ -227,7 +228,7 @@ defmodule Tidepool.Cluster.Links do
     links = %{links | asked: MapSet.delete(links.asked, to_string(node(pid)))}
 
     if answer == {:ok, links.open?} do
-      transmit(pid, {:tidepool_hello, ref, self()})
+      Post.deliver(pid, {:tidepool_hello, ref, self()})
       link(links, pid, 1)
     else
       {links, []}
@@ -298,7 +299,7 @@ defmodule Tidepool.Cluster.Links do
   end
 
   defp send_hello(links, name, handshake) do
-    transmit({links.server, links.nodes[name]}, {:tidepool_hello, self(), handshake.ref, hello(links)})
+    Post.deliver({links.server, links.nodes[name]}, {:tidepool_hello, self(), handshake.ref, hello(links)})
     Process.send_after(self(), {:unanswered, name, handshake.ref}, @hello_ms)
     put_in(links.handshakes[name], handshake)
   end
@@ -342,8 +343,6 @@ defmodule Tidepool.Cluster.Links do
         if map_size(nodes) < @max_names and Config.node_name?(name), do: {:ok, String.to_atom(name)}, else: :error
     end
   end
-
-  defp transmit(to, message), do: :erlang.send(to, message, [:nosuspend, :noconnect])
 
   defp monotonic, do: System.monotonic_time(:millisecond)
 end

@@ -47,8 +47,8 @@ defmodule Tidepool.Cluster.Processes do
 
   def handle_info(:look, state), do: {:noreply, look(state)}
 
-  def handle_info({:DOWN, monitor, :process, _pid, reason}, requests),
-    do: {:noreply, Requests.ended(requests, monitor, reason)}
+  def handle_info({:DOWN, _monitor, :process, pid, reason}, requests),
+    do: {:noreply, Requests.ended(requests, pid, reason)}
 
   def handle_info(message, requests) do
     case Requests.take(requests, message) do
@@ -87,7 +87,7 @@ defmodule Tidepool.Cluster.Processes do
 
   defp serve({:spawn, what}, request, requests) do
     if request?(what),
-      do: Requests.begin(requests, request, Name.of(what.name), 0, fn -> made(what, request) end),
+      do: Requests.begin(requests, request, {Name.of(what.name), 0, nil}, fn -> made(what, request) end),
       else: Requests.unreadable(requests, request)
   end
 

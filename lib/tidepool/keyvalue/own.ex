@@ -11,7 +11,6 @@ defmodule Tidepool.Keyvalue.Own do
   alias Tidepool.Host.Call
 
   @bucket "actor"
-  @sums -0x8000_0000_0000_0000..0x7FFF_FFFF_FFFF_FFFF
 
   @typedoc "What a store answers; `:timeout` when the call's time is over."
   @type answer ::
@@ -64,7 +63,7 @@ defmodule Tidepool.Keyvalue.Own do
 
   defp perform("increment", [key, delta], changes) do
     with {:ok, value, changes} <- Values.get(changes, key),
-         {:ok, sum} <- sum(value, delta),
+         {:ok, sum} <- Keyvalue.add(value, delta),
          {:ok, changes} <- Values.put(changes, key, Integer.to_string(sum)),
          do: {{:ok, sum}, changes}
   end
@@ -100,16 +99,6 @@ defmodule Tidepool.Keyvalue.Own do
       if bytes > Keyvalue.max_batch_bytes(),
         do: {:error, Keyvalue.too_large(Keyvalue.max_batch_bytes())},
         else: get_each(more, [value | values], bytes, changes)
-    end
-  end
-
-  defp sum(value, delta) do
-    with {number, ""} <- Integer.parse(value || "0"), sum when sum in @sums <- number + delta do
-      {:ok, sum}
-    else
-      :error -> {:error, "the value is no number"}
-      {_number, _rest} -> {:error, "the value is no number"}
-      _too_large -> {:error, "the sum has more than 64 bits"}
     end
   end
 

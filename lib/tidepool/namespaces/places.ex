@@ -30,47 +30,58 @@ defmodule Tidepool.Namespaces.Places do
 
   @doc """
   Takes a place for what a namespace asks for, or puts that in line, with the bytes that it brings; `:full` when it may do neither. More
-  bytes than all may bring are taken alone.
+  bytes than all may bring are taken alone. What will bring `later` bytes more has no place before there is room for these.
   """
-  @spec take(t, namespace, bytes :: non_neg_integer, what :: term) :: {:ok, t} | {:waits, t} | :full
-  def take(places, namespace, bytes, what) do
+  @spec take(t, namespace, bytes :: non_neg_integer, what :: term, later :: non_neg_integer) ::
+          {:ok, t} | {:waits, t} | :full
+  def take(places, namespace, bytes, what, later \\ 0) do
     cond do
       not brings?(places, namespace, bytes) -> :full
-      room?(places, :held, namespace, 1) -> {:ok, places |> add(:held, namespace, 1) |> add(:bytes, namespace, bytes)}
-      room?(places, :waiting, namespace, 1) -> {:waits, wait(places, namespace, bytes, what)}
+      place?(places, namespace, bytes + later) -> {:ok, hold(places, namespace, bytes + later)}
+      room?(places, :waiting, namespace, 1) -> {:waits, wait(places, namespace, bytes, what, later)}
       true -> :full
     end
   end
 
+  defp place?(places, namespace, bytes), do: room?(places, :held, namespace, 1) and brings?(places, namespace, bytes)
+  defp hold(places, namespace, bytes), do: places |> add(:held, namespace, 1) |> add(:bytes, namespace, bytes)
+
   @doc "Puts in line what a namespace asks for, whether or not there is a place: `next/1` is asked for that."
-  @spec wait(t, namespace, bytes :: non_neg_integer, what :: term) :: t
-  def wait(%{lines: lines, came: came} = places, namespace, bytes, what) do
-    line = :queue.in({came, what}, Map.get(lines, namespace, :queue.new()))
+  @spec wait(t, namespace, bytes :: non_neg_integer, what :: term, later :: non_neg_integer) :: t
+  def wait(%{lines: lines, came: came} = places, namespace, bytes, what, later \\ 0) do
+    line = :queue.in({came, later, what}, Map.get(lines, namespace, :queue.new()))
     places = %{places | lines: Map.put(lines, namespace, line), came: came + 1}
     places |> add(:waiting, namespace, 1) |> add(:bytes, namespace, bytes)
+  end
+
+  @doc "Has what has a place bring so many bytes more, or fewer; `:full` when all would bring more than they may."
+  @spec bring(t, namespace, more :: integer) :: {:ok, t} | :full
+  def bring(places, namespace, more) do
+    if more <= 0 or brings?(places, namespace, more),
+      do: {:ok, add(places, :bytes, namespace, more)},
+      else: :full
   end
 
   @doc "What is next of those that wait, which has a place from now on; `:none` when none waits that may have one."
   @spec next(t) :: {what :: term, t} | :none
   def next(%{lines: lines} = places) do
-    waiting = for {namespace, line} <- lines, room?(places, :held, namespace, 1), do: rank(places, namespace, line)
+    waiting =
+      for {namespace, line} <- lines,
+          {:value, {number, later, _what}} = :queue.peek(line),
+          place?(places, namespace, later),
+          do: {own(places.held, namespace), number, namespace}
 
     case waiting do
       [] ->
         :none
 
       _some ->
+        # Numbers differ.
         {_held, _number, namespace} = Enum.min(waiting)
-        {{:value, {_number, what}}, line} = :queue.out(Map.fetch!(lines, namespace))
+        {{:value, {_number, later, what}}, line} = :queue.out(Map.fetch!(lines, namespace))
         lines = if :queue.is_empty(line), do: Map.delete(lines, namespace), else: Map.put(lines, namespace, line)
-        {what, %{places | lines: lines} |> add(:waiting, namespace, -1) |> add(:held, namespace, 1)}
+        {what, %{places | lines: lines} |> add(:waiting, namespace, -1) |> hold(namespace, later)}
     end
-  end
-
-  # Numbers differ.
-  defp rank(places, namespace, line) do
-    {:value, {number, _what}} = :queue.peek(line)
-    {own(places.held, namespace), number, namespace}
   end
 
   @doc "Gives back a place, and the bytes that what had it has brought."

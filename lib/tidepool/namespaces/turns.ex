@@ -10,6 +10,7 @@ defmodule Tidepool.Namespaces.Turns do
       namespace has all but one, or the only one
     * `:recordings`: a look at the files of recordings, on one of the dirty IO schedulers; a namespace has one
     * `:replays`: a replay of a recording, with what is read of it in memory; a namespace has two
+    * `:links`: a message of more than 64 KiB to another node, until its link has taken it; a namespace has four
     * `:names`: a name that is looked up by one of the VM's four threads for that; a namespace has one
     * `:files`: what a program asks of a folder of the machine, on one of the dirty IO schedulers; a namespace has two of ten
 
@@ -25,7 +26,7 @@ defmodule Tidepool.Namespaces.Turns do
   dead, is found by its number: however many leave a long line at once, none of them has the others looked at.
 
   A function of the library on a dirty scheduler goes on when its process is killed, as that of a request is whose client hangs up. So turns of
-  all kinds but `:keyvalue` are had by another process, which does the work and which nobody kills: what has begun is over before its turn is
+  all kinds but `:keyvalue` and `:links` are had by another process, which does the work and which nobody kills: what has begun is over before its turn is
   somebody else's. To start that process and to hand on what it returns takes some ten microseconds more.
 
   Who has a turn waits for no other one of its kind, and for nothing that one who waits for a turn has. So all turns come to an end.
@@ -42,7 +43,7 @@ defmodule Tidepool.Namespaces.Turns do
   @outlasting [:records, :images, :recordings, :replays, :names, :files]
 
   @typedoc "What it is a turn of."
-  @type kind :: :keyvalue | :records | :images | :recordings | :replays | :names | :files
+  @type kind :: :keyvalue | :records | :images | :recordings | :replays | :names | :links | :files
 
   @typedoc "Until when it is waited, in ms of the VM's monotonic time; `:now` waits for nothing."
   @type until :: integer | :infinity | :now
@@ -69,6 +70,10 @@ defmodule Tidepool.Namespaces.Turns do
   def bounds(:recordings), do: {1, 64}
   def bounds(:replays), do: {2, 64}
 
+  # All that is sent to a node goes by one link, 64 KiB of each sender at a time. Replies wait here that count among bytes, and callers with payloads
+  # that do.
+  def bounds(:links), do: {4, :infinity}
+
   # Of fetches there are some at a time.
   def bounds(:names), do: {1, 64}
 
@@ -81,7 +86,7 @@ defmodule Tidepool.Namespaces.Turns do
 
   @doc """
   What `work` returns, which is done in a turn of a function's namespace; or `:late` when none has come until then, and `:busy` when too many
-  wait for one. Work of all kinds but `:keyvalue` is done by another process than the caller's: it is ended by nothing that ends the caller,
+  wait for one. Work of all kinds but `:keyvalue` and `:links` is done by another process than the caller's: it is ended by nothing that ends the caller,
   and what it knows of the caller is copied.
   """
   @spec run(kind, function :: String.t(), until, work :: (() -> result), waits) :: {:ok, result} | :late | :busy

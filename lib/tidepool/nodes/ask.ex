@@ -6,6 +6,7 @@ defmodule Tidepool.Nodes.Ask do
   stays with the caller when it has an answer.
   """
 
+  alias Tidepool.Namespaces.Turns
   alias Tidepool.Nodes.Protocol
 
   # How long what a node has begun may still be answered when that ends in order.
@@ -26,13 +27,24 @@ defmodule Tidepool.Nodes.Ask do
 
   A node that stands still keeps its link for long. With `{ms, lost?}` that function is asked each `ms` whether one that has not answered is
   to be waited for no longer.
+
+  A question of more than 64 KiB is `long`: it names the function that it is about, and goes in a turn of its namespace
+  (`Tidepool.Namespaces.Turns`).
   """
-  @spec ask(Protocol.t(), node, term, timeout, {pos_integer, (() -> boolean)} | nil) :: {:ok, term} | {:error, reason}
-  def ask(%Protocol{server: server} = protocol, node, question, timeout, watch \\ nil) do
+  @spec ask(Protocol.t(), node, term, timeout, {pos_integer, (() -> boolean)} | nil, long :: String.t() | nil) ::
+          {:ok, term} | {:error, reason}
+  def ask(%Protocol{server: server} = protocol, node, question, timeout, watch \\ nil, long \\ nil) do
+    deadline = if timeout == :infinity, do: :infinity, else: now() + timeout
     ref = :erlang.monitor(:process, {server, node}, alias: :explicit_unalias)
     to = if protocol.form == :from, do: {self(), ref}, else: ref
-    :erlang.send({server, node}, Protocol.question(protocol, to, timeout, question), [:noconnect])
-    answer = await(ref, if(timeout == :infinity, do: :infinity, else: now() + timeout), watch)
+
+    send_it = fn ->
+      left = if timeout == :infinity, do: :infinity, else: max(deadline - now(), 0)
+      :erlang.send({server, node}, Protocol.question(protocol, to, left, question), [:noconnect])
+    end
+
+    sent = if long, do: Turns.run(:links, long, deadline, send_it), else: {:ok, send_it.()}
+    answer = if sent == :late, do: {:error, :gone}, else: await(ref, deadline, watch)
     :erlang.unalias(ref)
     Process.demonitor(ref, [:flush])
     flush(ref)

@@ -23,9 +23,10 @@ defmodule Tidepool.Nodes.Protocol do
   - `server`: what is asked on a node is registered as this. A part of the protocol, as `tag`, `version` and `form` are.
   - `what`: what nodes ask for, as the log says it.
   - `begun?`: `:begun` is said before anything is done, so that an asker knows what a node that is lost has not read.
-  - `at_once`, `waiting`, `bytes`: questions that are being done at once, those that wait for that, and bytes that all of them bring.
-  - `refused`: the answer to a question that is not done since there are too many (`:busy`), that could not be said to have begun
-    (`:unsaid`), or that whoever did it failed at (`:failed`). Without it there is none.
+  - `at_once`, `waiting`, `bytes`: questions that are being done at once, those that wait for that, and bytes that all of them bring, with
+    large answers about functions until they have gone.
+  - `refused`: the answer to a question that is not done since there are too many (`:busy`), whose answer there is no room for (`:no_room`), or
+    that whoever did it failed at (`:failed`). Without it there is none.
   """
   @type t :: %__MODULE__{
           server: atom,
@@ -37,7 +38,7 @@ defmodule Tidepool.Nodes.Protocol do
           at_once: pos_integer,
           waiting: non_neg_integer,
           bytes: pos_integer | :infinity,
-          refused: (:busy | :unsaid | :failed -> answer :: term) | nil
+          refused: (:busy | :no_room | :failed -> answer :: term) | nil
         }
 
   @typedoc "Whom an answer goes to."

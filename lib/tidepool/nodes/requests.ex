@@ -7,6 +7,10 @@ defmodule Tidepool.Nodes.Requests do
 
   Namespaces share the protocol's bounds (`Tidepool.Namespaces.Places`): what other nodes ask for functions of one leaves as much to those of
   others. A question has no namespace in its form: whoever is asked tells it from what the question is about.
+
+  An answer that is large counts among the protocol's bytes until it has gone: the link may be slow. Where the last answer about the same was
+  large, so may the next one be: it is not begun before there is room for as much. One that is larger than that, and finds no room, is
+  `:no_room`.
   """
 
   alias Tidepool.Log.Once
@@ -14,9 +18,15 @@ defmodule Tidepool.Nodes.Requests do
   alias Tidepool.Nodes
   alias Tidepool.Nodes.Protocol
 
-  # `doing` are those that are being done, by the monitors of who does them.
+  # `doing` are those that are being done, by who does them; `sizes` of the last answers, by what they were about, of those that are large.
   @enforce_keys [:protocol, :more, :places]
-  defstruct @enforce_keys ++ [logged: Once.new(), doing: %{}]
+  defstruct @enforce_keys ++ [logged: Once.new(), doing: %{}, sizes: %{}]
+
+  # What is smaller is not counted: with as many as may be under way that is some tens of MiB.
+  @large 4_096
+  @most_sizes 1_000
+  # An answer of whatever size is begun when there is room for so much of all bytes: there are few that are larger.
+  @share 8
 
   @opaque t :: %__MODULE__{protocol: Protocol.t(), more: (() -> [String.t() | node])}
 
@@ -121,40 +131,67 @@ defmodule Tidepool.Nodes.Requests do
     :ok
   end
 
+  @typedoc "The namespace that a request is for, the bytes that it brings, and what it is about, whose answers are as large as the last one."
+  @type share :: {Places.namespace(), bytes :: non_neg_integer, about :: term}
+
   @doc """
   Has a request done by a process of its own, which answers it, or sees to that. It waits while too many are, and is refused when too many
   wait, or when all bring more bytes than they may; one that brings more than all may is taken alone. A namespace has no more of any of that
   than it leaves to others, and `nil`, where the question is of none, whatever is free.
   """
-  @spec begin(t, request, Places.namespace(), bytes :: non_neg_integer, (() -> term)) :: t
-  def begin(requests, request, namespace, bytes, fun) do
-    one = {request, namespace, bytes, fun}
+  @spec begin(t, request, share, (() -> term)) :: t
+  def begin(requests, request, {namespace, bytes, about}, fun) do
+    expected = Map.get(requests.sizes, about, 0)
+    one = {request, {namespace, bytes + expected, expected, about}, fun}
 
-    case Places.take(requests.places, namespace, bytes, one) do
+    case Places.take(requests.places, namespace, bytes, one, expected) do
       {:ok, places} -> start(%{requests | places: places}, one)
       {:waits, places} -> %{requests | places: places}
       :full -> refuse(requests, request, :busy)
     end
   end
 
-  defp start(requests, {request, namespace, bytes, fun}) do
-    if begun?(requests.protocol, request.to) do
-      {_pid, monitor} = spawn_monitor(fun)
-      %{requests | doing: Map.put(requests.doing, monitor, {request.to, namespace, bytes})}
-    else
-      # Nothing is begun of which that can't be said.
-      requests |> give_back(namespace, bytes) |> refuse(request, :unsaid)
-    end
+  defp start(%{protocol: protocol} = requests, {%{to: to}, {namespace, bytes, expected, about}, fun}) do
+    # Nothing is begun of which that can't be said: a link that is busy is waited for.
+    {pid, _monitor} = spawn_monitor(fn -> if begun?(protocol, to), do: fun.() end)
+    one = %{to: to, namespace: namespace, bytes: bytes, expected: expected, about: about, held?: false}
+    %{requests | doing: Map.put(requests.doing, pid, one)}
   end
-
-  defp give_back(requests, namespace, bytes),
-    do: %{requests | places: Places.give_back(requests.places, namespace, bytes)}
 
   defp begun?(%{begun?: false}, _to), do: true
 
   defp begun?(protocol, to) do
     {receiver, message} = Protocol.answer(protocol, to, :begun)
-    :erlang.send(receiver, message, [:nosuspend, :noconnect]) == :ok
+    :erlang.send(receiver, message, [:noconnect]) == :ok
+  end
+
+  @doc "Is an answer of so many bytes large, so that `hold/3` is to be asked before it goes?"
+  @spec large?(bytes :: non_neg_integer) :: boolean
+  def large?(bytes), do: bytes > @large
+
+  @doc """
+  Counts the bytes of an answer until the process has ended that does what was asked: is there room for them? The next answer about the same
+  is expected to have as many.
+  """
+  @spec hold(t, pid, bytes :: non_neg_integer) :: {room? :: boolean, t}
+  def hold(requests, pid, bytes) do
+    one = %{Map.fetch!(requests.doing, pid) | held?: true}
+    more = bytes - one.expected
+    requests = expect(requests, one.about, bytes)
+
+    case Places.bring(requests.places, one.namespace, more) do
+      {:ok, places} ->
+        doing = Map.put(requests.doing, pid, %{one | bytes: one.bytes + more})
+        {true, next(%{requests | places: places, doing: doing})}
+
+      :full ->
+        {false, %{requests | doing: Map.put(requests.doing, pid, one)}}
+    end
+  end
+
+  defp expect(%{protocol: %{bytes: most}, sizes: sizes} = requests, about, bytes) do
+    kept = if map_size(sizes) < @most_sizes, do: sizes, else: %{}
+    %{requests | sizes: Map.put(kept, about, min(bytes, div(most, @share)))}
   end
 
   defp refuse(%{protocol: %{refused: refused}} = requests, %{to: to}, why) do
@@ -162,16 +199,19 @@ defmodule Tidepool.Nodes.Requests do
     requests
   end
 
-  @doc "One that did a request has ended, by its monitor: those that wait are begun which have a place now."
-  @spec ended(t, reference, reason :: term) :: t
-  def ended(requests, monitor, reason) do
-    case Map.pop(requests.doing, monitor) do
+  @doc "A process has ended: if it did a request, those that wait are begun which have a place now."
+  @spec ended(t, pid, reason :: term) :: t
+  def ended(requests, pid, reason) do
+    case Map.pop(requests.doing, pid) do
       {nil, _doing} ->
         requests
 
-      {{to, namespace, bytes}, doing} ->
+      {%{to: to, namespace: namespace, bytes: bytes} = one, doing} ->
         if reason != :normal, do: refuse(requests, %{to: to}, :failed)
-        %{requests | doing: doing} |> give_back(namespace, bytes) |> next()
+        # Its answer was not large.
+        sizes = if one.held?, do: requests.sizes, else: Map.delete(requests.sizes, one.about)
+        places = Places.give_back(requests.places, namespace, bytes)
+        next(%{requests | doing: doing, sizes: sizes, places: places})
     end
   end
 
@@ -189,9 +229,9 @@ defmodule Tidepool.Nodes.Requests do
   @doc "Waits for those that are being done, for `ms` each."
   @spec drain(t, ms :: non_neg_integer) :: :ok
   def drain(%{doing: doing}, ms) do
-    for {monitor, _one} <- doing do
+    for {pid, _one} <- doing do
       receive do
-        {:DOWN, ^monitor, :process, _pid, _reason} -> :ok
+        {:DOWN, _monitor, :process, ^pid, _reason} -> :ok
       after
         ms -> :ok
       end

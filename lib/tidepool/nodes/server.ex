@@ -8,10 +8,13 @@ defmodule Tidepool.Nodes.Server do
 
   use GenServer
 
+  alias Tidepool.Namespaces.Turns
   alias Tidepool.Nodes.{Protocol, Requests}
 
   # How long it waits for one of them at its end.
   @last_ms 200
+  # An answer of more bytes keeps a link busy.
+  @long 65_536
 
   @doc "Who is asked, and how."
   @callback protocol :: Protocol.t()
@@ -34,7 +37,13 @@ defmodule Tidepool.Nodes.Server do
   """
   @callback answer(question :: term, node, deadline :: integer | :infinity, argument :: term) :: term
 
-  @optional_callbacks bytes: 1, namespace: 1
+  @doc """
+  The function that a question is about. Answers about functions count among the bytes of the protocol, which has a bound of them and says what
+  is told where there is no room (`:no_room`), and long ones of a namespace go some at a time (`Tidepool.Namespaces.Turns`).
+  """
+  @callback about(question :: term) :: String.t() | nil
+
+  @optional_callbacks bytes: 1, namespace: 1, about: 1
 
   @doc false
   def child_spec({module, _argument} = start),
@@ -48,14 +57,25 @@ defmodule Tidepool.Nodes.Server do
   def init({module, argument}) do
     # So that what is being done is answered before its end.
     Process.flag(:trap_exit, true)
-    bytes = if function_exported?(module, :bytes, 1), do: &module.bytes/1, else: fn _question -> 0 end
-    namespace = if function_exported?(module, :namespace, 1), do: &module.namespace/1, else: fn _question -> nil end
-    {:ok, {module, argument, {namespace, bytes}, Requests.new(module.protocol(), &module.more/0)}}
+    share = for {callback, without} <- [namespace: nil, bytes: 0, about: nil], do: share(module, callback, without)
+    {:ok, {module, argument, share, Requests.new(module.protocol(), &module.more/0)}}
+  end
+
+  defp share(module, callback, without) do
+    if function_exported?(module, callback, 1),
+      do: &apply(module, callback, [&1]),
+      else: fn _question -> without end
   end
 
   @impl true
-  def handle_info({:DOWN, monitor, :process, _pid, reason}, state),
-    do: {:noreply, put_elem(state, 3, Requests.ended(elem(state, 3), monitor, reason))}
+  def handle_call({:hold, bytes}, {pid, _tag}, state) do
+    {room?, requests} = Requests.hold(elem(state, 3), pid, bytes)
+    {:reply, room?, put_elem(state, 3, requests)}
+  end
+
+  @impl true
+  def handle_info({:DOWN, _monitor, :process, pid, reason}, state),
+    do: {:noreply, put_elem(state, 3, Requests.ended(elem(state, 3), pid, reason))}
 
   def handle_info(message, {module, _argument, _shares, requests} = state) do
     case Requests.take(requests, message) do
@@ -78,14 +98,37 @@ defmodule Tidepool.Nodes.Server do
   @impl true
   def terminate(_reason, {_module, _argument, _shares, requests}), do: Requests.drain(requests, @last_ms)
 
-  defp begin({module, argument, {namespace, bytes}, requests}, %{question: question} = request),
-    do: Requests.begin(requests, request, namespace.(question), bytes.(question), done(module, argument, request))
+  defp begin({module, argument, share, requests}, %{question: question} = request) do
+    [namespace, bytes, about] = for one <- share, do: one.(question)
+    Requests.begin(requests, request, {namespace, bytes, about}, done(module, argument, about, request))
+  end
 
-  defp done(module, argument, %{to: to, left: left, question: question}) do
+  defp done(module, argument, about, %{to: to, left: left, question: question}) do
     deadline = if left == :infinity, do: :infinity, else: System.monotonic_time(:millisecond) + left
+    fn -> reply(module.protocol(), to, about, module.answer(question, Protocol.asker(to), deadline, argument)) end
+  end
 
-    fn ->
-      Requests.reply(module.protocol(), to, module.answer(question, Protocol.asker(to), deadline, argument))
+  defp reply(protocol, to, nil, answer), do: Requests.reply(protocol, to, answer)
+
+  defp reply(protocol, to, about, answer) do
+    bytes = :erlang.external_size(answer)
+
+    cond do
+      Requests.large?(bytes) and not hold?(protocol, bytes) ->
+        Requests.reply(protocol, to, protocol.refused.(:no_room))
+
+      bytes > @long ->
+        {:ok, :ok} = Turns.run(:links, about, :infinity, fn -> Requests.reply(protocol, to, answer) end, :always)
+
+      true ->
+        Requests.reply(protocol, to, answer)
     end
+  end
+
+  defp hold?(protocol, bytes) do
+    GenServer.call(protocol.server, {:hold, bytes}, :infinity)
+  catch
+    # It ends, and waits for what is being done.
+    :exit, _ended -> true
   end
 end

@@ -3,12 +3,14 @@ defmodule Tidepool.NodesEcho do
 
   @behaviour Tidepool.Nodes.Server
 
-  alias Tidepool.Namespaces.Name
+  alias Tidepool.Namespaces.{Name, Turns}
   alias Tidepool.Nodes.{Ask, Protocol, Server}
 
   @doc "Starts it on a node, with a protocol in which this is another, and nodes that are known."
   def open(fields \\ %{}, known \\ nil) do
     :persistent_term.put(__MODULE__, {fields, known})
+    # On a node that has nothing else.
+    _turns = GenServer.start(Turns, [], name: Turns)
     GenServer.start(Server, {__MODULE__, "from"}, name: __MODULE__)
   end
 
@@ -34,16 +36,22 @@ defmodule Tidepool.NodesEcho do
   def more, do: elem(:persistent_term.get(__MODULE__), 1) || Node.list(:connected)
 
   @impl true
-  def question?(question), do: match?({what, _term} when what in [:say, :hold, :fail, :left], question)
+  def question?(question), do: match?({what, _term} when what in [:say, :hold, :fail, :left, :many], question)
 
   @impl true
   def bytes({_what, term}), do: if(is_binary(term), do: byte_size(term), else: 0)
 
   @impl true
+  def namespace({:many, {function, _bytes}}), do: Name.of(function)
   def namespace({_what, term}), do: if(is_binary(term), do: Name.of(term))
 
   @impl true
+  def about({:many, {function, _bytes}}), do: function
+  def about(_question), do: nil
+
+  @impl true
   def answer({:say, term}, node, _deadline, argument), do: {argument, node, term}
+  def answer({:many, {_function, bytes}}, _node, _deadline, _argument), do: String.duplicate("x", bytes)
   def answer({:left, _term}, _node, :infinity, _argument), do: :infinity
   def answer({:left, _term}, _node, deadline, _argument), do: deadline - System.monotonic_time(:millisecond)
   def answer({:fail, reason}, _node, _deadline, _argument), do: exit(reason)
@@ -58,6 +66,22 @@ defmodule Tidepool.NodesEcho do
 
   @doc "Asks a node."
   def ask(node, question, timeout \\ 20_000, watch \\ nil), do: Ask.ask(protocol(), node, question, timeout, watch)
+
+  @doc "Has no long answer about functions of a namespace go, until who does that is told to."
+  def keep(function) do
+    {most, _waiting} = Turns.bounds(:links)
+    test = self()
+
+    work = fn ->
+      send(test, :kept)
+      Process.put(__MODULE__, function)
+      receive do: (:go -> :ok)
+      Process.delete(__MODULE__)
+    end
+
+    for _turn <- 1..most, do: spawn(fn -> Turns.run(:links, function, :infinity, work) end)
+    for _turn <- 1..most, do: receive(do: (:kept -> :ok))
+  end
 
   @doc "Who holds what, on this node."
   def held do

@@ -1,7 +1,7 @@
 defmodule Tidepool.Nodes.AskTest do
   use Tidepool.Case, async: true
 
-  alias Tidepool.{NodesEcho, Peer, Stage}
+  alias Tidepool.{NodesEcho, Peer, SlowLink, Stage}
   alias Tidepool.Nodes.{Protocol, Requests}
 
   @patience 20_000
@@ -165,6 +165,52 @@ defmodule Tidepool.Nodes.AskTest do
     eventually(fn -> held(b) == ["shop/third"] end, @patience)
     go(b)
     for task <- [first, second, third, other, waits], do: assert({:ok, _term} = Task.await(task, 60_000))
+  end
+
+  @answer 200_000
+
+  test "large answers that have yet to go leave others as many bytes, and where there is no room for one its asker is told" do
+    {a, b, stage} = pair!(%{bytes: 1_100_000, at_once: 100})
+    Peer.call(b, NodesEcho, :keep, ["shop/any"])
+    tasks = for name <- ~w(a b c), do: asking(a, b, {:many, {"shop/#{name}", @answer}})
+    eventually(fn -> asked(b, "shop").bytes in (3 * @answer)..(3 * @answer + 100) end, @patience)
+    assert ask(stage, b, {:many, {"shop/d", @answer}}) == {:ok, {:refused, :no_room}}
+    assert {:ok, <<_answer::binary-size(@answer)>>} = ask(stage, b, {:many, {"blog/a", @answer}})
+    go(b)
+    for task <- tasks, do: assert({:ok, <<_answer::binary-size(@answer)>>} = Task.await(task, 60_000))
+    eventually(fn -> asked(b, "shop").bytes == 0 end, @patience)
+  end
+
+  test "what was answered at length is not begun again before there is room for as long an answer, until one was short" do
+    {a, b, stage} = pair!(%{bytes: 1_700_000, at_once: 100, waiting: 100})
+    assert {:ok, _answer} = ask(stage, b, {:many, {"shop/a", @answer}})
+    Peer.call(b, NodesEcho, :keep, ["shop/any"])
+    tasks = for _question <- 1..6, do: asking(a, b, {:many, {"shop/a", @answer}})
+    eventually(fn -> match?(%{held: 4, waiting: 2}, asked(b, "shop")) end, @patience)
+    assert {:ok, _answer} = ask(stage, b, {:many, {"blog/a", @answer}})
+    go(b)
+    for task <- tasks, do: assert({:ok, _answer} = Task.await(task, 60_000))
+    assert {:ok, "x"} = ask(stage, b, {:many, {"shop/a", 1}})
+    eventually(fn -> asked(b, "shop") == %{held: 0, waiting: 0, bytes: 0} end, @patience)
+    Peer.call(b, NodesEcho, :keep, ["shop/any"])
+    tasks = for _question <- 1..6, do: asking(a, b, {:many, {"shop/a", 1}})
+    for task <- tasks, do: assert(Task.await(task, 60_000) == {:ok, "x"})
+    go(b)
+  end
+
+  test "a link that is busy all the time keeps no question from being begun" do
+    cookie = Peer.cookie()
+    names = for stem <- ["a", "b"], do: Peer.name(stem)
+    cable = start_supervised!({SlowLink, nodes: names, delay_ms: 0, bytes_per_s: 50_000_000})
+
+    [a, b] = for name <- names, do: Peer.boot!([], name: name, cookie: cookie, args: SlowLink.arguments(cable))
+
+    Peer.link(a, b)
+    {:ok, _pid} = Peer.call(b, NodesEcho, :open, [%{begun?: true, bytes: 268_435_456}, nil])
+    tasks = for number <- 1..16, do: asking(a, b, {:many, {"shop/#{number}", 4_000_000}}, 60_000)
+    stage = Stage.start(a)
+    for number <- 1..20, do: assert({:ok, {"from", _node, _term}} = ask(stage, b, {:say, "blog/#{number}"}))
+    for task <- tasks, do: assert({:ok, _answer} = Task.await(task, 60_000))
   end
 
   test "who fails at a question does so for that one alone, and its asker is told" do

@@ -38,6 +38,14 @@ defmodule Tidepool.RecordingTurnsTest do
     for name <- [name, other], do: remove!(name)
   end
 
+  test "a list that a token of one namespace asks for takes no turn of the namespace whose functions it names" do
+    [name, other] = for _name <- 1..2, do: unique_name("space") <> "/hello"
+    holder = hold(:recordings, other)
+    assert {:ok, []} = Recording.list(other, 10, name)
+    assert Turns.count(:recordings, other) == {1, 0}
+    send(holder, :go_on)
+  end
+
   test "a namespace replays two recordings at a time, and further ones wait" do
     name = unique_name("space") <> "/hello"
     {:ok, _function} = Tidepool.deploy(guest("rust", "hello_world"), name: name, record: :all)

@@ -4,7 +4,8 @@ defmodule Tidepool.Actor.Activation.DispatchServer do
 
   Each is done by a process of its own, so that none waits for another; those of one caller come one after the other, since it waits
   for each. A question of a node that is neither of the cluster nor of the store has no answer (`Tidepool.Nodes.Requests`). What the actors
-  of a namespace are asked leaves as many questions to those of others, and as many bytes of payloads, which count until it is answered.
+  of a namespace are asked leaves as many questions to those of others, and as many bytes of payloads and of large replies, which count until
+  these have gone.
 
   A class that the asker has, and this node has not heard of, was just deployed, and is waited for.
   """
@@ -34,16 +35,20 @@ defmodule Tidepool.Actor.Activation.DispatchServer do
       version: 1,
       what: "actors",
       begun?: true,
+      waiting: 1_000,
       bytes: 268_435_456,
       refused: &__MODULE__.refused/1
     }
   end
 
   @doc false
-  def refused(:unsaid), do: :elsewhere
-
   def refused(:busy),
     do: {:answer, {:error, Error.new(:overloaded, "#{node()} has as many questions about actors as it takes")}}
+
+  def refused(:no_room) do
+    message = "#{node()} has no room for as many replies as wait for their links: the actor has answered, ask it again"
+    {:answer, {:error, Error.new(:unknown_outcome, message)}}
+  end
 
   def refused(:failed) do
     error = Error.new(:unknown_outcome, "#{node()} failed while it had the question: it may be done, or not")
@@ -60,6 +65,9 @@ defmodule Tidepool.Actor.Activation.DispatchServer do
   # Of all that is asked: so a namespace whose actors take their time leaves others as many questions, and as many bytes of payloads.
   @impl true
   def namespace({_what, class, _name, _argument}), do: Name.of(class)
+
+  @impl true
+  def about({_what, class, _name, _argument}), do: class
 
   @impl true
   def question?({what, class, name, call}) when what in [:call, :cast] do

@@ -20,6 +20,8 @@ defmodule Tidepool.Actor.Activation.RemoteDispatch do
   @moving_ms 200
   # How often it is looked whether a node that does not answer still has the actor.
   @look_ms 500
+  # What keeps a link busy.
+  @long_bytes 65_536
 
   @doc """
   The answer of the node that has an actor; `:again` when it is to be looked for once more.
@@ -69,7 +71,7 @@ defmodule Tidepool.Actor.Activation.RemoteDispatch do
         # A node that stands still answers no question, and another has its shards by and by.
         lost? = fn -> Shards.shared?() and Shards.place(class, actor) not in [place, :no_lease] end
 
-        case Ask.ask(DispatchServer.protocol(), node, sent(question), left(deadline), {@look_ms, lost?}) do
+        case Ask.ask(DispatchServer.protocol(), node, sent(question), left(deadline), {@look_ms, lost?}, long(question)) do
           {:ok, {:answer, answer}} ->
             answer
 
@@ -101,6 +103,12 @@ defmodule Tidepool.Actor.Activation.RemoteDispatch do
     message = "#{node}, which had #{class}/#{name}, was lost meanwhile: what was asked may be done, or not"
     Error.new(:unknown_outcome, message, class)
   end
+
+  defp long({what, class, _name, %{payload: payload}})
+       when what in [:call, :cast] and byte_size(payload) > @long_bytes,
+       do: class
+
+  defp long(_question), do: nil
 
   # The clocks of two nodes have nothing in common.
   defp sent({what, class, name, call}) when what in [:call, :cast],

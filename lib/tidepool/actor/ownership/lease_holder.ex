@@ -27,6 +27,7 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
   alias Tidepool.Actor.{Alarm, Journal}
   alias Tidepool.Actor.Ownership.{Drain, Joining, Lease, OtherStores, Rendezvous, Shards}
   alias Tidepool.Catalog.Arrivals
+  alias Tidepool.Nodes.Post
 
   # What older nodes ask.
   @process :"Elixir.Tidepool.Actor.Owner"
@@ -486,7 +487,7 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
 
   defp tell(state, what) do
     for {name, _until} <- state.nodes, name != state.me do
-      :erlang.send({@process, String.to_atom(name)}, {:tidepool_shards, state.me, what}, [:noconnect, :nosuspend])
+      Post.deliver({@process, String.to_atom(name)}, {:tidepool_shards, state.me, what})
     end
   end
 

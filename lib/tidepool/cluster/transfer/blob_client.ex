@@ -58,7 +58,7 @@ defmodule Tidepool.Cluster.Transfer.BlobClient do
     request = {:tidepool_blob, BlobServer.version(), :open, self(), ref, sha256}
 
     opened =
-      case :erlang.send(BlobServer.address(source), request, [:nosuspend, :noconnect]) do
+      case :erlang.send(BlobServer.address(source), request, [:noconnect]) do
         :ok -> opened(source, ref, monitor, size)
         _no_link -> :not_there
       end

@@ -29,7 +29,8 @@ defmodule TidepoolWeb.Resources.Functions.Recordings do
   def serve("GET", ["recordings"], %{query: query, origin: origin}) do
     with {:ok, %{"function" => function, "limit" => limit}} <- Parameters.read(query, @parameters),
          :ok <- Shares.place(:recordings, origin, @places, "lists of recordings"),
-         {:ok, recordings} <- Recording.list(function || Access.functions(origin), @most) do
+         own = Access.functions(origin),
+         {:ok, recordings} <- Recording.list(function || own, @most, own) do
       # One with a token for some functions is told of those.
       seen = recordings |> Stream.filter(&Access.sees?(origin, &1[:function])) |> Enum.take(limit)
       Reply.json(200, %{node: node(), recordings: seen})
