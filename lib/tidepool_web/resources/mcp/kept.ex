@@ -20,7 +20,9 @@ defmodule TidepoolWeb.Resources.Mcp.Kept do
   @entry_bytes 256
 
   @places 4
+  # Each look for a place takes some 20 µs, and thousands may wait.
   @pause_ms 10
+  @longest_pause_ms 320
 
   @type key :: tuple
 
@@ -40,7 +42,7 @@ defmodule TidepoolWeb.Resources.Mcp.Kept do
     end
   end
 
-  defp placed(holder, make) do
+  defp placed(holder, make, pause_ms \\ @pause_ms) do
     case Shares.take(:interfaces, holder, @places) do
       :ok ->
         made = make.()
@@ -48,8 +50,8 @@ defmodule TidepoolWeb.Resources.Mcp.Kept do
         made
 
       :full ->
-        Process.sleep(@pause_ms)
-        placed(holder, make)
+        Process.sleep(pause_ms)
+        placed(holder, make, min(2 * pause_ms, @longest_pause_ms))
     end
   end
 
