@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::ModuleExport;
 use wasmtime::component::Component;
 
-use super::check::cannot_move;
+use super::check::{cannot_move, valid_elsewhere};
 use super::needs::Needs;
 use crate::abi::access::Access;
 use crate::base::error::CompileError;
@@ -60,8 +60,9 @@ impl Shape {
     ///
     /// # Errors
     /// [`CompileError::NoActor`] when an image of its instances would lack something, or [`CompileError::Config`] when that is of
-    /// processes.
+    /// processes; [`CompileError::Invalid`] when it is no module.
     pub(super) fn of(wasm: &[u8], moves: bool) -> Result<Self, CompileError> {
+        valid_elsewhere(wasm)?;
         let mut outline = actor::Outline::of(wasm).map_err(|why| refused(why, moves))?;
         let declared = declared(&std::mem::take(&mut outline.data), moves)?;
         Ok(Shape {
@@ -76,8 +77,9 @@ impl Shape {
     /// Reads a component.
     ///
     /// # Errors
-    /// [`CompileError::NoActor`] when an image of its instances would lack something.
+    /// [`CompileError::NoActor`] when an image of its instances would lack something, or [`CompileError::Invalid`] when it is none.
     pub(super) fn of_component(wasm: &[u8]) -> Result<Self, CompileError> {
+        valid_elsewhere(wasm)?;
         let mut outline = accessor::outline(wasm).map_err(|why| refused(why, false))?;
         let declared = declared(&std::mem::take(&mut outline.data), false)?;
         let record_bytes = Needs::record_bytes_of(accessor::added(&outline));

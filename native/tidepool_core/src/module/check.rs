@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use wasmparser::{Parser, Payload, Validator};
+use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 use wasmtime::ResourcesRequired;
 
 use super::needs::Needs;
@@ -71,7 +71,11 @@ pub(super) fn refused(engine: &Engine, wasm: &[u8], error: &wasmtime::Error) -> 
 
 /// What is wrong with a module to which nothing was added: engines take a second memory.
 fn invalid_as_uploaded(wasm: &[u8]) -> Option<String> {
-    Validator::new_with_features(features()).validate_all(wasm).err().map(|invalid| invalid.to_string())
+    invalid_by(wasm, features())
+}
+
+fn invalid_by(wasm: &[u8], features: WasmFeatures) -> Option<String> {
+    Validator::new_with_features(features).validate_all(wasm).err().map(|invalid| invalid.to_string())
 }
 
 /// Whether a module is valid as it was uploaded.
@@ -80,6 +84,16 @@ fn invalid_as_uploaded(wasm: &[u8]) -> Option<String> {
 /// [`CompileError::Invalid`] when it is not: it would be with what is added, if it refers to that.
 pub(super) fn valid(wasm: &[u8]) -> Result<(), CompileError> {
     invalid_as_uploaded(wasm).map_or(Ok(()), |message| Err(CompileError::Invalid { message }))
+}
+
+/// Whether a module or component is valid for some engine, and so has no more of anything than one may have. What this one lacks of
+/// that is for who reads it to say.
+///
+/// # Errors
+/// [`CompileError::Invalid`] when it is not.
+pub(super) fn valid_elsewhere(wasm: &[u8]) -> Result<(), CompileError> {
+    let features = features() | WasmFeatures::WASM3 | WasmFeatures::CM_ASYNC;
+    invalid_by(wasm, features).map_or(Ok(()), |message| Err(CompileError::Invalid { message }))
 }
 
 /// Why no processes of a module can move.

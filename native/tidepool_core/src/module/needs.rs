@@ -1,8 +1,8 @@
 //! What an instance has of modules, memories, tables and records, counted in a module's or component's bytes, before anything is compiled.
 //!
 //! A component says which of the modules and components in it are instantiated, and how often; composed ones are within one another.
-//! What is handed to one as an import or by an instance is known to the compiler alone, and refused. What can't be read counts nothing
-//! here: the engine says so.
+//! What is handed to one as an import or by an instance is known to the compiler alone, and refused. So is what can't be read: nothing
+//! behind it would be counted.
 
 use std::ops::AddAssign;
 
@@ -99,11 +99,12 @@ impl Needs {
     /// What an instance of this module or component has.
     ///
     /// # Errors
-    /// [`CompileError::TooDemanding`] when components are in one another deeper than they are read.
+    /// [`CompileError::TooDemanding`] when components are in one another deeper than they are read, and [`CompileError::Invalid`] when
+    /// a section can't be.
     pub(super) fn of(wasm: &[u8]) -> Result<Self, CompileError> {
         let (mut open, mut whole, mut defined) = (Vec::<Open>::new(), Needs::default(), 0_u64);
-        for payload in Parser::new(0).parse_all(wasm).map_while(Result::ok) {
-            match payload {
+        for payload in Parser::new(0).parse_all(wasm) {
+            match payload.map_err(|error| CompileError::Invalid { message: error.to_string() })? {
                 Payload::Version { .. } if open.len() >= MAX_DEPTH => {
                     let message = format!("what is in it is nested more than {MAX_DEPTH} deep");
                     return Err(CompileError::TooDemanding { message });

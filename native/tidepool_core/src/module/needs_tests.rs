@@ -81,14 +81,25 @@ fn components_that_double_within_one_another_are_counted_and_none_of_them_made()
 }
 
 #[test]
-fn what_is_cut_off_anywhere_counts_no_more_than_the_whole() {
+fn what_is_cut_off_anywhere_is_invalid_or_counts_no_more_than_the_whole() {
     let wasm = wat::parse_str(format!("(component {} (core instance (instantiate $m)))", module(2))).unwrap();
     let whole = Needs::of(&wasm).unwrap();
     for length in 0..wasm.len() {
-        let cut = Needs::of(wasm.get(..length).unwrap()).unwrap();
+        let Ok(cut) = Needs::of(wasm.get(..length).unwrap()) else { continue };
         let nothing_else = Needs { defined: cut.defined, ..Needs::default() };
         assert!(cut == whole || (cut == nothing_else && cut.defined <= whole.defined), "{length}: {cut:?}");
     }
+}
+
+#[test]
+fn a_section_that_can_not_be_read_is_invalid_and_switches_no_bound_off() {
+    let modules = "(core module)".repeat(257);
+    let wasm = wat::parse_str(format!("(component {modules})")).unwrap();
+    assert!(Needs::of(&wasm).unwrap().fit().is_err());
+    // A section of the author's own, whose name is longer than it.
+    let (header, rest) = wasm.split_at(8);
+    let read = Needs::of(&[header, &[0, 1, 0x7f], rest].concat());
+    assert!(matches!(read, Err(CompileError::Invalid { .. })), "{read:?}");
 }
 
 #[test]

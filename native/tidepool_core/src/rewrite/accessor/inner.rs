@@ -114,7 +114,9 @@ impl<'a> Inner<'a> {
                 Payload::DataSection(section) => {
                     for segment in section {
                         let segment = segment?;
-                        if let DataKind::Active { offset_expr, .. } = segment.kind {
+                        if let DataKind::Active { offset_expr, .. } = segment.kind
+                            && !segment.data.is_empty()
+                        {
                             inner.data.push((offset_expr, segment.data));
                         }
                     }

@@ -22,8 +22,9 @@ use super::outline::Outline;
 const MAX_MUTABLE: usize = 4_000;
 /// Most globals of all instances, with those that they import: CPython and its libraries have 6,000.
 const MAX_GLOBALS: usize = 200_000;
-/// Most bytes of data that all instances put into the memory.
+/// Most bytes of data that all instances put into the memory, with those of what is kept of each segment.
 const MAX_DATA_BYTES: usize = 64 << 20;
+const SEGMENT_BYTES: usize = 64;
 
 /// An instance of a module, or what goes for one: items of others.
 enum Instance<'a> {
@@ -226,9 +227,10 @@ impl<'a> Survey<'a> {
                     let what = "where its data lie is computed when it starts";
                     return Err(unheld(what, "link it at fixed addresses"));
                 };
-                data_bytes = data_bytes.saturating_add(bytes.len());
+                data_bytes = data_bytes.saturating_add(bytes.len()).saturating_add(SEGMENT_BYTES);
                 if data_bytes > MAX_DATA_BYTES {
-                    let what = format!("it has more than {} MiB of data", MAX_DATA_BYTES >> 20);
+                    let most = MAX_DATA_BYTES >> 20;
+                    let what = format!("it has more than {most} MiB of data, with {SEGMENT_BYTES} bytes of a segment");
                     return Err(unheld(&what, "read what is so large from elsewhere"));
                 }
                 data.push((u64::from(start), bytes.to_vec()));

@@ -100,6 +100,20 @@ fn data_lie_where_globals_of_other_instances_say() {
 }
 
 #[test]
+fn segments_of_data_count_as_often_as_they_are_instantiated_and_those_without_bytes_are_none() {
+    let component = |data: &str| {
+        let instances = r#"(core instance (instantiate $m (with "e" (instance $e))))"#.repeat(1_000);
+        let module = format!(r#"(core module $m (import "e" "m" (memory 1)) {})"#, data.repeat(1_100));
+        format!(
+            r#"(component (core module $e (memory (export "m") 1)) (core instance $e (instantiate $e)) {module} {instances})"#
+        )
+    };
+    assert!(outline(&wat(&component("(data (i32.const 0) \"\")"))).unwrap().data.is_empty());
+    let refused = refused(&component("(data (i32.const 0) \"a\")"));
+    assert!(refused.contains("more than 64 MiB of data"), "{refused}");
+}
+
+#[test]
 fn what_an_image_would_lack_is_refused_by_a_sentence_that_names_it() {
     let module = |items: &str| format!("(component (core module $m {items}) (core instance (instantiate $m)))");
     for (component, why) in [
