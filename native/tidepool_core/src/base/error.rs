@@ -299,10 +299,10 @@ pub enum CallError {
     },
 }
 
-/// What a value says, if it is a text.
+/// What a value says, if it is a text, as far as it belongs into a message: all of it is told beside that.
 fn said(value: &Value) -> String {
     match value {
-        Value::Text(text) | Value::Name(text) => format!(": {text}"),
+        Value::Text(text) | Value::Name(text) => format!(": {}", shown(text)),
         _ => String::new(),
     }
 }
@@ -427,6 +427,16 @@ impl CallError {
             CallError::NoExport { .. } | CallError::SharedName { .. } => "",
             CallError::InstanceBusy | CallError::InstanceSpent | CallError::ClientGone => "",
         }
+    }
+
+    /// The error as a sentence with all that the guest says, which tells it from others.
+    pub(crate) fn in_full(&self) -> String {
+        if let CallError::Failed { value, .. } = self
+            && let Value::Text(text) | Value::Name(text) = &**value
+        {
+            return format!("the guest returned an error: {text}");
+        }
+        self.to_string()
     }
 
     /// A call has left handles of these interfaces.

@@ -15,6 +15,9 @@ pub(crate) const ELEMENT_BYTES: usize = 8;
 /// Most modules have no larger ones.
 pub(crate) const FREE_TABLE_BYTES: usize = 64 << 10;
 
+/// Longest text that a guest says why it has failed by: a scheduler writes it in one go, as JSON, of which a byte takes six.
+pub(crate) const ERROR_BYTES: usize = 16 << 10;
+
 /// A module's memory, and one that its ABI gives it. A place of an engine has as many.
 pub(crate) const MAX_MEMORIES_PER_MODULE: u32 = 2;
 

@@ -237,7 +237,7 @@ impl Failed {
         Failed {
             reason: error.reason().name().into(),
             kind: error.kind().map(Into::into),
-            message: shortened(error.to_string()),
+            message: shortened(error.in_full()),
             places: frames.iter().take(FRAMES).map(Place::of).collect(),
         }
     }

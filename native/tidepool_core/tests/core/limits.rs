@@ -234,7 +234,7 @@ fn an_error_text_of_48_mebibytes_is_cut() {
     let node = Node::small();
     let outcome = call(&with(&node, &guest("wat/huge_error"), limits()), "any", b"");
     let Err(CallError::Guest { message, .. }) = outcome else { panic!("{outcome:?}") };
-    assert_eq!(message.len(), 64 << 10);
+    assert_eq!(message.len(), 16 << 10);
 }
 
 #[test]

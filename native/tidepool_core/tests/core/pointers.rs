@@ -17,7 +17,7 @@ const PAGES: usize = 2;
 const ARGUMENTS: usize = 40;
 const HOST_REPLY: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 const MAX_NAME_BYTES: usize = 4 << 10;
-const MAX_ERROR_BYTES: usize = 64 << 10;
+const MAX_ERROR_BYTES: usize = 16 << 10;
 
 /// Fills its memory with a pattern, grows it, then calls the import that the payload selects with the arguments that it
 /// gives. Afterwards it replies with all of its memory, unless the import was one that ends the call.

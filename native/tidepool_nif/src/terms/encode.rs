@@ -14,6 +14,9 @@ pub(crate) use crate::terms::bytes::{binary, copy};
 use crate::terms::source_lines::LinesHandle;
 use crate::terms::{atoms, values};
 
+/// Most bytes of a text of an error: a process writes all of one as JSON in one go.
+const TEXT_BYTES: usize = 16 << 10;
+
 /// A message of a guest's as a binary. Short ones, which most are, are copied as they are.
 pub(crate) fn message(env: Env<'_>, bytes: Vec<u8>) -> Term<'_> {
     if bytes.len() < LARGE_BYTES { copy(env, &bytes) } else { binary(env, buffers::shared(bytes)) }
@@ -78,14 +81,19 @@ fn failure<'a>(
         }
         pairs.push((atoms::named(env, name), detail(env, value)));
     }
-    (atoms::error(), reason, message.to_string(), map(env, pairs)).encode(env)
+    (atoms::error(), reason, short(&message.to_string()), map(env, pairs)).encode(env)
+}
+
+/// As much of a text as is told of an error: names of a guest's types, which it may have, are long where the guest likes.
+fn short(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(TEXT_BYTES)).unwrap_or_default()
 }
 
 fn detail<'a>(env: Env<'a>, value: Detail<'_>) -> Term<'a> {
     match value {
         Detail::Count(count) => count.encode(env),
         Detail::Code(code) => code.encode(env),
-        Detail::Text(text) => text.encode(env),
+        Detail::Text(text) => short(&text).encode(env),
         Detail::Texts(texts) => texts.encode(env),
         Detail::Frames(frames) => backtrace(env, frames),
         Detail::Value(value, false) => values::term(env, value),

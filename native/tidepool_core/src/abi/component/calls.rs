@@ -15,7 +15,7 @@ use crate::abi::interface::{Export, Interface};
 use crate::abi::slots::State;
 use crate::abi::typed::arguments;
 use crate::base::error::CallError;
-use crate::base::limits::{Limit, Limits};
+use crate::base::limits::{ERROR_BYTES, Limit};
 use crate::base::request::{Reply, Request, Takes};
 use crate::slice::yielding::yielded;
 use crate::store::failure::call_error;
@@ -38,9 +38,8 @@ const SLICE_COUNT: usize = 4_096;
 /// A longer text is handed on in a slice of its own.
 const SLICE_BYTES: usize = 1 << 20;
 
-/// Bytes of the error of a result, as a value: it is written in one go, with what else is said of a call that has failed. The limit of
-/// replies is not its, so that a guest can say why it has none.
-const ERROR_BYTES: u64 = 256 << 10;
+/// What each value in the error of a result counts as beside its bytes, and each byte of a list, which is a number in JSON.
+const NUMBER_BYTES: usize = 8;
 
 /// The operation that drops a resource: its argument.
 const DROP: &[u8] = b"[resource-drop]";
@@ -292,18 +291,31 @@ fn ordered<'a>(arguments: &'a Value, export: &Export) -> Result<Vec<&'a Value>, 
 /// The value of a result that is one; its error is the call's.
 ///
 /// # Errors
-/// [`CallError::Failed`] with the error; [`CallError::Limit`] when that is larger than one may be.
+/// That of [`failed`].
 fn succeeded(result: Value, export: &Export, is_json: bool) -> Result<Value, CallError> {
     if !matches!(export.result, Some(wasmtime::component::Type::Result(_))) {
         return Ok(result);
     }
     match result {
         Value::Case(name, value) if &*name == "ok" => Ok(*value),
-        Value::Case(_error, value) if !Limits::fits(value.size(), ERROR_BYTES) => {
-            Err(CallError::limit(Limit::Reply, ERROR_BYTES))
-        }
-        Value::Case(_error, value) => Err(CallError::Failed { value, is_json }),
+        Value::Case(_error, value) => Err(failed(value, is_json)),
         Value::Name(name) if &*name == "ok" => Ok(Value::Null),
         _error => Err(CallError::Failed { value: Box::new(Value::Null), is_json }),
     }
+}
+
+/// [`CallError::Failed`] with an error of a result, of which a text is cut; [`CallError::Limit`] when another is too large. The limit of
+/// replies is not its, so that a guest can say why it has none.
+fn failed(mut value: Box<Value>, is_json: bool) -> CallError {
+    let written = |value: &Value| value.size().saturating_add(value.count().saturating_mul(NUMBER_BYTES));
+    match &*value {
+        Value::Text(text) if text.len() > ERROR_BYTES => {
+            let begins = text.get(..text.floor_char_boundary(ERROR_BYTES)).unwrap_or_default();
+            value = Box::new(Value::Text(format!("{begins}…").into()));
+        }
+        Value::Text(_) => {}
+        other if written(other) > ERROR_BYTES => return CallError::limit(Limit::Reply, ERROR_BYTES as u64),
+        _ => {}
+    }
+    CallError::Failed { value, is_json }
 }

@@ -12,7 +12,7 @@ use crate::abi::rehearsal::Rehearsal;
 use crate::abi::slots::State;
 use crate::abi::wasi;
 use crate::base::error::{CallError, CompileError};
-use crate::base::limits::{Limit, Limits};
+use crate::base::limits::{ERROR_BYTES, Limit, Limits};
 use crate::base::printed::Printed;
 use crate::base::request::{Reply, Request};
 use crate::rewrite::inline::Plan;
@@ -27,8 +27,6 @@ const INITIALISERS: [&str; 2] = ["__wasm_call_ctors", "_initialize"];
 const HASKELL: &str = "hs_init";
 /// A program's, after which an instance is of no more use.
 const PROGRAM: &str = "_start";
-/// Longest error text that is kept, in bytes.
-const MAX_ERROR_BYTES: usize = 64 << 10;
 
 /// A plug-in, whose exports are called with bytes.
 pub(crate) enum Extism {}
@@ -166,7 +164,7 @@ async fn call_export(
 /// Why a plug-in was stopped. The error that it has set before says more of a trap than the trap itself does, and is what Extism's
 /// runtime tells of it.
 fn stopped(store: &mut Store<State>, error: &wasmtime::Error) -> CallError {
-    let text = kernel::error_text(&mut store.as_context_mut(), MAX_ERROR_BYTES);
+    let text = kernel::error_text(&mut store.as_context_mut(), ERROR_BYTES);
     match (call_error(store, error), text) {
         (CallError::Trap { kind, frames, console, .. }, Some(message)) => {
             CallError::Trap { kind, message, frames, console }
@@ -205,7 +203,7 @@ async fn outcome(store: &mut Store<State>, code: i32) -> wasmtime::Result<Result
     let allowed = store.data().function.limits.reply_bytes;
     let mut store = store.as_context_mut();
     let output = kernel::here(store.data_mut())?.output;
-    if let Some(text) = kernel::error_text(&mut store, MAX_ERROR_BYTES) {
+    if let Some(text) = kernel::error_text(&mut store, ERROR_BYTES) {
         return Ok(Err(Ended::Failed(text)));
     }
     if code != 0 {

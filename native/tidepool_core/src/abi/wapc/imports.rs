@@ -12,7 +12,7 @@ use crate::abi::rehearsal::{self, Rehearsal};
 use crate::abi::slots::State;
 use crate::base::console::{MAX_LINE_BYTES, Stream};
 use crate::base::error::CallError;
-use crate::base::limits::{Limit, Limits};
+use crate::base::limits::{ERROR_BYTES, Limit, Limits};
 use crate::base::request::{HostCall, HostReply, HostRequest};
 use crate::store::host_share::HostShare;
 use crate::store::resting;
@@ -21,8 +21,6 @@ use crate::store::resting;
 pub(super) const MODULE: &str = "wapc";
 /// The import that prints a line.
 const CONSOLE_LOG: &str = "__console_log";
-/// Longest error text that is kept, in bytes.
-const MAX_ERROR_BYTES: usize = 64 << 10;
 /// Longest binding, namespace or operation of a host call, in bytes.
 const MAX_NAME_BYTES: usize = 4 << 10;
 
@@ -128,7 +126,7 @@ fn in_memory(caller: &Caller<'_, State>, ptr: i32, len: i32) -> bool {
 }
 
 fn guest_error(mut caller: Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<()> {
-    let text = memory::read(&mut caller, ptr, len, MAX_ERROR_BYTES)?;
+    let text = memory::read(&mut caller, ptr, len, ERROR_BYTES)?;
     caller.data_mut().abi.wapc.guest_error = Some(text);
     Ok(())
 }

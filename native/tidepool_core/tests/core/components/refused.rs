@@ -245,7 +245,7 @@ fn the_error_of_a_result_is_the_calls_and_leaves_the_instance() {
 }
 
 #[test]
-fn an_error_of_a_result_has_a_bound_of_its_own() {
+fn an_error_of_a_result_has_a_bound_of_its_own_and_a_text_is_cut_and_told_once() {
     let node = Node::small();
     let wasm = component(
         r#"(func (export "fail") (param i32) (result i32)
@@ -255,16 +255,24 @@ fn an_error_of_a_result_has_a_bound_of_its_own() {
              (i32.const 16))"#,
         &format!(
             r#"(func (export "fail") (param "bytes" u32) (result (result u32 (error string)))
+                 (canon lift (core func $i "fail") {OPTIONS}))
+               (func (export "fail-in-bytes") (param "bytes" u32) (result (result u32 (error (list u8))))
                  (canon lift (core func $i "fail") {OPTIONS}))"#
         ),
     );
     let function = node.warm(&wasm);
-    let failed = |bytes: usize| call(&function, "fail", vec![int(bytes.try_into().unwrap())]).map(|_| ());
-    // A text has its bytes, and its place as a value.
-    let most = (256 << 10) - size_of::<Value>();
-    let Err(CallError::Failed { value, .. }) = failed(most) else { panic!("{most} bytes are refused") };
-    assert_eq!(*value, text(&"\0".repeat(most)));
-    assert!(matches!(failed(most + 1), Err(CallError::Limit { limit: Limit::Reply, allowed: 262_144, .. })));
+    let failed = |export: &str, bytes: usize| call(&function, export, vec![int(bytes.try_into().unwrap())]).map(|_| ());
+    for (bytes, cut) in [(16 << 10, ""), ((16 << 10) + 1, "…"), (1 << 20, "…")] {
+        let error = failed("fail", bytes).unwrap_err();
+        assert!(error.to_string().len() < 1_000, "the message has its beginning");
+        let CallError::Failed { value, .. } = error else { panic!("{error:?}") };
+        assert_eq!(*value, text(&format!("{}{cut}", "\0".repeat(16 << 10))));
+    }
+    // Each byte is a number in JSON, and the list has its place as a value.
+    let most = ((16 << 10) - size_of::<Value>() - 8) / 9;
+    assert!(matches!(failed("fail-in-bytes", most), Err(CallError::Failed { .. })));
+    let refused = failed("fail-in-bytes", most + 1);
+    assert!(matches!(refused, Err(CallError::Limit { limit: Limit::Reply, allowed: 16_384, .. })), "{refused:?}");
 }
 
 #[test]
