@@ -1,6 +1,7 @@
 //! A module with more exports: what is to be seen of an instance that its author did not export.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use wasm_encoder::{Encode, ExportKind, Module, RawSection};
 use wasmparser::{Parser, Payload};
@@ -39,6 +40,7 @@ pub(crate) fn add<'a>(
     (start, first): (bool, bool),
 ) -> wasmparser::Result<Option<Exposed<'a>>> {
     let bytes = |range| wasm.get(range).unwrap_or_default();
+    let names: HashSet<&str> = more.iter().map(|(name, ..)| name.as_str()).collect();
     let (mut exported, mut code_at) = (false, None);
     let mut module = Module::new();
     for payload in Parser::new(0).parse_all(wasm) {
@@ -50,7 +52,7 @@ pub(crate) fn add<'a>(
                 for export in exports.clone().into_iter_with_offsets() {
                     let (at, export) = export?;
                     rest = rest.min(at);
-                    if more.iter().any(|(name, ..)| name == export.name) {
+                    if names.contains(export.name) {
                         return Ok(None);
                     }
                 }

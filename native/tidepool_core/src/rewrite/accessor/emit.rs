@@ -81,7 +81,7 @@ pub(super) struct Emitter<'a> {
     pub(super) outline: &'a Outline,
     pub(super) component: Component,
     moves: Moves,
-    pub(super) names: Names<'a>,
+    pub(super) names: Names,
     pub(super) modules: Indices,
     pub(super) instances: Indices,
     pub(super) functions: Indices,
@@ -185,7 +185,7 @@ impl<'a> Emitter<'a> {
         match canonical {
             CanonicalFunction::Lower { func_index, .. } if self.names.stream(func_index).is_some() => {
                 let stream = self.names.stream(func_index);
-                let place = streams.iter().position(|(known, _function)| Some(known.as_str()) == stream);
+                let place = streams.iter().position(|(known, _function)| Some(*known) == stream);
                 let place = place.unwrap_or_default();
                 let (numbers, _drops) = self.helpers();
                 self.alias(numbers, ExportKind::Func, &(place + 1).to_string());

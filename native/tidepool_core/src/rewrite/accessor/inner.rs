@@ -9,6 +9,33 @@ use super::super::actor::{self, Refused, START, changes};
 use super::super::exports::RESERVED;
 use super::held::{Number, unheld};
 
+/// Most globals, exports of some, memories and segments of data that all modules together are read with: CPython and its libraries have
+/// a tenth of these.
+const MAX_KEPT: usize = 200_000;
+
+/// How many there may be of these beside those that are.
+pub(super) struct Room(usize);
+
+impl Default for Room {
+    fn default() -> Self {
+        Room(MAX_KEPT)
+    }
+}
+
+impl Room {
+    /// One more is kept.
+    ///
+    /// # Errors
+    /// A [`Refused`] when there is no room.
+    fn keep(&mut self) -> Result<(), Refused> {
+        self.0 = self.0.checked_sub(1).ok_or_else(|| {
+            let what = format!("its modules have more than {MAX_KEPT} globals, exports of some and segments of data");
+            unheld(&what, "keep what they hold in its memory, and link data together")
+        })?;
+        Ok(())
+    }
+}
+
 /// The name of the export that is the memory.
 pub(super) const MEMORY: &str = "tidepool:memory";
 
@@ -61,8 +88,8 @@ impl<'a> Inner<'a> {
     /// Reads a module.
     ///
     /// # Errors
-    /// A [`Refused`] when it changes what no image holds.
-    pub(super) fn of(wasm: &'a [u8]) -> Result<Self, Refused> {
+    /// A [`Refused`] when it changes what no image holds, or has more than there is room for.
+    pub(super) fn of(wasm: &'a [u8], room: &mut Room) -> Result<Self, Refused> {
         let (mut inner, mut functions) = (Inner::default(), 0_u32);
         for payload in Parser::new(0).parse_all(wasm) {
             match payload? {
@@ -71,7 +98,10 @@ impl<'a> Inner<'a> {
                         let import = import?;
                         match import.ty {
                             TypeRef::Func(_) | TypeRef::FuncExact(_) => functions = functions.saturating_add(1),
-                            TypeRef::Global(_) => inner.imported.push((import.module, import.name)),
+                            TypeRef::Global(_) => {
+                                room.keep()?;
+                                inner.imported.push((import.module, import.name));
+                            }
                             TypeRef::Memory(_) => inner.imported_memories = inner.imported_memories.saturating_add(1),
                             TypeRef::Table(_) | TypeRef::Tag(_) => {}
                         }
@@ -79,12 +109,14 @@ impl<'a> Inner<'a> {
                 }
                 Payload::MemorySection(section) => {
                     for memory in section {
+                        room.keep()?;
                         inner.memories.push(memory?);
                     }
                 }
                 Payload::GlobalSection(section) => {
                     for global in section {
                         let global = global?;
+                        room.keep()?;
                         let (mutable, holds) = (global.ty.mutable, global.ty.content_type);
                         inner.globals.push(Global { mutable, holds, start: global.init_expr });
                     }
@@ -97,6 +129,7 @@ impl<'a> Inner<'a> {
                             return Err(unheld(&what, &format!("names that begin with {RESERVED} are the host's")));
                         }
                         if export.kind == ExternalKind::Global {
+                            room.keep()?;
                             inner.exported.insert(export.name, export.index);
                         }
                     }
@@ -117,6 +150,7 @@ impl<'a> Inner<'a> {
                         if let DataKind::Active { offset_expr, .. } = segment.kind
                             && !segment.data.is_empty()
                         {
+                            room.keep()?;
                             inner.data.push((offset_expr, segment.data));
                         }
                     }

@@ -18,10 +18,23 @@ pub(super) const START: u8 = 9;
 pub(super) const IMPORT: u8 = 10;
 pub(super) const EXPORT: u8 = 11;
 
-/// Does this function of this interface return a standard stream? Interfaces of two versions have two, of two types.
-fn gets_stream(interface: &str, function: &str) -> bool {
-    let gets = [("cli/stdin", "get-stdin"), ("cli/stdout", "get-stdout"), ("cli/stderr", "get-stderr")];
-    wasi(interface).is_some_and(|interface| gets.contains(&(interface, function)))
+/// An interface that is imported and returns a standard stream. Interfaces of two versions have two, of two types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stream {
+    /// Its index among instances: names are long, and compared for each function.
+    instance: u32,
+    /// The function that returns it.
+    gets: &'static str,
+}
+
+/// The function of an interface that returns a standard stream.
+fn gets_stream(interface: &str) -> Option<&'static str> {
+    Some(match wasi(interface)? {
+        "cli/stdin" => "get-stdin",
+        "cli/stdout" => "get-stdout",
+        "cli/stderr" => "get-stderr",
+        _ => return None,
+    })
 }
 
 /// The name of an interface of WASI 0.2, without its version.
@@ -37,25 +50,29 @@ fn is_stream(name: &str) -> bool {
 
 /// What has been named so far.
 #[derive(Default)]
-pub(super) struct Names<'a> {
-    /// Instances: the names by which they are imported, if they are.
-    instances: Vec<Option<&'a str>>,
-    /// Functions: the interfaces whose standard streams they return, if they do.
-    functions: Vec<Option<&'a str>>,
+pub(super) struct Names {
+    /// Instances: those of standard streams that are imported.
+    instances: Vec<Option<Stream>>,
+    /// Functions: the standard streams that they return, if they do.
+    functions: Vec<Option<Stream>>,
     /// Types: are they those of streams?
     types: Vec<bool>,
 }
 
-impl<'a> Names<'a> {
+impl Names {
     /// Takes note of a section of the component.
-    pub(super) fn read(&mut self, id: u8, content: &'a [u8]) -> wasmparser::Result<()> {
+    pub(super) fn read(&mut self, id: u8, content: &[u8]) -> wasmparser::Result<()> {
         let reader = BinaryReader::new(content, 0);
         match id {
             IMPORT => {
                 for import in ComponentImportSectionReader::new(reader)? {
                     let import = import?;
                     match import.ty {
-                        ComponentTypeRef::Instance(_) => self.instances.push(Some(import.name.name)),
+                        ComponentTypeRef::Instance(_) => {
+                            let instance = u32::try_from(self.instances.len()).unwrap_or(u32::MAX);
+                            let stream = gets_stream(import.name.name).map(|gets| Stream { instance, gets });
+                            self.instances.push(stream);
+                        }
                         ComponentTypeRef::Func(_) => self.functions.push(None),
                         ComponentTypeRef::Type(TypeBounds::Eq(other)) => self.types.push(self.is_stream(other)),
                         ComponentTypeRef::Type(TypeBounds::SubResource) => self.types.push(is_stream(import.name.name)),
@@ -104,13 +121,12 @@ impl<'a> Names<'a> {
         Ok(())
     }
 
-    fn alias(&mut self, alias: &ComponentAlias<'a>) {
+    fn alias(&mut self, alias: &ComponentAlias<'_>) {
         match *alias {
             ComponentAlias::InstanceExport { kind, instance_index, name } => {
-                let interface = self.imported(instance_index);
                 match kind {
                     ComponentExternalKind::Func => {
-                        self.functions.push(interface.filter(|interface| gets_stream(interface, name)));
+                        self.functions.push(self.imported(instance_index).filter(|stream| stream.gets == name));
                     }
                     ComponentExternalKind::Type => {
                         self.types.push(is_stream(name));
@@ -124,8 +140,8 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// The interface whose standard stream a function returns.
-    pub(super) fn stream(&self, function: u32) -> Option<&'a str> {
+    /// The standard stream that a function returns.
+    pub(super) fn stream(&self, function: u32) -> Option<Stream> {
         at(&self.functions, function).copied().flatten()
     }
 
@@ -134,7 +150,7 @@ impl<'a> Names<'a> {
         at(&self.types, ty).copied().unwrap_or_default()
     }
 
-    fn imported(&self, instance: u32) -> Option<&'a str> {
+    fn imported(&self, instance: u32) -> Option<Stream> {
         at(&self.instances, instance).copied().flatten()
     }
 

@@ -2,6 +2,7 @@
 
 use super::held::Number;
 use super::inner;
+use super::names::Stream;
 
 /// What there is of a component that its actors' images are told by.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,8 +15,8 @@ pub(crate) struct Outline {
     pub(super) starts: Vec<u32>,
     /// What is to be exported of each module, by its memory, globals and start function.
     pub(super) exposed: Vec<inner::Exposing>,
-    /// The standard streams that it asks for: by the interface of each, and the function that it has imported for that.
-    pub(super) streams: Vec<(String, u32)>,
+    /// The standard streams that it asks for, and the function that it has imported for each.
+    pub(super) streams: Vec<(Stream, u32)>,
     /// How often it may drop one.
     pub(super) drops: usize,
     /// Where its data lie in the memory of a new instance, in the order in which they are put there.

@@ -12,19 +12,24 @@ use wasmparser::{
 use super::super::actor::{Refused, held};
 use super::super::component::{HEADER_BYTES, section};
 use super::held::{OWN, unheld};
-use super::inner::Inner;
+use super::inner::{Inner, Room};
 use super::names::{
-    ALIAS, CANONICAL, COMPONENT, CORE_INSTANCE, EXPORT, IMPORT, INSTANCE, MODULE, Names, START, TYPE, at,
+    ALIAS, CANONICAL, COMPONENT, CORE_INSTANCE, EXPORT, IMPORT, INSTANCE, MODULE, Names, START, Stream, TYPE, at,
 };
 use super::outline::Outline;
 
-/// Most mutable globals of all modules together: CPython and its libraries have 500.
+/// Most mutable globals of all modules together, and of all instances: CPython and its libraries have 500.
 const MAX_MUTABLE: usize = 4_000;
 /// Most globals of all instances, with those that they import: CPython and its libraries have 6,000.
 const MAX_GLOBALS: usize = 200_000;
 /// Most bytes of data that all instances put into the memory, with those of what is kept of each segment.
 const MAX_DATA_BYTES: usize = 64 << 20;
 const SEGMENT_BYTES: usize = 64;
+
+/// Most standard streams: three of each version of WASI 0.2 that its modules were built for.
+const MAX_STREAMS: usize = 16;
+/// Bytes of an expression that may say where something lies: tools add two numbers.
+const MAX_EXPRESSION_BYTES: usize = 64;
 
 /// An instance of a module, or what goes for one: items of others.
 enum Instance<'a> {
@@ -44,8 +49,10 @@ struct Survey<'a> {
     globals: Vec<Option<u32>>,
     /// How many globals all instances have.
     counted: usize,
-    names: Names<'a>,
-    streams: Vec<(String, u32)>,
+    /// How many things of its modules may be kept beside those that are.
+    room: Room,
+    names: Names,
+    streams: Vec<(Stream, u32)>,
     drops: usize,
 }
 
@@ -69,7 +76,7 @@ impl<'a> Survey<'a> {
     fn read(&mut self, id: u8, content: &'a [u8]) -> Result<(), Refused> {
         let reader = BinaryReader::new(content, 0);
         match id {
-            MODULE => self.modules.push(Inner::of(content)?),
+            MODULE => self.modules.push(Inner::of(content, &mut self.room)?),
             COMPONENT => plain(content)?,
             CORE_INSTANCE => {
                 for instance in InstanceSectionReader::new(reader)? {
@@ -148,9 +155,13 @@ impl<'a> Survey<'a> {
         match canonical {
             CanonicalFunction::Lower { func_index, .. } => {
                 if let Some(stream) = self.names.stream(*func_index)
-                    && !self.streams.iter().any(|(known, _function)| known == stream)
+                    && !self.streams.iter().any(|(known, _function)| *known == stream)
                 {
-                    self.streams.push((stream.to_owned(), *func_index));
+                    if self.streams.len() == MAX_STREAMS {
+                        let what = format!("it asks for more than {MAX_STREAMS} standard streams");
+                        return Err(unheld(&what, "build its modules for one version of WASI"));
+                    }
+                    self.streams.push((stream, *func_index));
                 }
             }
             CanonicalFunction::ResourceDrop { resource } if self.names.is_stream(*resource) => self.drops += 1,
@@ -197,9 +208,13 @@ impl<'a> Survey<'a> {
     }
 
     fn outline(self) -> Result<Outline, Refused> {
-        let (mut exposed, mut numbers) = (Vec::new(), Vec::new());
+        let (mut exposed, mut numbers, mut mutable) = (Vec::new(), Vec::new(), 0_usize);
         for module in &self.modules {
             let (exposing, of_globals) = module.exposing()?;
+            mutable = mutable.saturating_add(of_globals.len());
+            if mutable > MAX_MUTABLE {
+                return Err(too_many_mutable());
+            }
             exposed.push(exposing);
             numbers.push(of_globals);
         }
@@ -241,15 +256,21 @@ impl<'a> Survey<'a> {
             return Err(unheld(&what, "it has to have one, and what is composed of several has one for each"));
         };
         if globals.len() > MAX_MUTABLE {
-            let what = format!("it has more than {MAX_MUTABLE} mutable globals");
-            return Err(unheld(&what, "keep what they hold in its memory"));
+            return Err(too_many_mutable());
         }
         Ok(Outline { memory, globals, starts, exposed, streams: self.streams, drops: self.drops, data })
     }
 }
 
+fn too_many_mutable() -> Refused {
+    unheld(&format!("it has more than {MAX_MUTABLE} mutable globals"), "keep what they hold in its memory")
+}
+
 /// The value of an expression, as an address, where globals begin with these: numbers, globals and sums. `None` when it is another.
 fn constant(globals: &[Option<u32>], expression: &ConstExpr<'_>) -> wasmparser::Result<Option<u32>> {
+    if expression.get_binary_reader().bytes_remaining() > MAX_EXPRESSION_BYTES {
+        return Ok(None);
+    }
     let mut values: Vec<u32> = Vec::new();
     for operator in expression.get_operators_reader() {
         match operator? {

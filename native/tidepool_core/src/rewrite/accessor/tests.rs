@@ -114,6 +114,41 @@ fn segments_of_data_count_as_often_as_they_are_instantiated_and_those_without_by
 }
 
 #[test]
+fn what_a_component_is_read_with_has_bounds_whether_or_not_anything_instantiates_it() {
+    let component = |more: &str| {
+        format!("(component (core module $m (memory 1)) (core instance (instantiate $m)) {more})")
+    };
+    let versions = |count: usize| -> String {
+        let stream = |version: usize| {
+            format!(
+                r#"(import "wasi:cli/stdin@0.2.{version}" (instance $i{version} (export "get-stdin" (func (result u32)))))
+                   (core func (canon lower (func $i{version} "get-stdin")))"#
+            )
+        };
+        (0..count).map(stream).collect()
+    };
+    let module = |items: &str, count: usize| format!("(core module {})", items.repeat(count));
+    let (mutable, other) = ("(global (mut i32) (i32.const 0))", "(global i32 (i32.const 0))");
+    for within in [versions(16), module(mutable, 4_000), module(other, 199_999)] {
+        assert!(outline(&wat(&component(&within))).is_ok());
+    }
+    let sum = format!("{}(i32.const 0){}", "(i32.add (i32.const 0) ".repeat(40), ")".repeat(40));
+    for (beyond, why) in [
+        (component(&versions(17)), "more than 16 standard streams"),
+        (component(&module(mutable, 4_001)), "more than 4000 mutable globals"),
+        // With the memory.
+        (component(&module(other, 200_000)), "more than 200000 globals"),
+        (
+            format!("(component (core module $m (memory 1) (data {sum} \"a\")) (core instance (instantiate $m)))"),
+            "where its data lie is computed",
+        ),
+    ] {
+        let refused = refused(&beyond);
+        assert!(refused.contains(why), "{refused}");
+    }
+}
+
+#[test]
 fn what_an_image_would_lack_is_refused_by_a_sentence_that_names_it() {
     let module = |items: &str| format!("(component (core module $m {items}) (core instance (instantiate $m)))");
     for (component, why) in [
