@@ -548,7 +548,29 @@ fn what_a_guest_trusts_is_read_of_a_host_that_is_granted_and_there(io: IoBackend
     }
 }
 
+fn a_handshake_that_does_not_end_is_in_the_account_from_its_beginning_until_it_fails(io: IoBackend) {
+    let node = node(NetworkConfig { io, ..network() });
+    let (listener, port) = listen();
+    let code = format!(
+        r#"{SOCKETS} {SHORT} (func (export "_start")
+             (call $check (i32.eq (i32.const 1) (call $tls_connect (i32.const 3072) (i32.const 9) (i32.const {port}) (i64.const -1)
+               (i32.const 1040) (i32.const 2048) (i32.const 0)))))"#
+    );
+    let held = || {
+        let text = node.runtime.metrics(Vec::new(), Vec::new()).unwrap();
+        sample(&text, "tidepool_held{function=\"guest\",resource=\"host_memory\"}").unwrap_or_default()
+    };
+    let mut process = granted(&node, &code, "tls:connect:127.0.0.1:*");
+    process.run_until(|| held() >= f64::from(168 << 10));
+    // It has sent nothing.
+    drop((accept(&listener), listener));
+    assert_eq!(process.run(), Ok(Vec::new()));
+    drop(process);
+    eventually("it is given back", || held() == 0.0);
+}
+
 on_each_backend! {
+    a_handshake_that_does_not_end_is_in_the_account_from_its_beginning_until_it_fails
     a_guest_writes_and_reads_to_the_end_and_a_peek_leaves_what_it_reads
     reading_and_peeking_end_with_9027_when_their_time_is_over_and_clones_share_it
     a_listener_of_a_guest_has_an_address_and_takes_connections_which_travel_in_messages

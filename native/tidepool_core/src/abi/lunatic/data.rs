@@ -64,8 +64,8 @@ pub(in crate::abi) struct Data {
     catches: u32,
     /// That of the last such call: the engine keeps it for the instance, as it keeps one, and gives the one before back.
     pub(in crate::abi::lunatic) spare_stack: Option<FurtherStack>,
-    /// A module that is compiled for it has so many bytes.
-    compiling: usize,
+    /// What an import takes that goes on: a module that is compiled, a connection that is made.
+    under_way: usize,
     /// What all of that takes, but for the scratch, as it was counted last.
     other_bytes: usize,
     /// The same with the scratch, of the program's account.
@@ -95,7 +95,7 @@ impl Data {
             errors,
             sockets,
             inherited,
-            compiling,
+            under_way,
             scratch: _,
             max_message: _,
             other_bytes: _,
@@ -108,7 +108,7 @@ impl Data {
         } = self;
         let inherited = inherited.as_ref().map_or(0, Message::bytes);
         let tables = configs.bytes() + modules.bytes() + timers.bytes() + queries.bytes() + errors.bytes();
-        inherited + tables + sockets.bytes() + compiling
+        inherited + tables + sockets.bytes() + under_way
     }
 
     /// How many there are in all tables.
@@ -239,17 +239,17 @@ impl Data {
         self.count();
     }
 
-    /// Has a module of so many bytes compiled, which are counted until [`compiled`](Self::compiled); `false` when the program has no room
-    /// for them.
-    pub(in crate::abi::lunatic) fn compile(&mut self, bytes: usize) -> bool {
+    /// Has an import go on that takes so many bytes, which are counted until that [is over](Self::over); `false` when the program has no
+    /// room for them.
+    pub(in crate::abi::lunatic) fn go_on(&mut self, bytes: usize) -> bool {
         let fits = self.hold_more(bytes);
-        self.compiling = if fits { bytes } else { 0 };
+        self.under_way = if fits { bytes } else { 0 };
         self.recount();
         fits
     }
 
-    pub(in crate::abi::lunatic) fn compiled(&mut self) {
-        self.compiling = 0;
+    pub(in crate::abi::lunatic) fn over(&mut self) {
+        self.under_way = 0;
         self.recount();
     }
 }

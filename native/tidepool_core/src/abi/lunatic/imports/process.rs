@@ -120,14 +120,14 @@ async fn compile_module(mut caller: Caller<'_, State>, ptr: i32, len: i32, id: i
         return Ok(NOT_PERMITTED);
     }
     let bytes = memory::range(&mut caller, ptr, len)?.len();
-    if !caller.data_mut().abi.lunatic.data().compile(bytes) {
+    if !caller.data_mut().abi.lunatic.data().go_on(bytes) {
         return Err(program_full(&mut caller));
     }
     let compiled = match memory::read_in_pieces(&mut caller, ptr, len, Vec::new()).await {
         Ok(wasm) => compiled(&mut caller, wasm).await,
         Err(error) => Err(error),
     };
-    caller.data_mut().abi.lunatic.data().compiled();
+    caller.data_mut().abi.lunatic.data().over();
     match compiled? {
         Ok(module) => {
             let module = handle(&mut caller, |data| &mut data.modules, module)?;

@@ -56,7 +56,7 @@ pub(in crate::abi::lunatic) const CLOSED: usize = 50;
 
 /// What rustls keeps of a connection: secrets, buffers for what goes and comes, the peer's certificates, and a message of a handshake that is
 /// yet to come as a whole; each of the last two has 64 KiB at most.
-const TLS_SESSION: usize = 168 << 10;
+pub(super) const TLS_SESSION: usize = 168 << 10;
 
 impl<T: Socket> HeapSize for Arc<T> {
     fn heap_bytes(&self) -> usize {

@@ -3,10 +3,11 @@
 use wasmtime::{Caller, Linker};
 
 use super::address;
+use super::data::TLS_SESSION;
 use super::listen::{accept, bind_soon, local_address};
 use super::stream::{flush, read, set_timeout, timeout, write};
 use super::support::{failed_or_late, made, remove, share, within};
-use crate::abi::lunatic::support::{guest, text, trap};
+use crate::abi::lunatic::support::{guest, program_full, text, trap};
 use crate::abi::lunatic::{NETWORKING, OWN};
 use crate::abi::memory;
 use crate::abi::slots::State;
@@ -20,6 +21,10 @@ const MAX_PEM_BYTES: usize = 256 << 10;
 const MAX_KEY_BYTES: usize = 32 << 10;
 /// Most certificates to trust.
 const MAX_CERTS: usize = 64;
+/// What a byte of their PEM takes until the connection is there: itself, and what is read of it, short ones with their records.
+const PEM_TAKES: usize = 3;
+/// Longest time that connecting takes, the handshake included, whatever the guest says: nobody else ends it.
+const CONNECT_MS: u64 = 60_000;
 
 /// Arguments of `tls_bind`: an address, where the handle goes, and two ranges, of certificates and of their key.
 type BindArgs = (i32, i32, i32, i32, i32, i32, i32, i32, i32, i32);
@@ -87,23 +92,35 @@ async fn connect(mut caller: Caller<'_, State>, args: ConnectArgs) -> wasmtime::
     let Ok(port) = u16::try_from(port) else {
         return Err(trap(&mut caller, format!("the guest gave {} for a port", port.cast_unsigned())));
     };
-    let certs = all_certs(&mut caller, certs, certs_len).await?;
+    let (places, bytes) = places(&mut caller, certs, certs_len)?;
+    // From before anything is read until it has a handle, by which it counts from then on.
+    if !caller.data_mut().abi.lunatic.data().go_on(TLS_SESSION.saturating_add(bytes.saturating_mul(PEM_TAKES))) {
+        return Err(program_full(&mut caller));
+    }
+    let mut certs = Vec::with_capacity(places.len());
+    for (ptr, len) in places {
+        certs.push(pem(&mut caller, ptr, len)?);
+        memory::copied(&mut caller, memory::unsigned(len)).await;
+    }
     let access = guest.program.access();
     let connected = TlsStream::connect(&access, Protocol::Tls, (&host, port), &certs, &[]);
-    match within(&mut caller, ms, "connecting", connected).await {
+    let connected = within(&mut caller, ms.min(CONNECT_MS), "connecting", connected).await;
+    drop(certs);
+    caller.data_mut().abi.lunatic.data().over();
+    match connected {
         Err(error) => failed_or_late(&mut caller, id, &error),
         connected => made(&mut caller, id, connected),
     }
 }
 
-/// Certificates, each described by its length and where it is.
-async fn all_certs(caller: &mut Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<Vec<Vec<u8>>> {
+/// Where certificates are and how long each is, which it is described by; and how many bytes all have.
+fn places(caller: &mut Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<(Vec<(i32, i32)>, usize)> {
     let count = memory::unsigned(len);
     if count > MAX_CERTS {
         return Err(trap(caller, format!("the guest trusts {count} certificates, more than {MAX_CERTS}")));
     }
     let descriptions = memory::read(caller, ptr, memory::length(count * 8), usize::MAX)?;
-    let (mut certs, mut bytes) = (Vec::with_capacity(count), 0);
+    let (mut places, mut bytes) = (Vec::with_capacity(count), 0);
     for description in descriptions.chunks_exact(8) {
         let [a, b, c, d, e, f, g, h] = *description else { continue };
         let (len, ptr) = (i32::from_le_bytes([a, b, c, d]), i32::from_le_bytes([e, f, g, h]));
@@ -111,10 +128,9 @@ async fn all_certs(caller: &mut Caller<'_, State>, ptr: i32, len: i32) -> wasmti
         if bytes > MAX_PEM_BYTES {
             return Err(trap(caller, format!("the guest trusts certificates of more than {MAX_PEM_BYTES} bytes")));
         }
-        certs.push(pem(caller, ptr, len)?);
-        memory::copied(caller, memory::unsigned(len)).await;
+        places.push((ptr, len));
     }
-    Ok(certs)
+    Ok((places, bytes))
 }
 
 fn pem(caller: &mut Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<Vec<u8>> {
