@@ -15,13 +15,34 @@ use crate::base::request::{Payload, Reply, Request};
 use crate::image::reader::Image;
 use crate::instance::live::Instance;
 use crate::instance::watch::Watch;
+use crate::os::drop_thread::{DropThread, is_large};
+use crate::recording::entry::Entry;
 use crate::recording::outcome::Answered;
 use crate::recording::player::{How, Player};
 use crate::recording::report::{Came, Replay, report};
 use crate::recording::tape::{Place, Tape};
 use crate::recording::taped::{Given, Taped, TapedCall, Whence};
 use crate::store::host_channel::{GuestCall, HostChannel};
+use crate::store::host_share::HostShare;
 use stopped::{Running, ended_or_stopped};
+
+/// What was read of a recording, and its place in the account: where that is much, it is dropped on the thread for that, behind all else
+/// that has it.
+struct Held {
+    taped: Option<Arc<Taped>>,
+    share: Option<HostShare>,
+    bytes: usize,
+    drop_thread: DropThread,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let held = (self.taped.take(), self.share.take());
+        if is_large(self.bytes, || self.bytes / size_of::<Entry>()) {
+            self.drop_thread.drop_there(Box::new(held));
+        }
+    }
+}
 
 /// Replays for functions of this ABI: all calls of the instance, up to the one that was recorded. The reply is a report as JSON.
 pub(crate) fn start<A: Abi>(call: Call, replay: Replay, watch: Option<Arc<dyn Watch>>) -> CallFuture {
@@ -35,12 +56,15 @@ async fn replayed<A: Abi>(
 ) -> Result<Reply, CallError> {
     let abi = &call.target.module.abi;
     let frame = recording.frame;
+    let drop_thread = call.target.function.drop_thread.clone();
+    // First, and so dropped last.
+    let mut held = Held { taped: None, share: None, bytes, drop_thread };
     let taped = frame.taped.map(Arc::new).ok_or_else(|| CallError::InvalidOption {
         message: "the recording was redacted: it has lengths and digests of what was told, and can't be replayed"
             .into(),
     })?;
-    // For as long as it goes on.
-    let _share = call.target.hold_recording(bytes)?;
+    held.taped = Some(Arc::clone(&taped));
+    held.share = Some(call.target.hold_recording(bytes)?);
     let tape = Arc::new(Tape::playing(Player::new(Arc::clone(&taped), how, questions)));
     let lines = call.target.function.symbols.lines.as_deref().filter(|_lines| how == How::Exactly);
     let told = |came: Came<'_>| Ok(Reply::Bytes(report(how, &frame.outcome, &taped, came, lines)));

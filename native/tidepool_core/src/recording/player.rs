@@ -1,13 +1,12 @@
 //! What answers a guest that is replayed, in place of clocks, random bytes and the host.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::entry::{Answer, Asked, Clock, Entry, Waited};
 use super::exchange::streams::{Said, Stream};
-use super::questions::Questions;
+use super::questions::{Questions, Told};
 use super::taped::Taped;
 
 /// How a recording is replayed.
@@ -54,13 +53,11 @@ pub(crate) struct Player {
     used: Vec<bool>,
     /// What was asked of the host, where the order is free.
     questions: Questions,
-    /// For each clock, where what it said is looked for from, where the order is free: no entry is passed twice.
-    looks: [usize; 2],
-    /// Where a request's body and its trailers end, where the order is free.
-    ends: [Option<usize>; 2],
-    /// Random bytes that are left, where the order is free.
-    random: VecDeque<u8>,
-    /// What is left of a request's body, where the order is free.
+    /// What else this call is told, where the order is free: no entry of it is passed to find that.
+    told: Told,
+    /// What is left of the random bytes that were come to, where the order is free.
+    random: Bytes,
+    /// The same of a request's body.
     body: Bytes,
     /// What clocks said last.
     last_ns: [u64; 2],
@@ -84,9 +81,8 @@ impl Player {
             next: 0,
             used,
             questions,
-            looks: [0; 2],
-            ends: [None; 2],
-            random: VecDeque::new(),
+            told: Told::default(),
+            random: Bytes::new(),
             body: Bytes::new(),
             last_ns: [0, 0],
             growths: 0,
@@ -126,7 +122,7 @@ impl Player {
         let asked = || Entry::Time { clock, ns: 0 }.describe();
         let found = match self.how {
             How::Exactly => self.take(is_it, asked),
-            How::Against => self.next_look(clock, is_it),
+            How::Against => self.next_look(clock),
         };
         let last = match clock {
             Clock::Wall => &mut self.last_ns[0],
@@ -143,7 +139,7 @@ impl Player {
         if self.how == How::Against {
             for byte in bytes {
                 // As good as any, and the same each time.
-                *byte = self.random.pop_front().unwrap_or(0x5a);
+                *byte = self.next_random().unwrap_or(0x5a);
             }
             return;
         }
@@ -194,14 +190,15 @@ impl Player {
                 Some(Entry::Said(_stream, said)) => Ok(Some(said)),
                 _ => Err(self.part(asked())),
             },
-            (How::Against, Stream::Request) if !self.body.is_empty() => {
-                let size = size.min(self.body.len());
-                Ok(Some(Said::Bytes(self.body.split_to(size))))
-            }
             (How::Against, Stream::Request | Stream::Trailers) => {
-                let [body, trailers] = self.ends;
+                let [body, trailers] = self.told.ends;
                 let end = if stream == Stream::Request { body } else { trailers };
-                match end.and_then(|at| self.entries().get(at)) {
+                if stream == Stream::Request
+                    && let Some(piece) = self.next_of_body(size)
+                {
+                    return Ok(Some(Said::Bytes(piece)));
+                }
+                match end.and_then(|at| self.entry(at)) {
                     Some(Entry::Said(_stream, said)) => Ok(Some(said.clone())),
                     // Nobody has asked for trailers that were there.
                     _ if stream == Stream::Trailers => Ok(Some(Said::Closed)),
@@ -243,13 +240,30 @@ impl Player {
     }
 
     /// What a clock said at the next look at it that was recorded, where the order is free.
-    fn next_look(&mut self, clock: Clock, is_it: impl Fn(&Entry) -> bool) -> Option<Entry> {
-        let [wall, monotonic] = self.looks;
-        let from = if clock == Clock::Wall { wall } else { monotonic };
-        let found = self.entries().iter().skip(from).position(is_it).map(|at| from + at);
-        let behind = found.map_or(usize::MAX, |at| at + 1);
-        self.looks = if clock == Clock::Wall { [behind, monotonic] } else { [wall, behind] };
-        self.use_up(found?)
+    fn next_look(&mut self, clock: Clock) -> Option<Entry> {
+        let [wall, monotonic] = &mut self.told.looks;
+        let at = if clock == Clock::Wall { wall.pop_front() } else { monotonic.pop_front() };
+        self.use_up(at? as usize)
+    }
+
+    /// The next random byte that was recorded, where the order is free.
+    fn next_random(&mut self) -> Option<u8> {
+        if self.random.is_empty() {
+            let at = self.told.random.pop_front()?;
+            let Some(Entry::Random(bytes)) = self.entry(at) else { return None };
+            self.random = bytes.clone();
+        }
+        self.random.try_get_u8().ok()
+    }
+
+    /// The next piece of a request's body, where the order is free.
+    fn next_of_body(&mut self, size: usize) -> Option<Bytes> {
+        if self.body.is_empty() {
+            let at = self.told.body.pop_front()?;
+            let Some(Entry::Said(_request, Said::Bytes(bytes))) = self.entry(at) else { return None };
+            self.body = bytes.clone();
+        }
+        Some(self.body.split_to(size.min(self.body.len())))
     }
 
     /// An entry that is asked for, where the order is free: it is not asked for again.
@@ -274,38 +288,28 @@ impl Player {
 
     /// Enters a call.
     fn enter(&mut self) {
-        let entries = if self.how == How::Against { self.entries() } else { &[] };
-        let random = entries.iter().flat_map(|entry| match entry {
-            Entry::Random(bytes) => &bytes[..],
-            _ => &[],
-        });
-        let body = entries.iter().flat_map(|entry| match entry {
-            Entry::Said(Stream::Request, Said::Bytes(bytes)) => &bytes[..],
-            _ => &[],
-        });
-        let end_of = |stream: Stream| {
-            entries.iter().position(|entry| matches!(entry, Entry::Said(it, said) if *it == stream && said.is_end()))
-        };
-        let ends = [end_of(Stream::Request), end_of(Stream::Trailers)];
-        let (random, body) = (random.copied().collect(), body.copied().collect());
-        (self.used, self.random, self.body) = (vec![false; entries.len()], random, body);
-        (self.next, self.growths, self.looks, self.ends) = (0, 0, [0; 2], ends);
+        let entries = if self.how == How::Against { self.entries().len() } else { 0 };
+        (self.told, self.used) = (self.questions.told(self.call), vec![false; entries]);
+        (self.next, self.growths, self.random, self.body) = (0, 0, Bytes::new(), Bytes::new());
     }
 
     /// Leaves it, in which all has been asked for that was recorded, or where they part.
     fn finish(&mut self) {
         let left = match self.how {
             How::Exactly => (self.next < self.entries().len()).then_some(self.next),
-            How::Against => self
-                .entries()
-                .iter()
-                .zip(&self.used)
-                .position(|(entry, used)| !used && matches!(entry, Entry::Answered { .. })),
+            How::Against => {
+                let mut answers = self.told.answers.iter().map(|at| *at as usize);
+                answers.find(|at| self.used.get(*at) == Some(&false))
+            }
         };
         if let Some(entry) = left.filter(|_| self.unlike.is_none()) {
             let recorded = self.entries().get(entry).map(Entry::describe);
             self.unlike = Some(Unlike { call: self.call, entry, recorded, asked: None });
         }
+    }
+
+    fn entry(&self, at: u32) -> Option<&Entry> {
+        self.entries().get(at as usize)
     }
 
     fn entries(&self) -> &[Entry] {
@@ -371,6 +375,32 @@ mod tests {
             assert_eq!([answer(question), answer(question)], [Some(question), Some(question + 500)]);
         }
         assert_eq!([answer(0), answer(500)], [None, None]);
+    }
+
+    #[test]
+    fn what_another_version_was_told_is_come_to_as_it_is_asked_for_and_not_as_a_call_is_entered() {
+        let random = |bytes: &'static [u8]| Entry::Random(Bytes::from_static(bytes));
+        let body = |bytes: &'static [u8]| Said::Bytes(Bytes::from_static(bytes));
+        let piece = |bytes: &'static [u8]| Entry::Said(Stream::Request, body(bytes));
+        let mut player = player(vec![
+            random(b"ab"),
+            piece(b"one"),
+            random(b""),
+            answered(1, 2),
+            random(b"c"),
+            piece(b""),
+            piece(b"two"),
+            Entry::Said(Stream::Request, Said::Closed),
+        ]);
+        assert!(player.random.is_empty() && player.body.is_empty());
+        let mut bytes = [0; 4];
+        player.random(&mut bytes);
+        assert_eq!(&bytes, b"abcZ");
+        let mut said = |size| player.said(Stream::Request, size).unwrap_or_default();
+        assert_eq!([said(2), said(9), said(9)], [&b"on"[..], b"e", b"two"].map(|bytes| Some(body(bytes))));
+        assert_eq!([said(9), said(9)], [Some(Said::Closed), Some(Said::Closed)]);
+        // What it did not ask.
+        assert_eq!(player.end().and_then(|unlike| unlike.recorded), Some(answered(1, 2).describe()));
     }
 
     #[test]

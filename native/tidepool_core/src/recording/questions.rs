@@ -1,11 +1,14 @@
 //! What was asked in a recording, found by what that is: another version may ask it in whatever order. Whoever looks for a question among
-//! all entries of a long call keeps its thread from all others for that time, as often as its guest asks one.
+//! all entries of a long call keeps its thread from all others for that time, as often as its guest asks one; so does who enters a call,
+//! or leaves it.
 
+use std::collections::VecDeque;
 use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
 
-use super::entry::{Asked, Entry};
+use super::entry::{Asked, Clock, Entry};
+use super::exchange::streams::{Said, Stream};
 use super::taped::Taped;
 
 /// Where questions stand, in the order of their hashes, and of those with the same one in that of the recording.
@@ -13,6 +16,21 @@ use super::taped::Taped;
 pub(crate) struct Questions {
     hasher: RandomState,
     places: Vec<Place>,
+    /// Of what an instance was told before its first call, and of each call.
+    told: Vec<Told>,
+}
+
+/// Which entries of a call say what is told without a question, in their order, and which are the host's answers.
+#[derive(Default)]
+pub(super) struct Told {
+    /// Looks at the clock of the day, and at the other.
+    pub(super) looks: [VecDeque<u32>; 2],
+    pub(super) random: VecDeque<u32>,
+    /// Pieces of a request's body.
+    pub(super) body: VecDeque<u32>,
+    /// The ends of that body and of its trailers.
+    pub(super) ends: [Option<u32>; 2],
+    pub(super) answers: Vec<u32>,
 }
 
 struct Place {
@@ -37,14 +55,30 @@ impl Questions {
     }
 
     fn add(&mut self, call: Option<usize>, entries: &[Entry]) {
-        for (at, entry) in entries.iter().enumerate() {
-            if let Entry::Answered { asked, .. } = entry
-                && let Ok(entry) = u32::try_from(at)
-            {
-                let hash = self.hasher.hash_one((call, asked));
-                self.places.push(Place { hash, entry, taken: 0 });
+        let mut told = Told::default();
+        let Told { looks: [wall, monotonic], random, body, ends: [body_end, trailers_end], answers } = &mut told;
+        for (at, entry) in (0..).zip(entries) {
+            match entry {
+                Entry::Answered { asked, .. } => {
+                    let hash = self.hasher.hash_one((call, asked));
+                    self.places.push(Place { hash, entry: at, taken: 0 });
+                    answers.push(at);
+                }
+                Entry::Time { clock: Clock::Wall, .. } => wall.push_back(at),
+                Entry::Time { clock: Clock::Monotonic, .. } => monotonic.push_back(at),
+                Entry::Random(bytes) if !bytes.is_empty() => random.push_back(at),
+                Entry::Said(Stream::Request, Said::Bytes(bytes)) if !bytes.is_empty() => body.push_back(at),
+                Entry::Said(Stream::Request, said) if said.is_end() => *body_end = body_end.or(Some(at)),
+                Entry::Said(Stream::Trailers, said) if said.is_end() => *trailers_end = trailers_end.or(Some(at)),
+                _ => {}
             }
         }
+        self.told.push(told);
+    }
+
+    /// What a call is told, which is entered once.
+    pub(super) fn told(&mut self, call: Option<usize>) -> Told {
+        self.told.get_mut(call.map_or(0, |call| call + 1)).map(std::mem::take).unwrap_or_default()
     }
 
     /// Which entry of a call answers this question: each answers one, the first of them the first one.
