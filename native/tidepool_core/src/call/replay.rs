@@ -21,16 +21,15 @@ use crate::recording::outcome::Answered;
 use crate::recording::player::{How, Player};
 use crate::recording::report::{Came, Replay, report};
 use crate::recording::tape::{Place, Tape};
-use crate::recording::taped::{Given, Taped, TapedCall, Whence};
+use crate::recording::taped::{Given, Share, Taped, TapedCall, Whence};
 use crate::store::host_channel::{GuestCall, HostChannel};
-use crate::store::host_share::HostShare;
 use stopped::{Running, ended_or_stopped};
 
 /// What was read of a recording, and its place in the account: where that is much, it is dropped on the thread for that, behind all else
 /// that has it.
 struct Held {
     taped: Option<Arc<Taped>>,
-    share: Option<HostShare>,
+    share: Option<Box<dyn Share>>,
     bytes: usize,
     drop_thread: DropThread,
 }
@@ -51,20 +50,22 @@ pub(crate) fn start<A: Abi>(call: Call, replay: Replay, watch: Option<Arc<dyn Wa
 
 async fn replayed<A: Abi>(
     call: Call,
-    Replay { recording, how, questions, bytes }: Replay,
+    Replay { recording, how, questions, bytes, share }: Replay,
     watch: Option<Arc<dyn Watch>>,
 ) -> Result<Reply, CallError> {
     let abi = &call.target.module.abi;
     let frame = recording.frame;
     let drop_thread = call.target.function.drop_thread.clone();
     // First, and so dropped last.
-    let mut held = Held { taped: None, share: None, bytes, drop_thread };
+    let mut held = Held { taped: None, share, bytes, drop_thread };
     let taped = frame.taped.map(Arc::new).ok_or_else(|| CallError::InvalidOption {
         message: "the recording was redacted: it has lengths and digests of what was told, and can't be replayed"
             .into(),
     })?;
     held.taped = Some(Arc::clone(&taped));
-    held.share = Some(call.target.hold_recording(bytes)?);
+    if held.share.is_none() {
+        held.share = Some(Box::new(call.target.hold_recording(bytes)?));
+    }
     let tape = Arc::new(Tape::playing(Player::new(Arc::clone(&taped), how, questions)));
     let lines = call.target.function.symbols.lines.as_deref().filter(|_lines| how == How::Exactly);
     let told = |came: Came<'_>| Ok(Reply::Bytes(report(how, &frame.outcome, &taped, came, lines)));

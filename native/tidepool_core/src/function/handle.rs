@@ -25,7 +25,7 @@ use crate::module::compiled::CompiledModule;
 use crate::os::per_thread::Sharded;
 use crate::recording::policy::Policy;
 use crate::recording::report::Replay;
-use crate::recording::{Head, How, Recording};
+use crate::recording::{Damaged, Head, How, Recording};
 use crate::slice::inline_estimate::InlineEstimate;
 use crate::store::context::{FunctionContext, IdleInstances};
 use crate::store::host_share::HostShare;
@@ -229,6 +229,21 @@ impl Function {
         let target = self.targets.mine();
         let replay = Replay::of(recording, how);
         Task::start_replay(target, |call| (target.entry.replay)(call, replay, None))
+    }
+
+    /// The same of a file with one, which is in the account before it is read.
+    ///
+    /// # Errors
+    /// [`CallError::InvalidOption`] when it is none; or as where there is no room for the memory of an instance.
+    pub fn replay_file(&self, file: Bytes, how: How) -> Result<Task, CallError> {
+        let invalid = |damaged: Damaged| CallError::InvalidOption { message: damaged.to_string() };
+        let target = self.targets.mine();
+        let mut share = target.hold_recording(Recording::takes(&file).map_err(invalid)?)?;
+        let mut replay = Replay::of(Recording::read(file).map_err(invalid)?, how);
+        // Lists take half of what they have while they grow.
+        share.lower_to(replay.bytes);
+        replay.share = Some(Box::new(share));
+        Ok(Task::start_replay(target, |call| (target.entry.replay)(call, replay, None)))
     }
 
     /// The same with the module that was called, for as long as who watches it likes.

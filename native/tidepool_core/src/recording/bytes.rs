@@ -58,6 +58,8 @@ pub(super) struct Reader {
     pub(super) rest: Bytes,
     /// Memory that it may yet take for what is in lists, or has a place of its own.
     room: usize,
+    /// Is what is in lists kept, and not passed over?
+    keeps: bool,
 }
 
 /// Memory that what is read may take beside its bytes: more than a tape has that is kept.
@@ -65,7 +67,20 @@ pub(super) const ROOM: usize = 256 << 20;
 
 impl Reader {
     pub(super) fn of(rest: Bytes) -> Self {
-        Reader { rest, room: ROOM }
+        Reader { rest, room: ROOM, keeps: true }
+    }
+
+    /// The memory that what was read takes beside its bytes, or would if it was passed over.
+    pub(super) fn taken(&self) -> usize {
+        ROOM.saturating_sub(self.room)
+    }
+
+    /// The bytes of what `one` reads, which is passed over: no list of it is there.
+    pub(super) fn passed(&mut self, one: impl FnOnce(&mut Self) -> Result<(), Damaged>) -> Result<Bytes, Damaged> {
+        let (before, keeps) = (self.rest.clone(), std::mem::replace(&mut self.keeps, false));
+        let passed = one(self);
+        self.keeps = keeps;
+        passed.map(|()| before.slice(..before.len().saturating_sub(self.rest.len())))
     }
 
     /// So many of the same, one after the other.
@@ -79,6 +94,10 @@ impl Reader {
             .checked_mul(2 * size_of::<T>())
             .and_then(|taken| self.room.checked_sub(taken))
             .ok_or(Damaged::Form)?;
+        if !self.keeps {
+            (0..count).try_for_each(|_| one(self).map(drop))?;
+            return Ok(Vec::new());
+        }
         let mut several = (0..count).map(|_| one(self)).collect::<Result<Vec<T>, Damaged>>()?;
         // A replay has them for as long as it goes on.
         several.shrink_to_fit();

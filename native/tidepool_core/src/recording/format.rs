@@ -146,19 +146,38 @@ impl Recording {
     /// # Errors
     /// When it is none, or another than was written.
     pub fn read(bytes: Bytes) -> Result<Self, Damaged> {
-        let mut reader = Reader::of(bytes);
-        if reader.raw(MAGIC.len()).ok().as_deref() != Some(MAGIC) {
-            return Err(Damaged::NoRecording);
-        }
-        let head = Head::read(unframed(&mut reader)?)?;
-        let frame = Frame::read(unframed(&mut reader)?)?;
+        let (head, within) = parts(bytes)?;
+        let frame = Frame::read(within)?;
         // How long a replay takes goes by how many calls it says that it has.
         let is_whole = frame.taped.as_ref().is_none_or(|taped| u64::try_from(taped.calls.len()) == Ok(frame.calls));
-        match (reader.is_empty(), frame.known) {
-            (true, 0) if is_whole => Ok(Recording { head, frame }),
-            (true, 0) | (false, _) => Err(Damaged::Form),
-            (true, _) => Err(Damaged::Before),
+        match frame.known {
+            0 if is_whole => Ok(Recording { head, frame }),
+            0 => Err(Damaged::Form),
+            _ => Err(Damaged::Before),
         }
+    }
+
+    /// What is in a file with one, of which nothing is read that was taped, however much that is.
+    ///
+    /// # Errors
+    /// When it is none, goes on from another, or has other bytes than were written.
+    pub fn summary_of(bytes: Bytes) -> Result<(Head, Summary), Damaged> {
+        let (head, within) = parts(bytes)?;
+        if Frame::tape_of(&within).is_some_and(|(_tape, known)| known > 0) {
+            return Err(Damaged::Before);
+        }
+        Ok((head, Frame::summary_of(within)?))
+    }
+
+    /// The memory that it takes to read a file with one, and the file: it is passed over for that.
+    ///
+    /// # Errors
+    /// When it is none, or another than was written.
+    pub(crate) fn takes(file: &Bytes) -> Result<usize, Damaged> {
+        let (_head, within) = parts(file.clone())?;
+        let mut reader = Reader::of(within);
+        reader.passed(|reader| Frame::read_by(reader).map(drop))?;
+        Ok(file.len().saturating_add(reader.taken()))
     }
 
     /// What lists show of it.
@@ -275,13 +294,16 @@ impl Frame {
     }
 
     pub(crate) fn read(within: Bytes) -> Result<Self, Damaged> {
-        let mut reader = Reader::of(within);
-        let (mut frame, is_redacted) = Frame::beginning(&mut reader)?;
+        Self::read_by(&mut Reader::of(within))
+    }
+
+    fn read_by(reader: &mut Reader) -> Result<Self, Damaged> {
+        let (mut frame, is_redacted) = Frame::beginning(reader)?;
         if is_redacted {
             frame.payload_digest = Some(reader.array()?);
         } else {
             (frame.tape, frame.known) = (reader.number()?, reader.number()?);
-            let mut taped = if frame.known == 0 { read_beginning(&mut reader)? } else { Taped::default() };
+            let mut taped = if frame.known == 0 { read_beginning(reader)? } else { Taped::default() };
             taped.calls = reader.several(read_call)?;
             frame.taped = Some(taped);
         }
@@ -313,28 +335,66 @@ impl Frame {
         Ok(Summary { redacted, ..frame.summary() })
     }
 
-    /// The tape that one with these bytes is of; `None` when nothing goes on from it.
-    pub(super) fn tape_of(within: &Bytes) -> Option<u64> {
+    /// The tape that one with these bytes is of, and how many of its calls are in frames before; `None` when nothing goes on from it.
+    pub(super) fn tape_of(within: &Bytes) -> Option<(u64, u64)> {
         let mut reader = Reader::of(within.clone());
         let (_frame, is_redacted) = Frame::beginning(&mut reader).ok()?;
-        if is_redacted { None } else { reader.number().ok() }
+        if is_redacted { None } else { reader.number().and_then(|tape| Ok((tape, reader.number()?))).ok() }
+    }
+}
+
+/// A frame that was not redacted, with what was taped as bytes: however much that is, it takes no more than these.
+pub(super) struct Raw {
+    pub(super) frame: Frame,
+    /// What its instance was told before its first call; nothing where a frame before has that.
+    pub(super) begins: Bytes,
+    pub(super) calls: Vec<Bytes>,
+}
+
+impl Raw {
+    pub(super) fn read(within: Bytes) -> Result<Self, Damaged> {
+        let mut reader = Reader::of(within);
+        let (mut frame, is_redacted) = Frame::beginning(&mut reader)?;
+        if is_redacted {
+            return Err(Damaged::Form);
+        }
+        (frame.tape, frame.known) = (reader.number()?, reader.number()?);
+        let is_first = frame.known == 0;
+        let begins = reader.passed(|it| if is_first { read_beginning(it).map(drop) } else { Ok(()) })?;
+        let calls = reader.several(|reader| reader.passed(|it| read_call(it).map(drop)))?;
+        if reader.is_empty() { Ok(Raw { frame, begins, calls }) } else { Err(Damaged::Form) }
     }
 
     /// The same with all of its calls, of which these are in frames before.
-    pub(super) fn whole(mut self, before: Taped) -> Result<Self, Damaged> {
-        let count = |number: u64| usize::try_from(number).map_err(|_| Damaged::Form);
-        let (known, calls) = (count(self.known)?, count(self.calls)?);
-        if let Some(taped) = &mut self.taped {
-            let mut all = if known == 0 { std::mem::take(taped) } else { before };
-            all.calls.append(&mut taped.calls);
-            all.calls.truncate(calls);
-            if all.calls.len() < calls || calls == 0 {
-                return Err(Damaged::Before);
-            }
-            *taped = all;
+    pub(super) fn whole(self, begins: Bytes, mut calls: Vec<Bytes>) -> Result<Self, Damaged> {
+        let count = usize::try_from(self.frame.calls).map_err(|_| Damaged::Form)?;
+        calls.extend(self.calls);
+        calls.truncate(count);
+        if calls.len() < count || count == 0 {
+            return Err(Damaged::Before);
         }
-        Ok(Frame { known: 0, ..self })
+        Ok(Raw { frame: Frame { known: 0, ..self.frame }, begins, calls })
     }
+
+    /// Writes it.
+    pub(super) fn write(&self, writer: &mut Writer) -> bool {
+        self.frame.write_with(writer, |writer| {
+            writer.raw(&self.begins);
+            writer.size(self.calls.len());
+            self.calls.iter().for_each(|call| writer.raw(call));
+            true
+        })
+    }
+}
+
+/// The head of a file with one recording, and the bytes of its frame.
+fn parts(file: Bytes) -> Result<(Head, Bytes), Damaged> {
+    let mut reader = Reader::of(file);
+    if reader.raw(MAGIC.len()).ok().as_deref() != Some(MAGIC) {
+        return Err(Damaged::NoRecording);
+    }
+    let (head, within) = (Head::read(unframed(&mut reader)?)?, unframed(&mut reader)?);
+    if reader.is_empty() { Ok((head, within)) } else { Err(Damaged::Form) }
 }
 
 fn read_beginning(reader: &mut Reader) -> Result<Taped, Damaged> {

@@ -10,7 +10,7 @@ use super::outcome::{Answered, Failed, Outcome};
 use super::outside::letter::{Letter, RECEIVE};
 use super::player::{How, Unlike};
 use super::questions::Questions;
-use super::taped::Taped;
+use super::taped::{Share, Taped};
 use crate::base::error::CallError;
 use crate::base::request::Reply;
 use crate::base::source_lines::SourceLines;
@@ -29,6 +29,8 @@ pub(crate) struct Replay {
     pub(crate) questions: Questions,
     /// What it takes in memory, roughly.
     pub(crate) bytes: usize,
+    /// Where it was counted before it was read.
+    pub(crate) share: Option<Box<dyn Share>>,
 }
 
 impl Replay {
@@ -37,7 +39,7 @@ impl Replay {
         let taped = recording.frame.taped.as_ref();
         let bytes = taped.map_or(0, Taped::size);
         let questions = taped.filter(|_taped| how == How::Against).map(Questions::of).unwrap_or_default();
-        Replay { recording, how, questions, bytes }
+        Replay { recording, how, questions, bytes, share: None }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustler::{Binary, Encoder, Env, NifResult, OwnedEnv, Resource, ResourceArc, Term};
+use rustler::{Binary, Encoder, Env, OwnedEnv, Resource, ResourceArc, Term};
 use tidepool_core::{Damaged, Debugger, Files, Head, How, Listed, Recording, Summary, Told};
 
 use crate::function::call::first_slice;
@@ -107,11 +107,8 @@ fn read_recording_large<'a>(env: Env<'a>, bytes: Binary<'a>) -> Term<'a> {
 }
 
 fn read<'a>(env: Env<'a>, bytes: Binary<'a>) -> Term<'a> {
-    match Recording::read(message(bytes)) {
-        Ok(recording) => {
-            let summary = encode_summary(env, &recording.summary());
-            (atoms::ok(), encode_head(env, &recording.head), summary).encode(env)
-        }
+    match Recording::summary_of(message(bytes)) {
+        Ok((head, summary)) => (atoms::ok(), encode_head(env, &head), encode_summary(env, &summary)).encode(env),
         Err(damaged) => (atoms::error(), damaged.to_string()).encode(env),
     }
 }
@@ -123,7 +120,7 @@ fn replay<'a>(
     function: ResourceArc<FunctionHandle>,
     bytes: Binary<'a>,
     against: bool,
-) -> NifResult<Term<'a>> {
+) -> Term<'a> {
     begin_replay(env, &function, bytes, against)
 }
 
@@ -134,14 +131,16 @@ fn replay_large<'a>(
     function: ResourceArc<FunctionHandle>,
     bytes: Binary<'a>,
     against: bool,
-) -> NifResult<Term<'a>> {
+) -> Term<'a> {
     begin_replay(env, &function, bytes, against)
 }
 
-fn begin_replay<'a>(env: Env<'a>, function: &FunctionHandle, bytes: Binary<'a>, against: bool) -> NifResult<Term<'a>> {
-    let recording = Recording::read(message(bytes)).map_err(|_damaged| rustler::Error::BadArg)?;
+fn begin_replay<'a>(env: Env<'a>, function: &FunctionHandle, bytes: Binary<'a>, against: bool) -> Term<'a> {
     let how = if against { How::Against } else { How::Exactly };
-    Ok(first_slice(env, function.0.replay(recording, how)))
+    match function.0.replay_file(message(bytes), how) {
+        Ok(task) => first_slice(env, task),
+        Err(error) => encode::call_error(env, &error),
+    }
 }
 
 /// A session. The term means nothing on other nodes.

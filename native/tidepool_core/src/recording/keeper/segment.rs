@@ -12,8 +12,7 @@ use foldhash::fast::RandomState;
 
 use crate::recording::bytes::Reader;
 use crate::recording::damaged::Damaged;
-use crate::recording::format::{FRAME_HEAD, Frame, Head, MAGIC, Summary, framed, unframed};
-use crate::recording::taped::Taped;
+use crate::recording::format::{FRAME_HEAD, Frame, Head, MAGIC, Raw, Summary, framed, unframed};
 
 /// More bytes than a file has up to the end of its function's name.
 const NAME_BYTES: u64 = 1 << 10;
@@ -199,28 +198,30 @@ pub(super) fn read(folder: &Path, id: &str) -> io::Result<Option<Vec<u8>>> {
 /// The frame at `at` with what frames before have of its tape; `None` when it needs nothing of them.
 fn whole(bytes: &Bytes, start: usize, at: usize) -> Result<Option<Vec<u8>>, Damaged> {
     let found = |at: usize| unframed(&mut Reader::of(bytes.slice(at..)));
-    let Some(wanted) = found(at).and_then(Frame::read).ok().filter(|frame| frame.known > 0) else {
+    let goes_on = |within: &Bytes| Frame::tape_of(within).is_some_and(|(_tape, known)| known > 0);
+    let Some(wanted) = found(at).ok().filter(goes_on).and_then(|within| Raw::read(within).ok()) else {
         // One that is damaged is handed out as it is: whoever reads it is told.
         return Ok(None);
     };
-    let (mut before, mut next) = (Taped::default(), start);
+    let (mut begins, mut calls, mut next) = (Bytes::new(), Vec::new(), start);
     while next < at {
         // One that can't be read is not of this tape, or leaves a gap.
-        let of_tape = found(next).ok().filter(|within| Frame::tape_of(within) == Some(wanted.tape));
-        let frame = of_tape.and_then(|within| Frame::read(within).ok());
-        if let Some((known, taped)) = frame.and_then(|frame| Some((frame.known, frame.taped?))) {
-            match usize::try_from(known).unwrap_or(usize::MAX) {
-                0 => before = taped,
-                known if known == before.calls.len() => before.calls.extend(taped.calls),
+        let is_of_tape =
+            |within: &Bytes| Frame::tape_of(within).is_some_and(|(tape, _known)| tape == wanted.frame.tape);
+        let before = found(next).ok().filter(is_of_tape).and_then(|within| Raw::read(within).ok());
+        if let Some(before) = before {
+            match usize::try_from(before.frame.known).unwrap_or(usize::MAX) {
+                0 => (begins, calls) = (before.begins, before.calls),
+                known if known == calls.len() => calls.extend(before.calls),
                 _gap => {}
             }
         }
         next = end_of(bytes, next).ok_or(Damaged::Short)?;
     }
-    if u64::try_from(before.calls.len()) != Ok(wanted.known) {
+    if u64::try_from(calls.len()) != Ok(wanted.frame.known) {
         return Err(Damaged::Before);
     }
-    let whole = wanted.whole(before)?;
+    let whole = wanted.whole(begins, calls)?;
     Ok(framed(|writer| whole.write(writer)))
 }
 

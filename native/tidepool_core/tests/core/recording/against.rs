@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
-use tidepool_core::{Function, How, Instances, Recording, Step};
+use tidepool_core::{CallError, Function, How, Instances, Recording, RuntimeConfig, Step};
 
 use super::studio::{Studio, answered, verdict};
+use crate::support::allocations::most_allocated;
 use crate::support::signal::Signal;
-use crate::support::{drive, eventually, sample, wat};
+use crate::support::{Node, config, drive, eventually, sample, wat};
 
 /// Asks the host for `a` and `b`, and answers with what it said of both.
 const BEFORE: &str = "(call $ask (i32.const 0)) (call $ask (i32.const 1)) (call $reply (i32.const 32))";
+
+/// Asks for very many random bytes, one by one: their entries take a hundred times as much as they do in a file.
+const MANY: &str = "(local $turn i32) (loop $more (drop (call $random_get (i32.const 1000) (i32.const 1)))
+    (br_if $more (i32.lt_u (local.tee $turn (i32.add (local.get $turn) (i32.const 1))) (i32.const 80000))))";
 
 /// A version whose calls do this.
 fn version(body: &str) -> Vec<u8> {
@@ -125,10 +130,7 @@ fn clocks_and_random_bytes_are_those_that_were_recorded_and_go_on_behind_them() 
 
 #[test]
 fn what_a_replay_has_read_is_in_the_account_of_its_function_on_the_host_until_it_is_over() {
-    let (studio, recording) = recorded(
-        "(local $turn i32) (loop $more (drop (call $random_get (i32.const 1000) (i32.const 1)))
-            (br_if $more (i32.lt_u (local.tee $turn (i32.add (local.get $turn) (i32.const 1))) (i32.const 50000))))",
-    );
+    let (studio, recording) = recorded(MANY);
     let held = || {
         let text = studio.node.runtime.metrics(Vec::new(), Vec::new()).unwrap();
         sample(&text, "tidepool_held{function=\"guest\",resource=\"host_memory\"}").unwrap_or_default()
@@ -147,4 +149,27 @@ fn what_a_replay_has_read_is_in_the_account_of_its_function_on_the_host_until_it
     assert!(held() > 4e6, "{} bytes", held());
     drop(task);
     eventually("it is given back", || held() == 0.0);
+}
+
+#[test]
+fn to_fetch_a_recording_and_to_say_what_it_is_takes_no_more_than_its_bytes() {
+    let (studio, recording) = recorded(MANY);
+    let keeper = studio.keeper();
+    let id = keeper.written().list(None, 1).unwrap().remove(0).id;
+    let (fetched, most) = most_allocated(|| keeper.files().read(&id).unwrap().unwrap());
+    assert_eq!(recording, fetched);
+    assert!(most < 3 * fetched.len() + (64 << 10), "{most} bytes for {}", fetched.len());
+    let (found, most) = most_allocated(|| Recording::summary_of(recording.clone()));
+    assert!(found.is_ok() && most < 64 << 10, "{most} bytes");
+}
+
+#[test]
+fn a_recording_that_there_is_no_room_for_is_refused_before_it_is_read() {
+    let (_studio, recording) = recorded(MANY);
+    let node = Node::new(&RuntimeConfig { max_total_memory_bytes: 12 << 20, ..config() });
+    let small = Studio::of(node);
+    let function = small.function(&version(BEFORE), Instances::Fresh);
+    let (refused, most) = most_allocated(|| function.replay_file(recording.clone(), How::Against).map(drop));
+    assert!(matches!(refused, Err(CallError::Overloaded { .. })), "{refused:?}");
+    assert!(most < 1 << 20, "{most} bytes");
 }
