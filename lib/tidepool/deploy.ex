@@ -30,7 +30,7 @@ defmodule Tidepool.Deploy do
   alias Tidepool.Function.{Actors, Folders, Grants, Loader, Routes, Spec, Tools}
   alias Tidepool.Tokens.Access
   alias Tidepool.Log.Change
-  alias Tidepool.Namespaces.{Name, Turns}
+  alias Tidepool.Namespaces.Turns
   alias Tidepool.Recording.Verify
 
   @type outcome :: {:ok, Function.t(), :created | :unchanged, Cluster.spread() | nil} | {:error, Error.t()}

@@ -52,7 +52,7 @@ pub(crate) struct Player {
     /// Entries of this call that were asked for, where the order is free.
     used: Vec<bool>,
     /// What was asked of the host, where the order is free.
-    questions: Questions,
+    questions: Box<Questions>,
     /// What else this call is told, where the order is free: no entry of it is passed to find that.
     told: Told,
     /// What is left of the random bytes that were come to, where the order is free.
@@ -80,7 +80,7 @@ impl Player {
             call: None,
             next: 0,
             used,
-            questions,
+            questions: Box::new(questions),
             told: Told::default(),
             random: Bytes::new(),
             body: Bytes::new(),

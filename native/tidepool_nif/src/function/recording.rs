@@ -115,23 +115,13 @@ fn read<'a>(env: Env<'a>, bytes: Binary<'a>) -> Term<'a> {
 
 /// As `call`: replays a recording, with the module that it is of, or `against` another version.
 #[rustler::nif]
-fn replay<'a>(
-    env: Env<'a>,
-    function: ResourceArc<FunctionHandle>,
-    bytes: Binary<'a>,
-    against: bool,
-) -> Term<'a> {
+fn replay<'a>(env: Env<'a>, function: ResourceArc<FunctionHandle>, bytes: Binary<'a>, against: bool) -> Term<'a> {
     begin_replay(env, &function, bytes, against)
 }
 
 /// The same of one with several calls, or that takes a scheduler longer than it may be held: each of the calls has a slice of its own.
 #[rustler::nif(schedule = "DirtyCpu")]
-fn replay_large<'a>(
-    env: Env<'a>,
-    function: ResourceArc<FunctionHandle>,
-    bytes: Binary<'a>,
-    against: bool,
-) -> Term<'a> {
+fn replay_large<'a>(env: Env<'a>, function: ResourceArc<FunctionHandle>, bytes: Binary<'a>, against: bool) -> Term<'a> {
     begin_replay(env, &function, bytes, against)
 }
 

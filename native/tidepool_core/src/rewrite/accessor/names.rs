@@ -123,18 +123,16 @@ impl Names {
 
     fn alias(&mut self, alias: &ComponentAlias<'_>) {
         match *alias {
-            ComponentAlias::InstanceExport { kind, instance_index, name } => {
-                match kind {
-                    ComponentExternalKind::Func => {
-                        self.functions.push(self.imported(instance_index).filter(|stream| stream.gets == name));
-                    }
-                    ComponentExternalKind::Type => {
-                        self.types.push(is_stream(name));
-                    }
-                    ComponentExternalKind::Instance => self.instances.push(None),
-                    _ => {}
+            ComponentAlias::InstanceExport { kind, instance_index, name } => match kind {
+                ComponentExternalKind::Func => {
+                    self.functions.push(self.imported(instance_index).filter(|stream| stream.gets == name));
                 }
-            }
+                ComponentExternalKind::Type => {
+                    self.types.push(is_stream(name));
+                }
+                ComponentExternalKind::Instance => self.instances.push(None),
+                _ => {}
+            },
             ComponentAlias::Outer { kind: ComponentOuterAliasKind::Type, .. } => self.types.push(false),
             _ => {}
         }

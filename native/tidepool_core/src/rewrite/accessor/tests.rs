@@ -115,9 +115,8 @@ fn segments_of_data_count_as_often_as_they_are_instantiated_and_those_without_by
 
 #[test]
 fn what_a_component_is_read_with_has_bounds_whether_or_not_anything_instantiates_it() {
-    let component = |more: &str| {
-        format!("(component (core module $m (memory 1)) (core instance (instantiate $m)) {more})")
-    };
+    let component =
+        |more: &str| format!("(component (core module $m (memory 1)) (core instance (instantiate $m)) {more})");
     let versions = |count: usize| -> String {
         let stream = |version: usize| {
             format!(
