@@ -13,13 +13,13 @@ use openraft::{
     StoredMembership,
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::claim::{Claim, Known};
 use super::command::{Outcome, TABLES, apply, known};
 use super::full::with_room;
 use super::log::Log;
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, aside};
 use super::types::{Applied, DiskId, Failure, Member, Types, failed, packed, unpacked};
 use crate::record::StoreError;
 use crate::sqlite::{self, Opened, Pace, Readers};
@@ -30,6 +30,8 @@ pub(crate) struct Machine {
     path: PathBuf,
     log: Log,
     readers: Arc<Readers>,
+    /// Told when nobody reads any more, where others wait for that.
+    quiet: Arc<Notify>,
     state: Arc<Mutex<State>>,
     /// What is known of disks, by what was applied.
     known: Arc<RwLock<Vec<Known>>>,
@@ -49,6 +51,8 @@ struct State {
     has_snapshot: bool,
     /// When images of records that are gone are deleted next.
     pace: Pace,
+    /// Why nothing is applied any more, where that is known of the log of the file alone.
+    failed: Option<StoreError>,
 }
 
 impl Machine {
@@ -73,12 +77,23 @@ impl Machine {
         // Who lacks what was purged needs one.
         let has_snapshot = log.ends()?[0] > 0;
         let known = known(&opened.connection)?;
-        let readers = Arc::new(Readers::new(path));
-        let state = State { opened, readers: Arc::clone(&readers), applied, disk, has_snapshot, pace: Pace::new() };
+        let quiet = Arc::new(Notify::new());
+        let told = Arc::clone(&quiet);
+        let readers = Arc::new(Readers::new(path, move || told.notify_one()));
+        let state = State {
+            opened,
+            readers: Arc::clone(&readers),
+            applied,
+            disk,
+            has_snapshot,
+            pace: Pace::new(),
+            failed: None,
+        };
         Ok(Machine {
             path: path.into(),
             log: log.clone(),
             readers,
+            quiet,
             state: Arc::new(Mutex::new(state)),
             known: Arc::new(RwLock::new(known)),
             on_disk: Arc::default(),
@@ -151,7 +166,32 @@ impl Machine {
 
     /// Writes what there may be no room for.
     async fn with_room<T>(&self, mut write: impl FnMut(&mut State) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        with_room(|| write(&mut self.state()), |is_full| self.is_full.store(is_full, Ordering::Release)).await
+        let write = || {
+            let mut state = self.state();
+            if let Some(error) = &state.failed {
+                return Err(error.clone());
+            }
+            write(&mut state)
+        };
+        with_room(write, |is_full| self.is_full.store(is_full, Ordering::Release)).await
+    }
+
+    /// Has the log of the file begun anew as soon as nobody reads it, where others wait for that: nothing may be applied for some time.
+    pub(super) async fn begin_log_anew(self) {
+        loop {
+            self.quiet.notified().await;
+            let machine = self.clone();
+            let _looked = aside(move || machine.checkpoint()).await;
+        }
+    }
+
+    fn checkpoint(&self) {
+        let mut state = self.state();
+        if let Err(error) = state.opened.checkpoint(&self.readers) {
+            // What a flush has lost once is not found missing by the next one.
+            self.log.state_failed();
+            state.failed = Some(error);
+        }
     }
 
     /// Knows of disks what was applied.

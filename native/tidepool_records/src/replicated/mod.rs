@@ -227,7 +227,7 @@ impl Node {
             Ask::Renew(lease_ms) => return self.renew(Duration::from_millis(lease_ms.into())).await,
             Ask::Shards => {
                 self.up_to_date(Of::All).await?;
-                return self.readers.reading(shards).map(Answer::Shards);
+                return self.readers.reading_at_once(shards).map(Answer::Shards);
             }
             Ask::Release => LeaseChange::Release,
             Ask::Claim(wanted) => LeaseChange::Claim { wanted, over: self.over(Duration::ZERO) },
@@ -259,7 +259,7 @@ impl Node {
             Ok(()) => self.proposer.lease(change).await,
             Err(error) => Err(error),
         };
-        let rows = self.readers.reading(leases)?;
+        let rows = self.readers.reading_at_once(leases)?;
         // Only now: what is seen has been so for some time.
         let now = Instant::now();
         let mut watch = self.watch();

@@ -94,7 +94,7 @@ impl Proposer {
         let unknown = |_job: &Job| 0;
         let Some(Counts { readers, .. }) = &self.counts else { return waiting.batch(ENTRY, unknown) };
         let known = |state: &Connection| Ok(waiting.batch(ENTRY, |job| replaced(state, &job.key, &job.change)));
-        match readers.reading(known) {
+        match readers.reading_at_once(known) {
             Ok(jobs) => jobs,
             Err(_nothing_was_read) => waiting.batch(ENTRY, unknown),
         }
@@ -112,8 +112,9 @@ impl Proposer {
         // One that takes longer counts what there is.
         let _counted = self.group.applied(self.answered(), COUNTED).await;
         let mut begun: BTreeMap<(u16, Crowd), u64> = BTreeMap::new();
-        let refusals = readers
-            .reading(|state| Ok(jobs.iter().map(|job| room(state, job, &mut begun, total).err()).collect::<Vec<_>>()));
+        let refusals = readers.reading_at_once(|state| {
+            Ok(jobs.iter().map(|job| room(state, job, &mut begun, total).err()).collect::<Vec<_>>())
+        });
         // What can't be read here is for those to say who apply the changes.
         let Ok(refusals) = refusals else { return jobs };
         let mut left = Vec::with_capacity(jobs.len());

@@ -283,6 +283,27 @@ fn of_what_is_gone_one_large_image_is_deleted_however_many_commands_are_applied_
 }
 
 #[test]
+fn who_writes_or_has_a_lease_waits_for_nobody_who_reads_a_long_log_and_who_would_read_it_no_longer_than_they_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let voter = Voter::alone(folder.path(), "a").unwrap();
+    let records = opened(&voter);
+    let readers = std::sync::Arc::clone(&voter.0.readers);
+    let read = readers.reading(|_state| {
+        readers.hold(Duration::from_secs(3_600));
+        commit(&records, &key(), 1)?;
+        for ask in [Ask::Renew(3_600_000), Ask::Shards] {
+            answered(|tell| records.lease(ask, Duration::from_secs(60), move |answer| drop(tell.send(answer))))?;
+        }
+        Ok(())
+    });
+    read.unwrap();
+    let found = answered(|tell| {
+        std::thread::spawn(move || drop(tell.send(readers.reading(|_state| Ok(())))));
+    });
+    found.unwrap();
+}
+
+#[test]
 fn what_can_not_be_applied_is_refused_before_it_is_in_the_log() {
     let folder = tempfile::tempdir().unwrap();
     let voter = Voter::alone(folder.path(), "a").unwrap();

@@ -129,6 +129,7 @@ impl Voter {
         let late = |_late| stopped(&format!("it has not begun to lead within {} s", OPEN.as_secs()));
         let group = runtime.block_on(async { tokio::time::timeout(OPEN, started).await }).map_err(late)??;
         runtime.spawn(purge(group.raft.clone(), group.log.clone()));
+        runtime.spawn(group.machine.clone().begin_log_anew());
         runtime.spawn(watch_others(group.clone()));
         runtime.spawn(finish(group.clone()));
         runtime.spawn(give_way(group.clone()));

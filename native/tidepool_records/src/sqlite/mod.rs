@@ -55,9 +55,14 @@ impl File {
     pub(crate) fn open(path: &Path, told: Told) -> Result<Self, StoreError> {
         let path = &followed(path);
         let opened = Opened::new(path)?;
-        let readers = Arc::new(Readers::new(path));
+        let (say, quiet) = bounded(1);
+        let readers = Readers::new(path, move || {
+            // What was said before is yet to be heard.
+            let _said = say.try_send(());
+        });
+        let readers = Arc::new(readers);
         let (jobs, queue) = bounded(QUEUE);
-        let writer = Writer::new(path, opened, Arc::clone(&readers), told);
+        let writer = Writer::new(path, opened, Arc::clone(&readers), quiet, told);
         let writer = Builder::new()
             .name("tidepool-records".into())
             .spawn(move || writer.write_all(&queue))

@@ -31,8 +31,7 @@ pub(crate) struct Opened {
     checkpoint_at: u32,
     /// When the log is long.
     long_at: u32,
-    /// Whether nobody begins to read it, for the sake of those who do; and how long.
-    is_held: bool,
+    /// How long nobody begins to read it, for the sake of those who do.
     patience: Duration,
     log: (PathBuf, Identity),
 }
@@ -98,7 +97,7 @@ impl Opened {
         let log = beside(path, "-wal");
         let log = (log.clone(), Identity::of(&log));
         let (checkpoint_at, long_at) = (CHECKPOINT_PAGES, LONG_PAGES);
-        let opened = Opened { connection, pages, checkpoint_at, long_at, is_held: false, patience: PATIENCE, log };
+        let opened = Opened { connection, pages, checkpoint_at, long_at, patience: PATIENCE, log };
         let is_in_file = opened.begin_log_anew();
         Ok((opened, is_in_file))
     }
@@ -111,7 +110,8 @@ impl Opened {
     /// Has the log put into the file, when it is long enough. SQLite begins it anew once all of it is there and nobody reads what is in it, so
     /// that it grows for as long as one reads after the other without a gap (<https://sqlite.org/wal.html>, "checkpoint starvation"). When it
     /// has grown long, `readers` have one: nobody begins to read until those who do have ended. Who writes does not wait for them, and has it
-    /// looked at once more after each commit, for a voter has votes to give meanwhile, and a file's writer has all others' changes.
+    /// looked at once more after each commit, for a voter has votes to give meanwhile, and a file's writer has all others' changes; and when
+    /// those who read have ended, so that nobody waits for a commit that does not come.
     ///
     /// # Errors
     /// When the disk fails. It has the last commits all the same, as far as they were flushed.
@@ -122,17 +122,16 @@ impl Opened {
             (self.checkpoint_at, self.patience) = (CHECKPOINT_PAGES, PATIENCE);
         }
         let is_due = pages >= CHECKPOINT_PAGES && pages >= self.checkpoint_at;
-        if !(is_due || self.is_held) {
+        let is_held = readers.are_held();
+        if !(is_due || is_held) {
             return Ok(());
         }
         let is_long = pages >= self.long_at;
         // What does not go there stays in the log, where it is found.
-        let mut put = if self.is_held { Ok(false) } else { self.try_put_into_file() };
-        if self.is_held || (is_long && matches!(put, Ok(false))) {
+        let mut put = if is_held { Ok(false) } else { self.try_put_into_file() };
+        if is_held || (is_long && matches!(put, Ok(false))) {
             // Little of it is left to be put there.
-            let tried = readers.while_nobody_reads(self.patience, || self.try_put_into_file());
-            self.is_held = matches!(tried, Quiet::Soon);
-            match tried {
+            match readers.while_nobody_reads(self.patience, || self.try_put_into_file()) {
                 Quiet::Done(done) => put = done,
                 Quiet::Soon => return Ok(()),
                 Quiet::InVain => self.patience = self.patience.saturating_mul(2).min(LONGEST),
@@ -194,7 +193,7 @@ mod tests {
         let path = folder.path().join("records");
         let mut opened = Opened::new(&path).unwrap();
         opened.long_at = 2 * CHECKPOINT_PAGES;
-        let (readers, ends, all_read) = (Readers::new(&path), AtomicBool::new(false), Barrier::new(5));
+        let (readers, ends, all_read) = (Readers::new(&path, || ()), AtomicBool::new(false), Barrier::new(5));
         let longest = thread::scope(|scope| {
             // Whenever one ends another is in the midst of its own.
             for nth in 0..4_u64 {
@@ -238,7 +237,7 @@ mod tests {
     fn who_writes_waits_for_no_read_of_a_long_log_and_no_other_begins_until_that_has_ended_or_takes_too_long() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("records");
-        let (opened, readers) = (Opened::new(&path).unwrap(), Readers::new(&path));
+        let (opened, readers) = (Opened::new(&path).unwrap(), Readers::new(&path, || ()));
         let long = Duration::from_secs(3_600);
         let held = |patience| readers.while_nobody_reads(patience, || ());
         let read = readers.reading(|_connection| {

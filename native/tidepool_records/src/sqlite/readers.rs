@@ -22,6 +22,8 @@ pub(crate) struct Readers {
     state: Mutex<State>,
     /// Somebody may begin.
     changed: Condvar,
+    /// Is called when nobody reads any more, where others wait for that: who writes may have nothing else to do.
+    quiet: Box<dyn Fn() + Send + Sync>,
 }
 
 #[derive(Default)]
@@ -64,8 +66,9 @@ struct Gap<'a>(&'a Readers);
 struct Place<'a>(&'a Readers);
 
 impl Readers {
-    pub(crate) fn new(path: &Path) -> Self {
-        Readers { path: path.into(), state: Mutex::default(), changed: Condvar::new() }
+    /// `quiet` is called when nobody reads any more, and others wait until something is done: see `Readers::while_nobody_reads`.
+    pub(crate) fn new(path: &Path, quiet: impl Fn() + Send + Sync + 'static) -> Self {
+        Readers { path: path.into(), state: Mutex::default(), changed: Condvar::new(), quiet: Box::new(quiet) }
     }
 
     pub(crate) fn read(&self, key: &Key) -> Result<Option<Record>, StoreError> {
@@ -122,7 +125,29 @@ impl Readers {
 
     /// Reads within one transaction.
     pub(crate) fn reading<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let (place, kept) = self.enter()?;
+        let mut state = self.state();
+        // Who has waited for too long is let in: the log is begun anew another time.
+        while let Some(left) = state.held() {
+            let waited = self.changed.wait_timeout(state, left);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        self.reading_from(state, read)
+    }
+
+    /// The same of few rows, for who writes, or others' heartbeats wait for: it does not wait until a long log is begun anew.
+    pub(crate) fn reading_at_once<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.reading_from(self.state(), read)
+    }
+
+    fn reading_from<T>(
+        &self,
+        state: MutexGuard<'_, State>,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let (place, kept) = self.enter(state)?;
         let mut connection = match kept {
             Some(connection) => connection,
             None => schema::readable(&self.path)?,
@@ -156,8 +181,13 @@ impl Readers {
         self.state().closed = None;
     }
 
+    /// Do others wait to read, until something is done while nobody does?
+    pub(super) fn are_held(&self) -> bool {
+        self.state().held_until.is_some()
+    }
+
     /// Does something if nobody reads: no read begins before it is done. If somebody does, no other read begins for as long as `patience`, from
-    /// the first try on, and the caller waits for none: it writes on, and tries again after that.
+    /// the first try on. The caller waits for none: it writes on, and tries again after that, and when it is told that they have ended.
     pub(super) fn while_nobody_reads<T>(&self, patience: Duration, act: impl FnOnce() -> T) -> Quiet<T> {
         let (mut state, now) = (self.state(), Instant::now());
         if state.is_read() {
@@ -177,19 +207,29 @@ impl Readers {
         Quiet::Done(act())
     }
 
-    fn enter(&self) -> Result<(Place<'_>, Option<Connection>), StoreError> {
-        let mut state = self.state();
-        // Who has waited for too long is let in: the log is begun anew another time.
-        while let Some(left) = state.held() {
-            let waited = self.changed.wait_timeout(state, left);
-            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        }
+    fn enter(&self, mut state: MutexGuard<'_, State>) -> Result<(Place<'_>, Option<Connection>), StoreError> {
         if let Some(why) = &state.closed {
             return Err(why.clone());
         }
         let kept = state.kept.pop();
         state.open = state.open.saturating_add(usize::from(kept.is_none()));
+        drop(state);
         Ok((Place(self), kept))
+    }
+
+    /// Has others wait to read for so long, as where a log is long.
+    #[cfg(test)]
+    pub(crate) fn hold(&self, patience: Duration) {
+        self.state().held_until = Some(Instant::now() + patience);
+    }
+
+    /// A read has ended.
+    fn ended(&self, state: MutexGuard<'_, State>) {
+        let is_quiet = state.held_until.is_some() && !state.is_read();
+        drop(state);
+        if is_quiet {
+            (self.quiet)();
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -204,7 +244,7 @@ impl Place<'_> {
         let mut state = self.0.state();
         if state.closed.is_none() && state.kept.len() < KEPT {
             state.kept.push(connection);
-            drop(state);
+            self.0.ended(state);
             // It has its place.
             std::mem::forget(self);
         } else {
@@ -218,6 +258,7 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.open = state.open.saturating_sub(1);
+        self.0.ended(state);
     }
 }
 
@@ -225,5 +266,31 @@ impl Drop for Gap<'_> {
     fn drop(&mut self) {
         self.0.state().held_until = None;
         self.0.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use crate::sqlite::File;
+
+    use super::*;
+
+    #[test]
+    fn who_waits_for_those_who_read_a_long_log_waits_no_longer_than_they_read_and_for_no_change_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = File::open(&folder.path().join("records"), Box::new(|_why| {})).unwrap();
+        let readers = file.readers();
+        let (tell, told) = mpsc::channel();
+        let read = readers.reading(|_connection| {
+            readers.hold(Duration::from_secs(3_600));
+            readers.reading_at_once(|_connection| Ok(()))
+        });
+        read.unwrap();
+        thread::spawn(move || drop(tell.send(file.readers().reading(|_connection| Ok(())))));
+        told.recv_timeout(Duration::from_secs(60)).unwrap().unwrap();
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, at, never, select};
 use rusqlite::{Transaction, TransactionBehavior};
 
 use super::gone::{Pace, sweep_images, sweep_values};
@@ -32,6 +32,8 @@ pub(super) struct Writer {
     path: PathBuf,
     file: Identity,
     readers: Arc<Readers>,
+    /// Says that nobody reads any more, where others wait for that.
+    quiet: Receiver<()>,
     told: Told,
     state: State,
     /// When the file was opened, and how long it is left alone when it fails next.
@@ -53,11 +55,12 @@ enum State {
 }
 
 impl Writer {
-    pub(super) fn new(path: &Path, opened: Opened, readers: Arc<Readers>, told: Told) -> Self {
+    pub(super) fn new(path: &Path, opened: Opened, readers: Arc<Readers>, quiet: Receiver<()>, told: Told) -> Self {
         Writer {
             path: path.into(),
             file: Identity::of(path),
             readers,
+            quiet,
             told,
             state: State::Writes(Box::new(opened)),
             since: Instant::now(),
@@ -78,11 +81,7 @@ impl Writer {
                 // It is opened anew in its time, however many ask meanwhile.
                 State::Stopped { until, .. } if *until <= Instant::now() => Err(RecvTimeoutError::Timeout),
                 _either if !waiting.is_empty() => Ok(None),
-                State::Writes(_) if self.full.is_some() => queue.recv_timeout(FULL).map(Some),
-                State::Writes(_) => match self.sweeps {
-                    Some(due) => queue.recv_deadline(due.max(Instant::now() + IDLE)).map(Some),
-                    None => queue.recv().map(Some).map_err(|_ended| RecvTimeoutError::Disconnected),
-                },
+                State::Writes(_) => self.next(queue),
                 State::Stopped { until, .. } => queue.recv_deadline(*until).map(Some),
             };
             match first {
@@ -101,6 +100,18 @@ impl Writer {
         self.readers.close(StoreError::Stopped("their thread ended".into()));
         if let State::Writes(opened) = self.state {
             opened.close();
+        }
+    }
+
+    /// What comes next; `None` when the log is to be looked at alone.
+    fn next(&self, queue: &Receiver<Job>) -> Result<Option<Job>, RecvTimeoutError> {
+        let now = Instant::now();
+        let due = if self.full.is_some() { Some(now + FULL) } else { self.sweeps.map(|due| due.max(now + IDLE)) };
+        let due = due.map_or_else(never, at);
+        select! {
+            recv(queue) -> job => job.map(Some).map_err(|_ended| RecvTimeoutError::Disconnected),
+            recv(self.quiet) -> _quiet => Ok(None),
+            recv(due) -> _now => Err(RecvTimeoutError::Timeout),
         }
     }
 
