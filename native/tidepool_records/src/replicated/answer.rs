@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use openraft::{ServerState, Snapshot};
 use tokio::sync::SemaphorePermit;
 
@@ -9,7 +10,10 @@ use super::group::{Group, said};
 use super::network::Network;
 use super::rpc::{Answered, Asked, Part, Question, Said};
 use super::snapshot::{Receiving, aside};
-use super::types::{DiskId, Member, packed, unpacked};
+use super::types::{DiskId, Member, Types, packed, unpacked};
+
+/// Bytes of entries that are committed and wait for being applied, from which on no more are taken: until then they are in memory.
+const UNAPPLIED_BYTES: usize = 64 << 20;
 
 impl Group {
     /// What is answered to the voter of a node.
@@ -66,10 +70,27 @@ impl Group {
             Question::Who { founders } => self.who(node, &founders).await?,
             Question::Here => Said::Here { leads, is_member, by },
             Question::Vote(request) => said(self.raft.vote(request).await, Said::Vote),
-            Question::Append(request) => said(self.raft.append_entries(request).await, Said::Append),
+            Question::Append(request) => self.append(request).await,
             Question::Part(part) => self.part(from, part).await?,
             Question::Lead(asked) => Said::Led(self.lead(&asked).await),
         })
+    }
+
+    /// Takes entries of the voter that leads. While too much waits for being applied they are none, as of a heartbeat, and come again soon:
+    /// openraft sends no heartbeats while it has entries for one, and who hears of none for long elects another. What is not committed does
+    /// not count, for it may take a further entry to be so.
+    async fn append(&self, mut request: AppendEntriesRequest<Types>) -> Said {
+        let committed = request.leader_commit.map_or(0, |id| id.index);
+        let is_behind = !request.entries.is_empty() && self.log.unapplied(committed) > UNAPPLIED_BYTES;
+        if is_behind {
+            request.entries.clear();
+        }
+        match self.raft.append_entries(request).await {
+            Ok(AppendEntriesResponse::Success) if is_behind => {
+                Said::Failed(format!("{} has yet to apply what it was sent before", self.own.node))
+            }
+            answer => said(answer, Said::Append),
+        }
     }
 
     async fn who(&self, node: &str, founders: &[String]) -> Result<Said, String> {

@@ -127,7 +127,9 @@ impl Machine {
     fn is_on_disk(&self) {
         let last = self.last_id();
         *self.on_disk.write().unwrap_or_else(PoisonError::into_inner) = last;
-        self.applied.send_replace(last.map_or(0, |id| id.index));
+        let number = last.map_or(0, |id| id.index);
+        self.log.applied(number);
+        self.applied.send_replace(number);
     }
 
     /// What is known of a disk.
@@ -204,6 +206,12 @@ impl Machine {
     /// Puts what is in the log of the file into it.
     pub(super) fn close(&self) {
         self.state().opened.put_into_file();
+    }
+
+    /// Has nothing applied for as long as it is held.
+    #[cfg(test)]
+    pub(super) fn hold(&self) -> impl Sized {
+        self.state()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -147,7 +147,8 @@ impl Peer {
                 let answer = tokio::spawn(async move {
                     let (began, is_behind) = (Instant::now(), request.entries.len() >= BEHIND);
                     let answer = network.ask(&node, Some(disk), Question::Append(request), ENTRIES).await;
-                    if is_behind {
+                    // One that takes none is left alone anyway.
+                    if is_behind && answer.is_ok() {
                         breathe(began).await;
                     }
                     answer

@@ -1,9 +1,10 @@
 //! What Raft asks of a disk, and what becomes of one whose files are gone, older, or damaged.
 
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use openraft::storage::{RaftLogStorage, RaftStateMachine};
 use openraft::testing::{StoreBuilder, Suite};
 use openraft::{CommittedLeaderId, Entry, EntryPayload, LogId, Raft, Vote};
@@ -287,7 +288,7 @@ fn who_writes_or_has_a_lease_waits_for_nobody_who_reads_a_long_log_and_who_would
     let folder = tempfile::tempdir().unwrap();
     let voter = Voter::alone(folder.path(), "a").unwrap();
     let records = opened(&voter);
-    let readers = std::sync::Arc::clone(&voter.0.readers);
+    let readers = Arc::clone(&voter.0.readers);
     let read = readers.reading(|_state| {
         readers.hold(Duration::from_secs(3_600));
         commit(&records, &key(), 1)?;
@@ -301,6 +302,43 @@ fn who_writes_or_has_a_lease_waits_for_nobody_who_reads_a_long_log_and_who_would
         std::thread::spawn(move || drop(tell.send(readers.reading(|_state| Ok(())))));
     });
     found.unwrap();
+}
+
+#[test]
+fn a_voter_takes_no_more_entries_while_too_much_waits_for_being_applied_and_hears_heartbeats_all_the_same() {
+    use super::claim::Claim;
+    use super::command::{Command, Ticket, What};
+    use super::network::Alone;
+    use super::rpc::{Answered, Asked, Question, Said};
+    use super::types::{packed, unpacked};
+
+    let folder = tempfile::tempdir().unwrap();
+    let voter = Voter::open(folder.path(), "a", &["a", "b", "c"].map(String::from), Arc::new(Alone)).unwrap();
+    let group = &voter.0.group;
+    let id = |number| LogId::new(CommittedLeaderId::new(1, 77), number);
+    let entry = |number: u64| -> Entry<Types> {
+        let owner = Owner { node: "b".into(), incarnation: 1 };
+        let what = What::Stage { at: number << 21, bytes: vec![0; 2 << 20] };
+        let command = Command { owner, ticket: Ticket { session: 77, number: number + 1 }, what };
+        Entry { log_id: id(number), payload: EntryPayload::Normal(command.into()) }
+    };
+    // As the voter that leads, all of whose entries are committed.
+    let takes = |number: u64, entries: Vec<Entry<Types>>| {
+        let (vote, prev_log_id) = (Vote::new_committed(1, 77), number.checked_sub(1).map(id));
+        let append = AppendEntriesRequest { vote, prev_log_id, entries, leader_commit: Some(id(number)) };
+        let (claim, question) = (Claim { run: 1, opened: None }, Question::Append(append));
+        let asked = packed(&Asked { from: 77, claim, to: None, known: None, question }).unwrap();
+        let answer = voter.0.handle.block_on(group.answer("b", &asked));
+        matches!(unpacked::<Answered>(&answer).unwrap().said, Said::Append(AppendEntriesResponse::Success))
+    };
+    let held = group.machine.hold();
+    let taken = (0..100_u64).take_while(|number| takes(*number, vec![entry(*number)])).count() as u64;
+    assert!((31..=34).contains(&taken), "{taken} of 2 MiB each");
+    assert!(takes(taken, Vec::new()), "a heartbeat");
+    assert_eq!(group.log.ends().unwrap(), [0, taken - 1]);
+    drop(held);
+    // They are taken as soon as there is room.
+    while !takes(taken, vec![entry(taken)]) {}
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The log, and the vote: in a file of SQLite's own, which is flushed with each write.
 
+mod unapplied;
+
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::ops::{Bound, RangeBounds};
@@ -14,6 +16,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use self::unapplied::Unapplied;
 use super::full::with_room;
 use super::types::{DiskId, Failure, Types, failed, packed, unpacked};
 use crate::record::{Mark, StoreError, finish, hasher};
@@ -47,6 +50,7 @@ struct Shared {
     bytes: AtomicU64,
     /// Up to which entry the state is on the disk; `None` when it will not be any more.
     state: watch::Sender<Option<u64>>,
+    unapplied: Unapplied,
 }
 
 struct File {
@@ -99,6 +103,7 @@ impl Log {
             is_full: AtomicBool::new(false),
             bytes: AtomicU64::new(bytes),
             state: watch::Sender::new(Some(0)),
+            unapplied: Unapplied::default(),
         })))
     }
 
@@ -160,6 +165,16 @@ impl Log {
         Ok(None)
     }
 
+    /// The entries up to this one were applied.
+    pub(super) fn applied(&self, up_to: u64) {
+        self.0.unapplied.apply(up_to);
+    }
+
+    /// Bytes of the entries up to this one that are yet to be applied.
+    pub(super) fn unapplied(&self, up_to: u64) -> usize {
+        self.0.unapplied.bytes(up_to)
+    }
+
     /// What came of the entries up to this one is on the disk: they may be purged.
     pub(super) fn state_is_on_disk(&self, up_to: u64) {
         self.0.state.send_if_modified(|state| {
@@ -205,6 +220,7 @@ impl Log {
             .collect::<Result<Vec<(u64, Vec<u8>)>, StoreError>>()?;
         self.with_room(|file| file.append(&packed)).await?;
         self.0.bytes.fetch_add(packed.iter().map(|(_number, bytes)| bytes.len() as u64).sum(), Ordering::Relaxed);
+        self.0.unapplied.write(packed.iter().map(|(number, bytes)| (*number, bytes.len())));
         self.file().keep(entries.into_iter().zip(packed.iter().map(|(_number, bytes)| bytes.len())));
         Ok(())
     }
@@ -423,7 +439,9 @@ impl RaftLogStorage<Types> for Log {
     }
 
     async fn truncate(&mut self, log_id: LogId<DiskId>) -> Result<(), Failure> {
-        self.with_room(|file| file.truncate(log_id.index)).await.map_err(of_log(ErrorVerb::Delete))
+        self.with_room(|file| file.truncate(log_id.index)).await.map_err(of_log(ErrorVerb::Delete))?;
+        self.0.unapplied.truncate(log_id.index);
+        Ok(())
     }
 
     async fn purge(&mut self, log_id: LogId<DiskId>) -> Result<(), Failure> {
