@@ -1,5 +1,6 @@
 //! The log, and the vote: in a file of SQLite's own, which is flushed with each write.
 
+mod rows;
 mod unapplied;
 
 use std::collections::VecDeque;
@@ -13,22 +14,17 @@ use std::time::Duration;
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{Entry, ErrorSubject, ErrorVerb, LogId, LogState, OptionalSend, RaftLogReader, Vote};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use self::rows::{TABLES, delete_purged, entry, mark, read_state, stored, write_state};
 use self::unapplied::Unapplied;
 use super::full::with_room;
-use super::types::{DiskId, Failure, Types, failed, packed, unpacked};
-use crate::record::{Mark, StoreError, finish, hasher};
+use super::types::{DiskId, Failure, Types, failed, packed};
+use crate::record::StoreError;
 use crate::sqlite::{check_log, log_written_again};
 
 /// The format of the file.
 const FORMAT: i64 = 1;
-
-const TABLES: &str = "
-CREATE TABLE entry (number INTEGER PRIMARY KEY, bytes BLOB NOT NULL, mark BLOB NOT NULL);
-CREATE TABLE state (name TEXT PRIMARY KEY, bytes BLOB NOT NULL, mark BLOB NOT NULL) WITHOUT ROWID;
-";
 
 /// Bytes of entries that are kept in memory, and the last one however long: they are applied, and sent to others, soon after they were
 /// written.
@@ -56,6 +52,8 @@ struct Shared {
 struct File {
     connection: Connection,
     disk: DiskId,
+    /// The last entry that was purged. It may be there, and those before it, and they are read no more.
+    purged: Option<LogId<DiskId>>,
     /// The last entries, in order, with their bytes; and all of these.
     kept: VecDeque<(Entry<Types>, usize)>,
     kept_bytes: usize,
@@ -92,12 +90,13 @@ impl Log {
         settle(&mut connection, path)?;
         let disk = read_state(&connection, "disk")?
             .ok_or_else(|| StoreError::Corrupt("the log has no number of its disk".into()))?;
+        let purged = read_state(&connection, "purged")?;
         let bytes = connection.query_row(
             "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
             [],
             |row| row.get(0),
         )?;
-        let file = File { connection, disk, kept: VecDeque::new(), kept_bytes: 0 };
+        let file = File { connection, disk, purged, kept: VecDeque::new(), kept_bytes: 0 };
         Ok(Log(Arc::new(Shared {
             file: Mutex::new(file),
             is_full: AtomicBool::new(false),
@@ -151,9 +150,9 @@ impl Log {
     pub(super) fn before_last(&self, entries: u64, bytes: u64) -> Result<Option<u64>, StoreError> {
         let file = self.file();
         // SQLite knows a length without the bytes.
-        let sql = "SELECT number, length(bytes) FROM entry ORDER BY number DESC LIMIT ?";
+        let sql = "SELECT number, length(bytes) FROM entry WHERE number >= ? ORDER BY number DESC LIMIT ?";
         let mut select = file.connection.prepare_cached(sql)?;
-        let (mut found, mut sum, mut is_last) = (select.query([entries])?, 0_u64, true);
+        let (mut found, mut sum, mut is_last) = (select.query([file.first(), entries])?, 0_u64, true);
         while let Some(row) = found.next()? {
             let (number, length): (u64, u64) = (row.get(0)?, row.get(1)?);
             sum = sum.saturating_add(length);
@@ -244,8 +243,16 @@ fn new_disk() -> Result<DiskId, StoreError> {
 }
 
 impl File {
+    /// The first entry that may be read.
+    fn first(&self) -> u64 {
+        self.purged.map_or(0, |id| id.index.saturating_add(1))
+    }
+
+    /// Writes entries, and deletes some that were purged: more of them, so that there are ever fewer.
     fn append(&mut self, entries: &[(u64, Vec<u8>)]) -> Result<(), StoreError> {
+        let first = self.first();
         let transaction = Transaction::new(&mut self.connection, TransactionBehavior::Immediate)?;
+        delete_purged(&transaction, first)?;
         for (number, bytes) in entries {
             let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO entry VALUES (?, ?, ?)")?;
             insert.execute(params![number, bytes, mark(*number, bytes)])?;
@@ -281,24 +288,26 @@ impl File {
         Ok(())
     }
 
+    /// Nobody reads the entries up to this one any more. Who has it done sends heartbeats and gives votes, so they are deleted later.
     fn purge(&mut self, up_to: &LogId<DiskId>) -> Result<(), StoreError> {
         let transaction = Transaction::new(&mut self.connection, TransactionBehavior::Immediate)?;
         write_state(&transaction, "purged", up_to)?;
-        transaction.execute("DELETE FROM entry WHERE number <= ?", [up_to.index])?;
+        delete_purged(&transaction, up_to.index.saturating_add(1))?;
         transaction.commit()?;
+        self.purged = Some(*up_to);
         self.forget(|number| number <= up_to.index);
         Ok(())
     }
 
     fn state(&self) -> Result<LogState<Types>, StoreError> {
-        let purged = read_state(&self.connection, "purged")?;
-        let sql = "SELECT number, bytes, mark FROM entry ORDER BY number DESC LIMIT 1";
-        let last = self.connection.query_row(sql, [], stored).optional()?.map(entry).transpose()?;
-        Ok(LogState { last_purged_log_id: purged, last_log_id: last.map(|entry| entry.log_id).or(purged) })
+        let sql = "SELECT number, bytes, mark FROM entry WHERE number >= ? ORDER BY number DESC LIMIT 1";
+        let last = self.connection.query_row(sql, [self.first()], stored).optional()?.map(entry).transpose()?;
+        Ok(LogState { last_purged_log_id: self.purged, last_log_id: last.map(|entry| entry.log_id).or(self.purged) })
     }
 
     /// Entries from one number to another, which is not among them, as long as they have no more bytes than that.
     fn entries(&self, from: u64, to: u64, most: usize) -> Result<Vec<Entry<Types>>, StoreError> {
+        let from = from.max(self.first());
         if self.kept.front().is_some_and(|(first, _bytes)| first.log_id.index <= from) {
             let mut room = most;
             let kept = self.kept.iter().filter(|(entry, _bytes)| (from..to).contains(&entry.log_id.index));
@@ -323,53 +332,6 @@ impl File {
         }
         Ok(found)
     }
-}
-
-/// A row of an entry: its number, its bytes, and their mark.
-type Stored = (u64, Vec<u8>, Mark);
-
-fn stored(row: &rusqlite::Row<'_>) -> rusqlite::Result<Stored> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-}
-
-fn state_mark(name: &str, bytes: &[u8]) -> Mark {
-    let mut hasher = hasher("state");
-    hasher.update(name.as_bytes()).update(&[0]).update(bytes);
-    finish(&hasher)
-}
-
-fn mark(number: u64, bytes: &[u8]) -> Mark {
-    let mut hasher = hasher("entry");
-    hasher.update(&number.to_le_bytes()).update(bytes);
-    finish(&hasher)
-}
-
-/// The entry of a row.
-///
-/// # Errors
-/// [`StoreError::Corrupt`] when it is not what was written.
-fn entry((number, bytes, written): Stored) -> Result<Entry<Types>, StoreError> {
-    if mark(number, &bytes) != written {
-        return Err(StoreError::Corrupt(format!("entry {number} of the log is damaged").into()));
-    }
-    unpacked(&bytes)
-}
-
-fn read_state<T: for<'a> Deserialize<'a>>(connection: &Connection, name: &str) -> Result<Option<T>, StoreError> {
-    let mut select = connection.prepare_cached("SELECT bytes, mark FROM state WHERE name = ?")?;
-    let found = select.query_row([name], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Mark>(1)?))).optional()?;
-    match found {
-        Some((bytes, mark)) if mark == state_mark(name, &bytes) => unpacked(&bytes).map(Some),
-        Some(_) => Err(StoreError::Corrupt(format!("the {name} of the log is damaged").into())),
-        None => Ok(None),
-    }
-}
-
-fn write_state<T: Serialize>(connection: &Connection, name: &str, value: &T) -> Result<(), StoreError> {
-    let mut replace = connection.prepare_cached("INSERT OR REPLACE INTO state VALUES (?, ?, ?)")?;
-    let bytes = packed(value)?;
-    replace.execute(params![name, bytes, state_mark(name, &bytes)])?;
-    Ok(())
 }
 
 fn of_log(verb: ErrorVerb) -> impl Fn(StoreError) -> Failure {
