@@ -3,8 +3,9 @@
 
 mod files;
 mod segment;
+mod turns;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
 use crossbeam_queue::ArrayQueue;
@@ -24,6 +25,7 @@ use super::tape::Place;
 pub use files::Files;
 pub use segment::Listed;
 use segment::Segment;
+use turns::Turns;
 
 /// Bytes of recordings that may wait for the disk, of which a namespace has no more than it leaves to others.
 const MAX_BACKLOG: usize = 64 << 20;
@@ -202,18 +204,34 @@ struct Writer {
 
 impl Writer {
     fn run(mut self, receiver: &Receiver<Job>, shared: &Shared) {
-        while let Some(job) = next(receiver, shared) {
-            match job {
-                Job::Keep(kept, bytes) => {
-                    let count = if self.keep(&kept).is_some() { &shared.kept } else { &shared.dropped };
-                    count.fetch_add(1, Ordering::Relaxed);
-                    kept.owner.give_back_of_waiting(&shared.backlog, bytes);
-                    // One too many is freed here.
-                    drop(shared.spent.push(kept));
-                }
-                Job::Forget => self.open.values_mut().for_each(Segment::forget),
-                Job::Flush(then) => then(),
+        let (mut turns, mut flushes) = (Turns::new(), VecDeque::new());
+        loop {
+            let first = if turns.is_empty() { next(receiver, shared) } else { None };
+            if first.is_none() && turns.is_empty() {
+                return;
             }
+            for job in first.into_iter().chain(receiver.try_iter()) {
+                match job {
+                    Job::Keep(kept, bytes) => {
+                        let head = Arc::clone(&kept.head);
+                        turns.add(namespace(&head.name), (kept, bytes));
+                    }
+                    // What waits goes on from nothing, either.
+                    Job::Forget => self.open.values_mut().for_each(Segment::forget),
+                    Job::Flush(then) => flushes.push_back((turns.last(), then)),
+                }
+            }
+            turns.serve(|(kept, bytes)| {
+                let began = Instant::now();
+                let count = if self.keep(&kept).is_some() { &shared.kept } else { &shared.dropped };
+                count.fetch_add(1, Ordering::Relaxed);
+                kept.owner.give_back_of_waiting(&shared.backlog, bytes);
+                // One too many is freed here.
+                drop(shared.spent.push(kept));
+                began.elapsed()
+            });
+            let done = flushes.iter().take_while(|(last, _then)| turns.are_served(*last)).count();
+            flushes.drain(..done).for_each(|(_last, then)| then());
         }
     }
 

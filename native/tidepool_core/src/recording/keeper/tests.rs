@@ -1,7 +1,5 @@
 //! What waits for the disk, where nothing is written, and what it takes to write it.
 
-use std::time::Instant;
-
 use bytes::Bytes;
 
 use super::*;
@@ -13,15 +11,15 @@ use crate::recording::format::{MAGIC, Recording};
 use crate::recording::tape::Tape;
 use crate::recording::taped::Whence;
 
-fn head() -> Arc<Head> {
+fn head(function: &str) -> Arc<Head> {
     let about = Bytes::new();
-    Arc::new(Head { name: "guest".into(), version: 1, about, made: 0, start: "nothing".into() })
+    Arc::new(Head { name: function.into(), version: 1, about, made: 0, start: "nothing".into() })
 }
 
 /// A call that was answered, to keep.
 fn kept(place: Place, redact: bool) -> Kept {
     let ended = Ended::of(Ok(&Reply::Bytes(Vec::new())), None, &[]);
-    Kept { head: head(), at_ms: 0, ended, place, redact, owner: Owner::of("guest") }
+    Kept { head: head("guest"), at_ms: 0, ended, place, redact, owner: Owner::of("guest") }
 }
 
 /// A keeper by which nothing is written, and what it has been given.
@@ -33,7 +31,7 @@ fn idle() -> (Keeper, Receiver<Job>) {
 
 /// Gives it so many failures of a function that say very much.
 fn fail(keeper: &Keeper, function: &str, times: u64) {
-    let (head, owner) = (head(), Owner::of(function));
+    let (head, owner) = (head(function), Owner::of(function));
     let tape = Arc::new(Tape::recording(Whence::Call, None, Arc::clone(&owner)));
     let place = tape.begin(&ShortName::new(), &Bytes::new().into());
     let error = CallError::Guest { message: "x".repeat(256 << 10), exit_code: None };
@@ -68,6 +66,23 @@ fn what_waits_for_the_disk_of_a_namespace_leaves_others_as_many_bytes_as_it_has(
 }
 
 #[test]
+fn what_is_to_be_done_once_all_is_written_is_done_when_that_is_so_of_all_namespaces() {
+    let (keeper, receiver) = idle();
+    let shared = Arc::clone(&keeper.shared);
+    fail(&keeper, "shop/cart", 20);
+    fail(&keeper, "blog/post", 1);
+    let (counts, done) = (Arc::clone(&shared), Arc::new(AtomicU64::default()));
+    let noted = Arc::clone(&done);
+    keeper.when_written(move || noted.store(counts.dropped.load(Ordering::Relaxed), Ordering::Relaxed));
+    fail(&keeper, "till/cash", 5);
+    drop(keeper);
+    // It has room for none.
+    Writer::default().run(&receiver, &shared);
+    assert_eq!(shared.dropped.load(Ordering::Relaxed), 26);
+    assert!((21..=26).contains(&done.load(Ordering::Relaxed)), "{done:?}");
+}
+
+#[test]
 fn a_call_that_is_redacted_or_has_no_room_takes_no_longer_however_much_its_instance_was_told_before() {
     let tape = Arc::new(Tape::recording(Whence::Before, None, Owner::of("guest")));
     let begin = || tape.begin(&ShortName::from_slice(b"echo"), &Bytes::from_static(b"payload").into());
@@ -99,7 +114,7 @@ fn a_call_is_kept_that_was_told_as_much_as_can_be_read_again_and_none_that_was_t
         assert_eq!(written.is_some(), is_kept, "{entries} entries");
         let Some(frame) = written else { continue };
         let head = framed(|writer| {
-            head().write(writer);
+            head("guest").write(writer);
             true
         });
         let file = [MAGIC, &head.unwrap_or_default(), &frame].concat();
