@@ -4,11 +4,14 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::time::Duration;
 
-use support::voters::put;
+use support::group::Group;
+use support::voters::{made, make, owning, put};
 use support::{Place, commit, commit_all};
-use tidepool_records::{Change, Image, Key, Put, Records, StoreError};
+use tidepool_records::{Change, Image, Key, Put, Records, SHARDS, StoreError};
 
 const MOST: usize = 256 << 20;
 
@@ -47,4 +50,28 @@ fn a_change_that_is_too_large_is_refused_alone_and_stops_nobody() {
         assert_eq!(told.try_recv().ok(), None, "the records stopped");
         records.close();
     }
+}
+
+#[test]
+fn beside_a_large_change_small_ones_of_other_namespaces_are_made_by_the_same_voter_between_its_parts() {
+    let group = Group::founded();
+    let (records, epochs) = owning(&group, "a", 1, &(0..SHARDS).collect::<Vec<_>>());
+    let (large, other) = (Key::new("one/class", "large"), Key::new("two/class", "other"));
+    group.board.slow_mib(Duration::from_millis(30));
+    // Of 32 parts.
+    let (epoch, image) = (epochs[&large.shard()], Image::Whole(vec![7; 64 << 20].into()));
+    let change = Put { epoch, seq: 1, alarm_at: None, head: Vec::new(), image, values: Vec::new() };
+    let over = AtomicBool::new(false);
+    let beside = std::thread::scope(|threads| {
+        let beside = threads.spawn(|| {
+            (1..)
+                .take_while(|_| !over.load(Ordering::Acquire))
+                .inspect(|seq| made(&records, &other, epochs[&other.shard()], *seq))
+                .count()
+        });
+        make(&records, &large, 1, &Change::Put(change));
+        over.store(true, Ordering::Release);
+        beside.join().unwrap()
+    });
+    assert!(beside > 16, "{beside} changes were made beside it");
 }

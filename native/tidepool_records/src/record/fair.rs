@@ -1,7 +1,7 @@
 //! Whose change is written next: start-time fair queuing (Goyal, Vin and Cheng, "Start-Time Fair Queuing: A Scheduling Algorithm for
 //! Integrated Services Packet Switching Networks", 1996). Who writes much has nobody of another namespace wait until all of it is written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tokio::sync::mpsc::Receiver;
 
@@ -70,6 +70,36 @@ impl FairQueue {
             self.ends.clear();
         }
         jobs
+    }
+
+    /// The same of other namespaces than this one, while it has made what takes long: of each what comes before one that is more by itself.
+    pub(crate) fn batch_beside(
+        &mut self,
+        apart: &str,
+        most: Batch,
+        mut replaced: impl FnMut(&Job) -> usize,
+    ) -> Vec<Job> {
+        let (mut tags, mut bytes, mut rows, mut gone) = (Vec::new(), 0_usize, 0_usize, 0_usize);
+        let mut apart = HashSet::from([apart]);
+        for (tag, job) in &self.jobs {
+            if apart.contains(namespace(job)) {
+                continue;
+            }
+            let (of_it, its_rows, goes) = (job.change.written(), job.change.rows(), replaced(job));
+            if of_it > most.bytes || its_rows > most.rows || goes > most.replaced {
+                apart.insert(namespace(job));
+                continue;
+            }
+            bytes = bytes.saturating_add(of_it);
+            rows = rows.saturating_add(its_rows);
+            gone = gone.saturating_add(goes);
+            if tags.len() >= most.changes || bytes > most.bytes || rows > most.rows || gone > most.replaced {
+                break;
+            }
+            tags.push(*tag);
+        }
+        drop(apart);
+        tags.iter().filter_map(|tag| self.jobs.remove(tag)).collect()
     }
 
     /// Takes the last ones of the batch before back, which have their turn again.
@@ -179,6 +209,20 @@ mod tests {
         waiting.take(std::iter::once(job("other", 0, 0)));
         assert_eq!(names(&waiting.batch(MOST, replaced)), ["other0", "much1"]);
         assert_eq!(waiting.batch(MOST, |_job| 2_000).len(), 1, "one that replaces more by itself is alone");
+    }
+
+    #[test]
+    fn beside_what_takes_long_others_have_what_is_small_and_each_in_its_order() {
+        let mut waiting = FairQueue::default();
+        waiting.take([job("much", 0, 9_000), job("much", 1, 10)].into_iter());
+        assert_eq!(names(&batch(&mut waiting)), ["much0"]);
+        waiting.take([job("other", 0, 10), job("large", 0, 10), job("large", 1, 2_000)].into_iter());
+        waiting.take([job("large", 2, 10), job("other", 1, 10), job("", 0, 10), job("much", 2, 10)].into_iter());
+        let mut beside = || names(&waiting.batch_beside("much", MOST, |_job| 0));
+        assert_eq!(beside(), ["other0", "large0", "0", "other1"]);
+        assert!(beside().is_empty());
+        assert_eq!(names(&batch(&mut waiting)), ["large1"]);
+        assert_eq!(names(&batch(&mut waiting)), ["large2", "much1", "much2"]);
     }
 
     #[test]

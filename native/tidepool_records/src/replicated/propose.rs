@@ -15,7 +15,7 @@ use super::group::{Group, Unanswered};
 use super::rpc::{Lead, Led};
 use super::types::packed;
 use crate::lease::Owner;
-use crate::record::{Batch, Change, Crowd, FairQueue, Job, Key, StoreError, Total, begins};
+use crate::record::{Batch, Change, Crowd, Done, FairQueue, Job, Key, StoreError, Total, begins};
 use crate::sqlite::{Readers, has_room, replaced};
 
 /// What an entry has at most.
@@ -77,9 +77,7 @@ impl Proposer {
     /// # Errors
     /// [`StoreError::Full`], [`StoreError::Away`] and [`StoreError::Stopped`] when they were not proposed, [`StoreError::Unknown`] when
     /// they were, and nobody knows what has become of them.
-    async fn commit(&self, changes: Vec<(Key, Change)>) -> Result<Outcome, StoreError> {
-        let bytes: usize = changes.iter().map(|(_key, change)| change.written()).sum();
-        let what = if bytes > PART_BYTES { self.stage(changes).await? } else { What::Commit(changes) };
+    async fn commit(&self, what: What) -> Result<Outcome, StoreError> {
         let outcome = self.propose(&self.commits, what).await;
         match &outcome {
             Ok(_answered) => self.in_doubt.store(false, Ordering::Release),
@@ -89,15 +87,16 @@ impl Proposer {
         outcome
     }
 
-    /// What is proposed next, by what the state here says of what it replaces. Voters may have applied more of that, or less.
-    fn batch(&self, waiting: &mut FairQueue) -> Vec<Job> {
-        let unknown = |_job: &Job| 0;
-        let Some(Counts { readers, .. }) = &self.counts else { return waiting.batch(ENTRY, unknown) };
-        let known = |state: &Connection| Ok(waiting.batch(ENTRY, |job| replaced(state, &job.key, &job.change)));
-        match readers.reading_at_once(known) {
-            Ok(jobs) => jobs,
-            Err(_nothing_was_read) => waiting.batch(ENTRY, unknown),
-        }
+    /// What is proposed next, by what the state here says of what it replaces. Voters may have applied more of that, or less. While a large
+    /// change of a namespace is proposed in parts, it is what there is beside.
+    fn batch(&self, waiting: &mut FairQueue, beside: Option<&str>) -> Vec<Job> {
+        let mut batch = |replaced: &mut dyn FnMut(&Job) -> usize| match beside {
+            Some(namespace) => waiting.batch_beside(namespace, ENTRY, replaced),
+            None => waiting.batch(ENTRY, replaced),
+        };
+        let Some(Counts { readers, .. }) = &self.counts else { return batch(&mut |_job: &Job| 0) };
+        let known = readers.reading_at_once(|state| Ok(batch(&mut |job: &Job| replaced(state, &job.key, &job.change))));
+        known.unwrap_or_else(|_nothing_was_read| batch(&mut |_job: &Job| 0))
     }
 
     /// Refuses changes that begin a record whose shard has no room for it. The others are returned.
@@ -127,15 +126,20 @@ impl Proposer {
         left
     }
 
-    /// Has all voters keep changes in parts. What is returned makes them: nothing else does.
+    /// Has all voters keep changes in parts. What is returned makes them: nothing else does. Between two parts small changes of other
+    /// namespaces are made.
     ///
     /// # Errors
     /// [`StoreError::Full`], [`StoreError::Away`] and [`StoreError::Stopped`]: they never are made.
-    async fn stage(&self, changes: Vec<(Key, Change)>) -> Result<What, StoreError> {
+    async fn stage(&self, changes: Vec<(Key, Change)>, others: &mut Coming) -> Result<What, StoreError> {
         let bytes = packed(&changes)?;
+        let namespace = changes.first().and_then(|(key, _change)| key.namespace()).unwrap_or_default().to_owned();
         drop(changes);
         let mut length = 0_u64;
         for part in bytes.chunks(PART_BYTES) {
+            if length > 0 {
+                self.write_beside(&namespace, others).await?;
+            }
             match self.propose(&self.commits, What::Stage { at: length, bytes: part.to_vec() }).await {
                 Ok(Outcome::Staged) => length = length.saturating_add(part.len() as u64),
                 Ok(_of_another_command) => {
@@ -146,6 +150,24 @@ impl Proposer {
             }
         }
         Ok(What::CommitStaged { length, mark: mark_of_staged(&bytes) })
+    }
+
+    /// Makes small changes of other namespaces than this one, of those that wait.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`], [`StoreError::Away`] and [`StoreError::Stopped`] when they were not made, or nobody knows.
+    async fn write_beside(&self, namespace: &str, others: &mut Coming) -> Result<(), StoreError> {
+        others.take();
+        let jobs = self.with_room(self.batch(&mut others.waiting, Some(namespace))).await;
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        let (changes, done) = split(jobs);
+        let outcome = self.commit(What::Commit(changes)).await;
+        others.tell(done, outcome).map_err(|error| match error {
+            StoreError::Unknown(why) => StoreError::Away(why),
+            error => error,
+        })
     }
 
     /// Returns when changes of which nobody has said what has become of them are made, or never will be: what is proposed now comes after
@@ -160,7 +182,7 @@ impl Proposer {
         }
         let proposed = async {
             loop {
-                match self.commit(Vec::new()).await {
+                match self.commit(What::Commit(Vec::new())).await {
                     Err(StoreError::Full) => tokio::time::sleep(full::PAUSE).await,
                     outcome => return outcome,
                 }
@@ -229,16 +251,24 @@ fn room(
     Ok(())
 }
 
-/// Writes what comes, until nothing more can come.
-pub(super) async fn write_all(proposer: Arc<Proposer>, mut queue: Receiver<Job>) {
-    let mut waiting = FairQueue::default();
-    while waiting.has_some(&mut queue).await {
-        let jobs = proposer.with_room(proposer.batch(&mut waiting)).await;
-        if jobs.is_empty() {
-            continue;
-        }
-        let (changes, done): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| ((job.key, job.change), job.done)).unzip();
-        let mut outcomes = match proposer.commit(changes).await {
+/// Changes that wait, and those that are to come.
+struct Coming {
+    waiting: FairQueue,
+    queue: Receiver<Job>,
+}
+
+impl Coming {
+    /// Takes what has come by now.
+    fn take(&mut self) {
+        self.waiting.take(std::iter::from_fn(|| self.queue.try_recv().ok()));
+    }
+
+    /// Tells what has become of changes; when that is not known, or they were not made, what waits is given up.
+    ///
+    /// # Errors
+    /// The same.
+    fn tell(&mut self, done: Vec<Done>, outcome: Result<Outcome, StoreError>) -> Result<(), StoreError> {
+        let mut outcomes = match outcome {
             Ok(Outcome::Committed(outcomes)) => Ok(outcomes.into_iter()),
             Ok(Outcome::Late) => Err(StoreError::Away("a part of it was given up: it was not made".into())),
             Ok(_of_another_command) => Err(StoreError::Unknown("it was answered as another command".into())),
@@ -246,7 +276,7 @@ pub(super) async fn write_all(proposer: Arc<Proposer>, mut queue: Receiver<Job>)
         };
         if let Err(error) = &outcomes {
             // Those that wait would wait as long again, each for those before it.
-            for job in waiting.drain().chain(std::iter::from_fn(|| queue.try_recv().ok())) {
+            for job in self.waiting.drain().chain(std::iter::from_fn(|| self.queue.try_recv().ok())) {
                 (job.done)(Err(match error {
                     StoreError::Unknown(why) => StoreError::Away(Arc::clone(why)),
                     error => error.clone(),
@@ -259,5 +289,34 @@ pub(super) async fn write_all(proposer: Arc<Proposer>, mut queue: Receiver<Job>)
                 Err(error) => Err(error.clone()),
             });
         }
+        outcomes.map(drop)
+    }
+}
+
+/// Changes, and who is told what has become of each.
+fn split(jobs: Vec<Job>) -> (Vec<(Key, Change)>, Vec<Done>) {
+    jobs.into_iter().map(|job| ((job.key, job.change), job.done)).unzip()
+}
+
+/// Writes what comes, until nothing more can come.
+pub(super) async fn write_all(proposer: Arc<Proposer>, queue: Receiver<Job>) {
+    let mut coming = Coming { waiting: FairQueue::default(), queue };
+    while coming.waiting.has_some(&mut coming.queue).await {
+        let jobs = proposer.with_room(proposer.batch(&mut coming.waiting, None)).await;
+        if jobs.is_empty() {
+            continue;
+        }
+        let (changes, done) = split(jobs);
+        let bytes: usize = changes.iter().map(|(_key, change)| change.written()).sum();
+        let what = if bytes > PART_BYTES {
+            proposer.stage(changes, &mut coming).await
+        } else {
+            Ok(What::Commit(changes))
+        };
+        let outcome = match what {
+            Ok(what) => proposer.commit(what).await,
+            Err(error) => Err(error),
+        };
+        let _told = coming.tell(done, outcome);
     }
 }

@@ -48,7 +48,7 @@ pub(crate) enum What {
     /// Leases and shards change, as a node asks.
     Lease(LeaseChange),
     /// A part of changes that are too long for an entry is kept. The proposer's next commands are those of the other parts, and then
-    /// [`What::CommitStaged`].
+    /// [`What::CommitStaged`]; [`What::Commit`] of others may come between them.
     Stage {
         /// The bytes before it.
         at: u64,
