@@ -308,11 +308,8 @@ pub(super) async fn write_all(proposer: Arc<Proposer>, queue: Receiver<Job>) {
         }
         let (changes, done) = split(jobs);
         let bytes: usize = changes.iter().map(|(_key, change)| change.written()).sum();
-        let what = if bytes > PART_BYTES {
-            proposer.stage(changes, &mut coming).await
-        } else {
-            Ok(What::Commit(changes))
-        };
+        let what =
+            if bytes > PART_BYTES { proposer.stage(changes, &mut coming).await } else { Ok(What::Commit(changes)) };
         let outcome = match what {
             Ok(what) => proposer.commit(what).await,
             Err(error) => Err(error),
