@@ -17,7 +17,7 @@ defmodule Tidepool.Nodes.PostTest do
     :ok = Peer.call(a, BusyLink, :table, [])
     [one, other] = for _receiver <- 1..2, do: Peer.call(b, BusyLink, :receiver, [])
 
-    SlowLink.hold(cable, a.name, b.name)
+    SlowLink.hold(cable, a.node, b.node)
     Peer.call(a, BusyLink, :fill, [other])
     assert Peer.call(a, Post, :deliver, [one, 1]) == :ok
     assert Peer.call(a, Post, :deliver, [one, 2]) == :late

@@ -189,7 +189,8 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
   defp call(%{function: function, abi: abi, export: export}, payload, structured?, last_line) do
     case made(function, export["name"], payload, last_line) do
       {:ok, reply} when byte_size(reply) > @result_bytes ->
-        failed(Error.new({:limit, :reply}, too_long("result", reply), function))
+        message = "the result has #{byte_size(reply)} bytes, and a tool's has #{@result_bytes} at most"
+        failed(Error.new({:limit, :reply}, message <> ": POST /call answers with all of it", function))
 
       {:ok, reply} ->
         {content, object} = Exports.content(abi, export, function, reply)
@@ -206,21 +207,9 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
   defp made(function, operation, payload, last_line),
     do: Execution.call_watched(function, operation, payload, last_line)
 
-  defp failed(error) do
-    {text, error} = bounded(text(error), error)
-    {:ok, [{"content", Exports.text(text)}, {"isError", "true"}], %{"tidepool/error" => Reply.members(error)}}
-  end
-
-  defp bounded(text, error) when byte_size(text) <= @result_bytes, do: {text, error}
-
-  defp bounded(text, error) do
-    error = %{error | message: String.slice(error.message, 0, @shown), details: Map.delete(error.details, :value)}
-    {too_long("error", text), error}
-  end
-
-  defp too_long(what, text),
+  defp failed(error),
     do:
-      "the #{what} has #{byte_size(text)} bytes, and a tool's has #{@result_bytes} at most: POST /call answers with all of it"
+      {:ok, [{"content", Exports.text(text(error))}, {"isError", "true"}], %{"tidepool/error" => Reply.members(error)}}
 
   # What the guest says is for whoever has called it.
   defp text(%Error{reason: :guest_error, details: %{value: value}}), do: Native.json_encode(value)
