@@ -12,21 +12,22 @@ defmodule Tidepool.Namespaces.Places do
   of a namespace does.
   """
 
-  # What is taken, of places, of places in line and of bytes: in all, and by namespace.
+  # What is taken, of places, of places in line, of bytes, and of those that are to come: in all, and by namespace.
   @nothing {0, %{}}
 
   @enforce_keys [:most]
-  defstruct @enforce_keys ++ [held: @nothing, waiting: @nothing, bytes: @nothing, lines: %{}, came: 0]
+  defstruct @enforce_keys ++
+              [held: @nothing, waiting: @nothing, bytes: @nothing, later: @nothing, lines: %{}, came: 0]
 
   @typedoc "`nil` are functions without one."
   @type namespace :: String.t() | nil
 
   @opaque t :: %__MODULE__{}
 
-  @doc "So many places; and how many may wait for one, and how many bytes all may bring."
+  @doc "So many places; and how many may wait for one, how many bytes all may bring, and as many later."
   @spec new(pos_integer, waiting :: non_neg_integer | :infinity, bytes :: pos_integer | :infinity) :: t
   def new(places, waiting \\ :infinity, bytes \\ :infinity),
-    do: %__MODULE__{most: %{held: places, waiting: waiting, bytes: bytes}}
+    do: %__MODULE__{most: %{held: places, waiting: waiting, bytes: bytes, later: bytes}}
 
   @doc """
   Takes a place for what a namespace asks for, or puts that in line, with the bytes that it brings; `:full` when it may do neither. More
@@ -36,15 +37,18 @@ defmodule Tidepool.Namespaces.Places do
           {:ok, t} | {:waits, t} | :full
   def take(places, namespace, bytes, what, later \\ 0) do
     cond do
-      not brings?(places, namespace, bytes) -> :full
-      place?(places, namespace, bytes + later) -> {:ok, hold(places, namespace, bytes + later)}
+      not brings?(places, :bytes, namespace, bytes) -> :full
+      place?(places, namespace, later) -> {:ok, places |> add(:bytes, namespace, bytes) |> hold(namespace, later)}
       room?(places, :waiting, namespace, 1) -> {:waits, wait(places, namespace, bytes, what, later)}
       true -> :full
     end
   end
 
-  defp place?(places, namespace, bytes), do: room?(places, :held, namespace, 1) and brings?(places, namespace, bytes)
-  defp hold(places, namespace, bytes), do: places |> add(:held, namespace, 1) |> add(:bytes, namespace, bytes)
+  # Those in line hold nothing of what they will bring, so that nobody waits for these.
+  defp place?(places, namespace, later),
+    do: room?(places, :held, namespace, 1) and brings?(places, :later, namespace, later)
+
+  defp hold(places, namespace, later), do: places |> add(:held, namespace, 1) |> add(:later, namespace, later)
 
   @doc "Puts in line what a namespace asks for, whether or not there is a place: `next/1` is asked for that."
   @spec wait(t, namespace, bytes :: non_neg_integer, what :: term, later :: non_neg_integer) :: t
@@ -54,11 +58,16 @@ defmodule Tidepool.Namespaces.Places do
     places |> add(:waiting, namespace, 1) |> add(:bytes, namespace, bytes)
   end
 
-  @doc "Has what has a place bring so many bytes more, or fewer; `:full` when all would bring more than they may."
-  @spec bring(t, namespace, more :: integer) :: {:ok, t} | :full
-  def bring(places, namespace, more) do
-    if more <= 0 or brings?(places, namespace, more),
-      do: {:ok, add(places, :bytes, namespace, more)},
+  @doc """
+  Has what has a place bring so many bytes, where it was said to bring `later`; `:full` when all would bring more than they may. More than
+  all may bring are taken alone.
+  """
+  @spec bring(t, namespace, bytes :: non_neg_integer, later :: non_neg_integer) :: {:ok, t} | :full
+  def bring(places, namespace, bytes, later) do
+    without = add(places, :later, namespace, -later)
+
+    if bytes <= later or brings?(without, :later, namespace, bytes),
+      do: {:ok, add(without, :later, namespace, bytes)},
       else: :full
   end
 
@@ -84,17 +93,25 @@ defmodule Tidepool.Namespaces.Places do
     end
   end
 
-  @doc "Gives back a place, and the bytes that what had it has brought."
-  @spec give_back(t, namespace, bytes :: non_neg_integer) :: t
-  def give_back(places, namespace, bytes), do: places |> add(:held, namespace, -1) |> add(:bytes, namespace, -bytes)
+  @doc "Gives back a place, and the bytes that what had it has brought, at first and later."
+  @spec give_back(t, namespace, bytes :: non_neg_integer, later :: non_neg_integer) :: t
+  def give_back(places, namespace, bytes, later \\ 0),
+    do: places |> add(:held, namespace, -1) |> add(:bytes, namespace, -bytes) |> add(:later, namespace, -later)
 
-  @doc "The places that a namespace has, how many of it wait, and the bytes that all these have brought."
+  @doc "The places that a namespace has, how many of it wait, and the bytes that all these have brought, or will."
   @spec of(t, namespace) :: %{held: non_neg_integer, waiting: non_neg_integer, bytes: non_neg_integer}
-  def of(places, namespace), do: Map.new([:held, :waiting, :bytes], &{&1, own(Map.fetch!(places, &1), namespace)})
+  def of(%{held: held, waiting: waiting, bytes: bytes, later: later}, namespace) do
+    %{
+      held: own(held, namespace),
+      waiting: own(waiting, namespace),
+      bytes: own(bytes, namespace) + own(later, namespace)
+    }
+  end
 
-  defp brings?(_places, _namespace, 0), do: true
-  defp brings?(%{bytes: {0, _own}}, _namespace, _bytes), do: true
-  defp brings?(places, namespace, bytes), do: room?(places, :bytes, namespace, bytes)
+  defp brings?(_places, _what, _namespace, 0), do: true
+
+  defp brings?(places, what, namespace, bytes),
+    do: match?({0, _own}, Map.fetch!(places, what)) or room?(places, what, namespace, bytes)
 
   defp room?(%{most: most} = places, what, namespace, more) do
     {all, _own} = taken = Map.fetch!(places, what)

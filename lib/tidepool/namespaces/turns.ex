@@ -10,7 +10,7 @@ defmodule Tidepool.Namespaces.Turns do
       namespace has all but one, or the only one
     * `:recordings`: a look at the files of recordings, on one of the dirty IO schedulers; a namespace has one
     * `:replays`: a replay of a recording, with what is read of it in memory; a namespace has two
-    * `:links`: a message of more than 64 KiB to another node, until its link has taken it; a namespace has four
+    * `{:links, node}`: a message of more than 64 KiB to another node, until its link has taken it; a namespace has four to each
     * `:names`: a name that is looked up by one of the VM's four threads for that; a namespace has one
     * `:files`: what a program asks of a folder of the machine, on one of the dirty IO schedulers; a namespace has two of ten
 
@@ -43,7 +43,7 @@ defmodule Tidepool.Namespaces.Turns do
   @outlasting [:records, :images, :recordings, :replays, :names, :files]
 
   @typedoc "What it is a turn of."
-  @type kind :: :keyvalue | :records | :images | :recordings | :replays | :names | :links | :files
+  @type kind :: :keyvalue | :records | :images | :recordings | :replays | :names | {:links, node} | :files
 
   @typedoc "Until when it is waited, in ms of the VM's monotonic time; `:now` waits for nothing."
   @type until :: integer | :infinity | :now
@@ -72,7 +72,7 @@ defmodule Tidepool.Namespaces.Turns do
 
   # All that is sent to a node goes by one link, 64 KiB of each sender at a time. Replies wait here that count among bytes, and callers with payloads
   # that do.
-  def bounds(:links), do: {4, :infinity}
+  def bounds({:links, _node}), do: {4, :infinity}
 
   # Of fetches there are some at a time.
   def bounds(:names), do: {1, 64}

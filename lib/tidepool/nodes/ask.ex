@@ -43,7 +43,7 @@ defmodule Tidepool.Nodes.Ask do
       :erlang.send({server, node}, Protocol.question(protocol, to, left, question), [:noconnect])
     end
 
-    sent = if long, do: Turns.run(:links, long, deadline, send_it), else: {:ok, send_it.()}
+    sent = if long, do: Turns.run({:links, node}, long, deadline, send_it), else: {:ok, send_it.()}
     answer = if sent == :late, do: {:error, :gone}, else: await(ref, deadline, watch)
     :erlang.unalias(ref)
     Process.demonitor(ref, [:flush])

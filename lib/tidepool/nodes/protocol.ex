@@ -23,8 +23,8 @@ defmodule Tidepool.Nodes.Protocol do
   - `server`: what is asked on a node is registered as this. A part of the protocol, as `tag`, `version` and `form` are.
   - `what`: what nodes ask for, as the log says it.
   - `begun?`: `:begun` is said before anything is done, so that an asker knows what a node that is lost has not read.
-  - `at_once`, `waiting`, `bytes`: questions that are being done at once, those that wait for that, and bytes that all of them bring, with
-    large answers about functions until they have gone.
+  - `at_once`, `waiting`, `bytes`: questions that are being done at once, those that wait for that, and bytes that all of them bring, and
+    as many of large answers about functions until these have gone.
   - `refused`: the answer to a question that is not done since there are too many (`:busy`), whose answer there is no room for (`:no_room`), or
     that whoever did it failed at (`:failed`). Without it there is none.
   """

@@ -8,9 +8,8 @@ defmodule Tidepool.Nodes.Requests do
   Namespaces share the protocol's bounds (`Tidepool.Namespaces.Places`): what other nodes ask for functions of one leaves as much to those of
   others. A question has no namespace in its form: whoever is asked tells it from what the question is about.
 
-  An answer that is large counts among the protocol's bytes until it has gone: the link may be slow. Where the last answer about the same was
-  large, so may the next one be: it is not begun before there is room for as much. One that is larger than that, and finds no room, is
-  `:no_room`.
+  Answers that are large may have as many bytes until they have gone: a link may be slow. Where the last answer about the same was large, so
+  may the next one be: it is not begun before there is room for as much. One that is larger than that, and finds no room, is `:no_room`.
   """
 
   alias Tidepool.Log.Once
@@ -25,8 +24,8 @@ defmodule Tidepool.Nodes.Requests do
   # What is smaller is not counted: with as many as may be under way that is some tens of MiB.
   @large 4_096
   @most_sizes 1_000
-  # An answer of whatever size is begun when there is room for so much of all bytes: there are few that are larger.
-  @share 8
+  # Of one that is larger than this part of all bytes no more is expected: others have some of them.
+  @share 2
 
   @opaque t :: %__MODULE__{protocol: Protocol.t(), more: (() -> [String.t() | node])}
 
@@ -142,7 +141,7 @@ defmodule Tidepool.Nodes.Requests do
   @spec begin(t, request, share, (() -> term)) :: t
   def begin(requests, request, {namespace, bytes, about}, fun) do
     expected = Map.get(requests.sizes, about, 0)
-    one = {request, {namespace, bytes + expected, expected, about}, fun}
+    one = {request, {namespace, bytes, expected, about}, fun}
 
     case Places.take(requests.places, namespace, bytes, one, expected) do
       {:ok, places} -> start(%{requests | places: places}, one)
@@ -152,9 +151,19 @@ defmodule Tidepool.Nodes.Requests do
   end
 
   defp start(%{protocol: protocol} = requests, {%{to: to}, {namespace, bytes, expected, about}, fun}) do
-    # Nothing is begun of which that can't be said: a link that is busy is waited for.
-    {pid, _monitor} = spawn_monitor(fn -> if begun?(protocol, to), do: fun.() end)
-    one = %{to: to, namespace: namespace, bytes: bytes, expected: expected, about: about, held?: false}
+    server = self()
+
+    # Nothing is begun of which that can't be said: a link that is busy is waited for. Until then it ends with the server, whose end is told
+    # to who asks.
+    begun = fn ->
+      if begun?(protocol, to) do
+        Process.unlink(server)
+        fun.()
+      end
+    end
+
+    {pid, _monitor} = :erlang.spawn_opt(begun, [:link, :monitor])
+    one = %{to: to, namespace: namespace, bytes: bytes, later: expected, about: about, held?: false}
     %{requests | doing: Map.put(requests.doing, pid, one)}
   end
 
@@ -175,19 +184,25 @@ defmodule Tidepool.Nodes.Requests do
   """
   @spec hold(t, pid, bytes :: non_neg_integer) :: {room? :: boolean, t}
   def hold(requests, pid, bytes) do
-    one = %{Map.fetch!(requests.doing, pid) | held?: true}
-    more = bytes - one.expected
-    requests = expect(requests, one.about, bytes)
+    case requests.doing do
+      %{^pid => one} -> hold(expect(requests, one.about, bytes), pid, %{one | held?: true}, bytes)
+      # One of a server before this one.
+      _doing -> {true, requests}
+    end
+  end
 
-    case Places.bring(requests.places, one.namespace, more) do
+  defp hold(requests, pid, one, bytes) do
+    case Places.bring(requests.places, one.namespace, bytes, one.later) do
       {:ok, places} ->
-        doing = Map.put(requests.doing, pid, %{one | bytes: one.bytes + more})
+        doing = Map.put(requests.doing, pid, %{one | later: bytes})
         {true, next(%{requests | places: places, doing: doing})}
 
       :full ->
         {false, %{requests | doing: Map.put(requests.doing, pid, one)}}
     end
   end
+
+  defp expect(%{protocol: %{bytes: :infinity}} = requests, _about, _bytes), do: requests
 
   defp expect(%{protocol: %{bytes: most}, sizes: sizes} = requests, about, bytes) do
     kept = if map_size(sizes) < @most_sizes, do: sizes, else: %{}
@@ -206,11 +221,11 @@ defmodule Tidepool.Nodes.Requests do
       {nil, _doing} ->
         requests
 
-      {%{to: to, namespace: namespace, bytes: bytes} = one, doing} ->
-        if reason != :normal, do: refuse(requests, %{to: to}, :failed)
+      {one, doing} ->
+        if reason != :normal, do: refuse(requests, %{to: one.to}, :failed)
         # Its answer was not large.
         sizes = if one.held?, do: requests.sizes, else: Map.delete(requests.sizes, one.about)
-        places = Places.give_back(requests.places, namespace, bytes)
+        places = Places.give_back(requests.places, one.namespace, one.bytes, one.later)
         next(%{requests | doing: doing, sizes: sizes, places: places})
     end
   end
@@ -229,14 +244,21 @@ defmodule Tidepool.Nodes.Requests do
   @doc "Waits for those that are being done, for `ms` each."
   @spec drain(t, ms :: non_neg_integer) :: :ok
   def drain(%{doing: doing}, ms) do
-    for {pid, _one} <- doing do
-      receive do
-        {:DOWN, _monitor, :process, ^pid, _reason} -> :ok
-      after
-        ms -> :ok
-      end
-    end
-
+    for {pid, _one} <- doing, do: last(pid, ms)
     :ok
+  end
+
+  # Who has an answer may ask for room for it: `hold/3`.
+  defp last(pid, ms) do
+    receive do
+      {:DOWN, _monitor, :process, ^pid, _reason} ->
+        :ok
+
+      {:"$gen_call", from, {:hold, _bytes}} ->
+        GenServer.reply(from, true)
+        last(pid, ms)
+    after
+      ms -> :ok
+    end
   end
 end

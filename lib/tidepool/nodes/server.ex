@@ -38,8 +38,8 @@ defmodule Tidepool.Nodes.Server do
   @callback answer(question :: term, node, deadline :: integer | :infinity, argument :: term) :: term
 
   @doc """
-  The function that a question is about. Answers about functions count among the bytes of the protocol, which has a bound of them and says what
-  is told where there is no room (`:no_room`), and long ones of a namespace go some at a time (`Tidepool.Namespaces.Turns`).
+  The function that a question is about, whose answer may be large. Such answers have as many bytes as the protocol's bound, which has to
+  say what is told where there is no room (`:no_room`), and long ones of a namespace go some at a time (`Tidepool.Namespaces.Turns`).
   """
   @callback about(question :: term) :: String.t() | nil
 
@@ -118,7 +118,8 @@ defmodule Tidepool.Nodes.Server do
         Requests.reply(protocol, to, protocol.refused.(:no_room))
 
       bytes > @long ->
-        {:ok, :ok} = Turns.run(:links, about, :infinity, fn -> Requests.reply(protocol, to, answer) end, :always)
+        link = {:links, Protocol.asker(to)}
+        {:ok, :ok} = Turns.run(link, about, :infinity, fn -> Requests.reply(protocol, to, answer) end, :always)
 
       true ->
         Requests.reply(protocol, to, answer)

@@ -36,22 +36,28 @@ defmodule Tidepool.NodesEcho do
   def more, do: elem(:persistent_term.get(__MODULE__), 1) || Node.list(:connected)
 
   @impl true
-  def question?(question), do: match?({what, _term} when what in [:say, :hold, :fail, :left, :many], question)
+  def question?(question), do: match?({what, _term} when what in [:say, :hold, :fail, :left, :many, :late], question)
 
   @impl true
   def bytes({_what, term}), do: if(is_binary(term), do: byte_size(term), else: 0)
 
   @impl true
-  def namespace({:many, {function, _bytes}}), do: Name.of(function)
+  def namespace({what, {function, _bytes}}) when what in [:many, :late], do: Name.of(function)
   def namespace({_what, term}), do: if(is_binary(term), do: Name.of(term))
 
   @impl true
-  def about({:many, {function, _bytes}}), do: function
+  def about({what, {function, _bytes}}) when what in [:many, :late], do: function
   def about(_question), do: nil
 
   @impl true
   def answer({:say, term}, node, _deadline, argument), do: {argument, node, term}
   def answer({:many, {_function, bytes}}, _node, _deadline, _argument), do: String.duplicate("x", bytes)
+
+  def answer({:late, {function, bytes}}, node, deadline, argument) do
+    ^function = answer({:hold, function}, node, deadline, argument)
+    String.duplicate("x", bytes)
+  end
+
   def answer({:left, _term}, _node, :infinity, _argument), do: :infinity
   def answer({:left, _term}, _node, deadline, _argument), do: deadline - System.monotonic_time(:millisecond)
   def answer({:fail, reason}, _node, _deadline, _argument), do: exit(reason)
@@ -67,9 +73,10 @@ defmodule Tidepool.NodesEcho do
   @doc "Asks a node."
   def ask(node, question, timeout \\ 20_000, watch \\ nil), do: Ask.ask(protocol(), node, question, timeout, watch)
 
-  @doc "Has no long answer about functions of a namespace go, until who does that is told to."
-  def keep(function) do
-    {most, _waiting} = Turns.bounds(:links)
+  @doc "Has no long answer about functions of a namespace go to a node, until who does that is told to."
+  def keep(function, node) do
+    link = {:links, node}
+    {most, _waiting} = Turns.bounds(link)
     test = self()
 
     work = fn ->
@@ -79,7 +86,7 @@ defmodule Tidepool.NodesEcho do
       Process.delete(__MODULE__)
     end
 
-    for _turn <- 1..most, do: spawn(fn -> Turns.run(:links, function, :infinity, work) end)
+    for _turn <- 1..most, do: spawn(fn -> Turns.run(link, function, :infinity, work) end)
     for _turn <- 1..most, do: receive(do: (:kept -> :ok))
   end
 
@@ -93,6 +100,19 @@ defmodule Tidepool.NodesEcho do
 
   @doc "Is a node not to be waited for? As one that stands still."
   def lost?, do: true
+
+  @doc "Ends it in order, and lets all go once it waits for them."
+  def stop do
+    server = Process.whereis(__MODULE__)
+    spawn(fn -> GenServer.stop(server, :shutdown) end)
+    waits(server)
+    go()
+  end
+
+  defp waits(server) do
+    {:current_stacktrace, stack} = Process.info(server, :current_stacktrace)
+    unless Enum.any?(stack, &match?({Tidepool.Nodes.Requests, _function, _arity, _at}, &1)), do: waits(server)
+  end
 
   @doc "Lets all go."
   def go, do: for({_term, pid} <- held(), do: send(pid, :go))

@@ -72,4 +72,45 @@ defmodule Tidepool.Namespaces.PlacesTest do
     assert {:ok, _places} = Places.take(places, "blog", 0, :none)
     assert {:ok, _places} = places |> Places.give_back("shop", 2_000) |> Places.take("blog", 1, :small)
   end
+
+  test "what waits for room for what it will bring has it when nothing else has any, whatever bytes those that wait have brought" do
+    for namespace <- ["shop", nil] do
+      places = Places.new(100, 1_000, 256)
+
+      places =
+        Enum.reduce(1..16, places, fn number, places ->
+          assert {:ok, places} = Places.take(places, namespace, 8, number)
+          places
+        end)
+
+      # Each has brought as much as was known of none.
+      places =
+        Enum.reduce(1..16, places, fn number, places ->
+          case Places.take(Places.give_back(places, namespace, 8), namespace, 8, number, 32) do
+            {:ok, places} -> places
+            {:waits, places} -> places
+          end
+        end)
+
+      assert %{held: held, waiting: waiting} = Places.of(places, namespace)
+      assert held in 1..8 and waiting == 16 - held
+      places = Enum.reduce(1..held, places, fn _one, places -> Places.give_back(places, namespace, 8, 32) end)
+      assert {_what, _places} = Places.next(places)
+      assert {:ok, _places} = Places.take(places, "other", 1, :small)
+    end
+  end
+
+  test "what brings more than it was to leaves others as much, and may bring more than all may when it is alone" do
+    assert {:ok, places} = Places.take(Places.new(100, 0, 256), "shop", 8, :one, 32)
+    assert {:ok, alone} = Places.bring(places, "shop", 300, 32)
+    assert Places.of(alone, "shop") == %{held: 1, waiting: 0, bytes: 308}
+    assert {:ok, places} = Places.take(places, "shop", 8, :two, 32)
+    assert {:ok, places} = Places.bring(places, "shop", 64, 32)
+    assert Places.bring(places, "shop", 129, 32) == :full
+    assert {:ok, places} = Places.bring(places, "shop", 96, 32)
+    assert {:ok, _places} = Places.take(places, "blog", 0, :three, 96)
+    assert :full = Places.take(places, "blog", 0, :three, 97)
+    places = places |> Places.give_back("shop", 8, 64) |> Places.give_back("shop", 8, 96)
+    assert Places.of(places, "shop") == %{held: 0, waiting: 0, bytes: 0}
+  end
 end

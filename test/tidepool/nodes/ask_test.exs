@@ -171,7 +171,7 @@ defmodule Tidepool.Nodes.AskTest do
 
   test "large answers that have yet to go leave others as many bytes, and where there is no room for one its asker is told" do
     {a, b, stage} = pair!(%{bytes: 1_100_000, at_once: 100})
-    Peer.call(b, NodesEcho, :keep, ["shop/any"])
+    Peer.call(b, NodesEcho, :keep, ["shop/any", a.node])
     tasks = for name <- ~w(a b c), do: asking(a, b, {:many, {"shop/#{name}", @answer}})
     eventually(fn -> asked(b, "shop").bytes in (3 * @answer)..(3 * @answer + 100) end, @patience)
     assert ask(stage, b, {:many, {"shop/d", @answer}}) == {:ok, {:refused, :no_room}}
@@ -184,7 +184,7 @@ defmodule Tidepool.Nodes.AskTest do
   test "what was answered at length is not begun again before there is room for as long an answer, until one was short" do
     {a, b, stage} = pair!(%{bytes: 1_700_000, at_once: 100, waiting: 100})
     assert {:ok, _answer} = ask(stage, b, {:many, {"shop/a", @answer}})
-    Peer.call(b, NodesEcho, :keep, ["shop/any"])
+    Peer.call(b, NodesEcho, :keep, ["shop/any", a.node])
     tasks = for _question <- 1..6, do: asking(a, b, {:many, {"shop/a", @answer}})
     eventually(fn -> match?(%{held: 4, waiting: 2}, asked(b, "shop")) end, @patience)
     assert {:ok, _answer} = ask(stage, b, {:many, {"blog/a", @answer}})
@@ -192,10 +192,24 @@ defmodule Tidepool.Nodes.AskTest do
     for task <- tasks, do: assert({:ok, _answer} = Task.await(task, 60_000))
     assert {:ok, "x"} = ask(stage, b, {:many, {"shop/a", 1}})
     eventually(fn -> asked(b, "shop") == %{held: 0, waiting: 0, bytes: 0} end, @patience)
-    Peer.call(b, NodesEcho, :keep, ["shop/any"])
+    Peer.call(b, NodesEcho, :keep, ["shop/any", a.node])
     tasks = for _question <- 1..6, do: asking(a, b, {:many, {"shop/a", 1}})
     for task <- tasks, do: assert(Task.await(task, 60_000) == {:ok, "x"})
     go(b)
+  end
+
+  test "long answers to one node wait for none to another" do
+    {a, b, _stage} = pair!()
+    Peer.call(b, NodesEcho, :keep, ["shop/any", :"other@127.0.0.1"])
+    assert {:ok, <<_answer::binary-size(@answer)>>} = a |> asking(b, {:many, {"shop/a", @answer}}) |> Task.await(60_000)
+  end
+
+  test "all that is being done when a node ends in order is answered, with large answers, too" do
+    {a, b, _stage} = pair!(%{bytes: 100_000_000})
+    tasks = for number <- 1..40, do: asking(a, b, {:late, {"shop/#{number}", @answer}})
+    eventually(fn -> length(held(b)) == 40 end, @patience)
+    Peer.call(b, NodesEcho, :stop, [])
+    for task <- tasks, do: assert({:ok, <<_answer::binary-size(@answer)>>} = Task.await(task, 60_000))
   end
 
   test "a link that is busy all the time keeps no question from being begun" do

@@ -67,7 +67,8 @@ defmodule Tidepool.Actor.Activation.DispatchServer do
   def namespace({_what, class, _name, _argument}), do: Name.of(class)
 
   @impl true
-  def about({_what, class, _name, _argument}), do: class
+  def about({:call, class, _name, _call}), do: class
+  def about(_question), do: nil
 
   @impl true
   def question?({what, class, name, call}) when what in [:call, :cast] do
@@ -94,7 +95,7 @@ defmodule Tidepool.Actor.Activation.DispatchServer do
     do: is_binary(class) and is_binary(name) and Options.line?(class) and Options.line?(name)
 
   @impl true
-  def answer(question, asker, deadline, nil), do: question |> here(now()) |> serve(asker, deadline)
+  def answer(question, asker, deadline, nil), do: question |> here(deadline) |> serve(asker, deadline)
 
   defp serve({what, class, _name, _argument} = question, asker, deadline) do
     if what in [:call, :cast, :start], do: hear_of(class)
@@ -134,10 +135,16 @@ defmodule Tidepool.Actor.Activation.DispatchServer do
     end
   end
 
-  defp here({what, class, name, %{deadline: left} = call}, begun) when what in [:call, :cast],
-    do: {what, class, name, %{call | deadline: if(left == :infinity, do: :infinity, else: begun + left)}}
+  # Of a call that is given time it is what its asker waits for, from when the question came.
+  defp here({what, class, name, call}, deadline) when what in [:call, :cast],
+    do:
+      {what, class, name,
+       %{call | deadline: if(call.deadline == :infinity, do: :infinity, else: later(call, deadline))}}
 
-  defp here(question, _begun), do: question
+  defp here(question, _deadline), do: question
+
+  defp later(%{deadline: left}, :infinity), do: now() + left
+  defp later(%{deadline: left}, deadline), do: min(now() + left, deadline)
 
   defp now, do: System.monotonic_time(:millisecond)
 end

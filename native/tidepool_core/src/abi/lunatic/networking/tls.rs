@@ -97,17 +97,16 @@ async fn connect(mut caller: Caller<'_, State>, args: ConnectArgs) -> wasmtime::
     if !caller.data_mut().abi.lunatic.data().go_on(TLS_SESSION.saturating_add(bytes.saturating_mul(PEM_TAKES))) {
         return Err(program_full(&mut caller));
     }
-    let mut certs = Vec::with_capacity(places.len());
-    for (ptr, len) in places {
-        certs.push(pem(&mut caller, ptr, len)?);
-        memory::copied(&mut caller, memory::unsigned(len)).await;
-    }
-    let access = guest.program.access();
-    let connected = TlsStream::connect(&access, Protocol::Tls, (&host, port), &certs, &[]);
-    let connected = within(&mut caller, ms.min(CONNECT_MS), "connecting", connected).await;
-    drop(certs);
+    let connected = match all_pem(&mut caller, places).await {
+        Ok(certs) => {
+            let access = guest.program.access();
+            let connected = TlsStream::connect(&access, Protocol::Tls, (&host, port), &certs, &[]);
+            Ok(within(&mut caller, ms.min(CONNECT_MS), "connecting", connected).await)
+        }
+        Err(trap) => Err(trap),
+    };
     caller.data_mut().abi.lunatic.data().over();
-    match connected {
+    match connected? {
         Err(error) => failed_or_late(&mut caller, id, &error),
         connected => made(&mut caller, id, connected),
     }
@@ -131,6 +130,15 @@ fn places(caller: &mut Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Resul
         places.push((ptr, len));
     }
     Ok((places, bytes))
+}
+
+async fn all_pem(caller: &mut Caller<'_, State>, places: Vec<(i32, i32)>) -> wasmtime::Result<Vec<Vec<u8>>> {
+    let mut all = Vec::with_capacity(places.len());
+    for (ptr, len) in places {
+        all.push(pem(caller, ptr, len)?);
+        memory::copied(caller, memory::unsigned(len)).await;
+    }
+    Ok(all)
 }
 
 fn pem(caller: &mut Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<Vec<u8>> {
