@@ -25,7 +25,7 @@ use crate::base::origin::Origin;
 use crate::compiler::Code;
 
 /// Changes with what a file holds, and with what is done to a module before it is compiled: older files are of no use.
-const FORMAT: u32 = 12;
+const FORMAT: u32 = 13;
 const KEY_BYTES: usize = 32;
 const TAG_BYTES: usize = 32;
 /// Ends the names of files that are being written.

@@ -103,7 +103,7 @@ pub(super) fn cannot_move(why: &str) -> CompileError {
 
 /// The same of each module in a component.
 pub(super) fn checked_component<'a>(engine: &Engine, wasm: &'a [u8]) -> Result<(Cow<'a, [u8]>, Moves), CompileError> {
-    as_checked(engine, wasm, component::rewritten(wasm, &mut preempt::checked))
+    as_checked(engine, wasm, component::rewritten(wasm, &mut preempt::checked_in_component))
 }
 
 pub(super) fn check_header(wasm: &[u8]) -> Result<(), CompileError> {

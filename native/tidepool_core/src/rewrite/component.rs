@@ -1,4 +1,4 @@
-//! The modules in a component, each rewritten as if it had been uploaded alone.
+//! The modules in a component, each rewritten by itself.
 //!
 //! A component is sections, as a module is; modules and components in it are sections of their own, one within the other. All
 //! else is left as it is: nothing refers to the bytes of another section.

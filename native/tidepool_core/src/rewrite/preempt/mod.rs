@@ -6,6 +6,8 @@
 //!
 //! - An empty `loop`, which is nothing but a check, stands where the instructions since the last check might take longer
 //!   than a fraction of a slice, at worst (`cost`, `path`). Host functions that take longer pay for themselves: they yield.
+//!   A call through a reference counts as one of a host function where it may be one; in a component another module may have
+//!   handed that over.
 //! - A bulk instruction of unknown length is looked at when it comes, and a long one done by a function, piece by piece, in a
 //!   loop (`bulk`).
 //!
@@ -19,4 +21,4 @@ mod path;
 mod rewrite;
 mod sections;
 
-pub(crate) use rewrite::{Checked, Refused, checked};
+pub(crate) use rewrite::{Checked, Refused, checked, checked_in_component};

@@ -61,7 +61,18 @@ pub(crate) enum Refused {
 /// # Errors
 /// A [`Refused`] that says why that can't be said.
 pub(crate) fn checked(wasm: &[u8]) -> Result<Option<Checked>, Refused> {
-    let mut sections = Sections::default();
+    checked_with(wasm, Sections::default())
+}
+
+/// The same for a module in a component.
+///
+/// # Errors
+/// As of [`checked`].
+pub(crate) fn checked_in_component(wasm: &[u8]) -> Result<Option<Checked>, Refused> {
+    checked_with(wasm, Sections { in_component: true, ..Sections::default() })
+}
+
+fn checked_with(wasm: &[u8], mut sections: Sections) -> Result<Option<Checked>, Refused> {
     let (mut bodies, mut edits, mut added) = (Vec::new(), Vec::new(), Added::default());
     for payload in Parser::new(0).parse_all(wasm) {
         let payload = payload?;

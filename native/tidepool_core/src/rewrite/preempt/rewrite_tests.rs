@@ -95,6 +95,28 @@ fn much_after_a_call_is_checked_before_the_return() {
     assert_eq!(checked(&format!("{work} (call $other)")), ["call 2", "end"]);
 }
 
+#[test]
+fn calls_through_references_that_other_modules_of_a_component_may_give_count_as_calls_of_the_host() {
+    let calls = "(call_indirect (type $none) (i32.const 0))".repeat(100);
+    let has_checks = |module: &str, checked: fn(&[u8]) -> Result<Option<Checked>, Refused>| {
+        let wasm = wat::parse_str(format!("(module (type $none (func)) {module} (func {calls}))")).unwrap();
+        checked(&wasm).unwrap().is_some()
+    };
+    for module in [
+        r#"(import "a" "t" (table 1 funcref))"#,
+        r#"(table (export "t") 1 funcref)"#,
+        r#"(import "a" "g" (global funcref)) (table 1 funcref)"#,
+        r#"(table 1 funcref) (global (export "g") (mut funcref) (ref.null func))"#,
+        r#"(import "a" "f" (func (result funcref))) (table 1 funcref)"#,
+        r#"(table 1 funcref) (func (export "f") (param funcref))"#,
+    ] {
+        assert!(has_checks(module, checked_in_component), "{module}");
+        assert!(!has_checks(module, super::checked), "{module}: nobody else is there who could");
+    }
+    let own = r#"(table 1 funcref) (func $own (export "f") (param i32)) (elem (i32.const 0) func $own)"#;
+    assert!(!has_checks(own, checked_in_component), "it calls its own functions alone, which begin with checks");
+}
+
 fn refused(text: &str) -> bool {
     matches!(super::checked(&wat::parse_str(text).unwrap()), Err(Refused::TooMany { .. }))
 }

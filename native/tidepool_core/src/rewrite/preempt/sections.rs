@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use wasm_encoder::RefType;
-use wasmparser::{CompositeInnerType, ConstExpr, ElementItems, ElementKind, ExternalKind, Operator, Payload, TypeRef};
+use wasmparser::{
+    CompositeInnerType, ConstExpr, ElementItems, ElementKind, ExternalKind, Operator, Payload, TypeRef, ValType,
+};
 
 /// The parts of a module that its code refers to.
 #[derive(Default)]
@@ -24,6 +26,8 @@ pub(super) struct Sections {
     pub(super) values: u64,
     /// Can a host function be called through a reference?
     pub(super) imports_escape: bool,
+    /// Is it in a component? Other modules there can give it references to host functions that it does not import.
+    pub(super) in_component: bool,
     /// Elements that each instance makes one by one when it begins, before any check.
     pub(super) made_elements: u64,
 }
@@ -41,6 +45,7 @@ impl Sections {
                             self.params.insert(index, u32::try_from(function.params().len()).unwrap_or(u32::MAX));
                             let values = function.params().len().max(function.results().len());
                             self.values = self.values.max(values as u64);
+                            function.params().iter().chain(function.results()).for_each(|ty| self.passes(*ty));
                         }
                     }
                 }
@@ -49,7 +54,11 @@ impl Sections {
                 for import in imports.clone().into_imports() {
                     match import?.ty {
                         TypeRef::Func(_) | TypeRef::FuncExact(_) => self.imported += 1,
-                        TypeRef::Table(table) => self.tables.push(element(table.element_type)),
+                        TypeRef::Table(table) => {
+                            self.tables.push(element(table.element_type));
+                            self.imports_escape |= self.in_component;
+                        }
+                        TypeRef::Global(global) => self.passes(global.content_type),
                         TypeRef::Memory(_) => self.memories = self.memories.saturating_add(1),
                         _ => {}
                     }
@@ -72,13 +81,20 @@ impl Sections {
             Payload::MemorySection(memories) => self.memories = self.memories.saturating_add(memories.count()),
             Payload::GlobalSection(globals) => {
                 for global in globals.clone() {
-                    self.escapes(&global?.init_expr)?;
+                    let global = global?;
+                    self.escapes(&global.init_expr)?;
+                    self.passes(global.ty.content_type);
                 }
             }
             Payload::ExportSection(exports) => {
                 for export in exports.clone() {
                     let export = export?;
-                    self.imports_escape |= export.kind == ExternalKind::Func && export.index < self.imported;
+                    self.imports_escape |= match export.kind {
+                        ExternalKind::Func => export.index < self.imported,
+                        // Whoever imports it may put into it what it likes.
+                        ExternalKind::Table => self.in_component,
+                        _ => false,
+                    };
                 }
             }
             Payload::ElementSection(elements) => {
@@ -113,6 +129,11 @@ impl Sections {
     /// How many parameters the function has whose body is the one with this index.
     pub(super) fn params(&self, body: usize) -> Option<u32> {
         self.own.get(body).and_then(|index| self.params.get(index)).copied()
+    }
+
+    /// Notes that values of this type come from other modules of a component, or may.
+    fn passes(&mut self, ty: ValType) {
+        self.imports_escape |= self.in_component && matches!(ty, ValType::Ref(_));
     }
 
     /// Notes whether `expression` refers to a host function.

@@ -20,6 +20,7 @@ mod requests;
 mod resources;
 mod several;
 mod slices;
+mod tables;
 mod types;
 mod values;
 pub(crate) mod walk;
