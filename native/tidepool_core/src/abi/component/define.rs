@@ -1,6 +1,9 @@
 //! How functions and resources of WASI 0.2 are defined, whose handles are in the guest's table.
 
+use std::ops::Deref;
+
 use wasmtime::StoreContextMut;
+use wasmtime::component::__internal::{CanonicalAbiInfo, InstanceType, InterfaceType, LiftContext};
 use wasmtime::component::{
     ComponentNamedList, ComponentType, Lift, Linker, LinkerInstance, Lower, Resource, ResourceTableError, ResourceType,
 };
@@ -11,6 +14,68 @@ use crate::abi::slots::State;
 
 /// What defines the functions of an interface.
 pub(super) type Define = fn(&mut LinkerInstance<'_, State>) -> wasmtime::Result<()>;
+
+/// Longest text for a function of WASI, in bytes of the guest's, or in pairs of them where it has it as UTF-16. To decode it takes up to
+/// 0.25 ms, in which the guest can't be interrupted; no function keeps as much.
+const MAX_TEXT: u32 = 64 << 10;
+/// In the length of a text by two encodings: it is the one of UTF-16.
+const UTF16_TAG: u32 = 1 << 31;
+
+/// A text of a guest's, whose length is looked at before it is decoded.
+pub(super) struct Text(String);
+
+impl Text {
+    /// # Errors
+    /// Stops a guest whose text is too long.
+    fn begin(length: u32) -> wasmtime::Result<()> {
+        let length = length & !UTF16_TAG;
+        if length > MAX_TEXT {
+            let text = format!("the guest gave a text with a length of {length}, and may give one of {MAX_TEXT}");
+            return Err(wasmtime::Error::msg(text));
+        }
+        Ok(())
+    }
+}
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<Text> for String {
+    fn from(text: Text) -> Self {
+        text.0
+    }
+}
+
+// SAFETY: it has the type of a text, and is laid out as that.
+unsafe impl ComponentType for Text {
+    type Lower = <str as ComponentType>::Lower;
+
+    const ABI: CanonicalAbiInfo = CanonicalAbiInfo::POINTER_PAIR;
+
+    fn typecheck(ty: &InterfaceType, types: &InstanceType<'_>) -> wasmtime::Result<()> {
+        <str as ComponentType>::typecheck(ty, types)
+    }
+}
+
+// SAFETY: what is lifted is a text, by its own type alone, which checks that it is within the guest's memory.
+unsafe impl Lift for Text {
+    fn linear_lift_from_flat(cx: &mut LiftContext<'_>, ty: InterfaceType, src: &Self::Lower) -> wasmtime::Result<Self> {
+        let [_place, length] = src;
+        Text::begin(length.get_u32())?;
+        String::linear_lift_from_flat(cx, ty, src).map(Text)
+    }
+
+    fn linear_lift_from_memory(cx: &mut LiftContext<'_>, ty: InterfaceType, bytes: &[u8]) -> wasmtime::Result<Self> {
+        let length = bytes.last_chunk().map_or(u32::MAX, |length| u32::from_le_bytes(*length));
+        Text::begin(length)?;
+        String::linear_lift_from_memory(cx, ty, bytes).map(Text)
+    }
+}
 
 /// Why a function has no result: by a code that the guest gets, or because the guest is stopped.
 pub(super) enum Fault<C> {

@@ -6,7 +6,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, LinkerInstance, Lower};
 
 use super::counted::Counted;
-use super::define::Define;
+use super::define::{Define, Text};
 use super::keyvalue;
 use crate::abi::access;
 use crate::abi::memory::copied_of;
@@ -38,7 +38,7 @@ enum NotHad {
 }
 
 fn config(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
-    linker.func_wrap("get", |store: StoreContextMut<'_, State>, (key,): (String,)| {
+    linker.func_wrap("get", |store: StoreContextMut<'_, State>, (key,): (Text,)| {
         let value = store.data().function.config.get(&*key).map(|value| value.to_string());
         Ok((Ok::<_, NotHad>(value),))
     })?;

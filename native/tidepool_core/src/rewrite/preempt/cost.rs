@@ -18,6 +18,8 @@ pub(super) const BUDGET: u64 = 250_000;
 pub(super) const TAIL_BUDGET: u64 = 100;
 /// A call of a host function, those included that copy 64 KiB. One that does more yields.
 pub(super) const IMPORT: Cost = Cost { check: BUDGET / 20, tail: BUDGET / 20 };
+/// The same in a component, whose texts and lists are decoded before its host function has its turn: there is a check between each two.
+pub(super) const COMPONENT_IMPORT: Cost = Cost { check: BUDGET / 2, tail: BUDGET / 2 };
 /// The first touch of a page, and one that misses the caches.
 const MEMORY: Cost = Cost { check: 500, tail: 10 };
 /// A call into the engine.

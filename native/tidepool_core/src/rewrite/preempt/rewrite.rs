@@ -6,7 +6,7 @@ use wasm_encoder::{BlockType, Encode, InstructionSink, Module, RawSection, RefTy
 use wasmparser::{FunctionBody, Operator, Parser, Payload};
 
 use super::bulk::Bulk;
-use super::cost::{self, IMPORT, SHORT_BULK};
+use super::cost::{self, COMPONENT_IMPORT, IMPORT, SHORT_BULK};
 use super::edit::{Edit, What, with_one_more};
 use super::path::Paths;
 use super::sections::Sections;
@@ -161,7 +161,7 @@ fn function(
             _ => false,
         };
         if host {
-            cost = IMPORT;
+            cost = if sections.in_component { COMPONENT_IMPORT } else { IMPORT };
         }
         let returns = match &operator {
             Operator::Return => true,

@@ -9,6 +9,7 @@ use wasmtime_wasi_http::{FieldMap, WasiHttpCtxView, WasiHttpView};
 use super::bounds::FIELD_BYTES;
 use super::content::of_value;
 use super::growing::{filled, grown};
+use crate::abi::component::define::Text;
 use crate::abi::component::table::table_of;
 use crate::abi::slots::State;
 
@@ -20,14 +21,28 @@ const SMALL: usize = 16;
 
 type Made<T> = wasmtime::Result<(Result<T, HeaderError>,)>;
 
-/// Defines the functions that make them or fill them, in place of wasmtime-wasi-http's, which copies each list whole before it counts.
+/// Defines the functions that make them, fill them or look into them, in place of wasmtime-wasi-http's, which copies each list and text
+/// whole before it counts.
 pub(super) fn shadow(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
+    types.func_wrap(
+        "[method]fields.has",
+        |mut store: StoreContextMut<'_, State>, (fields, name): (Resource<FieldMap>, Text)| {
+            Ok((HostFields::has(&mut store.data_mut().http(), fields, name.into())?,))
+        },
+    )?;
+    types.func_wrap(
+        "[method]fields.get",
+        |mut store: StoreContextMut<'_, State>, (fields, name): (Resource<FieldMap>, Text)| {
+            Ok((HostFields::get(&mut store.data_mut().http(), fields, name.into())?,))
+        },
+    )?;
     types.func_wrap(
         "[static]fields.from-list",
         |mut store: StoreContextMut<'_, State>,
-         (entries,): (WasmList<(String, Vec<u8>)>,)|
+         (entries,): (WasmList<(Text, Vec<u8>)>,)|
          -> Made<Resource<FieldMap>> {
-            let entries = copied(&mut store, &entries)?;
+            let entries = copied(&mut store, &entries, |(name, value)| name.len().saturating_add(value.len()))?;
+            let entries = entries.into_iter().map(|(name, value)| (name.into(), value)).collect();
             let mut http = store.data_mut().http();
             let made = HostFields::from_list(&mut http, entries);
             let made = answered(&mut http, made)?;
@@ -40,12 +55,12 @@ pub(super) fn shadow(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<
     types.func_wrap(
         "[method]fields.set",
         |mut store: StoreContextMut<'_, State>,
-         (fields, name, values): (Resource<FieldMap>, String, WasmList<Vec<u8>>)|
+         (fields, name, values): (Resource<FieldMap>, Text, WasmList<Vec<u8>>)|
          -> Made<()> {
-            let (rep, values) = (fields.rep(), copied(&mut store, &values)?);
+            let (rep, values) = (fields.rep(), copied(&mut store, &values, Vec::len)?);
             let had_more = has_more(&mut store, rep);
             let mut http = store.data_mut().http();
-            let set = HostFields::set(&mut http, fields, name, values);
+            let set = HostFields::set(&mut http, fields, name.into(), values);
             let set = answered(&mut http, set)?;
             if set.0.is_ok() {
                 shrink(&mut store, rep, had_more)?;
@@ -56,11 +71,11 @@ pub(super) fn shadow(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<
     )?;
     types.func_wrap(
         "[method]fields.delete",
-        |mut store: StoreContextMut<'_, State>, (fields, name): (Resource<FieldMap>, String)| -> Made<()> {
+        |mut store: StoreContextMut<'_, State>, (fields, name): (Resource<FieldMap>, Text)| -> Made<()> {
             let rep = fields.rep();
             let had_more = has_more(&mut store, rep);
             let mut http = store.data_mut().http();
-            let deleted = HostFields::delete(&mut http, fields, name);
+            let deleted = HostFields::delete(&mut http, fields, name.into());
             let deleted = answered(&mut http, deleted)?;
             if deleted.0.is_ok() {
                 shrink(&mut store, rep, had_more)?;
@@ -71,11 +86,11 @@ pub(super) fn shadow(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<
     types.func_wrap(
         "[method]fields.append",
         |mut store: StoreContextMut<'_, State>,
-         (fields, name, value): (Resource<FieldMap>, String, Vec<u8>)|
+         (fields, name, value): (Resource<FieldMap>, Text, Vec<u8>)|
          -> Made<()> {
             let bytes = of_value(name.len(), value.len());
             let mut http = store.data_mut().http();
-            let appended = HostFields::append(&mut http, fields, name, value);
+            let appended = HostFields::append(&mut http, fields, name.into(), value);
             let appended = answered(&mut http, appended)?;
             grown(&mut store, bytes)?;
             Ok(appended)
@@ -116,18 +131,27 @@ fn shrink(store: &mut StoreContextMut<'_, State>, fields: u32, had_more: bool) -
     Ok(())
 }
 
-/// The elements of a list that is none too long.
+/// The elements of a list that is none too long, of so many bytes each. They are counted as they are copied: all may be the same bytes of
+/// the guest's.
 ///
 /// # Errors
 /// Stops a guest whose list has more than fits: so does wasmtime-wasi-http.
 fn copied<T: wasmtime::component::Lift>(
     store: &mut StoreContextMut<'_, State>,
     list: &WasmList<T>,
+    bytes: impl Fn(&T) -> usize,
 ) -> wasmtime::Result<Vec<T>> {
+    let too_many = || wasmtime::Error::msg(format!("the guest made more than {FIELD_BYTES} bytes of headers"));
     if list.len() > MAX_VALUES {
-        return Err(wasmtime::Error::msg(format!("the guest made more than {FIELD_BYTES} bytes of headers")));
+        return Err(too_many());
     }
-    list.iter(store)?.collect()
+    let (mut all, mut left) = (Vec::with_capacity(list.len()), FIELD_BYTES);
+    for element in list.iter(store)? {
+        let element = element?;
+        left = left.checked_sub(bytes(&element)).ok_or_else(too_many)?;
+        all.push(element);
+    }
+    Ok(all)
 }
 
 fn answered<T>(http: &mut impl Host, made: HeaderResult<T>) -> Made<T> {

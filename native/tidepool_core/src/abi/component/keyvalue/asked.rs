@@ -93,10 +93,16 @@ pub(super) fn unfit() -> Error {
 /// # Errors
 /// [`Error::Other`] when it is too long.
 pub(super) fn key(key: String) -> Result<Value, Error> {
+    short(&key)?;
+    Ok(Value::Text(key.into()))
+}
+
+/// Is this key short enough?
+pub(super) fn short(key: &str) -> Result<(), Error> {
     if key.len() > MAX_KEY_BYTES {
         return Err(Error::Other(format!("a key has at most {MAX_KEY_BYTES} bytes, and this one {}", key.len())));
     }
-    Ok(Value::Text(key.into()))
+    Ok(())
 }
 
 /// The same of several.

@@ -8,6 +8,7 @@ use wasmtime::component::{ComponentType, Lift, Lower, Resource, WasmList};
 
 use super::asked::{self, Answer, Error, Name, ask, unfit};
 use crate::abi::component::counted::Counted;
+use crate::abi::component::define::Text;
 use crate::abi::component::table::table_of;
 use crate::abi::outgoing::grants;
 use crate::abi::slots::State;
@@ -75,7 +76,7 @@ impl Cursor for u64 {
 }
 
 /// Opens a bucket that is granted. What is not is told on the function's console: the error has no room for it.
-pub(super) fn open(store: &mut StoreContextMut<'_, State>, (name,): (String,)) -> Answer<Resource<Bucket>> {
+pub(super) fn open(store: &mut StoreContextMut<'_, State>, (name,): (Text,)) -> Answer<Resource<Bucket>> {
     let state = store.data();
     // A probe is to change nothing, and to see nothing that another one might not.
     if !grants::serves(state) {
@@ -99,38 +100,38 @@ pub(super) fn name(store: &mut StoreContextMut<'_, State>, bucket: &Resource<Buc
 
 pub(super) async fn get(
     store: &mut StoreContextMut<'_, State>,
-    (bucket, key): (Resource<Bucket>, String),
+    (bucket, key): (Resource<Bucket>, Text),
 ) -> Answer<Counted<Option<Vec<u8>>>> {
     let bucket = name(store, &bucket)?;
-    let (answer, share) = ask(store, "get", &bucket, [asked::key(key)?], None).await?;
+    let (answer, share) = ask(store, "get", &bucket, [asked::key(key.into())?], None).await?;
     Ok(Counted::new(asked::found(answer)?.map(|bytes| bytes.to_vec()), share))
 }
 
 pub(super) async fn set(
     store: &mut StoreContextMut<'_, State>,
-    (bucket, key, value): (Resource<Bucket>, String, WasmList<u8>),
+    (bucket, key, value): (Resource<Bucket>, Text, WasmList<u8>),
 ) -> Answer<()> {
     let bucket = name(store, &bucket)?;
     let value = asked::value(store, &value)?;
-    ask(store, "set", &bucket, [asked::key(key)?, value], None).await?;
+    ask(store, "set", &bucket, [asked::key(key.into())?, value], None).await?;
     Ok(())
 }
 
 pub(super) async fn delete(
     store: &mut StoreContextMut<'_, State>,
-    (bucket, key): (Resource<Bucket>, String),
+    (bucket, key): (Resource<Bucket>, Text),
 ) -> Answer<()> {
     let bucket = name(store, &bucket)?;
-    ask(store, "delete", &bucket, [asked::key(key)?], None).await?;
+    ask(store, "delete", &bucket, [asked::key(key.into())?], None).await?;
     Ok(())
 }
 
 pub(super) async fn exists(
     store: &mut StoreContextMut<'_, State>,
-    (bucket, key): (Resource<Bucket>, String),
+    (bucket, key): (Resource<Bucket>, Text),
 ) -> Answer<bool> {
     let bucket = name(store, &bucket)?;
-    match ask(store, "exists", &bucket, [asked::key(key)?], None).await? {
+    match ask(store, "exists", &bucket, [asked::key(key.into())?], None).await? {
         (Value::Bool(exists), _share) => Ok(exists),
         _ => Err(unfit().into()),
     }
@@ -185,14 +186,14 @@ fn askable(key: &Value) -> Option<String> {
 /// Adds to a number, which is kept as decimal text. `N` is the interface's type of it.
 pub(super) async fn increment<N: Into<i128> + TryFrom<i128>>(
     store: &mut StoreContextMut<'_, State>,
-    (bucket, key, delta): (Resource<Bucket>, String, N),
+    (bucket, key, delta): (Resource<Bucket>, Text, N),
 ) -> Answer<N> {
     let bucket = name(store, &bucket)?;
     let delta: i128 = delta.into();
     if i64::try_from(delta).is_err() {
         return Err(Error::Other(format!("at most {} is added at once", i64::MAX)).into());
     }
-    match ask(store, "increment", &bucket, [asked::key(key)?, Value::Int(delta)], None).await? {
+    match ask(store, "increment", &bucket, [asked::key(key.into())?, Value::Int(delta)], None).await? {
         (Value::Int(sum), _share) => {
             Ok(N::try_from(sum)
                 .map_err(|_| Error::Other(format!("the number is {sum} now, which has no sign here")))?)

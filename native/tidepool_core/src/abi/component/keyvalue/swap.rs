@@ -8,7 +8,7 @@ use super::asked::{self, Answer, Error, Name, ask, unfit};
 use super::bucket::{Bucket, name};
 use super::snapshots::{Full, Kept, MAX_KEPT_BYTES};
 use crate::abi::component::counted::Counted;
-use crate::abi::component::define::Fault;
+use crate::abi::component::define::{Fault, Text};
 use crate::abi::component::table::table_of;
 use crate::abi::memory::copied_of;
 use crate::abi::slots::State;
@@ -73,9 +73,9 @@ impl From<Fault<Error>> for Fault<CasError> {
 /// Sees what is there.
 pub(super) async fn new(
     store: &mut StoreContextMut<'_, State>,
-    (bucket, key): (Resource<Bucket>, String),
+    (bucket, key): (Resource<Bucket>, Text),
 ) -> Answer<Resource<Cas>> {
-    let bucket = name(store, &bucket)?;
+    let (bucket, key) = (name(store, &bucket)?, String::from(key));
     let (answer, _share) = ask(store, "get", &bucket, [asked::key(key.clone())?], None).await?;
     let cas = Cas::new(store, bucket, key, asked::found(answer)?)?;
     Ok(table_of(store).push(cas)?)

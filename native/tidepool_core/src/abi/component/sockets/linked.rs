@@ -9,7 +9,7 @@ use super::lookup::Lookup;
 use super::tcp::TcpSocket;
 use super::udp::UdpSocket;
 use super::{errors, tcp_linked, udp_linked};
-use crate::abi::component::define::{function, resource, waitable};
+use crate::abi::component::define::{Text, function, resource, waitable};
 use crate::abi::component::table::table_of;
 use crate::abi::slots::State;
 use crate::base::grants::Wanted;
@@ -39,7 +39,7 @@ pub(in crate::abi::component) fn link(linker: &mut Linker<State>) -> wasmtime::R
 
 fn resolve(
     store: &mut StoreContextMut<'_, State>,
-    (_network, name): (Resource<Network>, String),
+    (_network, name): (Resource<Network>, Text),
 ) -> Answer<Resource<Lookup>> {
     let lookup = match Lookup::of_text(&name) {
         Some(found) => found,

@@ -219,6 +219,17 @@ fn a_guest_waits_for_as_many_pollables_at_once_as_one_of_preview_1() {
 }
 
 #[test]
+fn a_text_that_no_function_of_wasi_could_use_ends_its_guest_before_it_is_decoded() {
+    for name in ["fields.has", "fields.get", "fields.delete", "outgoing-request.set-path-with-query"] {
+        let ends_with = |size: usize| ends(&format!("wasi:http/types#[method]{name}"), size, Filled::Letters);
+        let longest = ends_with(64 << 10);
+        assert!(goes_on(&longest), "{name}: {longest:?}");
+        let longer = format!("{:?}", ends_with((64 << 10) + 1));
+        assert!(longer.contains("the guest gave a text with a length of 65537"), "{name}: {longer}");
+    }
+}
+
+#[test]
 fn keys_of_one_request_are_counted_before_they_are_looked_at() {
     for name in ["get-many", "set-many", "delete-many"] {
         // Letters are no places in its memory: who looked there would stop it.

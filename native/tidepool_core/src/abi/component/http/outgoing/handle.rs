@@ -12,8 +12,9 @@ use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequ
 use wasmtime_wasi_http::{RequestOptions, WasiHttp};
 
 use super::errors;
+use super::heads::{GivenMethod, GivenScheme};
 use super::hooks::{Outward, Way};
-use crate::abi::component::define::shadowing;
+use crate::abi::component::define::{Text, shadowing};
 use crate::abi::component::http::bounds::{BODY_BYTES, SENT_BYTES};
 use crate::abi::component::http::fields;
 use crate::abi::component::http::growing::grown;
@@ -54,7 +55,8 @@ fn shadow(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     })?;
     types.func_wrap(
         "[method]outgoing-request.set-method",
-        |mut store: StoreContextMut<'_, State>, (request, method): (Resource<HostOutgoingRequest>, Method)| {
+        |mut store: StoreContextMut<'_, State>, (request, method): (Resource<HostOutgoingRequest>, GivenMethod)| {
+            let method = Method::from(method);
             if matches!(&method, Method::Other(method) if method.len() > METHOD_BYTES) {
                 return Ok((Err(()),));
             }
@@ -62,9 +64,18 @@ fn shadow(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
         },
     )?;
     types.func_wrap(
+        "[method]outgoing-request.set-scheme",
+        |mut store: StoreContextMut<'_, State>,
+         (request, scheme): (Resource<HostOutgoingRequest>, Option<GivenScheme>)| {
+            let mut http = store.data_mut().http();
+            Ok((types::HostOutgoingRequest::set_scheme(&mut http, request, scheme.map(Scheme::from))?,))
+        },
+    )?;
+    types.func_wrap(
         "[method]outgoing-request.set-authority",
         |mut store: StoreContextMut<'_, State>,
-         (request, authority): (Resource<HostOutgoingRequest>, Option<String>)| {
+         (request, authority): (Resource<HostOutgoingRequest>, Option<Text>)| {
+            let authority = authority.map(String::from);
             let bytes = authority.as_ref().map_or(0, String::len);
             if bytes > AUTHORITY_BYTES {
                 return Ok((Err(()),));
@@ -76,7 +87,8 @@ fn shadow(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     )?;
     types.func_wrap(
         "[method]outgoing-request.set-path-with-query",
-        |mut store: StoreContextMut<'_, State>, (request, path): (Resource<HostOutgoingRequest>, Option<String>)| {
+        |mut store: StoreContextMut<'_, State>, (request, path): (Resource<HostOutgoingRequest>, Option<Text>)| {
+            let path = path.map(String::from);
             let bytes = path.as_ref().map_or(0, String::len);
             if bytes > PATH_BYTES {
                 return Ok((Err(()),));

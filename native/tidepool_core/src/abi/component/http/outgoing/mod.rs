@@ -2,6 +2,7 @@
 
 mod errors;
 mod handle;
+mod heads;
 mod hooks;
 
 pub(in crate::abi::component) use handle::link;
