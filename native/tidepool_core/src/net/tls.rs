@@ -11,6 +11,7 @@ use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{PemObject, SectionKind, SliceIter};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::NoServerSessionStorage;
 use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection};
 use tokio::io::Interest;
 
@@ -27,8 +28,10 @@ use crate::slice::yielding::yielded;
 const RECORD_BYTES: usize = 16 << 10;
 /// Most reads of a try: what comes may be nothing that a guest gets.
 const MOST_READS: usize = 16;
-/// What a certificate that is trusted takes beside its bytes: its parts are pieces of their own.
-const TRUSTED_BYTES: usize = 256;
+/// What a certificate takes beside its bytes: its place, and of one that is trusted its parts, which are pieces of their own.
+const CERTIFICATE_BYTES: usize = 256;
+/// What a listener answers by beside its certificates: its key above all.
+const ANSWERING_BYTES: usize = 8 << 10;
 /// Bytes of certificates that are read in one go, and no more than one section beyond.
 const PIECE_BYTES: usize = 32 << 10;
 
@@ -38,6 +41,7 @@ static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(ring:
 pub(crate) struct TlsListener {
     tcp: TcpListener,
     config: Arc<ServerConfig>,
+    certificate_bytes: usize,
 }
 
 impl TlsListener {
@@ -54,12 +58,13 @@ impl TlsListener {
     /// # Errors
     /// When they can't be read, or the key is not the certificate's.
     pub(crate) async fn new(tcp: TcpListener, certs: &[u8], key: &[u8]) -> Result<Self, NetError> {
-        let certs = certificates(certs, &mut 0).await?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| NetError::NoPem { what: "private key" })?;
-        let config =
-            ServerConfig::builder_with_provider(Arc::clone(&PROVIDER)).with_safe_default_protocol_versions()?;
-        let config = Arc::new(config.with_no_client_auth().with_single_cert(certs, key)?);
-        Ok(TlsListener { tcp, config })
+        let (config, certificate_bytes) = server_config(certs, key).await?;
+        Ok(TlsListener { tcp, config: Arc::new(config), certificate_bytes })
+    }
+
+    /// What its certificates and their key take: those that nobody is shown, too.
+    pub(crate) fn certificate_bytes(&self) -> usize {
+        self.certificate_bytes
     }
 
     /// The same for clients that speak one of these.
@@ -76,7 +81,8 @@ impl TlsListener {
     pub(crate) async fn accept(&self) -> Result<(TlsStream, SocketAddr), NetError> {
         let (tcp, peer) = self.tcp.accept().await?;
         let session = ServerConnection::new(Arc::clone(&self.config))?;
-        Ok((TlsStream::new(tcp, Connection::Server(session), 0), peer))
+        // It has the certificates until its handshake is over, whether or not the listener is there.
+        Ok((TlsStream::new(tcp, Connection::Server(session), self.certificate_bytes), peer))
     }
 
     /// # Errors
@@ -100,17 +106,17 @@ impl Ready for TlsListener {
 pub(crate) struct TlsStream {
     tcp: TcpStream,
     session: Mutex<Connection>,
-    trusted_bytes: usize,
+    certificate_bytes: usize,
 }
 
 impl TlsStream {
-    fn new(tcp: TcpStream, session: Connection, trusted_bytes: usize) -> Self {
-        TlsStream { tcp, session: Mutex::new(session), trusted_bytes }
+    fn new(tcp: TcpStream, session: Connection, certificate_bytes: usize) -> Self {
+        TlsStream { tcp, session: Mutex::new(session), certificate_bytes }
     }
 
-    /// What the certificates take by which it alone was checked who the host is: they stay with the session.
-    pub(crate) fn trusted_bytes(&self) -> usize {
-        self.trusted_bytes
+    /// What the certificates take that stay with the session: those of its listener, or by which it alone was checked who the host is.
+    pub(crate) fn certificate_bytes(&self) -> usize {
+        self.certificate_bytes
     }
 
     /// Connects to a host and checks that it is the one: by these certificates (PEM), or by the usual roots if there are none. What has
@@ -322,6 +328,24 @@ async fn piece(bytes: &mut usize, more: usize) {
     }
 }
 
+/// How to answer, and what that takes.
+async fn server_config(certs: &[u8], key: &[u8]) -> Result<(ServerConfig, usize), NetError> {
+    let certs = certificates(certs, &mut 0).await?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| NetError::NoPem { what: "private key" })?;
+    let bytes = certs.iter().fold(ANSWERING_BYTES, |bytes, cert| bytes.saturating_add(takes(cert)));
+    let config = ServerConfig::builder_with_provider(Arc::clone(&PROVIDER)).with_safe_default_protocol_versions()?;
+    let mut config = config.with_no_client_auth().with_single_cert(certs, key)?;
+    // No session is gone on with: 256 would be kept, with the names that clients gave.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok((config, bytes))
+}
+
+/// What a certificate takes.
+fn takes(cert: &CertificateDer<'_>) -> usize {
+    cert.len().saturating_add(CERTIFICATE_BYTES)
+}
+
 /// How to connect, and what the certificates take that are for this connection alone.
 async fn client_config(certs: &[Vec<u8>], protocols: &[&[u8]]) -> Result<(Arc<ClientConfig>, usize), NetError> {
     static USUAL: LazyLock<Result<ClientConfig, rustls::Error>> =
@@ -347,7 +371,7 @@ async fn read(certs: &[Vec<u8>]) -> Result<(RootCertStore, usize), NetError> {
     for pem in certs {
         for cert in certificates(pem, &mut bytes).await? {
             piece(&mut bytes, cert.len()).await;
-            trusted_bytes = trusted_bytes.saturating_add(cert.len()).saturating_add(TRUSTED_BYTES);
+            trusted_bytes = trusted_bytes.saturating_add(takes(&cert));
             roots.add(cert)?;
         }
     }
@@ -366,6 +390,17 @@ mod tests {
 
     /// A certificate of `localhost`.
     const CERTIFICATE: &[u8] = include_bytes!("http/testdata/localhost.pem");
+    const KEY: &[u8] = include_bytes!("http/testdata/localhost.key");
+
+    #[test]
+    fn what_a_listener_answers_by_is_counted_with_certificates_that_nobody_is_shown_and_no_sessions_are_kept() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let short = b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n".repeat(100);
+        let certs = [CERTIFICATE, short.as_slice()].concat();
+        let (config, bytes) = runtime.block_on(server_config(&certs, KEY)).unwrap();
+        assert!(bytes > 101 * CERTIFICATE_BYTES, "{bytes}");
+        assert!(!config.session_storage.can_cache() && config.send_tls13_tickets == 0);
+    }
 
     #[test]
     fn what_is_kept_of_a_connection_that_brings_certificates_is_counted_and_no_tickets_are() {

@@ -56,6 +56,7 @@ mod settings;
 mod shutdown;
 mod snapshot;
 mod sockets;
+mod sockets_tls;
 mod support;
 mod testing_guests;
 mod threads;

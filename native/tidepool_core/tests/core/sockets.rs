@@ -18,7 +18,7 @@ use crate::support::{Node, Outcome, PATIENCE, config, eventually, limits, sample
 
 /// What guests here import, and functions that make them short. The address 127.0.0.1 is at 1024, a stream's handle at 1040,
 /// what was moved at 1048, bytes at 2048, a name at 3072.
-const SOCKETS: &str = r#"
+pub(crate) const SOCKETS: &str = r#"
   (import "lunatic::networking" "tcp_bind" (func $tcp_bind (param i32 i32 i32 i32 i32 i32) (result i32)))
   (import "lunatic::networking" "tcp_local_addr" (func $tcp_local_addr (param i64 i32) (result i32)))
   (import "lunatic::networking" "tcp_accept" (func $tcp_accept (param i64 i32 i32) (result i32)))
@@ -53,7 +53,7 @@ const SOCKETS: &str = r#"
   (import "lunatic::error" "drop" (func $drop_error (param i64)))
 "#;
 
-const SHORT: &str = r#"
+pub(crate) const SHORT: &str = r#"
   (data (i32.const 1024) "\7f\00\00\01")
   (data (i32.const 3072) "127.0.0.1:70localhost:70")
   (func $bind (result i32)
@@ -85,7 +85,7 @@ const SHORT: &str = r#"
     (drop (call $send (i64.const 2))))
 "#;
 
-fn node(network: NetworkConfig) -> Node {
+pub(crate) fn node(network: NetworkConfig) -> Node {
     let dense = DenseConfig { max_instances: Some(16), ..settings::DENSE };
     let io = network.io;
     let node = Node::new(&RuntimeConfig { dense, network, ..config() });

@@ -29,7 +29,7 @@ impl Sockets {
         tcp && tls_listeners.is_empty() && tls_streams.is_empty() && udp.is_empty() && addresses.is_empty()
     }
 
-    /// What its tables take, and sessions of TLS. The sockets themselves are few: their number is the function's to bound.
+    /// What its tables take, and sessions and certificates of TLS. The sockets themselves are few: their number is the function's to bound.
     pub(in crate::abi::lunatic) fn bytes(&self) -> usize {
         let Sockets { tcp_listeners, tcp_streams, tls_listeners, tls_streams, udp, addresses } = self;
         let tcp = tcp_listeners.bytes() + tcp_streams.bytes();
@@ -101,6 +101,10 @@ impl Socket for TcpStream {
 impl Socket for TlsListener {
     const NAME: &'static str = "TLS listener";
 
+    fn host_bytes(&self) -> usize {
+        self.certificate_bytes()
+    }
+
     fn table(sockets: &mut Sockets) -> &mut Handles<Arc<Self>> {
         &mut sockets.tls_listeners
     }
@@ -110,7 +114,7 @@ impl Socket for TlsStream {
     const NAME: &'static str = "TLS stream";
 
     fn host_bytes(&self) -> usize {
-        TLS_SESSION.saturating_add(self.trusted_bytes())
+        TLS_SESSION.saturating_add(self.certificate_bytes())
     }
 
     fn table(sockets: &mut Sockets) -> &mut Handles<Arc<Self>> {

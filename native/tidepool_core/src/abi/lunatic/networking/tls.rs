@@ -12,7 +12,9 @@ use crate::abi::lunatic::{NETWORKING, OWN};
 use crate::abi::memory;
 use crate::abi::slots::State;
 use crate::base::grants::Protocol;
+use crate::net::error::NetError;
 use crate::net::stream::Stream;
+use crate::net::tcp::TcpListener;
 use crate::net::tls::{TlsListener, TlsStream};
 
 /// Longest PEM.
@@ -21,7 +23,7 @@ const MAX_PEM_BYTES: usize = 256 << 10;
 const MAX_KEY_BYTES: usize = 32 << 10;
 /// Most certificates to trust.
 const MAX_CERTS: usize = 64;
-/// What a byte of their PEM takes until the connection is there: itself, and what is read of it, short ones with their records.
+/// What a byte of their PEM takes until the connection, or the listener, is there: itself, and what is read of it, short ones with their records.
 const PEM_TAKES: usize = 3;
 /// Longest time that connecting takes, the handshake included, whatever the guest says: nobody else ends it.
 const CONNECT_MS: u64 = 60_000;
@@ -73,16 +75,35 @@ async fn bind(mut caller: Caller<'_, State>, args: BindArgs) -> wasmtime::Result
     let (kind, ip, port, flow, scope, id, certs, certs_len, key, key_len) = args;
     let guest = guest(&mut caller)?;
     let address = address::read(&mut caller, (kind, ip, port, flow, scope))?;
-    let (certs, key) = (pem(&mut caller, certs, certs_len)?, pem(&mut caller, key, key_len)?);
-    if key.len() > MAX_KEY_BYTES {
+    let bytes = pem_bytes(&mut caller, certs_len)? + memory::unsigned(key_len);
+    if memory::unsigned(key_len) > MAX_KEY_BYTES {
         return Err(trap(&mut caller, format!("the guest gave a private key of more than {MAX_KEY_BYTES} bytes")));
     }
-    memory::copied(&mut caller, certs.len() + key.len()).await;
     let bound = match bind_soon(&mut caller, || TlsListener::bind(&guest.program.access(), address)).await? {
-        Ok(tcp) => within(&mut caller, u64::MAX, "reading certificates", TlsListener::new(tcp, &certs, &key)).await,
+        // Nobody has a copy of them who waits for an address that is taken.
+        Ok(tcp) => {
+            if !caller.data_mut().abi.lunatic.data().go_on(bytes.saturating_mul(PEM_TAKES)) {
+                return Err(program_full(&mut caller));
+            }
+            let certified = certified(&mut caller, tcp, (certs, certs_len), (key, key_len)).await;
+            caller.data_mut().abi.lunatic.data().over();
+            certified?
+        }
         Err(error) => Err(error),
     };
     made(&mut caller, id, bound)
+}
+
+/// A listener with the certificates and the key in these ranges.
+async fn certified(
+    caller: &mut Caller<'_, State>,
+    tcp: TcpListener,
+    certs: (i32, i32),
+    key: (i32, i32),
+) -> wasmtime::Result<Result<TlsListener, NetError>> {
+    let (certs, key) = (pem(caller, certs.0, certs.1)?, pem(caller, key.0, key.1)?);
+    memory::copied(caller, certs.len() + key.len()).await;
+    Ok(within(caller, u64::MAX, "reading certificates", TlsListener::new(tcp, &certs, &key)).await)
 }
 
 async fn connect(mut caller: Caller<'_, State>, args: ConnectArgs) -> wasmtime::Result<i32> {
@@ -142,8 +163,15 @@ async fn all_pem(caller: &mut Caller<'_, State>, places: Vec<(i32, i32)>) -> was
 }
 
 fn pem(caller: &mut Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<Vec<u8>> {
-    if memory::unsigned(len) > MAX_PEM_BYTES {
+    pem_bytes(caller, len)?;
+    memory::read(caller, ptr, len, MAX_PEM_BYTES)
+}
+
+/// How many bytes a PEM of this length has.
+fn pem_bytes(caller: &mut Caller<'_, State>, len: i32) -> wasmtime::Result<usize> {
+    let bytes = memory::unsigned(len);
+    if bytes > MAX_PEM_BYTES {
         return Err(trap(caller, format!("the guest gave a PEM of more than {MAX_PEM_BYTES} bytes")));
     }
-    memory::read(caller, ptr, len, MAX_PEM_BYTES)
+    Ok(bytes)
 }
