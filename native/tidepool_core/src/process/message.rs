@@ -10,7 +10,7 @@ pub(crate) type Resource = Box<dyn Any + Send + Sync>;
 const OVERHEAD_BYTES: usize = 144;
 /// What its tag takes in a mailbox of many, where it is the only one with that.
 const TAG_BYTES: usize = 144;
-/// What one of its resources takes: the sender has no more of it then, and a receiver has to come for it.
+/// What the place of one of its resources takes, beside what its handle would count.
 const RESOURCE_BYTES: usize = 64;
 /// Most resources of a message.
 const MAX_RESOURCES: usize = 1_024;
@@ -25,8 +25,10 @@ pub(crate) struct Data {
     pub(crate) bytes: Vec<u8>,
     /// Where reading goes on.
     pub(crate) position: usize,
-    /// Those that were taken leave their place empty.
-    resources: Vec<Option<Resource>>,
+    /// With what each takes. Those that were taken leave their place empty.
+    resources: Vec<Option<(Resource, usize)>>,
+    /// What all of them take.
+    resource_bytes: usize,
 }
 
 impl Data {
@@ -46,22 +48,25 @@ impl Data {
         self.bytes.get(self.position..).unwrap_or_default()
     }
 
-    /// Adds a resource; the index under which its receiver finds it. `None` when there are too many.
-    pub(crate) fn push(&mut self, resource: Resource) -> Option<u64> {
+    /// Adds a resource, which takes so many bytes; the index under which its receiver finds it. `None` when there are too many.
+    pub(crate) fn push(&mut self, resource: Resource, bytes: usize) -> Option<u64> {
         if self.resources.len() >= MAX_RESOURCES {
             return None;
         }
-        self.resources.push(Some(resource));
+        self.resources.push(Some((resource, bytes)));
+        self.resource_bytes = self.resource_bytes.saturating_add(bytes);
         u64::try_from(self.resources.len() - 1).ok()
     }
 
     /// Takes the resource at `index`, if there is one of this type.
     pub(crate) fn take<T: Any>(&mut self, index: u64) -> Option<T> {
         let place = usize::try_from(index).ok().and_then(|index| self.resources.get_mut(index))?;
-        if !place.as_ref().is_some_and(|resource| resource.is::<T>()) {
+        if !place.as_ref().is_some_and(|(resource, _bytes)| resource.is::<T>()) {
             return None;
         }
-        place.take()?.downcast().ok().map(|resource| *resource)
+        let (resource, bytes) = place.take()?;
+        self.resource_bytes = self.resource_bytes.saturating_sub(bytes);
+        resource.downcast().ok().map(|resource| *resource)
     }
 
     /// A message as it was when it was recorded, with room for so many bytes.
@@ -74,17 +79,17 @@ impl Data {
     /// The places of its resources of this type; `None` when it has others.
     pub(crate) fn places<T: Any>(&self) -> Option<Vec<u64>> {
         let taken = self.resources.iter().enumerate().filter_map(|(place, resource)| Some((place, resource.as_ref()?)));
-        taken.map(|(place, resource)| if resource.is::<T>() { u64::try_from(place).ok() } else { None }).collect()
+        taken.map(|(place, (resource, _bytes))| if resource.is::<T>() { u64::try_from(place).ok() } else { None }).collect()
     }
 
-    /// Puts a resource where its receiver finds it by this index, unless that is more than there may be.
+    /// Puts a resource that takes nothing where its receiver finds it by this index, unless that is more than there may be.
     pub(crate) fn put(&mut self, index: u64, resource: Resource) {
         if let Some(index) = usize::try_from(index).ok().filter(|index| *index < MAX_RESOURCES) {
             if self.resources.len() <= index {
                 self.resources.resize_with(index + 1, || None);
             }
             if let Some(place) = self.resources.get_mut(index) {
-                *place = Some(resource);
+                *place = Some((resource, 0));
             }
         }
     }
@@ -92,7 +97,8 @@ impl Data {
     /// What it takes: all that was allocated for it, as a guest may ask for room and not use it.
     pub(crate) fn size(&self) -> usize {
         let tag = if self.tag == 0 { 0 } else { TAG_BYTES };
-        self.bytes.capacity() + self.resources.len() * RESOURCE_BYTES + OVERHEAD_BYTES + tag
+        let resources = self.resources.len() * RESOURCE_BYTES + self.resource_bytes;
+        self.bytes.capacity() + resources + OVERHEAD_BYTES + tag
     }
 
     /// Does it carry anything but bytes?
@@ -148,13 +154,23 @@ mod tests {
     #[test]
     fn a_resource_is_taken_once_and_as_what_it_is() {
         let mut data = Data::new(1, u64::MAX);
-        assert_eq!(data.push(Box::new(5_u32)), Some(0));
-        assert_eq!(data.push(Box::new("text")), Some(1));
+        assert_eq!(data.push(Box::new(5_u32), 0), Some(0));
+        assert_eq!(data.push(Box::new("text"), 0), Some(1));
         assert_eq!((data.take::<u32>(1), data.take::<u32>(2), data.take::<u32>(u64::MAX)), (None, None, None));
         assert_eq!(data.take::<u32>(0), Some(5));
         assert_eq!(data.take::<u32>(0), None);
         assert!(data.has_resources());
         assert_eq!(data.take::<&str>(1), Some("text"));
         assert!(!data.has_resources());
+    }
+
+    #[test]
+    fn a_message_counts_what_its_resources_take_until_they_are_taken() {
+        let mut data = Data::new(1, 0);
+        let empty = data.size();
+        assert_eq!(data.push(Box::new(5_u32), 100_000), Some(0));
+        assert_eq!(data.size(), empty + RESOURCE_BYTES + 100_000);
+        assert_eq!((data.take::<&str>(0), data.size()), (None, empty + RESOURCE_BYTES + 100_000));
+        assert_eq!((data.take::<u32>(0), data.size()), (Some(5), empty + RESOURCE_BYTES));
     }
 }

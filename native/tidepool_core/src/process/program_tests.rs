@@ -351,7 +351,7 @@ fn what_the_dead_have_not_received_is_dropped_on_the_drop_thread_unless_it_is_li
             process.deliver(message(0), 1 << 20);
         }
         let mut last = Data::of(0, Vec::new());
-        last.push(Box::new(std::sync::Mutex::new(Told(told)))).unwrap();
+        last.push(Box::new(std::sync::Mutex::new(Told(told))), 0).unwrap();
         process.deliver(Message::Data(last), 1 << 20);
         program.remove(&process);
         assert_eq!(process.queue(), (0, 0));

@@ -1,9 +1,11 @@
 //! What connections and listeners by TLS take on the host, whoever has them.
 
+use std::io::Write;
+
 use tidepool_core::{IoBackend, NetworkConfig};
 
 use crate::settings::network;
-use crate::sockets::{SHORT, SOCKETS, listen, node, on_each_backend};
+use crate::sockets::{SHORT, SOCKETS, accept, listen, node, on_each_backend};
 use crate::support::processes::Processes;
 use crate::support::program::granted;
 use crate::support::{Node, eventually, sample};
@@ -86,7 +88,38 @@ fn certificates_of_a_listener_are_read_once_it_has_its_address(io: IoBackend) {
     assert_eq!(listening(&node, &code).run(), Ok(Vec::new()));
 }
 
+fn a_connection_in_a_message_counts_as_its_handle_until_it_is_received_and_dropped(io: IoBackend) {
+    let node = node(NetworkConfig { io, ..network() });
+    let (listener, port) = listen();
+    let code = format!(
+        r#"(func (export "_start") (local $gate i64)
+             (call $connect_to (i32.const {port}))
+             (local.set $gate (call $stream))
+             (call $create (i64.const 0) (i64.const 0))
+             (call $is (call $push_tls (call $accepted)) (i64.const 0))
+             (call $grow)
+             (drop (call $read_some (local.get $gate)))
+             (drop (call $send (call $me)))
+             (call $grow)
+             (drop (call $read_some (local.get $gate)))
+             (drop (call $next (i64.const 0) (call $forever)))
+             (call $drop_tls_stream (call $take_tls (i64.const 0)))
+             (call $grow)
+             (drop (call $read_some (local.get $gate))))"#
+    );
+    let mut process = listening(&node, &code);
+    process.run_until(|| held(&node, "memory") >= 3.0 * PAGE && held(&node, "host_memory") >= SESSION);
+    let mut gate = accept(&listener);
+    gate.write_all(&[1]).unwrap();
+    process.run_until(|| held(&node, "memory") >= 4.0 * PAGE && held(&node, "host_memory") >= SESSION);
+    gate.write_all(&[1]).unwrap();
+    process.run_until(|| held(&node, "memory") >= 5.0 * PAGE && held(&node, "host_memory") < SESSION);
+    drop(gate);
+    assert_eq!(process.run(), Ok(Vec::new()));
+}
+
 on_each_backend! {
+    a_connection_in_a_message_counts_as_its_handle_until_it_is_received_and_dropped
     certificates_of_a_listener_are_in_the_account_while_it_or_a_connection_of_it_is_there
     certificates_of_a_listener_are_read_once_it_has_its_address
 }

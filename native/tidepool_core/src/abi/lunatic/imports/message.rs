@@ -157,7 +157,7 @@ fn push_module(mut caller: Caller<'_, State>, module: u64) -> wasmtime::Result<u
     let Some(found) = caller.data_mut().abi.lunatic.data().modules.get(module).cloned() else {
         return Err(no_handle(&mut caller, "module", module));
     };
-    let pushed = data(&mut caller)?.push(Box::new(found));
+    let pushed = data(&mut caller)?.push(Box::new(found), 0);
     pushed.ok_or_else(|| trap(&mut caller, "the message has more resources than one may have"))
 }
 

@@ -23,7 +23,8 @@ const MAX_PEM_BYTES: usize = 256 << 10;
 const MAX_KEY_BYTES: usize = 32 << 10;
 /// Most certificates to trust.
 const MAX_CERTS: usize = 64;
-/// What a byte of their PEM takes until the connection, or the listener, is there: itself, and what is read of it, short ones with their records.
+/// What a byte of their PEM takes until the connection, or the listener, is there: itself, and what is read of it, short ones with their
+/// records.
 const PEM_TAKES: usize = 3;
 /// Longest time that connecting takes, the handshake included, whatever the guest says: nobody else ends it.
 const CONNECT_MS: u64 = 60_000;

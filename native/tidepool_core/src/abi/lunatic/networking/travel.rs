@@ -31,7 +31,10 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 fn push<T: Socket>(mut caller: Caller<'_, State>, handle: u64) -> wasmtime::Result<u64> {
     data(&mut caller)?;
     let socket: Arc<T> = take(&mut caller, handle)?;
-    let pushed = data(&mut caller)?.push(Box::new(socket));
+    let bytes = T::host_bytes(&socket);
+    let pushed = data(&mut caller)?.push(Box::new(socket), bytes);
+    // What its handle has counted until now counts with the message.
+    caller.data_mut().abi.lunatic.data().count();
     pushed.ok_or_else(|| trap(&mut caller, "the message has more resources than one may have"))
 }
 
