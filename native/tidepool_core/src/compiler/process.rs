@@ -18,13 +18,15 @@ use super::file::CodeFile;
 use super::weight::Weight;
 use super::wire::{Outcome, Reply, Request};
 use crate::base::config::CompileBounds;
-use crate::os::compile_pool::{SMALL_BYTES, step_aside};
+use crate::os::compile_pool::{SMALL_BYTES, leave_to_others, step_aside};
 
 /// How often a thread that waits for code checks what that has taken, and whether it is still wanted.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 /// How long a small module takes at most that is not made to be slow: from then on others have a thread in the place of
 /// the one that waits for its code.
 const ASIDE_AFTER: Duration = Duration::from_millis(300);
+/// How long modules of other owners wait for a large one that has all threads.
+const LONG_AFTER: Duration = Duration::from_secs(10);
 /// A compiler that was stopped takes no CPU time: it is given up after this many times its bound on CPU time, and this long.
 const STOPPED_AFTER: (u32, Duration) = (30, Duration::from_secs(60));
 /// What a compiler that ends may say of it.
@@ -215,8 +217,10 @@ impl<'a> Exchange<'a> {
             if !wanted() {
                 return Err(Failure::Unwanted);
             }
-            if self.wasm.len() <= SMALL_BYTES && aside.is_none() && elapsed > ASIDE_AFTER {
-                aside = step_aside();
+            let is_small = self.wasm.len() <= SMALL_BYTES;
+            let aside_after = if is_small { ASIDE_AFTER } else { LONG_AFTER };
+            if aside.is_none() && elapsed > aside_after {
+                aside = if is_small { step_aside() } else { leave_to_others() };
             }
             if self.taken.get() > cpu_time {
                 let seconds = cpu_time.as_secs_f64();

@@ -7,7 +7,15 @@ use super::threads::{NICE, current, run, spawn};
 use super::turns::Owner;
 
 /// A job that has stepped aside; it is back on drop.
-pub(crate) struct Aside(Arc<JobQueue>, Owner);
+pub(crate) struct Aside(Arc<JobQueue>, Served);
+
+/// What is served in its place.
+enum Served {
+    /// Small modules. It is a job of this owner.
+    Small(Owner),
+    /// Modules of other owners.
+    Others,
+}
 
 /// Starts a thread that serves small modules while the calling job goes on: for jobs whose duration their deployer decides.
 /// `None` outside of a pool's jobs, when too many have stepped aside, and when the system gives no thread.
@@ -28,12 +36,36 @@ pub(crate) fn step_aside() -> Option<Aside> {
     }
     // Who may begin is another question now.
     shared.changed.notify_all();
-    Some(Aside(shared, owner))
+    Some(Aside(shared, Served::Small(owner)))
+}
+
+/// The same for a job with a large module: the thread serves modules of any size, of all owners but that of the job. So who has all threads,
+/// and has each for as long as a compiler may take, holds up its own modules alone. `None` while another has left others a thread, too, since
+/// compilers of large modules take much memory.
+pub(crate) fn leave_to_others() -> Option<Aside> {
+    let (shared, owner) = current()?;
+    let is_served = shared.state().leave_to_others(&owner)?;
+    let serve = |shared: &Arc<JobQueue>| {
+        while let Some(job) = shared.next_of_others() {
+            run(shared, &job.owner, job.job, 1, NICE);
+            shared.changed.notify_all();
+        }
+    };
+    if !is_served && spawn(Arc::clone(&shared), NICE, serve).is_err() {
+        shared.state().none_serves_others();
+        return None;
+    }
+    // Who may begin is another question now.
+    shared.changed.notify_all();
+    Some(Aside(shared, Served::Others))
 }
 
 impl Drop for Aside {
     fn drop(&mut self) {
-        self.0.state().back(&self.1);
+        match &self.1 {
+            Served::Small(owner) => self.0.state().back(owner),
+            Served::Others => self.0.state().long_is_back(),
+        }
         self.0.changed.notify_all();
     }
 }
@@ -51,6 +83,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(60);
     const SMALL: usize = 1 << 10;
+    const LARGE: usize = 2 << 20;
 
     /// A job that has stepped aside, and ends when it may.
     fn aside(pool: &CompilePool, owner: &str) -> mpsc::Sender<()> {
@@ -82,6 +115,49 @@ mod tests {
             assert!(Instant::now() < deadline, "a thread is left");
             thread::yield_now();
         }
+    }
+
+    #[test]
+    fn large_modules_of_others_do_not_wait_for_a_large_one_that_takes_long_and_those_of_its_owner_do() {
+        let pool = CompilePool::spawn(1).unwrap();
+        let shared = Arc::downgrade(&pool.shared);
+        let (end, may_end) = mpsc::channel::<()>();
+        let (tell, told) = mpsc::channel();
+        let left = tell.clone();
+        pool.submit("shop", LARGE, move || {
+            let aside = leave_to_others();
+            left.send(if aside.is_some() { "left" } else { "not left" }).unwrap();
+            let _ = may_end.recv();
+        });
+        assert_eq!(told.recv_timeout(PATIENCE), Ok("left"));
+        for owner in ["shop", "blog", "blog"] {
+            let tell = tell.clone();
+            pool.submit(owner, LARGE, move || {
+                tell.send(if leave_to_others().is_some() { "left" } else { owner }).unwrap();
+            });
+        }
+        assert_eq!([told.recv_timeout(PATIENCE), told.recv_timeout(PATIENCE)], [Ok("blog"), Ok("blog")]);
+        assert!(told.try_recv().is_err());
+        assert_eq!(pool.queued(), 1);
+        drop(end);
+        // It is begun once that is back, and may leave others a thread as well.
+        assert_eq!(told.recv_timeout(PATIENCE), Ok("left"));
+        drop(pool);
+        let deadline = Instant::now() + PATIENCE;
+        while shared.upgrade().is_some() {
+            assert!(Instant::now() < deadline, "a thread is left");
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_background_job_has_no_thread_in_its_place() {
+        let pool = CompilePool::spawn(1).unwrap();
+        let (tell, told) = mpsc::channel();
+        pool.submit_background("shop", LARGE, move || {
+            tell.send(step_aside().is_none() && leave_to_others().is_none()).unwrap();
+        });
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(true));
     }
 
     #[test]

@@ -9,7 +9,8 @@
 //!
 //! A job that takes long for something other than compiling steps aside ([`step_aside`]): a further thread serves small
 //! modules in its place, so that a few such jobs don't hold up all others. An owner who has half of those that may step aside has no
-//! other job begun meanwhile.
+//! other job begun meanwhile. In the place of a large module that takes long, modules of all other owners are served
+//! ([`leave_to_others`]): of one at a time.
 //!
 //! Background jobs, which no deploy waits for, run one after the other on as many threads again, at a still lower priority, and owners
 //! take turns with these as well. None begins while another job waits, unless it has waited for half a minute; one that has begun gives
@@ -21,6 +22,6 @@ mod queue;
 mod threads;
 mod turns;
 
-pub(crate) use aside::step_aside;
+pub(crate) use aside::{leave_to_others, step_aside};
 pub use pool::CompilePool;
 pub(crate) use turns::SMALL_BYTES;

@@ -41,6 +41,9 @@ pub(super) struct State {
     aside: BTreeMap<Owner, usize>,
     places: usize,
     pub(super) returned: usize,
+    /// Whose large job has left others a thread in its place, and whether there is that thread.
+    long: Option<Owner>,
+    serves_others: bool,
     pub(super) stop: bool,
 }
 
@@ -77,6 +80,21 @@ impl JobQueue {
                 return None;
             }
             if let Some(job) = state.pop_small() {
+                return Some(job);
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// A job of another owner than the one whose large job takes long, until that is back.
+    pub(super) fn next_of_others(&self) -> Option<Waiting> {
+        let mut state = self.state();
+        loop {
+            if state.long.is_none() {
+                state.serves_others = false;
+                return None;
+            }
+            if let Some(job) = state.pop_of_others() {
                 return Some(job);
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -172,6 +190,33 @@ impl State {
         let Self { jobs, brought, aside, .. } = self;
         let may_begin = may_begin(aside);
         jobs.pop(Sizes::Small, &may_begin).or_else(|| brought.pop(Sizes::Small, &may_begin))
+    }
+
+    /// The next job of another owner than the one whose large job takes long: of those that guests have brought when there is no other.
+    fn pop_of_others(&mut self) -> Option<Waiting> {
+        let Self { jobs, brought, aside, long, .. } = self;
+        let may_begin = may_begin(aside);
+        let is_next = |owner: &str| long.as_deref() != Some(owner) && may_begin(owner);
+        jobs.pop(Sizes::All, &is_next).or_else(|| brought.pop(Sizes::All, &is_next))
+    }
+
+    /// A large job of this owner leaves others a thread in its place, unless another has: is there that thread already?
+    pub(super) fn leave_to_others(&mut self, owner: &Owner) -> Option<bool> {
+        if self.long.is_some() {
+            return None;
+        }
+        self.long = Some(Arc::clone(owner));
+        Some(std::mem::replace(&mut self.serves_others, true))
+    }
+
+    /// The large job is back: the thread in its place ends with the job that it does.
+    pub(super) fn long_is_back(&mut self) {
+        self.long = None;
+    }
+
+    /// There was no thread to serve others in its place.
+    pub(super) fn none_serves_others(&mut self) {
+        (self.long, self.serves_others) = (None, false);
     }
 
     /// A job of this owner steps aside; `false` when too many have, of all or of its own.

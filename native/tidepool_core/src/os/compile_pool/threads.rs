@@ -17,7 +17,7 @@ pub(super) const NICE: i32 = 5;
 pub(super) const BACKGROUND_NICE: i32 = 10;
 
 thread_local! {
-    /// The pool whose job this thread does, and whose that is.
+    /// The pool whose job this thread does, and whose that is, where it may step aside.
     static CURRENT: RefCell<Option<(Arc<JobQueue>, Owner)>> = const { RefCell::new(None) };
 }
 
@@ -41,7 +41,8 @@ pub(super) fn spawn(
 
 /// Runs `job` of this owner with `threads` threads of its own for rayon's work.
 pub(super) fn run(shared: &Arc<JobQueue>, owner: &Owner, job: Job, threads: usize, nice: i32) {
-    let current = (Arc::clone(shared), Arc::clone(owner));
+    // What is done in the background has none of the threads that deploys wait for.
+    let current = (nice == NICE).then(|| (Arc::clone(shared), Arc::clone(owner)));
     let job = move || within(current, job);
     // A job reports its own outcome, even when it unwinds.
     let caught = AssertUnwindSafe(|| match workers(threads, nice) {
@@ -66,9 +67,9 @@ fn lower_priority(nice: i32) {
     let _ = rustix::process::setpriority_process(None, nice);
 }
 
-/// Does `job` as one of a pool's.
-fn within(current: (Arc<JobQueue>, Owner), job: Job) {
-    CURRENT.set(Some(current));
+/// Does `job` as one of a pool's, if it may step aside.
+fn within(current: Option<(Arc<JobQueue>, Owner)>, job: Job) {
+    CURRENT.set(current);
     // Forgotten when the job unwinds, too: the thread may be one that stays.
     let _forget = Forget;
     job();
