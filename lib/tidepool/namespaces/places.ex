@@ -12,12 +12,24 @@ defmodule Tidepool.Namespaces.Places do
   of a namespace does.
   """
 
-  # What is taken, of places, of places in line, of bytes, and of those that are to come: in all, and by namespace.
+  # What is taken, of places, of places in line, of bytes, and of those that are to come, and how many wait to bring more: in all, and by
+  # namespace.
   @nothing {0, %{}}
+  # Most that wait to bring more than they were said to: they have that already.
+  @late 8
 
   @enforce_keys [:most]
   defstruct @enforce_keys ++
-              [held: @nothing, waiting: @nothing, bytes: @nothing, later: @nothing, lines: %{}, came: 0]
+              [
+                held: @nothing,
+                waiting: @nothing,
+                bytes: @nothing,
+                later: @nothing,
+                late: @nothing,
+                lines: %{},
+                came: 0,
+                awaiting: []
+              ]
 
   @typedoc "`nil` are functions without one."
   @type namespace :: String.t() | nil
@@ -27,7 +39,7 @@ defmodule Tidepool.Namespaces.Places do
   @doc "So many places; and how many may wait for one, how many bytes all may bring, and as many later."
   @spec new(pos_integer, waiting :: non_neg_integer | :infinity, bytes :: pos_integer | :infinity) :: t
   def new(places, waiting \\ :infinity, bytes \\ :infinity),
-    do: %__MODULE__{most: %{held: places, waiting: waiting, bytes: bytes, later: bytes}}
+    do: %__MODULE__{most: %{held: places, waiting: waiting, bytes: bytes, later: bytes, late: @late}}
 
   @doc """
   Takes a place for what a namespace asks for, or puts that in line, with the bytes that it brings; `:full` when it may do neither. More
@@ -44,9 +56,11 @@ defmodule Tidepool.Namespaces.Places do
     end
   end
 
-  # Those in line hold nothing of what they will bring, so that nobody waits for these.
-  defp place?(places, namespace, later),
-    do: room?(places, :held, namespace, 1) and brings?(places, :later, namespace, later)
+  # Those in line hold nothing of what they will bring, so that nobody waits for these. They come after what waits to bring more.
+  defp place?(places, namespace, later) do
+    room?(places, :held, namespace, 1) and (later == 0 or own(places.late, namespace) == 0) and
+      brings?(places, :later, namespace, later)
+  end
 
   defp hold(places, namespace, later), do: places |> add(:held, namespace, 1) |> add(:later, namespace, later)
 
@@ -69,6 +83,38 @@ defmodule Tidepool.Namespaces.Places do
     if bytes <= later or brings?(without, :later, namespace, bytes),
       do: {:ok, add(without, :later, namespace, bytes)},
       else: :full
+  end
+
+  @doc """
+  Has what has a place wait for room for so many bytes, where it was said to bring `later`: it has no room meanwhile, so that of those that
+  wait none waits for another, and nothing else of its namespace that will bring more has a place. `:full` when it may not wait.
+  """
+  @spec await(t, namespace, bytes :: non_neg_integer, later :: non_neg_integer, what :: term) :: {:waits, t} | :full
+  def await(places, namespace, bytes, later, what) do
+    if room?(places, :late, namespace, 1) do
+      places = places |> add(:later, namespace, -later) |> add(:late, namespace, 1)
+      {:waits, %{places | awaiting: places.awaiting ++ [{namespace, bytes, what}]}}
+    else
+      :full
+    end
+  end
+
+  @doc "What has waited for room for its bytes, and has that from now on: the first that may; `:none` when there is none."
+  @spec come(t) :: {what :: term, bytes :: non_neg_integer, t} | :none
+  def come(%{awaiting: awaiting} = places) do
+    case Enum.find(awaiting, fn {namespace, bytes, _what} -> brings?(places, :later, namespace, bytes) end) do
+      nil -> :none
+      {namespace, bytes, what} -> {what, bytes, places |> leave(what) |> add(:later, namespace, bytes)}
+    end
+  end
+
+  @doc "What may have waited for room for its bytes does so no more."
+  @spec leave(t, what :: term) :: t
+  def leave(%{awaiting: awaiting} = places, what) do
+    case List.keytake(awaiting, what, 2) do
+      {{namespace, _bytes, _what}, left} -> add(%{places | awaiting: left}, :late, namespace, -1)
+      nil -> places
+    end
   end
 
   @doc "What is next of those that wait, which has a place from now on; `:none` when none waits that may have one."

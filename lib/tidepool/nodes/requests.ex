@@ -9,7 +9,8 @@ defmodule Tidepool.Nodes.Requests do
   others. A question has no namespace in its form: whoever is asked tells it from what the question is about.
 
   Answers that are large may have as many bytes until they have gone: a link may be slow. Where the last answer about the same was large, so
-  may the next one be: it is not begun before there is room for as much. One that is larger than that, and finds no room, is `:no_room`.
+  may the next one be: it is not begun before there is room for as much, or for an eighth of all, since what is asked may take long. An
+  answer that is larger than that waits for room, and one of which nothing was expected, or for which too many wait, is `:no_room` without.
   """
 
   alias Tidepool.Log.Once
@@ -24,8 +25,8 @@ defmodule Tidepool.Nodes.Requests do
   # What is smaller is not counted: with as many as may be under way that is some tens of MiB.
   @large 4_096
   @most_sizes 1_000
-  # Of one that is larger than this part of all bytes no more is expected: others have some of them.
-  @share 2
+  # Of one that is larger than this part of all bytes no more is expected: others have room while nobody has the answer yet.
+  @share 8
 
   @opaque t :: %__MODULE__{protocol: Protocol.t(), more: (() -> [String.t() | node])}
 
@@ -163,7 +164,7 @@ defmodule Tidepool.Nodes.Requests do
     end
 
     {pid, _monitor} = :erlang.spawn_opt(begun, [:link, :monitor])
-    one = %{to: to, namespace: namespace, bytes: bytes, later: expected, about: about, held?: false}
+    one = %{to: to, namespace: namespace, bytes: bytes, later: expected, about: about, held?: false, waits: nil}
     %{requests | doing: Map.put(requests.doing, pid, one)}
   end
 
@@ -179,27 +180,44 @@ defmodule Tidepool.Nodes.Requests do
   def large?(bytes), do: bytes > @large
 
   @doc """
-  Counts the bytes of an answer until the process has ended that does what was asked: is there room for them? The next answer about the same
-  is expected to have as many.
+  Counts the bytes of an answer until the process has ended that does what was asked. That is told whether there is room for them; where it may
+  wait, once there is. The next answer about the same is expected to have as many.
   """
-  @spec hold(t, pid, bytes :: non_neg_integer) :: {room? :: boolean, t}
-  def hold(requests, pid, bytes) do
+  @spec hold(t, GenServer.from(), bytes :: non_neg_integer) :: t
+  def hold(requests, {pid, _tag} = from, bytes) do
     case requests.doing do
-      %{^pid => one} -> hold(expect(requests, one.about, bytes), pid, %{one | held?: true}, bytes)
+      %{^pid => one} ->
+        requests |> expect(one.about, bytes) |> hold(from, %{one | held?: true}, bytes)
+
       # One of a server before this one.
-      _doing -> {true, requests}
+      _doing ->
+        GenServer.reply(from, true)
+        requests
     end
   end
 
-  defp hold(requests, pid, one, bytes) do
-    case Places.bring(requests.places, one.namespace, bytes, one.later) do
-      {:ok, places} ->
-        doing = Map.put(requests.doing, pid, %{one | later: bytes})
-        {true, next(%{requests | places: places, doing: doing})}
+  defp hold(requests, {pid, _tag} = from, one, bytes) do
+    {places, one} =
+      case bring(requests.places, one, bytes, from) do
+        {:ok, places} ->
+          GenServer.reply(from, true)
+          {places, %{one | later: bytes}}
 
-      :full ->
-        {false, %{requests | doing: Map.put(requests.doing, pid, one)}}
-    end
+        {:waits, places} ->
+          {places, %{one | later: 0, waits: from}}
+
+        :full ->
+          GenServer.reply(from, false)
+          {requests.places, one}
+      end
+
+    next(%{requests | places: places, doing: Map.put(requests.doing, pid, one)})
+  end
+
+  # An answer that was begun in the knowledge that it may be large is not lost for being larger.
+  defp bring(places, %{namespace: namespace, later: later}, bytes, from) do
+    with :full when later > 0 <- Places.bring(places, namespace, bytes, later),
+         do: Places.await(places, namespace, bytes, later, from)
   end
 
   defp expect(%{protocol: %{bytes: :infinity}} = requests, _about, _bytes), do: requests
@@ -225,15 +243,24 @@ defmodule Tidepool.Nodes.Requests do
         if reason != :normal, do: refuse(requests, %{to: one.to}, :failed)
         # Its answer was not large.
         sizes = if one.held?, do: requests.sizes, else: Map.delete(requests.sizes, one.about)
-        places = Places.give_back(requests.places, one.namespace, one.bytes, one.later)
+        places = requests.places |> Places.leave(one.waits) |> Places.give_back(one.namespace, one.bytes, one.later)
         next(%{requests | doing: doing, sizes: sizes, places: places})
     end
   end
 
+  # What has been done comes before what is yet to be begun.
   defp next(requests) do
-    case Places.next(requests.places) do
-      {one, places} -> %{requests | places: places} |> start(one) |> next()
-      :none -> requests
+    with :none <- Places.come(requests.places),
+         :none <- Places.next(requests.places) do
+      requests
+    else
+      {{pid, _tag} = from, bytes, places} ->
+        GenServer.reply(from, true)
+        doing = Map.update!(requests.doing, pid, &%{&1 | later: bytes, waits: nil})
+        next(%{requests | places: places, doing: doing})
+
+      {one, places} ->
+        %{requests | places: places} |> start(one) |> next()
     end
   end
 
@@ -244,6 +271,7 @@ defmodule Tidepool.Nodes.Requests do
   @doc "Waits for those that are being done, for `ms` each."
   @spec drain(t, ms :: non_neg_integer) :: :ok
   def drain(%{doing: doing}, ms) do
+    for {_pid, %{waits: from}} when from != nil <- doing, do: GenServer.reply(from, true)
     for {pid, _one} <- doing, do: last(pid, ms)
     :ok
   end

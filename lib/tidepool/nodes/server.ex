@@ -68,10 +68,8 @@ defmodule Tidepool.Nodes.Server do
   end
 
   @impl true
-  def handle_call({:hold, bytes}, {pid, _tag}, state) do
-    {room?, requests} = Requests.hold(elem(state, 3), pid, bytes)
-    {:reply, room?, put_elem(state, 3, requests)}
-  end
+  def handle_call({:hold, bytes}, from, state),
+    do: {:noreply, put_elem(state, 3, Requests.hold(elem(state, 3), from, bytes))}
 
   @impl true
   def handle_info({:DOWN, _monitor, :process, pid, reason}, state),

@@ -113,4 +113,41 @@ defmodule Tidepool.Namespaces.PlacesTest do
     places = places |> Places.give_back("shop", 8, 64) |> Places.give_back("shop", 8, 96)
     assert Places.of(places, "shop") == %{held: 0, waiting: 0, bytes: 0}
   end
+
+  test "what waits for room to bring more has none meanwhile, and what its namespace begins that will bring more comes after it" do
+    places =
+      Enum.reduce(1..4, Places.new(100, 10, 256), fn number, places ->
+        assert {:ok, places} = Places.take(places, "shop", 0, number, 32)
+        places
+      end)
+
+    assert Places.bring(places, "shop", 100, 32) == :full
+    assert {:waits, places} = Places.await(places, "shop", 100, 32, :first)
+    assert Places.of(places, "shop") == %{held: 4, waiting: 0, bytes: 96}
+    assert Places.come(places) == :none
+    assert {:waits, places} = Places.take(places, "shop", 0, :fifth, 32)
+    assert {:ok, places} = Places.take(places, "shop", 0, :small)
+    assert {:ok, places} = Places.take(places, "blog", 0, :other, 8)
+    assert Places.next(places) == :none
+    places = Places.give_back(places, "shop", 0, 32)
+    assert {:first, 100, places} = Places.come(places)
+    assert Places.of(places, "shop").bytes == 164
+    places = Places.give_back(places, "shop", 0, 100)
+    assert {:fifth, _places} = Places.next(places)
+  end
+
+  test "no more wait for room to bring more than leave others as many, and who waits no more leaves its place" do
+    wait = fn places, namespace, what -> Places.await(places, namespace, 100, 0, what) end
+
+    places =
+      Enum.reduce(1..4, Places.new(100, 0, 256), fn number, places ->
+        assert {:waits, places} = wait.(places, "shop", number)
+        places
+      end)
+
+    assert wait.(places, "shop", 5) == :full
+    assert {:waits, _places} = wait.(places, "blog", 5)
+    assert {:waits, places} = places |> Places.leave(2) |> Places.leave(:none) |> wait.("shop", 5)
+    assert {1, 100, _places} = Places.come(places)
+  end
 end

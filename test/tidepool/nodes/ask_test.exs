@@ -198,6 +198,29 @@ defmodule Tidepool.Nodes.AskTest do
     go(b)
   end
 
+  test "an answer that is larger than was expected waits for room, and is refused to nobody" do
+    {a, b, stage} = pair!(%{bytes: 800_000, at_once: 100, waiting: 100})
+    assert {:ok, _answer} = ask(stage, b, {:many, {"shop/a", 100_000}})
+    eventually(fn -> asked(b, "shop") == %{held: 0, waiting: 0, bytes: 0} end, @patience)
+    Peer.call(b, NodesEcho, :keep, ["shop/any", a.node])
+    tasks = for _question <- 1..2, do: asking(a, b, {:many, {"shop/a", 300_000}})
+    eventually(fn -> match?(%{held: 2, bytes: bytes} when bytes in 300_000..300_100, asked(b, "shop")) end, @patience)
+    go(b)
+    for task <- tasks, do: assert({:ok, <<_answer::binary-size(300_000)>>} = Task.await(task, 60_000))
+    eventually(fn -> asked(b, "shop") == %{held: 0, waiting: 0, bytes: 0} end, @patience)
+  end
+
+  test "questions that take long, whose answers may be large, leave others room for theirs" do
+    {a, b, stage} = pair!(%{bytes: 800_000, at_once: 100, waiting: 100})
+    for {function, bytes} <- [{"slow", 400_000}, {"shop/a", 80_000}], do: ask(stage, b, {:many, {function, bytes}})
+    eventually(fn -> for(namespace <- [nil, "shop"], do: asked(b, namespace).held) == [0, 0] end, @patience)
+    tasks = for _question <- 1..2, do: asking(a, b, {:late, {"slow", 400_000}})
+    eventually(fn -> held(b) == ["slow", "slow"] end, @patience)
+    assert {:ok, <<_answer::binary-size(80_000)>>} = ask(stage, b, {:many, {"shop/a", 80_000}})
+    go(b)
+    for task <- tasks, do: assert({:ok, <<_answer::binary-size(400_000)>>} = Task.await(task, 60_000))
+  end
+
   test "long answers to one node wait for none to another" do
     {a, b, _stage} = pair!()
     Peer.call(b, NodesEcho, :keep, ["shop/any", :"other@127.0.0.1"])
