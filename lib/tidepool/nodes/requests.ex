@@ -180,8 +180,8 @@ defmodule Tidepool.Nodes.Requests do
   def large?(bytes), do: bytes > @large
 
   @doc """
-  Counts the bytes of an answer until the process has ended that does what was asked. That is told whether there is room for them; where it may
-  wait, once there is. The next answer about the same is expected to have as many.
+  Counts the bytes of an answer until the process has ended that does what was asked. That is told whether there is room for them; where it
+  may wait, once there is. The next answer about the same is expected to have as many.
   """
   @spec hold(t, GenServer.from(), bytes :: non_neg_integer) :: t
   def hold(requests, {pid, _tag} = from, bytes) do

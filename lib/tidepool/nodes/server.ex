@@ -39,11 +39,14 @@ defmodule Tidepool.Nodes.Server do
 
   @doc """
   The function that a question is about, whose answer may be large. Such answers have as many bytes as the protocol's bound, which has to
-  say what is told where there is no room (`:no_room`), and long ones of a namespace go some at a time (`Tidepool.Namespaces.Turns`).
+  say what is told where there is no room (`:no_room`).
   """
   @callback about(question :: term) :: String.t() | nil
 
-  @optional_callbacks bytes: 1, namespace: 1, about: 1
+  @doc "The function in a turn of whose namespace a long answer goes (`Tidepool.Namespaces.Turns`); `nil` where it waits for none."
+  @callback turn(question :: term) :: String.t() | nil
+
+  @optional_callbacks bytes: 1, namespace: 1, about: 1, turn: 1
 
   @doc false
   def child_spec({module, _argument} = start),
@@ -57,7 +60,8 @@ defmodule Tidepool.Nodes.Server do
   def init({module, argument}) do
     # So that what is being done is answered before its end.
     Process.flag(:trap_exit, true)
-    share = for {callback, without} <- [namespace: nil, bytes: 0, about: nil], do: share(module, callback, without)
+    callbacks = [namespace: nil, bytes: 0, about: nil, turn: nil]
+    share = for {callback, without} <- callbacks, do: share(module, callback, without)
     {:ok, {module, argument, share, Requests.new(module.protocol(), &module.more/0)}}
   end
 
@@ -97,27 +101,27 @@ defmodule Tidepool.Nodes.Server do
   def terminate(_reason, {_module, _argument, _shares, requests}), do: Requests.drain(requests, @last_ms)
 
   defp begin({module, argument, share, requests}, %{question: question} = request) do
-    [namespace, bytes, about] = for one <- share, do: one.(question)
-    Requests.begin(requests, request, {namespace, bytes, about}, done(module, argument, about, request))
+    [namespace, bytes, about, turn] = for one <- share, do: one.(question)
+    Requests.begin(requests, request, {namespace, bytes, about}, done(module, argument, {about, turn}, request))
   end
 
-  defp done(module, argument, about, %{to: to, left: left, question: question}) do
+  defp done(module, argument, of, %{to: to, left: left, question: question}) do
     deadline = if left == :infinity, do: :infinity, else: System.monotonic_time(:millisecond) + left
-    fn -> reply(module.protocol(), to, about, module.answer(question, Protocol.asker(to), deadline, argument)) end
+    fn -> reply(module.protocol(), to, of, module.answer(question, Protocol.asker(to), deadline, argument)) end
   end
 
-  defp reply(protocol, to, nil, answer), do: Requests.reply(protocol, to, answer)
+  defp reply(protocol, to, {nil, nil}, answer), do: Requests.reply(protocol, to, answer)
 
-  defp reply(protocol, to, about, answer) do
+  defp reply(protocol, to, {about, turn}, answer) do
     bytes = :erlang.external_size(answer)
 
     cond do
-      Requests.large?(bytes) and not hold?(protocol, bytes) ->
+      about != nil and Requests.large?(bytes) and not hold?(protocol, bytes) ->
         Requests.reply(protocol, to, protocol.refused.(:no_room))
 
-      bytes > @long ->
+      turn != nil and bytes > @long ->
         link = {:links, Protocol.asker(to)}
-        {:ok, :ok} = Turns.run(link, about, :infinity, fn -> Requests.reply(protocol, to, answer) end, :always)
+        {:ok, :ok} = Turns.run(link, turn, :infinity, fn -> Requests.reply(protocol, to, answer) end, :always)
 
       true ->
         Requests.reply(protocol, to, answer)

@@ -36,13 +36,14 @@ defmodule Tidepool.NodesEcho do
   def more, do: elem(:persistent_term.get(__MODULE__), 1) || Node.list(:connected)
 
   @impl true
-  def question?(question), do: match?({what, _term} when what in [:say, :hold, :fail, :left, :many, :late], question)
+  def question?(question),
+    do: match?({what, _term} when what in [:say, :hold, :fail, :left, :many, :late, :list], question)
 
   @impl true
   def bytes({_what, term}), do: if(is_binary(term), do: byte_size(term), else: 0)
 
   @impl true
-  def namespace({what, {function, _bytes}}) when what in [:many, :late], do: Name.of(function)
+  def namespace({what, {function, _bytes}}) when what in [:many, :late, :list], do: Name.of(function)
   def namespace({_what, term}), do: if(is_binary(term), do: Name.of(term))
 
   @impl true
@@ -50,8 +51,13 @@ defmodule Tidepool.NodesEcho do
   def about(_question), do: nil
 
   @impl true
+  def turn({what, {function, _bytes}}) when what in [:many, :late, :list], do: function
+  def turn(_question), do: nil
+
+  @impl true
   def answer({:say, term}, node, _deadline, argument), do: {argument, node, term}
-  def answer({:many, {_function, bytes}}, _node, _deadline, _argument), do: String.duplicate("x", bytes)
+  def answer({what, {_function, bytes}}, _node, _deadline, _argument) when what in [:many, :list],
+    do: String.duplicate("x", bytes)
 
   def answer({:late, {function, bytes}}, node, deadline, argument) do
     ^function = answer({:hold, function}, node, deadline, argument)

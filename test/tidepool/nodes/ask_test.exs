@@ -2,6 +2,7 @@ defmodule Tidepool.Nodes.AskTest do
   use Tidepool.Case, async: true
 
   alias Tidepool.{NodesEcho, Peer, SlowLink, Stage}
+  alias Tidepool.Namespaces.Turns
   alias Tidepool.Nodes.{Protocol, Requests}
 
   @patience 20_000
@@ -225,6 +226,17 @@ defmodule Tidepool.Nodes.AskTest do
     {a, b, _stage} = pair!()
     Peer.call(b, NodesEcho, :keep, ["shop/any", :"other@127.0.0.1"])
     assert {:ok, <<_answer::binary-size(@answer)>>} = a |> asking(b, {:many, {"shop/a", @answer}}) |> Task.await(60_000)
+  end
+
+  test "long answers that count nowhere else go in turns of their namespace as well" do
+    {a, b, stage} = pair!()
+    Peer.call(b, NodesEcho, :keep, ["shop/any", a.node])
+    task = asking(a, b, {:list, {"shop/a", @answer}})
+    counted = fn -> Peer.call(b, Turns, :count, [{:links, a.node}, "shop/any"]) end
+    eventually(fn -> match?({_running, 1}, counted.()) end, @patience)
+    assert {:ok, <<_answer::binary-size(@answer)>>} = ask(stage, b, {:list, {"blog/a", @answer}})
+    go(b)
+    assert {:ok, <<_answer::binary-size(@answer)>>} = Task.await(task, 60_000)
   end
 
   test "all that is being done when a node ends in order is answered, with large answers, too" do

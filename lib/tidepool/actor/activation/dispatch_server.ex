@@ -70,6 +70,10 @@ defmodule Tidepool.Actor.Activation.DispatchServer do
   def about({:call, class, _name, _call}), do: class
   def about(_question), do: nil
 
+  # Names of actors that are awake are long as well, where many are asked for.
+  @impl true
+  def turn({_what, class, _name, _argument}), do: class
+
   @impl true
   def question?({what, class, name, call}) when what in [:call, :cast] do
     addressed?(class, name) and

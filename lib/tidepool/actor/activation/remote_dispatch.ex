@@ -108,6 +108,9 @@ defmodule Tidepool.Actor.Activation.RemoteDispatch do
        when what in [:call, :cast] and byte_size(payload) > @long_bytes,
        do: class
 
+  defp long({:awake, class, _name, names}),
+    do: if(names |> Enum.map(&byte_size/1) |> Enum.sum() > @long_bytes, do: class)
+
   defp long(_question), do: nil
 
   # The clocks of two nodes have nothing in common.
