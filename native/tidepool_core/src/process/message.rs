@@ -79,7 +79,9 @@ impl Data {
     /// The places of its resources of this type; `None` when it has others.
     pub(crate) fn places<T: Any>(&self) -> Option<Vec<u64>> {
         let taken = self.resources.iter().enumerate().filter_map(|(place, resource)| Some((place, resource.as_ref()?)));
-        taken.map(|(place, (resource, _bytes))| if resource.is::<T>() { u64::try_from(place).ok() } else { None }).collect()
+        taken
+            .map(|(place, (resource, _bytes))| if resource.is::<T>() { u64::try_from(place).ok() } else { None })
+            .collect()
     }
 
     /// Puts a resource that takes nothing where its receiver finds it by this index, unless that is more than there may be.

@@ -66,7 +66,8 @@ fn held(node: &Node, resource: &str) -> f64 {
 
 fn certificates_of_a_listener_are_in_the_account_while_it_or_a_connection_of_it_is_there(io: IoBackend) {
     let node = node(NetworkConfig { io, ..network() });
-    for (code, bytes) in [("(drop (call $listen))", CERTIFICATES), ("(drop (call $accepted))", SESSION + CERTIFICATES)] {
+    let cases = [("(drop (call $listen))", CERTIFICATES), ("(drop (call $accepted))", SESSION + CERTIFICATES)];
+    for (code, bytes) in cases {
         let code = format!(
             r#"(func (export "_start") {code} (call $grow) (drop (call $next (i64.const 9) (call $forever))))"#
         );
