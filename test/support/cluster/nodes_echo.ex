@@ -56,6 +56,7 @@ defmodule Tidepool.NodesEcho do
 
   @impl true
   def answer({:say, term}, node, _deadline, argument), do: {argument, node, term}
+
   def answer({what, {_function, bytes}}, _node, _deadline, _argument) when what in [:many, :list],
     do: String.duplicate("x", bytes)
 

@@ -197,7 +197,7 @@ impl State {
         let Self { jobs, brought, aside, long, .. } = self;
         let may_begin = may_begin(aside);
         let is_next = |owner: &str| long.as_deref() != Some(owner) && may_begin(owner);
-        jobs.pop(Sizes::All, &is_next).or_else(|| brought.pop(Sizes::All, &is_next))
+        jobs.pop(Sizes::All, is_next).or_else(|| brought.pop(Sizes::All, is_next))
     }
 
     /// A large job of this owner leaves others a thread in its place, unless another has: is there that thread already?

@@ -69,7 +69,9 @@ pub(crate) fn checked(wasm: &[u8]) -> Result<Option<Checked>, Refused> {
 /// # Errors
 /// As of [`checked`].
 pub(crate) fn checked_in_component(wasm: &[u8]) -> Result<Option<Checked>, Refused> {
-    checked_with(wasm, Sections { in_component: true, ..Sections::default() })
+    let mut sections = Sections::default();
+    sections.in_component = true;
+    checked_with(wasm, sections)
 }
 
 fn checked_with(wasm: &[u8], mut sections: Sections) -> Result<Option<Checked>, Refused> {

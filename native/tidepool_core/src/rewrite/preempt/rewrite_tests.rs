@@ -97,10 +97,8 @@ fn much_after_a_call_is_checked_before_the_return() {
 
 #[test]
 fn between_two_calls_of_the_host_in_a_component_there_is_a_check() {
-    let wasm = wat::parse_str(format!(
-        r#"(module (import "a" "f" (func $host (param i32 i32))) (func {}))"#,
-        HOST.repeat(3)
-    ));
+    let wasm =
+        wat::parse_str(format!(r#"(module (import "a" "f" (func $host (param i32 i32))) (func {}))"#, HOST.repeat(3)));
     let checked = checked_in_component(&wasm.unwrap()).unwrap().unwrap();
     assert_eq!(checked.wasm.windows(CHECK.len()).filter(|bytes| **bytes == CHECK).count(), 2);
 }

@@ -38,9 +38,7 @@ pub(super) fn shadow(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<
     )?;
     types.func_wrap(
         "[static]fields.from-list",
-        |mut store: StoreContextMut<'_, State>,
-         (entries,): (WasmList<(Text, Vec<u8>)>,)|
-         -> Made<Resource<FieldMap>> {
+        |mut store: StoreContextMut<'_, State>, (entries,): (WasmList<(Text, Vec<u8>)>,)| -> Made<Resource<FieldMap>> {
             let entries = copied(&mut store, &entries, |(name, value)| name.len().saturating_add(value.len()))?;
             let entries = entries.into_iter().map(|(name, value)| (name.into(), value)).collect();
             let mut http = store.data_mut().http();

@@ -158,6 +158,7 @@ pub(super) fn send_or<const NOWHERE: i32>(mut caller: Caller<'_, State>, id: u64
 }
 
 /// How a message is sent.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once, and most messages are on their way")]
 enum Begun {
     /// It was, or can't be: what the guest is told.
     Over(i32),

@@ -73,8 +73,7 @@ fn shadow(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     )?;
     types.func_wrap(
         "[method]outgoing-request.set-authority",
-        |mut store: StoreContextMut<'_, State>,
-         (request, authority): (Resource<HostOutgoingRequest>, Option<Text>)| {
+        |mut store: StoreContextMut<'_, State>, (request, authority): (Resource<HostOutgoingRequest>, Option<Text>)| {
             let authority = authority.map(String::from);
             let bytes = authority.as_ref().map_or(0, String::len);
             if bytes > AUTHORITY_BYTES {
