@@ -74,10 +74,10 @@ impl Drop for Aside {
 #[allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 mod tests {
     use std::sync::mpsc;
-    use std::thread;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use super::super::pool::CompilePool;
+    use super::super::pool::tests::end as threads_end;
     use super::super::queue::{MAX_ASIDE, MAX_ASIDE_OF_ONE};
     use super::*;
 
@@ -110,11 +110,7 @@ mod tests {
         assert_eq!(told.recv_timeout(PATIENCE), Ok(true), "no more step aside, and others still have a thread");
         drop(ends);
         drop(pool);
-        let deadline = Instant::now() + PATIENCE;
-        while shared.upgrade().is_some() {
-            assert!(Instant::now() < deadline, "a thread is left");
-            thread::yield_now();
-        }
+        threads_end(&shared);
     }
 
     #[test]
@@ -143,11 +139,7 @@ mod tests {
         // It is begun once that is back, and may leave others a thread as well.
         assert_eq!(told.recv_timeout(PATIENCE), Ok("left"));
         drop(pool);
-        let deadline = Instant::now() + PATIENCE;
-        while shared.upgrade().is_some() {
-            assert!(Instant::now() < deadline, "a thread is left");
-            thread::yield_now();
-        }
+        threads_end(&shared);
     }
 
     #[test]

@@ -91,7 +91,8 @@ impl Drop for CompilePool {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap fails the test")]
-mod tests {
+pub(super) mod tests {
+    use std::sync::Weak;
     use std::sync::mpsc::{self, Receiver, Sender};
     use std::thread;
     use std::time::Duration;
@@ -101,6 +102,15 @@ mod tests {
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Waits until a pool that was dropped has no thread any more.
+    pub(in crate::os::compile_pool) fn end(shared: &Weak<JobQueue>) {
+        let deadline = Instant::now() + PATIENCE;
+        while shared.upgrade().is_some() {
+            assert!(Instant::now() < deadline, "a thread is left");
+            thread::yield_now();
+        }
+    }
     const SMALL: usize = 1 << 10;
     const LARGE: usize = 2 << 20;
 
@@ -345,10 +355,6 @@ mod tests {
         for _ in 0..5 {
             told.recv_timeout(PATIENCE).unwrap();
         }
-        let deadline = Instant::now() + PATIENCE;
-        while shared.upgrade().is_some() {
-            assert!(Instant::now() < deadline, "a thread is left");
-            thread::yield_now();
-        }
+        end(&shared);
     }
 }
