@@ -283,8 +283,10 @@ fn a_database_of_an_earlier_version_has_the_tables_that_it_lacks() {
     let place = Place::Database(postgres::server().database());
     place.open().close();
     let Place::Database(url) = &place else { unreachable!("it is one") };
-    for tables in ["tidepool.gone_image", "tidepool.gone, tidepool.gone_image"] {
-        postgres::execute(url, &format!("DROP TABLE {tables}"));
+    for tables in [&["gone_image"][..], &["gone", "gone_image"]] {
+        for table in tables {
+            postgres::execute(url, &format!("DROP TABLE tidepool.{table}"));
+        }
         let records = support::shared(url, "a", 2);
         assert_eq!(rows(&place, "gone") + rows(&place, "gone_image"), 0);
         records.close();
