@@ -5,7 +5,7 @@ import re
 # What tests the rooms of the core beside the tests in them: modules of native/tidepool_core/tests/core. A room that all others
 # stand on has no list: all tests are its own.
 ROOMS = {
-    "abi": ["components", "extism", "files", "host_calls", "lunatic", "names", "pointers", "sockets", "upgrades", "waits", "wasi", "wasi_stderr", "wasi_wait"],
+    "abi": ["components", "extism", "files", "host_calls", "lunatic", "names", "pointers", "sockets", "sockets_tls", "upgrades", "waits", "wasi", "wasi_stderr", "wasi_wait"],
     "call": ["code", "drive", "host_calls", "inline", "last_words", "panics", "processes", "programs", "threads", "time", "upgrades"],
     "compiler": ["compile", "compiler", "deterministic", "tiers"],
     "debugger": ["debugger"],
@@ -16,7 +16,7 @@ ROOMS = {
     "instance": ["admission", "caps", "images", "namespaces", "owned", "trials", "wanted", "warm"],
     "metrics": ["metrics", "recent"],
     "module": ["cache", "cache_shares", "compile", "compile_fuzz", "limits", "tiers"],
-    "net": ["sockets", "waits"],
+    "net": ["sockets", "sockets_tls", "waits"],
     "process": ["files", "names", "processes", "program_bounds", "program_tables", "programs", "upgrades", "waits"],
     "recording": ["recording"],
     "rewrite": ["compile_fuzz", "components", "extism", "moving", "moving_packed", "moving_suite", "moving_waits", "preempt", "traps"],

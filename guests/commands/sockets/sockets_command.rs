@@ -52,7 +52,7 @@ fn done(args: &[&str]) -> Result<String, ErrorCode> {
             Ok(String::from_utf8_lossy(&all(&input)).into_owned())
         }
         ["pour", at, size] => pour(at, size.parse().expect("a number")),
-        ["long-name"] => lookup(&"n".repeat(1 << 20)).map(|_| String::new()),
+        ["long-name"] => lookup(&"n".repeat(1 << 16)).map(|_| String::new()),
         ["echo", at, size] => echo(at, size.parse().expect("a number")),
         ["hold", at, count] => {
             let held: Vec<_> = (0..count.parse().expect("a number")).map(|_| connect(at)).collect::<Result<_, _>>()?;

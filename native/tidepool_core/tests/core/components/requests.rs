@@ -63,7 +63,7 @@ fn a_method_an_authority_and_a_path_are_as_long_as_such_are_and_the_host_keeps_n
     let node = Node::small();
     let function = node.function(&asking(), Instances::Fresh, limits());
     for (name, first, most) in [("method", "", 64), ("authority", "", 1_024), ("path", "/", 16 << 10)] {
-        for (length, taken) in [(1, 0), (most, 0), (most + 1, 1), (1 << 20, 1)] {
+        for (length, taken) in [(1, 0), (most, 0), (most + 1, 1), (1 << 16, 1)] {
             let given = first.to_owned() + &"a".repeat(length - first.len());
             assert_eq!(call(&function, name, vec![text(&given)]), Ok(int(taken)), "{name} of {length}");
         }

@@ -121,13 +121,13 @@ fn a_process_that_is_killed_while_it_computes_has_where_that_was() {
     assert_eq!(recorded.len(), 2, "{report:#}");
 }
 
-/// Counts for some ms, and answers.
+/// Counts for some ten ms, and answers.
 const SLOW: &str = r#"(module
     (import "wapc" "__guest_response" (func $response (param i32 i32)))
     (memory (export "memory") 1)
     (data (i32.const 0) "at last")
     (func (export "__guest_call") (param i32 i32) (result i32) (local $left i32)
-        (local.set $left (i32.const 20_000_000))
+        (local.set $left (i32.const 100_000_000))
         (loop $more
             (i32.store (i32.const 16) (local.get $left))
             (br_if $more (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
@@ -138,7 +138,7 @@ const SLOW: &str = r#"(module
 fn a_call_that_was_cut_soon_before_it_answered_does_so_where_it_may_take_longer() {
     let studio = Studio::new();
     let module = studio.module(&wat(SLOW), false);
-    let hasty = function(&module, Instances::Fresh, Limits { cpu_time_ms: 2, ..limits() }, Some(failures()));
+    let hasty = function(&module, Instances::Fresh, Limits { cpu_time_ms: 20, ..limits() }, Some(failures()));
     call(&hasty, "any", b"").unwrap_err();
     let patient = function(&module, Instances::Fresh, long(), None);
     let report = soon(&patient, &studio.last(), How::Exactly);
