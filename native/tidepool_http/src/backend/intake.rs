@@ -1,17 +1,21 @@
 //! A request's body on its way to a backend that reads it piece by piece: no piece is read from the client before the backend
 //! asks for it.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hyper::HeaderMap;
 use hyper::body::{Body, Frame};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{Error, ErrorKind};
+use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use tidepool_errors::Reason;
 use tokio::sync::Notify;
+
+/// Bytes of a piece that small ones are gathered in.
+const GATHERED_BYTES: usize = 16 << 10;
 
 /// The backend's end of a body that comes in pieces.
 pub struct BodyReader(pub(crate) Arc<Intake>);
@@ -41,7 +45,11 @@ pub(crate) struct Intake {
 #[derive(Default)]
 struct State {
     wanted: bool,
+    /// Has somebody asked for the next piece who has not got it?
+    asked: bool,
     come: VecDeque<Come>,
+    /// What has come behind that, and nobody has asked for.
+    gathered: BytesMut,
     /// Bytes of what has come.
     bytes: usize,
     /// There is nobody to read it.
@@ -53,7 +61,8 @@ struct State {
 impl State {
     /// The first of what has come. What is the last stays.
     fn next(&mut self) -> Option<Come> {
-        match self.come.pop_front()? {
+        let first = self.come.pop_front();
+        match first.or_else(|| self.take_gathered())? {
             Come::Data(data) => {
                 self.bytes = self.bytes.saturating_sub(data.len());
                 Some(Come::Data(data))
@@ -70,6 +79,18 @@ impl State {
                 self.come.push_front(Come::Failed(reason));
                 Some(Come::Failed(reason))
             }
+        }
+    }
+
+    fn take_gathered(&mut self) -> Option<Come> {
+        let gathered = mem::take(&mut self.gathered);
+        (!gathered.is_empty()).then(|| Come::Data(gathered.freeze()))
+    }
+
+    /// Has what comes next stand behind all that has come.
+    fn settle(&mut self) {
+        if let Some(gathered) = self.take_gathered() {
+            self.come.push_back(gathered);
         }
     }
 }
@@ -104,7 +125,7 @@ impl Intake {
                 if state.left {
                     return false;
                 }
-                if std::mem::take(&mut state.wanted) || state.bytes < self.ahead {
+                if mem::take(&mut state.wanted) || state.bytes < self.ahead {
                     return true;
                 }
             }
@@ -112,14 +133,28 @@ impl Intake {
         }
     }
 
+    /// Adds what has come. A piece keeps all the memory that was read of the connection with it, so one that waits is copied: sent byte
+    /// by byte a body would take thousands of times as much.
     pub(crate) fn put(&self, come: Come) {
         let mut state = self.state();
         // A backend that has asked again meanwhile has asked for this piece.
         state.wanted = false;
+        let is_asked_for = mem::take(&mut state.asked);
         if let Come::Data(data) = &come {
             state.bytes = state.bytes.saturating_add(data.len());
         }
-        state.come.push_back(come);
+        match come {
+            Come::Data(data) if self.ahead > 0 && !is_asked_for => {
+                state.gathered.extend_from_slice(&data);
+                if state.gathered.len() >= GATHERED_BYTES {
+                    state.settle();
+                }
+            }
+            come => {
+                state.settle();
+                state.come.push_back(come);
+            }
+        }
         // Under the lock: the signal only sends a message, and must not call the reader.
         if let Some(signal) = &state.come_signal {
             signal();
@@ -133,7 +168,7 @@ impl Intake {
 
     /// Asks for the next piece.
     fn want(&self, state: &mut State) {
-        state.wanted = true;
+        (state.wanted, state.asked) = (true, true);
         self.wanted.notify_one();
     }
 }
@@ -206,4 +241,67 @@ fn failure(reason: Reason) -> Error {
         _ => ErrorKind::ConnectionAborted,
     };
     Error::new(kind, reason.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Memory that was read of a connection at once, and is there as long as somebody has a piece of it.
+    struct Read(Arc<()>);
+
+    impl AsRef<[u8]> for Read {
+        fn as_ref(&self) -> &[u8] {
+            b"x"
+        }
+    }
+
+    fn pieces(reader: &BodyReader) -> Vec<usize> {
+        std::iter::from_fn(|| match reader.read() {
+            Piece::Data(data) => Some(data.len()),
+            _ => None,
+        })
+        .collect()
+    }
+
+    #[test]
+    fn what_is_read_ahead_byte_by_byte_takes_as_much_as_its_bytes() {
+        let intake = Arc::new(Intake::ahead(64 << 10));
+        let (reader, read) = (BodyReader(Arc::clone(&intake)), Arc::new(()));
+        for _ in 0..64 << 10 {
+            intake.put(Come::Data(Bytes::from_owner(Read(Arc::clone(&read)))));
+        }
+        assert_eq!(Arc::strong_count(&read), 1);
+        assert_eq!(pieces(&reader), [GATHERED_BYTES; 4]);
+        // What was asked for, and what comes behind it.
+        intake.put(Come::Data(Bytes::from_owner(Read(Arc::clone(&read)))));
+        intake.put(Come::Data(Bytes::from_static(b"yz")));
+        intake.put(Come::Trailers(HeaderMap::new()));
+        assert_eq!(pieces(&reader), [1, 2]);
+        assert_eq!(reader.read(), Piece::End);
+    }
+
+    #[test]
+    fn a_body_that_is_read_ahead_comes_in_its_order_whoever_is_quicker() {
+        let body: Vec<u8> = (0..=255).cycle().take(300_000).collect();
+        for (put, reads) in [(1, 0), (7, 1), (5_000, 3), (20_000, 1), (100_000, 9)] {
+            let intake = Arc::new(Intake::ahead(64 << 10));
+            let (reader, mut got) = (BodyReader(Arc::clone(&intake)), Vec::new());
+            let take = |got: &mut Vec<u8>| match reader.read() {
+                Piece::Data(data) => got.extend_from_slice(&data),
+                Piece::Later => {}
+                piece => panic!("{piece:?}"),
+            };
+            for piece in body.chunks(put) {
+                intake.put(Come::Data(Bytes::copy_from_slice(piece)));
+                (0..reads).for_each(|_| take(&mut got));
+            }
+            intake.put(Come::Failed(Reason::BodyTimeout));
+            while got.len() < body.len() {
+                take(&mut got);
+            }
+            assert!(got == body, "{put} {reads}");
+            assert_eq!(reader.read(), Piece::Failed(Reason::BodyTimeout));
+        }
+    }
 }
