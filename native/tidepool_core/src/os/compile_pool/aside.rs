@@ -44,14 +44,14 @@ pub(crate) fn step_aside() -> Option<Aside> {
 /// compilers of large modules take much memory.
 pub(crate) fn leave_to_others() -> Option<Aside> {
     let (shared, owner) = current()?;
-    let is_served = shared.state().leave_to_others(&owner)?;
-    let serve = |shared: &Arc<JobQueue>| {
-        while let Some(job) = shared.next_of_others() {
+    let number = shared.state().leave_to_others(&owner)?;
+    let serve = move |shared: &Arc<JobQueue>| {
+        while let Some(job) = shared.next_of_others(number) {
             run(shared, &job.owner, job.job, 1, NICE);
             shared.changed.notify_all();
         }
     };
-    if !is_served && spawn(Arc::clone(&shared), NICE, serve).is_err() {
+    if spawn(Arc::clone(&shared), NICE, serve).is_err() {
         shared.state().none_serves_others();
         return None;
     }
@@ -138,6 +138,50 @@ mod tests {
         drop(end);
         // It is begun once that is back, and may leave others a thread as well.
         assert_eq!(told.recv_timeout(PATIENCE), Ok("left"));
+        drop(pool);
+        threads_end(&shared);
+    }
+
+    #[test]
+    fn a_job_that_was_begun_for_others_and_takes_long_itself_leaves_them_a_thread_as_well() {
+        let pool = CompilePool::spawn(1).unwrap();
+        let shared = Arc::downgrade(&pool.shared);
+        let (tell, told) = mpsc::channel();
+        // A job that tells whether it has left others a thread, each time that it is asked, until it may end.
+        let long = |owner: &'static str| {
+            let (ask, asked) = mpsc::channel::<()>();
+            let tell = tell.clone();
+            pool.submit(owner, LARGE, move || {
+                let mut left = None;
+                while asked.recv().is_ok() {
+                    left = left.or_else(leave_to_others);
+                    tell.send(if left.is_some() { "left" } else { "not left" }).unwrap();
+                }
+            });
+            ask
+        };
+        let first = long("shop");
+        first.send(()).unwrap();
+        assert_eq!(told.recv_timeout(PATIENCE), Ok("left"));
+        // On the thread that serves others; as long as the first takes, no other leaves them one.
+        let second = long("blog");
+        second.send(()).unwrap();
+        assert_eq!(told.recv_timeout(PATIENCE), Ok("not left"));
+        drop(first);
+        // The pool's own thread is free again, and what it begins takes long, too.
+        let third = long("blog");
+        loop {
+            second.send(()).unwrap();
+            if told.recv_timeout(PATIENCE) == Ok("left") {
+                break;
+            }
+        }
+        third.send(()).unwrap();
+        assert_eq!(told.recv_timeout(PATIENCE), Ok("not left"));
+        let tell_other = tell.clone();
+        pool.submit("mail", LARGE, move || tell_other.send("mail").unwrap());
+        assert_eq!(told.recv_timeout(PATIENCE), Ok("mail"));
+        drop((second, third));
         drop(pool);
         threads_end(&shared);
     }

@@ -17,6 +17,10 @@ pub(super) const MAX_ASIDE: usize = 8;
 /// While so many of one owner have, no other job of it begins.
 pub(super) const MAX_ASIDE_OF_ONE: usize = MAX_ASIDE / 2;
 
+/// Threads that serve others in place of large jobs: one, and one whose last job takes longer than the one that it served for. That may be a
+/// long one as well, which leaves others a thread in its turn.
+pub(super) const MAX_SERVING: usize = 2;
+
 /// How long a background job waits while others do: whoever always has one waiting keeps nobody's code from being optimised.
 pub(super) const BACKGROUND_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -41,9 +45,11 @@ pub(super) struct State {
     aside: BTreeMap<Owner, usize>,
     places: usize,
     pub(super) returned: usize,
-    /// Whose large job has left others a thread in its place, and whether there is that thread.
-    long: Option<Owner>,
-    serves_others: bool,
+    /// Whose large job has left others a thread in its place, and which of those that have it is.
+    long: Option<(Owner, u64)>,
+    longs: u64,
+    /// Threads that serve others in place of such jobs, or did and are at their last job.
+    serving: usize,
     pub(super) stop: bool,
 }
 
@@ -86,12 +92,12 @@ impl JobQueue {
         }
     }
 
-    /// A job of another owner than the one whose large job takes long, until that is back.
-    pub(super) fn next_of_others(&self) -> Option<Waiting> {
+    /// A job of another owner than the one whose large job of this number takes long, until that is back.
+    pub(super) fn next_of_others(&self, number: u64) -> Option<Waiting> {
         let mut state = self.state();
         loop {
-            if state.long.is_none() {
-                state.serves_others = false;
+            if state.long.as_ref().is_none_or(|(_owner, long)| *long != number) {
+                state.serving = state.serving.saturating_sub(1);
                 return None;
             }
             if let Some(job) = state.pop_of_others() {
@@ -196,17 +202,20 @@ impl State {
     fn pop_of_others(&mut self) -> Option<Waiting> {
         let Self { jobs, brought, aside, long, .. } = self;
         let may_begin = may_begin(aside);
-        let is_next = |owner: &str| long.as_deref() != Some(owner) && may_begin(owner);
+        let is_next = |owner: &str| long.as_ref().is_none_or(|(long, _number)| **long != *owner) && may_begin(owner);
         jobs.pop(Sizes::All, is_next).or_else(|| brought.pop(Sizes::All, is_next))
     }
 
-    /// A large job of this owner leaves others a thread in its place, unless another has: is there that thread already?
-    pub(super) fn leave_to_others(&mut self, owner: &Owner) -> Option<bool> {
-        if self.long.is_some() {
+    /// A large job of this owner leaves others a thread in its place, unless another has, or as many as may be have their last jobs: the
+    /// number by which that thread serves.
+    pub(super) fn leave_to_others(&mut self, owner: &Owner) -> Option<u64> {
+        if self.long.is_some() || self.serving >= MAX_SERVING {
             return None;
         }
-        self.long = Some(Arc::clone(owner));
-        Some(std::mem::replace(&mut self.serves_others, true))
+        self.longs += 1;
+        self.serving += 1;
+        self.long = Some((Arc::clone(owner), self.longs));
+        Some(self.longs)
     }
 
     /// The large job is back: the thread in its place ends with the job that it does.
@@ -216,7 +225,7 @@ impl State {
 
     /// There was no thread to serve others in its place.
     pub(super) fn none_serves_others(&mut self) {
-        (self.long, self.serves_others) = (None, false);
+        (self.long, self.serving) = (None, self.serving.saturating_sub(1));
     }
 
     /// A job of this owner steps aside; `false` when too many have, of all or of its own.
