@@ -36,6 +36,8 @@ const RANDOM_BYTES: usize = CHEAP64_AT + 8;
 const FIRST_DRAWS: usize = 2;
 /// Most numbers that may be drawn while a program initialises itself.
 const MAX_DRAWS: usize = 1 << 16;
+/// Most words in which two runs may differ: a number that was drawn is in few places.
+const MAX_DIFFERENCES: usize = 2 * MAX_DRAWS;
 /// Generators in a memory that are looked at: the runtime has two.
 const MAX_GENERATORS: usize = 8;
 /// Elements of a map that needs no table.
@@ -86,16 +88,11 @@ fn explain(one: &Image, other: &Image, at: usize, a: ChaCha8, b: ChaCha8) -> Opt
     }
     let draws = draws(a, &one.memory, b, &other.memory, at)?;
     let unread = unread_stack(one)?;
-    let (mut seeds, mut rest) = (Vec::new(), Vec::new());
-    for (place, (a, b)) in words(&one.memory).zip(words(&other.memory)).enumerate() {
-        let place = place * 8;
-        if a == b || (at..at + STATE_BYTES).contains(&place) || unread.contains(&place) {
-            continue;
-        }
-        if draws.get(&a) == Some(&b) { seeds.push(place) } else { rest.push((place, a, b)) }
-    }
+    let is_known = |place: usize| (at..at + STATE_BYTES).contains(&place) || unread.contains(&place);
+    let differences = differences(&one.memory, &other.memory, is_known)?;
+    let (seeds, rest): (Vec<_>, Vec<_>) = differences.into_iter().partition(|(_, a, b)| draws.get(a) == Some(b));
     let (mut empty, mut hashes) = (Vec::new(), HashMap::new());
-    for seed in seeds {
+    for (seed, ..) in seeds {
         // A map's header: elements, seed, where they are, and how many tables they take.
         let near = |words: usize| word(&one.memory, (seed + words * 8).checked_sub(8)?);
         match (near(0)?, near(2)?, near(3)?) {
@@ -106,6 +103,20 @@ fn explain(one: &Image, other: &Image, at: usize, a: ChaCha8, b: ChaCha8) -> Opt
     }
     let known = |(place, a, b): &(usize, u64, u64)| hashes.get(place).is_some_and(|n| same_elements(*a, *b, *n));
     rest.iter().all(known).then_some(empty)
+}
+
+/// Words that two memories have differently, with their places, but for those that are known; nothing if there are too many.
+fn differences(one: &[u8], other: &[u8], is_known: impl Fn(usize) -> bool) -> Option<Vec<(usize, u64, u64)>> {
+    let mut found = Vec::new();
+    for (place, (a, b)) in (0..).step_by(8).zip(words(one).zip(words(other))) {
+        if a != b && !is_known(place) {
+            found.push((place, a, b));
+            if found.len() > MAX_DIFFERENCES {
+                return None;
+            }
+        }
+    }
+    Some(found)
 }
 
 /// What the generator gave out in each of two runs until they ended; nothing if they drew differently.
@@ -147,4 +158,19 @@ fn words(memory: &[u8]) -> impl Iterator<Item = u64> {
 
 fn word(memory: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*memory.get(at..)?.first_chunk()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_runs_that_differ_in_very_many_words_are_not_compared_to_their_end() {
+        let (zeros, ones) = (vec![0; 8 * MAX_DIFFERENCES + 16], vec![1; 8 * MAX_DIFFERENCES + 16]);
+        let but_for = |known: usize| differences(&zeros, &ones, |place| place < 8 * known);
+        assert_eq!(but_for(2).map(|found| (found.len(), found.first().copied())), {
+            Some((MAX_DIFFERENCES, Some((16, 0, u64::from_le_bytes([1; 8])))))
+        });
+        assert_eq!(but_for(1), None);
+    }
 }

@@ -55,9 +55,6 @@ impl<'a> Instrumented<'a> {
 
     /// The module that starts with the state in `image`.
     pub(super) fn snapshot(&self, image: &Image) -> Result<Vec<u8>, Refusal> {
-        let first = image.memory.iter().position(|byte| *byte != 0).unwrap_or(0);
-        let end = image.memory.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        within(end.saturating_sub(first), MAX_IMAGE_BYTES)?;
         let (wizer, mut state) = (Wizer::new(), Reader(image));
         let rewritten = pin!(wizer.snapshot(&self.context, &mut state));
         // All of the state is at hand: nothing waits.
@@ -90,7 +87,7 @@ impl Image {
                 within(memory.len(), MAX_MEMORY_BYTES)?;
                 // It may be exported under several names, but there is one memory.
                 if image.memory.is_empty() {
-                    image.memory = memory.to_vec();
+                    image.memory = copied(memory)?;
                 }
             } else if let Some(global) = export.into_global() {
                 let bits = match global.get(&mut store) {
@@ -107,6 +104,18 @@ impl Image {
         }
         Ok(image)
     }
+}
+
+/// A copy of a memory, of which no more is resident than what is not zero.
+fn copied(memory: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let first = memory.iter().position(|byte| *byte != 0).unwrap_or(0);
+    let end = memory.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    within(end.saturating_sub(first), MAX_IMAGE_BYTES)?;
+    let mut copy = vec![0; memory.len()];
+    if let (Some(to), Some(from)) = (copy.get_mut(first..end), memory.get(first..end)) {
+        to.copy_from_slice(from);
+    }
+    Ok(copy)
 }
 
 fn within(bytes: usize, allowed: usize) -> Result<(), Refusal> {

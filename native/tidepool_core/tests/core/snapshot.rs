@@ -208,6 +208,26 @@ fn a_memory_that_is_too_large_for_an_image_is_filled_in_each_instance() {
 }
 
 #[test]
+fn a_memory_that_is_too_large_for_an_image_is_copied_for_no_second_run() {
+    // One that would be another each time.
+    let drawn = |pages: u64| {
+        let text = format!(
+            r#"(module
+                (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+                (memory (export "memory") {pages})
+                (func (export "wapc_init")
+                  (drop (call $random (i32.const 0) (i32.const 8)))
+                  (i32.store8 (i32.const {}) (i32.const 1)))
+                (func (export "__guest_call") (param i32 i32) (result i32) (i32.const 1)))"#,
+            pages * PAGE - 1
+        );
+        start(&wat(&text), limits())
+    };
+    assert!(matches!(drawn(256), Start::Initialiser(Refusal::Frozen)));
+    assert!(matches!(drawn(257), Start::Initialiser(Refusal::TooLarge { .. })));
+}
+
+#[test]
 fn memory_beyond_a_snapshots_ends_its_run_and_is_refused_to_no_guest_that_may_have_it() {
     let grown = wat(r#"(module
         (memory (export "memory") 1)
