@@ -12,11 +12,8 @@ defmodule Tidepool.Namespaces.Places do
   of a namespace does.
   """
 
-  # What is taken, of places, of places in line, of bytes, and of those that are to come, and how many wait to bring more: in all, and by
-  # namespace.
+  # What is taken, of places, of places in line, of bytes, of those that are to come, and of those that wait to: in all, and by namespace.
   @nothing {0, %{}}
-  # Most that wait to bring more than they were said to: they have that already.
-  @late 8
 
   @enforce_keys [:most]
   defstruct @enforce_keys ++
@@ -36,10 +33,10 @@ defmodule Tidepool.Namespaces.Places do
 
   @opaque t :: %__MODULE__{}
 
-  @doc "So many places; and how many may wait for one, how many bytes all may bring, and as many later."
+  @doc "So many places; and how many may wait for one, how many bytes all may bring, and as many later, or wait to."
   @spec new(pos_integer, waiting :: non_neg_integer | :infinity, bytes :: pos_integer | :infinity) :: t
   def new(places, waiting \\ :infinity, bytes \\ :infinity),
-    do: %__MODULE__{most: %{held: places, waiting: waiting, bytes: bytes, later: bytes, late: @late}}
+    do: %__MODULE__{most: %{held: places, waiting: waiting, bytes: bytes, later: bytes, late: bytes}}
 
   @doc """
   Takes a place for what a namespace asks for, or puts that in line, with the bytes that it brings; `:full` when it may do neither. More
@@ -87,12 +84,13 @@ defmodule Tidepool.Namespaces.Places do
 
   @doc """
   Has what has a place wait for room for so many bytes, where it was said to bring `later`: it has no room meanwhile, so that of those that
-  wait none waits for another, and nothing else of its namespace that will bring more has a place. `:full` when it may not wait.
+  wait none waits for another, and nothing else of its namespace that will bring more has a place. It has the bytes already: `:full` when
+  those that wait have more than they may.
   """
   @spec await(t, namespace, bytes :: non_neg_integer, later :: non_neg_integer, what :: term) :: {:waits, t} | :full
   def await(places, namespace, bytes, later, what) do
-    if room?(places, :late, namespace, 1) do
-      places = places |> add(:later, namespace, -later) |> add(:late, namespace, 1)
+    if room?(places, :late, namespace, bytes) do
+      places = places |> add(:later, namespace, -later) |> add(:late, namespace, bytes)
       {:waits, %{places | awaiting: places.awaiting ++ [{namespace, bytes, what}]}}
     else
       :full
@@ -112,7 +110,7 @@ defmodule Tidepool.Namespaces.Places do
   @spec leave(t, what :: term) :: t
   def leave(%{awaiting: awaiting} = places, what) do
     case List.keytake(awaiting, what, 2) do
-      {{namespace, _bytes, _what}, left} -> add(%{places | awaiting: left}, :late, namespace, -1)
+      {{namespace, bytes, _what}, left} -> add(%{places | awaiting: left}, :late, namespace, -bytes)
       nil -> places
     end
   end

@@ -10,7 +10,8 @@ defmodule Tidepool.Nodes.Requests do
 
   Answers that are large may have as many bytes until they have gone: a link may be slow. Where the last answer about the same was large, so
   may the next one be: it is not begun before there is room for as much, or for an eighth of all, since what is asked may take long. An
-  answer that is larger than that waits for room, and one of which nothing was expected, or for which too many wait, is `:no_room` without.
+  answer that is larger than that waits for room while its asker does, and one of which nothing was expected, or for which those that wait have
+  too many bytes, is `:no_room` without.
   """
 
   alias Tidepool.Log.Once

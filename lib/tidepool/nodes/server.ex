@@ -107,16 +107,16 @@ defmodule Tidepool.Nodes.Server do
 
   defp done(module, argument, of, %{to: to, left: left, question: question}) do
     deadline = if left == :infinity, do: :infinity, else: System.monotonic_time(:millisecond) + left
-    fn -> reply(module.protocol(), to, of, module.answer(question, Protocol.asker(to), deadline, argument)) end
+    fn -> reply(module.protocol(), {to, deadline}, of, module.answer(question, Protocol.asker(to), deadline, argument)) end
   end
 
-  defp reply(protocol, to, {nil, nil}, answer), do: Requests.reply(protocol, to, answer)
+  defp reply(protocol, {to, _deadline}, {nil, nil}, answer), do: Requests.reply(protocol, to, answer)
 
-  defp reply(protocol, to, {about, turn}, answer) do
+  defp reply(protocol, {to, deadline}, {about, turn}, answer) do
     bytes = :erlang.external_size(answer)
 
     cond do
-      about != nil and Requests.large?(bytes) and not hold?(protocol, bytes) ->
+      about != nil and Requests.large?(bytes) and not hold?(protocol, bytes, deadline) ->
         Requests.reply(protocol, to, protocol.refused.(:no_room))
 
       turn != nil and bytes > @long ->
@@ -128,10 +128,15 @@ defmodule Tidepool.Nodes.Server do
     end
   end
 
-  defp hold?(protocol, bytes) do
-    GenServer.call(protocol.server, {:hold, bytes}, :infinity)
+  # Once nobody waits for the answer, it waits for no room, either: its process ends, and leaves its place.
+  defp hold?(protocol, bytes, deadline) do
+    GenServer.call(protocol.server, {:hold, bytes}, left(deadline))
   catch
+    :exit, {:timeout, _call} -> false
     # It ends, and waits for what is being done.
     :exit, _ended -> true
   end
+
+  defp left(:infinity), do: :infinity
+  defp left(deadline), do: max(deadline - System.monotonic_time(:millisecond), 0)
 end

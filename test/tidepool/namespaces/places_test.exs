@@ -136,18 +136,23 @@ defmodule Tidepool.Namespaces.PlacesTest do
     assert {:fifth, _places} = Places.next(places)
   end
 
-  test "no more wait for room to bring more than leave others as many, and who waits no more leaves its place" do
-    wait = fn places, namespace, what -> Places.await(places, namespace, 100, 0, what) end
+  test "no more bytes wait for room to bring more than leave others as many, and who waits no more leaves its place" do
+    wait = fn places, namespace, bytes, what -> Places.await(places, namespace, bytes, 0, what) end
+    new = Places.new(100, 0, 256)
+    # What never has room waits for none.
+    for namespace <- ["shop", nil], do: assert(wait.(new, namespace, 257, :one) == :full)
+    assert wait.(new, "shop", 200, :one) |> elem(0) == :waits
 
     places =
-      Enum.reduce(1..4, Places.new(100, 0, 256), fn number, places ->
-        assert {:waits, places} = wait.(places, "shop", number)
+      Enum.reduce(1..4, new, fn number, places ->
+        assert {:waits, places} = wait.(places, "shop", 32, number)
         places
       end)
 
-    assert wait.(places, "shop", 5) == :full
-    assert {:waits, _places} = wait.(places, "blog", 5)
-    assert {:waits, places} = places |> Places.leave(2) |> Places.leave(:none) |> wait.("shop", 5)
-    assert {1, 100, _places} = Places.come(places)
+    assert wait.(places, "shop", 1, 5) == :full
+    assert {:waits, _places} = wait.(places, "blog", 64, 5)
+    assert wait.(places, "blog", 65, 5) == :full
+    assert {:waits, places} = places |> Places.leave(2) |> Places.leave(:none) |> wait.("shop", 32, 5)
+    assert {1, 32, _places} = Places.come(places)
   end
 end

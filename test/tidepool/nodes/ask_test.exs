@@ -211,6 +211,20 @@ defmodule Tidepool.Nodes.AskTest do
     eventually(fn -> asked(b, "shop") == %{held: 0, waiting: 0, bytes: 0} end, @patience)
   end
 
+  test "an answer that waits for room waits no longer than its asker" do
+    {a, b, stage} = pair!(%{bytes: 800_000, at_once: 100, waiting: 100})
+    assert {:ok, _answer} = ask(stage, b, {:many, {"shop/a", 100_000}})
+    eventually(fn -> asked(b, "shop") == %{held: 0, waiting: 0, bytes: 0} end, @patience)
+    Peer.call(b, NodesEcho, :keep, ["shop/any", a.node])
+    first = asking(a, b, {:many, {"shop/a", 300_000}})
+    eventually(fn -> match?(%{held: 1, bytes: bytes} when bytes >= 300_000, asked(b, "shop")) end, @patience)
+    second = asking(a, b, {:many, {"shop/a", 300_000}}, 2_000)
+    assert Task.await(second, 60_000) == {:error, :timeout}
+    eventually(fn -> match?(%{held: 1}, asked(b, "shop")) end, @patience)
+    go(b)
+    assert {:ok, <<_answer::binary-size(300_000)>>} = Task.await(first, 60_000)
+  end
+
   test "questions that take long, whose answers may be large, leave others room for theirs" do
     {a, b, stage} = pair!(%{bytes: 800_000, at_once: 100, waiting: 100})
     for {function, bytes} <- [{"slow", 400_000}, {"shop/a", 80_000}], do: ask(stage, b, {:many, {function, bytes}})
