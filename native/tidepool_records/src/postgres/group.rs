@@ -128,8 +128,7 @@ impl Session {
         let jobs = jobs.get(..group.at_once(jobs)).unwrap_or(jobs);
         let outcomes: Vec<_> = jobs.iter().map(|job| group.apply(&job.key, &job.change)).collect();
         let written = timeout(STEP, self.write(&group.written())).await;
-        let late = || Err(StoreError::Unknown(format!("it has not answered within {} s", STEP.as_secs()).into()));
-        match written.unwrap_or_else(|_late| late()) {
+        match written.unwrap_or_else(|_late| Err(unanswered())) {
             Ok(()) => outcomes,
             Err(error) => outcomes.into_iter().map(|outcome| outcome.and(Err(error.clone()))).collect(),
         }
@@ -139,12 +138,12 @@ impl Session {
     pub(super) async fn erase(&self, owner: &Owner, key: &Key, epoch: u64) -> Result<(), StoreError> {
         let erased = async {
             self.client.batch_execute("BEGIN").await?;
-            let erased = erase(&self.client, owner, key, epoch).await;
-            let end = if erased.is_ok() { "COMMIT" } else { "ROLLBACK" };
-            let ended = self.client.batch_execute(end).await;
-            erased.and(ended.map_err(|error| unknown(&error)))
+            erase(&self.client, owner, key, epoch).await
         };
-        timeout(STEP, erased).await.unwrap_or_else(|_late| Err(late(STEP)))
+        let erased = timeout(STEP, erased).await.unwrap_or_else(|_late| Err(late(STEP)));
+        let end = if erased.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        let ended = timeout(STEP, self.client.batch_execute(end)).await;
+        erased.and(ended.map_or_else(|_late| Err(unanswered()), |ended| ended.map_err(|error| unknown(&error))))
     }
 
     /// Makes changes within a transaction that has begun, all of them.
@@ -354,6 +353,11 @@ fn begin(jobs: &[Job]) -> String {
         return begin.into();
     }
     format!("{begin}; SET LOCAL idle_in_transaction_session_timeout = '{}s'", STEP.as_secs())
+}
+
+/// It has not said whether a transaction is committed.
+fn unanswered() -> StoreError {
+    StoreError::Unknown(format!("it has not answered within {} s", STEP.as_secs()).into())
 }
 
 fn unknown(error: &Error) -> StoreError {
