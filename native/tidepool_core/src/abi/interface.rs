@@ -323,6 +323,32 @@ pub(crate) fn imports(component: &Component) -> Result<Vec<(String, String)>, Co
     Ok(imports)
 }
 
+/// Does a component give values to handlers which are not bytes and texts alone? The engine makes one of its own for each.
+pub(crate) fn gives_values(component: &Component) -> bool {
+    let (engine, ty) = (component.engine(), component.component_type());
+    let gives = |function: &ComponentFunc| {
+        let params: Vec<Type> = function.params().map(|(_name, ty)| ty).collect();
+        params.iter().any(takes_long) && Shape::of(params.iter(), function.results().next().as_ref()).is_none()
+    };
+    let mut imports = ty.imports(engine).filter(|(name, _import)| !name.starts_with(OWN) && !name.starts_with(WASI));
+    imports.any(|(_name, import)| match import.ty {
+        ComponentItem::ComponentFunc(function) => gives(&function),
+        ComponentItem::ComponentInstance(instance) => instance
+            .exports(engine)
+            .any(|(_name, export)| matches!(&export.ty, ComponentItem::ComponentFunc(function) if gives(function))),
+        _ => false,
+    })
+}
+
+/// Is a value of this type more than a number or a handle?
+fn takes_long(ty: &Type) -> bool {
+    use Type::{Bool, Borrow, Char, Enum, Float32, Float64, Own, S8, S16, S32, S64, U8, U16, U32, U64};
+    !matches!(
+        ty,
+        Bool | Char | S8 | S16 | S32 | S64 | U8 | U16 | U32 | U64 | Float32 | Float64 | Enum(_) | Own(_) | Borrow(_)
+    )
+}
+
 /// What so many imports take of the node's memory, at most.
 pub(crate) fn bytes_of(imports: &[(String, String)]) -> usize {
     imports.iter().map(|(interface, name)| IMPORT_BYTES + interface.len() + name.len()).sum()

@@ -23,7 +23,7 @@ mod plain;
 pub(crate) mod process;
 pub(crate) mod rehearsal;
 pub(crate) mod slots;
-mod typed;
+pub(crate) mod typed;
 mod wapc;
 mod wasi;
 mod written;

@@ -10,6 +10,7 @@ use super::files::open::Files;
 use super::guest::Guest;
 use super::lunatic::data::{Data, LunaticSlot};
 use super::plain::data::PlainSlot;
+use super::typed::lifting::Lifting;
 use super::wapc::data::WapcSlot;
 use super::wasi::data::WasiSlot;
 use crate::net::access::Access;
@@ -99,9 +100,10 @@ impl State {
         is_large(meter.memory_used.saturating_add(meter.table_bytes), || abi.things())
     }
 
-    /// Notes how many tables of handles the guests of a component have, before they run.
-    pub(crate) fn set_handle_tables(&mut self, tables: u64) {
-        self.abi.component.handle_tables = tables;
+    /// Notes how many tables of handles the guests of a component have, and what of them takes long to lift, before they run.
+    pub(crate) fn set_component(&mut self, handle_tables: u64, lifting: Lifting) {
+        let slot = &mut self.abi.component;
+        (slot.handle_tables, slot.lifting) = (handle_tables, lifting);
     }
 
     /// Notes that the instance is kept by its owner from call to call.

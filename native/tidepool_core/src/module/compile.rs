@@ -25,6 +25,7 @@ use crate::abi::describe::Comments;
 use crate::abi::exports::Surface;
 use crate::abi::imports::waits;
 use crate::abi::interface::{self, Interface};
+use crate::abi::typed::lifting::Lifting;
 use crate::base::config::{CompileConfig, EngineKind, Tier};
 use crate::base::error::CompileError;
 use crate::base::limits::{ELEMENT_BYTES, FREE_TABLE_BYTES};
@@ -72,6 +73,7 @@ impl Toolchain {
                 is_brought: config.brought,
                 record_bytes: needs.record_bytes.saturating_add(added).saturating_sub(FREE_RECORD_BYTES),
                 handle_tables: needs.handle_tables,
+                lifting: Lifting { utf16: needs.utf16, ..compiled.lifting },
                 weight: Weight::of(wasm),
                 defined: usize::try_from(needs.defined).unwrap_or(usize::MAX),
                 namespace: config.namespace.as_str().into(),
@@ -265,6 +267,7 @@ pub(crate) fn optimised(
             initial_memory_bytes: module.initial_memory_bytes,
             record_bytes: module.record_bytes,
             handle_tables: module.handle_tables,
+            lifting: module.lifting,
             is_brought: module.is_brought,
             weight: module.weight,
             defined: module.defined,
@@ -366,16 +369,16 @@ fn link(
     let places = places(&code)?;
     let needed = resources(&code)?;
     let initial_pages = needed.max_initial_memory_size.unwrap_or(0);
-    let (abi, (linked, asks), (actor, movable), imported) = match code {
+    let (abi, (linked, asks), (actor, movable), (imported, values)) = match code {
         Code::Module(module) => {
             let (abi, linked, images) = link_module(abis, compiler, &module, shape, &origin)?;
             let imports = module.imports().map(|import| (import.module().to_owned(), import.name().to_owned()));
-            (abi, linked, images, imports.collect())
+            (abi, linked, images, (imports.collect(), false))
         }
         Code::Component(component) => {
             let imports = interface::imports(&component)?;
             let (abi, linked, actor) = link_component(abis, compiler, &component, shape.as_ref())?;
-            (abi, linked, (actor, None), imports)
+            (abi, linked, (actor, None), (imports, interface::gives_values(&component)))
         }
     };
     let compile_time = began.elapsed();
@@ -406,6 +409,7 @@ fn link(
         initial_table_bytes: counted_of_table(needed.max_initial_table_size.unwrap_or(0)),
         record_bytes: 0,
         handle_tables: 0,
+        lifting: Lifting { utf16: false, values },
         places,
         compile_time,
         is_brought: false,

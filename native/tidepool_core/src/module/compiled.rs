@@ -18,6 +18,7 @@ use crate::abi::describe::{self, Comments};
 use crate::abi::exports::Exports;
 use crate::abi::interface::{self, Interface};
 use crate::abi::slots::State;
+use crate::abi::typed::lifting::Lifting;
 use crate::base::config::{EngineKind, Instances, Tier};
 use crate::base::error::{CompileError, import_name};
 use crate::base::limits::Limits;
@@ -59,6 +60,8 @@ pub struct CompiledModule {
     pub(crate) record_bytes: u64,
     /// How many tables of handles an instance of a component has.
     pub(crate) handle_tables: u64,
+    /// What of a component takes long to lift.
+    pub(crate) lifting: Lifting,
     /// How many of its engine's places an instance takes: more than one where it has more than a module may have.
     pub(crate) places: u32,
     pub(super) compile_time: Duration,
@@ -125,6 +128,10 @@ impl Linked {
         }
     }
 }
+
+/// Most memory of components that are composed into one. The code between them recodes a text of up to half of it in one call of the engine's,
+/// which takes 0.7 to 1.7 ms for each MiB and can't be interrupted.
+const MAX_COMPOSED_BYTES: u64 = 128 << 20;
 
 impl CompiledModule {
     /// What its instances have images by, if they have any.
@@ -310,6 +317,16 @@ impl CompiledModule {
                     limits.memory_bytes,
                     engine.max_memory_bytes,
                     engine.kind.name()
+                ),
+            });
+        }
+        if self.handle_tables > 1 && limits.memory_bytes > MAX_COMPOSED_BYTES {
+            return Err(CompileError::Config {
+                message: format!(
+                    "the memory limit of {} bytes is over the {MAX_COMPOSED_BYTES} bytes that components may have \
+                     together which are composed into one: a text that one passes to another is copied in one go. Deploy \
+                     it with a lower limit, or its parts as functions of their own",
+                    limits.memory_bytes
                 ),
             });
         }

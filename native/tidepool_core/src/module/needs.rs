@@ -7,8 +7,8 @@
 use std::ops::AddAssign;
 
 use wasmparser::{
-    ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind, ComponentTypeRef, ElementItems,
-    ElementKind, Encoding, Instance, Parser, Payload, TypeRef,
+    CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind, ComponentInstance,
+    ComponentOuterAliasKind, ComponentTypeRef, ElementItems, ElementKind, Encoding, Instance, Parser, Payload, TypeRef,
 };
 
 use crate::base::error::CompileError;
@@ -28,6 +28,8 @@ pub(super) struct Needs {
     /// Tables of handles that may have any: one of each instance of a component that lifts or lowers functions, or has resources. Those of
     /// interfaces, which tools instantiate for what a component exports, only name what is handed to them, and no handle gets into theirs.
     pub(super) handle_tables: u64,
+    /// Has it texts in UTF-16?
+    pub(super) utf16: bool,
     /// Is a module or a component instantiated that was handed to it?
     handed: bool,
     /// Modules that are defined in all of it, be they instantiated or not: each is compiled, and there for as long as the whole is.
@@ -63,6 +65,7 @@ impl AddAssign for Needs {
         self.pages = self.pages.saturating_add(other.pages);
         self.record_bytes = self.record_bytes.saturating_add(other.record_bytes);
         self.handle_tables = self.handle_tables.saturating_add(other.handle_tables);
+        self.utf16 = self.utf16 || other.utf16;
         self.handed = self.handed || other.handed;
     }
 }
@@ -75,6 +78,8 @@ struct Open {
     needs: Needs,
     /// Of a component: does it lift or lower functions, or have resources?
     has_handles: bool,
+    /// Does it lift or lower functions whose texts are UTF-16?
+    has_utf16: bool,
     /// Of a module, its functions, and how often one is named outside of them: no others are referred to.
     functions: u64,
     named: u64,
@@ -92,6 +97,7 @@ impl Needs {
         pages: 0,
         record_bytes: 0,
         handle_tables: 0,
+        utf16: false,
         handed: true,
         defined: 0,
     };
@@ -117,7 +123,8 @@ impl Needs {
                     let Some(mut closed) = open.pop() else { break };
                     let referred = closed.functions.min(closed.named);
                     closed.needs += Needs::recorded(referred, FUNCTION_BYTES);
-                    closed.needs += Needs { handle_tables: u64::from(closed.has_handles), ..Needs::default() };
+                    let (handle_tables, utf16) = (u64::from(closed.has_handles), closed.has_utf16);
+                    closed.needs += Needs { handle_tables, utf16, ..Needs::default() };
                     match open.last_mut() {
                         Some(outer) if closed.is_module => keep(&mut outer.modules, closed.needs),
                         Some(outer) => keep(&mut outer.components, closed.needs),
@@ -184,6 +191,13 @@ impl Needs {
     }
 }
 
+fn is_utf16(function: &CanonicalFunction) -> bool {
+    let (CanonicalFunction::Lift { options, .. } | CanonicalFunction::Lower { options, .. }) = function else {
+        return false;
+    };
+    options.iter().any(|option| matches!(option, CanonicalOption::UTF16 | CanonicalOption::CompactUTF16))
+}
+
 /// Takes note of a section of what is innermost.
 fn read(open: &mut [Open], payload: Payload<'_>) {
     let outer = |open: &[Open], count: u32| open.len().checked_sub(usize::try_from(count).ok()?.checked_add(1)?);
@@ -229,6 +243,7 @@ fn read(open: &mut [Open], payload: Payload<'_>) {
             add(open, Needs::recorded(section.count().into(), CANONICAL_BYTES));
             if let Some(innermost) = open.last_mut() {
                 innermost.has_handles |= section.count() > 0;
+                innermost.has_utf16 |= section.into_iter().map_while(Result::ok).any(|function| is_utf16(&function));
             }
         }
         Payload::InstanceSection(section) => {

@@ -25,6 +25,7 @@ fn what_is_instantiated_counts_each_time_and_what_is_not_never() {
         pages: 3 * modules,
         record_bytes: 0,
         handle_tables: 0,
+        utf16: false,
         handed: false,
         defined: 0,
     };

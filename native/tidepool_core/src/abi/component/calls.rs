@@ -22,12 +22,6 @@ use crate::store::failure::call_error;
 use crate::store::host_share::HostShare;
 use crate::value::{MAX_COUNT, Value};
 
-/// Bytes of values that may be lifted at once, beside their texts: [`MAX_COUNT`] of them.
-const FUEL: usize = MAX_COUNT * size_of::<Val>();
-
-/// Bytes of texts that may be lifted beside them: values may be there in their place, and all are lifted at once.
-const MAX_TEXTS: u64 = 8 << 20;
-
 /// Bytes of a result that is bytes or a text alone. What a guest lifts by imports meanwhile has the same bound, and lists there may be the
 /// same ones again and again: it is no multiple of the guest's memory that holds it.
 const MAX_BYTES: u64 = 64 << 20;
@@ -144,7 +138,8 @@ async fn quick(
 ) -> Option<wasmtime::Result<Value>> {
     let shape = export.bytes.as_ref()?;
     // What may be lifted: one result, and what goes with it.
-    store.set_hostcall_fuel(lifted(allowed));
+    let fuel = store.data().abi.component.lifting.of_bytes(allowed);
+    store.set_hostcall_fuel(fuel);
     let result = bytes::call(shape, store, function, arguments).await;
     // What follows is a slice's as well.
     if matches!(&result, Some(Ok(Value::Text(text))) if text.len() > SLICE_BYTES) {
@@ -206,7 +201,8 @@ async fn dynamic(
     let mut results = [Val::Bool(false)];
     let results = results.get_mut(..usize::from(export.result.is_some())).unwrap_or_default();
     let allowed = store.data().function.limits.reply_bytes;
-    store.set_hostcall_fuel(lifted(allowed.min(MAX_TEXTS)));
+    let fuel = store.data().abi.component.lifting.of_values(allowed);
+    store.set_hostcall_fuel(fuel);
     if let Err(error) = function.call_async(&mut *store, &params, results).await {
         return Ok(Err(error));
     }
@@ -240,11 +236,6 @@ async fn dynamic(
         yielded().await;
     }
     Ok(value)
-}
-
-/// Bytes of a result that may be lifted, of a call whose reply may have so many.
-fn lifted(allowed: u64) -> usize {
-    usize::try_from(allowed).unwrap_or(usize::MAX).saturating_add(FUEL)
 }
 
 /// Was it the guest's result that was more than may be lifted? What it asks the host with has a backtrace.

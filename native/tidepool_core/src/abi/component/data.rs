@@ -11,6 +11,7 @@ use super::http::HttpContext;
 use super::keyvalue::snapshots::Snapshots;
 use super::resources::kept::{Held, Hosted};
 use crate::abi::interface::Interface;
+use crate::abi::typed::lifting::Lifting;
 use crate::abi::wasi::data::Streams;
 use crate::store::host_share::HostShare;
 
@@ -23,6 +24,8 @@ pub(crate) struct ComponentSlot {
     pub(in crate::abi) is_bound: bool,
     /// How many tables of handles its guests have.
     pub(in crate::abi) handle_tables: u64,
+    /// What of them takes long to lift.
+    pub(in crate::abi) lifting: Lifting,
     /// The context of its imports, once it has called one.
     pub(super) context: Option<Box<ImportContext>>,
     /// How streams of its files ask the host, once it has one.

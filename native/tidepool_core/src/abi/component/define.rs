@@ -6,9 +6,11 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::__internal::{CanonicalAbiInfo, InstanceType, InterfaceType, LiftContext};
 use wasmtime::component::{
     ComponentNamedList, ComponentType, Lift, Linker, LinkerInstance, Lower, Resource, ResourceTableError, ResourceType,
+    WasmStr,
 };
 use wasmtime_wasi::p2::{Pollable, subscribe};
 
+use super::bytes::text::beginning;
 use super::table::table_of;
 use crate::abi::slots::State;
 
@@ -74,6 +76,36 @@ unsafe impl Lift for Text {
         let length = bytes.last_chunk().map_or(u32::MAX, |length| u32::from_le_bytes(*length));
         Text::begin(length)?;
         String::linear_lift_from_memory(cx, ty, bytes).map(Text)
+    }
+}
+
+/// The beginning of a text of a guest's, for what is cut: the rest of a long one is not decoded.
+pub(super) struct Line(pub(super) String);
+
+// SAFETY: it has the type of a text, and is laid out as that.
+unsafe impl ComponentType for Line {
+    type Lower = <str as ComponentType>::Lower;
+
+    const ABI: CanonicalAbiInfo = CanonicalAbiInfo::POINTER_PAIR;
+
+    fn typecheck(ty: &InterfaceType, types: &InstanceType<'_>) -> wasmtime::Result<()> {
+        <str as ComponentType>::typecheck(ty, types)
+    }
+}
+
+// SAFETY: what is lifted is a text, by its own type alone, which checks that it is within the guest's memory.
+unsafe impl Lift for Line {
+    fn linear_lift_from_flat(cx: &mut LiftContext<'_>, ty: InterfaceType, src: &Self::Lower) -> wasmtime::Result<Self> {
+        let _in_bounds = WasmStr::linear_lift_from_flat(cx, ty, src)?;
+        let [place, length] = src.map(|part| part.get_u32());
+        beginning(cx, place, length).map(Line)
+    }
+
+    fn linear_lift_from_memory(cx: &mut LiftContext<'_>, ty: InterfaceType, bytes: &[u8]) -> wasmtime::Result<Self> {
+        let _in_bounds = WasmStr::linear_lift_from_memory(cx, ty, bytes)?;
+        let [place, length] =
+            [bytes.first_chunk(), bytes.last_chunk()].map(|part| part.map_or(0, |part| u32::from_le_bytes(*part)));
+        beginning(cx, place, length).map(Line)
     }
 }
 

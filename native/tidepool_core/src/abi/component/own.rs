@@ -6,7 +6,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, LinkerInstance, Lower};
 
 use super::counted::Counted;
-use super::define::{Define, Text};
+use super::define::{Define, Line, Text};
 use super::keyvalue;
 use crate::abi::access;
 use crate::abi::memory::copied_of;
@@ -95,7 +95,7 @@ fn begun(mut text: String) -> String {
 fn logging(linker: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     linker.func_wrap_async(
         "log",
-        |mut store: StoreContextMut<'_, State>, (level, context, message): (Level, String, String)| {
+        |mut store: StoreContextMut<'_, State>, (level, Line(context), Line(message)): (Level, Line, Line)| {
             Box::new(async move {
                 let bytes = context.len().saturating_add(message.len());
                 // No more of a line is kept, whatever there is to look at.

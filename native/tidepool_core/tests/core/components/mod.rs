@@ -21,6 +21,7 @@ mod resources;
 mod several;
 mod slices;
 mod tables;
+mod texts;
 mod types;
 mod values;
 pub(crate) mod walk;

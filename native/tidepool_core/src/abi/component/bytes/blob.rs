@@ -2,9 +2,12 @@
 
 use std::mem::MaybeUninit;
 
+use wasmtime::StoreContextMut;
 use wasmtime::component::__internal::{CanonicalAbiInfo, InstanceType, InterfaceType, LiftContext, LowerContext};
-use wasmtime::component::{ComponentType, Lift, Lower, WasmList};
+use wasmtime::component::{ComponentType, Lift, Lower, WasmList, WasmStr};
 
+use super::text::{Encoded, PIECE_BYTES, UTF16_TAG};
+use crate::abi::slots::State;
 use crate::abi::typed::shape::Piece;
 use crate::os::buffers;
 use crate::value::Value;
@@ -85,19 +88,68 @@ fn other_type() -> wasmtime::Error {
 }
 
 /// What a guest gave. Large bytes are in memory that serves the next ones again: pages of new memory take three times as long as the
-/// copy.
-pub(super) struct Lifted(pub(super) Value);
+/// copy. A long text is copied as it is, and decoded once it is lifted: that is done in pieces.
+pub(super) enum Lifted {
+    Whole(Value),
+    Text(Encoded),
+}
 
 impl Lifted {
-    fn text(text: String) -> Self {
-        Lifted(Value::Text(text.into()))
+    /// It as a value.
+    ///
+    /// # Errors
+    /// Stops a guest whose text is none.
+    pub(super) async fn value(self) -> wasmtime::Result<Value> {
+        match self {
+            Lifted::Whole(value) => Ok(value),
+            Lifted::Text(encoded) => Ok(Value::Text(encoded.decoded().await?.into())),
+        }
+    }
+
+    /// Arguments as values, for which there is to be room on the host.
+    ///
+    /// # Errors
+    /// Stops a guest whose text is none, or that has no room on the host for it.
+    pub(super) async fn values(
+        lifted: Vec<Self>,
+        store: &mut StoreContextMut<'_, State>,
+    ) -> wasmtime::Result<Vec<Value>> {
+        let (mut share, mut values) = (None, Vec::with_capacity(lifted.len()));
+        let host_bytes = lifted.iter().map(Lifted::host_bytes).fold(0, usize::saturating_add);
+        // Once they are values they are counted by who has asked for them, and what is refused is refused once.
+        if !store.data().has_on_host(&mut share, host_bytes) {
+            store.data_mut().refuse_on_host(|| true)?;
+        }
+        for it in lifted {
+            values.push(it.value().await?);
+        }
+        Ok(values)
+    }
+
+    fn host_bytes(&self) -> usize {
+        match self {
+            Lifted::Whole(_) => 0,
+            Lifted::Text(encoded) => encoded.host_bytes(),
+        }
     }
 
     fn bytes(cx: &mut LiftContext<'_>, list: &WasmList<u8>) -> wasmtime::Result<Self> {
         let mut bytes = if list.len() < SHARED_BYTES { Vec::new() } else { buffers::take(list.len()) };
         u8::linear_lift_into_from_memory(cx, list, &mut bytes)?;
-        Ok(Lifted(Value::Bytes(if bytes.len() < SHARED_BYTES { bytes.into() } else { buffers::shared(bytes) })))
+        Ok(Lifted::Whole(Value::Bytes(if bytes.len() < SHARED_BYTES { bytes.into() } else { buffers::shared(bytes) })))
     }
+}
+
+fn is_short(length: u32) -> bool {
+    usize::try_from(length & !UTF16_TAG).is_ok_and(|length| length <= PIECE_BYTES)
+}
+
+fn of_text(text: String) -> Lifted {
+    Lifted::Whole(Value::Text(text.into()))
+}
+
+fn le_bytes(part: &[u8; 4]) -> u32 {
+    u32::from_le_bytes(*part)
 }
 
 // SAFETY: its types are those of a list and of a text, which are laid out in the same way.
@@ -115,7 +167,12 @@ unsafe impl ComponentType for Lifted {
 unsafe impl Lift for Lifted {
     fn linear_lift_from_flat(cx: &mut LiftContext<'_>, ty: InterfaceType, src: &Flat) -> wasmtime::Result<Self> {
         if matches!(ty, InterfaceType::String) {
-            return String::linear_lift_from_flat(cx, ty, src).map(Lifted::text);
+            let [place, length] = src.map(|part| part.get_u32());
+            if is_short(length) {
+                return String::linear_lift_from_flat(cx, ty, src).map(of_text);
+            }
+            let _in_bounds = WasmStr::linear_lift_from_flat(cx, ty, src)?;
+            return Encoded::of(cx, place, length).map(Lifted::Text);
         }
         let list = WasmList::linear_lift_from_flat(cx, ty, src)?;
         Lifted::bytes(cx, &list)
@@ -123,7 +180,12 @@ unsafe impl Lift for Lifted {
 
     fn linear_lift_from_memory(cx: &mut LiftContext<'_>, ty: InterfaceType, bytes: &[u8]) -> wasmtime::Result<Self> {
         if matches!(ty, InterfaceType::String) {
-            return String::linear_lift_from_memory(cx, ty, bytes).map(Lifted::text);
+            let [place, length] = [bytes.first_chunk(), bytes.last_chunk()].map(|part| part.map_or(0, le_bytes));
+            if is_short(length) {
+                return String::linear_lift_from_memory(cx, ty, bytes).map(of_text);
+            }
+            let _in_bounds = WasmStr::linear_lift_from_memory(cx, ty, bytes)?;
+            return Encoded::of(cx, place, length).map(Lifted::Text);
         }
         let list = WasmList::linear_lift_from_memory(cx, ty, bytes)?;
         Lifted::bytes(cx, &list)

@@ -34,12 +34,15 @@ async fn returned<P: ComponentNamedList + Lower>(
 ) -> wasmtime::Result<Value> {
     match shape {
         Returned::Nothing => called::<_, ()>(store, function, params).await.map(|()| Value::Null),
-        Returned::One(_) => called::<_, (Lifted,)>(store, function, params).await.map(|(it,)| it.0),
+        Returned::One(_) => {
+            let (it,) = called::<_, (Lifted,)>(store, function, params).await?;
+            it.value().await
+        }
         Returned::Result(_) => {
-            let (outcome,) = called::<_, (Result<Lifted, String>,)>(store, function, params).await?;
+            let (outcome,) = called::<_, (Result<Lifted, Lifted>,)>(store, function, params).await?;
             Ok(match outcome {
-                Ok(it) => Value::Case("ok".into(), Box::new(it.0)),
-                Err(error) => Value::Case("error".into(), Box::new(Value::Text(error.into()))),
+                Ok(it) => Value::Case("ok".into(), Box::new(it.value().await?)),
+                Err(error) => Value::Case("error".into(), Box::new(error.value().await?)),
             })
         }
     }

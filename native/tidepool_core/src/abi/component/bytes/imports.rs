@@ -56,7 +56,8 @@ fn with_both<P: Params, R: Returns>(linker: &mut LinkerInstance<'_, State>, aske
         let asked = Arc::clone(&asked);
         Box::new(async move {
             let Asked { target, returned, result } = &*asked;
-            let (value, mut share) = ask(&mut store, target, params.values(), None).await?;
+            let arguments = Lifted::values(params.lifted(), &mut store).await?;
+            let (value, mut share) = ask(&mut store, target, arguments, None).await?;
             if let Some(made) = R::quick(&value, *returned, &mut share) {
                 return Ok(made);
             }
@@ -74,24 +75,24 @@ fn with_both<P: Params, R: Returns>(linker: &mut LinkerInstance<'_, State>, aske
 
 /// What a guest gives.
 trait Params: ComponentNamedList + Lift + Send + 'static {
-    fn values(self) -> Vec<Value>;
+    fn lifted(self) -> Vec<Lifted>;
 }
 
 impl Params for () {
-    fn values(self) -> Vec<Value> {
+    fn lifted(self) -> Vec<Lifted> {
         Vec::new()
     }
 }
 
 impl Params for (Lifted,) {
-    fn values(self) -> Vec<Value> {
-        vec![self.0.0]
+    fn lifted(self) -> Vec<Lifted> {
+        vec![self.0]
     }
 }
 
 impl Params for (Lifted, Lifted) {
-    fn values(self) -> Vec<Value> {
-        vec![self.0.0, self.1.0]
+    fn lifted(self) -> Vec<Lifted> {
+        vec![self.0, self.1]
     }
 }
 

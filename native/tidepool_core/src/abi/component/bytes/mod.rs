@@ -4,6 +4,7 @@
 mod blob;
 mod exports;
 mod imports;
+pub(super) mod text;
 
 pub(super) use exports::call;
 pub(super) use imports::define;

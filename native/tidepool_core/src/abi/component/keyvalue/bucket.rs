@@ -39,16 +39,21 @@ pub(super) struct KeyResponse<C> {
 
 /// By what a guest asks for the next page of keys: those that come after a key.
 pub(super) trait Cursor: Sized {
+    /// It as the guest gives it.
+    type Given: Lift + 'static;
+
     /// The key.
-    fn after(self, bucket: &Bucket) -> Result<String, Error>;
+    fn after(given: Self::Given, bucket: &Bucket) -> Result<String, Error>;
     /// What the guest gets for it.
     fn at(bucket: &mut Bucket, key: String) -> Self;
 }
 
 /// The key itself.
 impl Cursor for String {
-    fn after(self, _bucket: &Bucket) -> Result<String, Error> {
-        Ok(self)
+    type Given = Text;
+
+    fn after(given: Text, _bucket: &Bucket) -> Result<String, Error> {
+        Ok(given.into())
     }
 
     fn at(_bucket: &mut Bucket, key: String) -> Self {
@@ -58,8 +63,10 @@ impl Cursor for String {
 
 /// A number that the handle of the bucket knows.
 impl Cursor for u64 {
-    fn after(self, bucket: &Bucket) -> Result<String, Error> {
-        let found = bucket.pages.iter().find(|(number, _key)| *number == self);
+    type Given = u64;
+
+    fn after(given: u64, bucket: &Bucket) -> Result<String, Error> {
+        let found = bucket.pages.iter().find(|(number, _key)| *number == given);
         found.map(|(_number, key)| key.clone()).ok_or_else(|| {
             Error::Other(format!("a bucket's handle knows the {CURSORS} last cursors that it gave: list the keys anew"))
         })
@@ -138,13 +145,13 @@ pub(super) async fn exists(
 }
 
 /// The keys of a bucket, a page at a time, in their order.
-pub(super) async fn list_keys<C: Cursor + Lift>(
+pub(super) async fn list_keys<C: Cursor>(
     store: &mut StoreContextMut<'_, State>,
-    (bucket, cursor): (Resource<Bucket>, Option<C>),
+    (bucket, cursor): (Resource<Bucket>, Option<C::Given>),
 ) -> Answer<Counted<KeyResponse<C>>> {
     let open = table_of(store).get(&bucket)?;
     let name = Arc::clone(&open.name);
-    let after = match cursor.map(|cursor| cursor.after(open)).transpose()? {
+    let after = match cursor.map(|cursor| C::after(cursor, open)).transpose()? {
         Some(after) => asked::key(after)?,
         None => Value::Null,
     };
