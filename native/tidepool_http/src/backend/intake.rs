@@ -248,11 +248,11 @@ mod tests {
     use super::*;
 
     /// Memory that was read of a connection at once, and is there as long as somebody has a piece of it.
-    struct Read(Arc<()>);
+    struct Read(Arc<[u8]>);
 
     impl AsRef<[u8]> for Read {
         fn as_ref(&self) -> &[u8] {
-            b"x"
+            &self.0
         }
     }
 
@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn what_is_read_ahead_byte_by_byte_takes_as_much_as_its_bytes() {
         let intake = Arc::new(Intake::ahead(64 << 10));
-        let (reader, read) = (BodyReader(Arc::clone(&intake)), Arc::new(()));
+        let (reader, read) = (BodyReader(Arc::clone(&intake)), Arc::from([7_u8]));
         for _ in 0..64 << 10 {
             intake.put(Come::Data(Bytes::from_owner(Read(Arc::clone(&read)))));
         }

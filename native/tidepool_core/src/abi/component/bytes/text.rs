@@ -154,6 +154,7 @@ impl Encoding {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed unwrap or index fails the test")]
 mod tests {
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
@@ -215,7 +216,7 @@ mod tests {
             assert!(decoded(&halves, 0, StringEncoding::Utf16).0.is_err(), "{half:x}");
         }
         // A pair, each half in a piece of its own.
-        let mut pair = vec![b'x', 0].repeat(PIECE_BYTES / 2 - 1);
+        let mut pair = [b'x', 0].repeat(PIECE_BYTES / 2 - 1);
         pair.extend(utf16("🌊"));
         pair.extend([b'x', 0].repeat(9));
         assert!(decoded(&pair, 0, StringEncoding::Utf16).0.unwrap().contains('🌊'));
