@@ -22,7 +22,7 @@ defmodule Tidepool.CommandTest do
     test "a command in #{language} that fails is its caller's error, with the last lines of stderr" do
       name = deploy!(unquote(language), unquote(module))
 
-      # WASI 0.2 has failure alone, and no number.
+      # What compilers use of WASI 0.2 has failure alone, and no number.
       assert {:error, %Error{reason: :guest_error, message: message, details: %{exit_code: 1}}} =
                Tidepool.call(name, "run", "fail")
 
@@ -73,6 +73,15 @@ defmodule Tidepool.CommandTest do
   end
 
   defp called(name, args), do: Tidepool.call(name, Enum.join(args, " "))
+
+  test "a command that exits with a code by exit-with-code has that for its status, called or run by a process" do
+    name = deploy!("component", "exit_command")
+
+    assert {:error, %Error{reason: :guest_error, message: message, details: %{exit_code: 7}}} = Tidepool.call(name)
+    assert message =~ "exited with code 7"
+    assert {422, _headers, %{"error" => %{"exit_code" => 7}}} = curl("/call/#{name}")
+    assert {%Error{reason: :guest_error, details: %{exit_code: 7}}, []} = ended!(start!(name))
+  end
 
   test "a process runs a command with its arguments, its environment and its folders" do
     name = deploy!("rust", "surroundings_command", files: ["/=memory"])

@@ -84,6 +84,8 @@ defmodule Tidepool.CommandsBesideWasmtimeTest do
 
     for {line, status} <- [{"exit 0", 0}, {"exit 7", 1}, {"panic", 134}],
         do: assert({"", ^status} = same!(files, String.split(line)))
+
+    assert same!(command!("exit_command", [], [], "component"), []) == {"", 7}
   end
 
   test "a command reads and writes the same files, and fails where the other does" do
