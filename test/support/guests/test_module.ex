@@ -98,6 +98,20 @@ defmodule Tidepool.TestModule do
   @doc "The header of a component."
   def component, do: <<0, "asm", 13, 0, 1, 0>>
 
+  @doc "A component of one module, whose export of this name it exports: a function of the type `func(depth: u32) -> u32`."
+  def lifted(module, name) do
+    IO.iodata_to_binary([
+      component(),
+      section(1, module),
+      # An instance of the module, without imports; and of that the function.
+      section(2, [1, 0, 0, 0]),
+      section(6, [1, 0, 0, 1, 0, vector(name)]),
+      section(7, [1, 0x40, 1, vector("depth"), 0x79, 0, 0x79]),
+      section(8, [1, 0, 0, 0, 0, 0]),
+      section(11, [1, 0, vector(name), 1, 0, 0])
+    ])
+  end
+
   defp module(sections), do: IO.iodata_to_binary([<<0, "asm", 1, 0, 0, 0>> | sections])
   defp section(id, content), do: IO.iodata_to_binary([id, sized(content)])
   defp vector(text), do: [leb(byte_size(text)), text]

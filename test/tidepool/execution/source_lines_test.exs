@@ -2,16 +2,16 @@ defmodule Tidepool.SourceLinesTest do
   # What a trap says of a module with debug data.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Actor, Command, Error, Native}
+  alias Tidepool.{Actor, Command, Error, Native, TestModule}
 
-  # A line of the guest's source, by the comment at its end.
-  defp line(comment) do
-    lines = File.read!("guests/traced/traced.rs") |> String.split("\n")
+  # A line of a guest's source, by the comment at its end.
+  defp line(comment, source \\ "traced.rs") do
+    lines = File.read!("guests/traced/#{source}") |> String.split("\n")
     Enum.find_index(lines, &String.ends_with?(&1, "// #{comment}")) + 1
   end
 
-  defp places(backtrace) do
-    for %{file: file, line: line} <- backtrace, Path.basename(file) == "traced.rs", do: line
+  defp places(backtrace, source \\ "traced.rs") do
+    for %{file: file, line: line} <- backtrace, Path.basename(file) == source, do: line
   end
 
   defp trap(name, operation \\ "trap") do
@@ -40,6 +40,32 @@ defmodule Tidepool.SourceLinesTest do
     class = deploy!("rust", "traced", actor: true)
     assert {:error, %Error{details: %{backtrace: backtrace}}} = Actor.call(class, "one", "trap")
     assert line("the trap's line") in places(backtrace)
+  end
+
+  test "of a component it has those of its module, whether it is called or an actor" do
+    source = "traced_export.rs"
+    expected = for whose <- ["trap's", "caller's"], do: line("the #{whose} line", source)
+    component = TestModule.lifted(guest("rust", "traced_export"), "trap")
+
+    told = fn outcome ->
+      assert {:error, %Error{reason: {:trap, :memory_out_of_bounds}, details: details} = error} = outcome
+      refute is_map_key(details, :lines)
+      assert Enum.take(places(details.backtrace, source), 2) == expected
+      assert Command.explain(error) =~ "#{source}:#{hd(expected)})"
+    end
+
+    for options <- [[], [engine: :dense], [instances: {:warm, 1}]],
+        do: component |> deploy_bytes!(options) |> Tidepool.call(:trap, [0]) |> told.()
+
+    class = deploy_bytes!(component, actor: true)
+    told.(Actor.call(class, "one", "trap", "[0]"))
+    assert {500, _headers, %{"error" => error}} = curl("/actors/#{class}/one/trap", ["--data", "[0]"])
+    lines = for %{"file" => file, "line" => line} <- error["backtrace"], Path.basename(file) == source, do: line
+    assert Enum.take(lines, 2) == expected
+
+    stripped = deploy_bytes!(component, strip: true)
+    assert {:error, %Error{details: %{backtrace: backtrace}}} = Tidepool.call(stripped, :trap, [0])
+    assert backtrace != [] and places(backtrace, source) == []
   end
 
   test "a module that was deployed stripped has none of it, and is what is kept and sent" do
