@@ -23,8 +23,8 @@ use crate::support::{Node, Outcome, limits, tell_of_another_try};
 
 /// Each function, its grant or why it needs none, what bounds the time of a call, and what a tape has of it.
 const TABLE: &str = include_str!("linked.tsv");
-/// What a deploy may grant; all else has a reason.
-const GRANTS: [&str; 4] = ["config", "files", "keyvalue", "net"];
+/// What a deploy may grant; all else has a reason. A function may be granted by several.
+const GRANTS: [&str; 5] = ["config", "files", "host", "keyvalue", "net"];
 /// What a tape has of a function; all else says the same each time, for a reason.
 const TAPED: [&str; 5] = ["clock", "host", "random", "stream", "wait"];
 /// Functions with arguments of a guest's size that no program here can call, and why.
@@ -35,6 +35,17 @@ const UNCALLED: [(&str, &str); 2] = [
     ),
     ("wasi:keyvalue/atomics@0.2.0-draft2#swap", "its handle is an answer of a store, and there is none here"),
 ];
+
+/// Functions without arguments of a guest's size whose results are as large as its deploy or its start says.
+const TOLD: [&str; 4] = [
+    "wasi:cli/environment#get-arguments",
+    "wasi:cli/environment#get-environment",
+    "wasi:config/runtime#get-all",
+    "wasi:config/store#get-all",
+];
+/// As many texts as these have, and the bytes of each: 64 KiB in all.
+const TEXTS: usize = 1_024;
+const TEXT_BYTES: usize = 64;
 
 /// Functions that no program here calls a second time, and why.
 const STOPPED: [(&str, &str); 1] = [(
@@ -85,7 +96,8 @@ fn each_function_that_is_linked_has_a_grant_or_a_reason_and_a_bound() {
             panic!("{row:?} has not four fields")
         };
         let why = grant.strip_prefix("none: ").is_some_and(|why| !why.is_empty());
-        assert!(why || GRANTS.contains(&grant), "{path} has no grant, and no reason why it needs none: {grant:?}");
+        let granted = grant.split(", ").all(|grant| GRANTS.contains(&grant));
+        assert!(why || granted, "{path} has no grant, and no reason why it needs none: {grant:?}");
         assert!(!bound.is_empty(), "{path} has no bound");
         let same = taped.strip_prefix("same: ").is_some_and(|why| !why.is_empty());
         assert!(same || TAPED.contains(&taped), "{path} tells what no tape has, and no reason why not: {taped:?}");
@@ -155,6 +167,20 @@ fn what_the_host_defines_is_in_the_wit_that_the_linker_is_asked_for() {
         }
     }
     assert!(found > 70, "the sources are elsewhere: {found}");
+}
+
+#[test]
+fn each_draft_of_keyvalue_that_is_linked_is_in_that_wit() {
+    let wit = Wit::read();
+    let known: BTreeSet<&str> = wit.items.iter().map(|item| &*item.interface).collect();
+    // They are named there without their package.
+    let source = include_str!("../../../../src/abi/component/keyvalue/linked.rs");
+    let names: Vec<&str> = literals(source, &[], &[""]).into_iter().filter(|name| name.contains('@')).collect();
+    assert!(names.len() >= 6, "the names are elsewhere: {names:?}");
+    for name in names {
+        let interface = format!("wasi:keyvalue/{name}");
+        assert!(known.contains(&*interface), "{interface} is linked, and in no WIT here: add it to `wit.rs`");
+    }
 }
 
 fn function(node: &Node, wasm: &[u8]) -> Arc<Function> {
@@ -252,6 +278,30 @@ fn a_file_takes_a_quarter_of_a_mib_of_what_is_written_at_once() {
     let wasm = Guest::new(&wit).expecting(write, 512 << 10, Filled::Letters, (24, 256 << 10)).unwrap();
     let outcome = spent(&node, &wasm).outcome;
     assert!(outcome.is_ok(), "{outcome:?}");
+}
+
+#[test]
+fn no_function_holds_its_thread_however_much_its_deploy_or_its_start_has_it_tell() {
+    let (node, wit) = (Node::small(), Wit::read());
+    let texts = || (0..TEXTS).map(|number| format!("{number:0TEXT_BYTES$}"));
+    for path in TOLD {
+        let wasm = Guest::new(&wit).calling(wit.item(path), 8, Filled::Zeros, "").unwrap();
+        let module = Arc::new(node.runtime.compile(&wasm, &Default::default()).unwrap());
+        let config = texts().map(|text| (text.into_boxed_str(), Box::from(""))).collect();
+        let config = FunctionConfig { config, limits: limits(), ..settings::function_config() };
+        let function = Arc::new(module.function(config).unwrap());
+        let options = || ProcessOptions {
+            cpu_time: Some(CPU_TIME),
+            args: texts().collect(),
+            env: texts().map(|text| (text, String::new())).collect(),
+            ..Default::default()
+        };
+        let spent = at_best(|| function.start_process(options()).unwrap());
+        println!("{path}: {:?}", spent.longest);
+        assert!(spent.in_slices(), "{path}: {:?}", spent.longest);
+        // It was called again and again.
+        assert!(goes_on(&spent.outcome), "{path}: {:?}", spent.outcome);
+    }
 }
 
 #[test]
