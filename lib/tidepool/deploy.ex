@@ -257,9 +257,14 @@ defmodule Tidepool.Deploy do
 
     with {:ok, loaded} <- compiled,
          :ok <- Tools.check(entry.tools, loaded),
+         :ok <- folders(deploy.how, entry.files, loaded.abi),
          {:ok, native} <- Loader.function(loaded, entry),
          do: {:ok, %{deploy | loaded: loaded, native: native}}
   end
+
+  # What comes back may be of a release that took them.
+  defp folders(:rollback, _folders, _abi), do: :ok
+  defp folders(:deploy, folders, abi), do: Folders.fit(folders, abi)
 
   defp trial(%{how: :deploy} = deploy), do: Execution.trial(deploy.native, deploy.entry.name)
   defp trial(deploy), do: Execution.trial_again(deploy.native, deploy.entry.name)

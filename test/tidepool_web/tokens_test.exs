@@ -148,7 +148,8 @@ defmodule TidepoolWeb.TokensTest do
     node =
       Peer.start!(server: true, token: @own, host: :none, files: [config: {Tidepool.Files.Folder, path: tmp_folder!()}])
 
-    wasm = FaultVersion.module(1)
+    # A program, which may have folders.
+    wasm = guest("c", "upper")
     plain = make!(node, "plain", ["deploy"], "shop-*")
     admin = make!(node, "admin", ["admin"])
     net = ["net:tls:connect:*.shop.example:443", "net:http:*.shop.example:80"]

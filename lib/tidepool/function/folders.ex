@@ -9,6 +9,8 @@ defmodule Tidepool.Function.Folders do
 
   @most 16
   @path_bytes 255
+  # Of what a process can run.
+  @abis [:command, :wasi, :lunatic]
   @source ~r/\A(memory|host:([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})(:rw)?)\z/
 
   @type t :: [String.t()]
@@ -95,6 +97,26 @@ defmodule Tidepool.Function.Folders do
         message = "this node has no folder `#{host}` to be #{path}: its setting `files` says which there are"
         {:error, Error.new(:invalid_option, message)}
     end
+  end
+
+  @doc """
+  Refuses folders of a module that no process can run, by its ABI: nothing would ever find them.
+
+      iex> alias Tidepool.Function.Folders
+      iex> for abi <- [:command, :http], do: Folders.fit(["/data=memory"], abi) == :ok
+      [true, false]
+      iex> Folders.fit([], :http)
+      :ok
+  """
+  @spec fit(t, Tidepool.Function.abi()) :: :ok | {:error, Error.t()}
+  def fit(folders, abi) when folders == [] or abi in @abis, do: :ok
+
+  def fit(_folders, abi) do
+    message =
+      "`files` are folders of programs that are started as processes (the ABIs `command`, `wasi` and `lunatic`), " <>
+        "and this module is called (`#{abi}`): leave `files` out"
+
+    {:error, Error.new(:invalid_config, message)}
   end
 
   @doc """

@@ -2,7 +2,7 @@ defmodule Tidepool.DeployRefusalTest do
   # What is no function is refused at the deploy, with the step and what it was about, and changes nothing.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Error, TestModule}
+  alias Tidepool.{Deploy, Error, TestModule}
 
   setup_all do
     name = unique_name("standing")
@@ -55,6 +55,26 @@ defmodule Tidepool.DeployRefusalTest do
       assert Tidepool.fetch(name) == {:ok, function}
       assert Tidepool.call(name, "hello", "Ada") == {:ok, "Hello, Ada!"}
     end
+  end
+
+  test "folders of what no process can run are refused, and a version that had them comes back all the same" do
+    for {language, guest, options} <- [
+          {"rust", "http", []},
+          {"component", "calc", []},
+          {"rust", "tally", [actor: true]},
+          {"rust", "hello_world", []}
+        ] do
+      {wasm, name} = {guest(language, guest), unique_name(guest)}
+      options = [files: ["/data=memory"]] ++ options
+      assert_refused(wasm, options, :compile, :invalid_config, %{}, name)
+      given = [name: name] ++ options
+      assert {:ok, %{files: ["/data=memory"]}, :created, nil} = Deploy.again(wasm, given, :elixir)
+      on_exit(fn -> remove!(name) end)
+    end
+
+    # One that is called may be started as well.
+    name = deploy!("rust", "upper_command", files: ["/data=memory"])
+    assert Tidepool.call(name, "run", "x") == {:ok, "X"}
   end
 
   test "a start that takes longer than the time limit is refused in the step :start", %{name: name} do
