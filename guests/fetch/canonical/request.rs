@@ -1,19 +1,26 @@
-// A program that asks a host for a path, both of which are its last arguments, and prints the status and the body. With an error it
-// prints the error's number.
-include!("../../canonical.rs");
-include!("../../canonical_streams.rs");
-include!("../../canonical_program.rs");
+// A request for a path of a host, which are the last words of a text: status and body, or the number of the error among those that WASI
+// has. It keeps no handle.
 
 #[link(wasm_import_module = "wasi:io/streams@0.2.12")]
 extern "C" {
     #[link_name = "[method]input-stream.blocking-read"]
     fn read(stream: u32, most: u64, out: *mut Written);
+    #[link_name = "[resource-drop]input-stream"]
+    fn drop_input(stream: u32);
 }
 
 #[link(wasm_import_module = "wasi:io/poll@0.2.12")]
 extern "C" {
     #[link_name = "[method]pollable.block"]
     fn block(pollable: u32);
+    #[link_name = "[resource-drop]pollable"]
+    fn drop_pollable(pollable: u32);
+}
+
+#[link(wasm_import_module = "wasi:io/error@0.2.12")]
+extern "C" {
+    #[link_name = "[resource-drop]error"]
+    fn drop_error(error: u32);
 }
 
 #[link(wasm_import_module = "wasi:http/types@0.2.12")]
@@ -32,12 +39,18 @@ extern "C" {
     fn subscribe(future: u32) -> u32;
     #[link_name = "[method]future-incoming-response.get"]
     fn get(future: u32, out: *mut Written);
+    #[link_name = "[resource-drop]future-incoming-response"]
+    fn drop_future(future: u32);
     #[link_name = "[method]incoming-response.status"]
     fn status(response: u32) -> u32;
     #[link_name = "[method]incoming-response.consume"]
     fn consume(response: u32, out: *mut Written);
+    #[link_name = "[resource-drop]incoming-response"]
+    fn drop_response(response: u32);
     #[link_name = "[method]incoming-body.stream"]
     fn stream(body: u32, out: *mut Written);
+    #[link_name = "[resource-drop]incoming-body"]
+    fn drop_body(body: u32);
 }
 
 #[link(wasm_import_module = "wasi:http/outgoing-handler@0.2.12")]
@@ -48,26 +61,28 @@ extern "C" {
 
 /// The scheme `http` among those that WASI has.
 const HTTP: u32 = 0;
+/// Most bytes of a body that are read at once.
+const MOST: u64 = 4096;
 
-#[export_name = "wasi:cli/run@0.2.12#run"]
-pub unsafe extern "C" fn export_run() -> u32 {
-    let arguments = arguments();
-    let [host, path] = match arguments.as_slice() {
-        [.., host, path] => [host, path],
+fn run(told: &str) -> String {
+    let mut words = told.split(' ').rev();
+    let (path, host) = match (words.next(), words.next()) {
+        (Some(path), Some(host)) => (path, host),
         _ => panic!("a host and a path are told"),
     };
-    let asked = request(fields());
-    set_scheme(asked, 1, HTTP, std::ptr::null(), 0);
-    set_authority(asked, 1, host.as_ptr(), host.len());
-    set_path(asked, 1, path.as_ptr(), path.len());
-    match answer(asked) {
-        Ok(response) => respond(response),
-        Err(code) => print(format!("error {code}\n").as_bytes()),
+    unsafe {
+        let asked = request(fields());
+        set_scheme(asked, 1, HTTP, std::ptr::null(), 0);
+        set_authority(asked, 1, host.as_ptr(), host.len());
+        set_path(asked, 1, path.as_ptr(), path.len());
+        match answer(asked) {
+            Ok(response) => whole(response),
+            Err(code) => format!("error {code}\n"),
+        }
     }
-    0
 }
 
-/// The response, or the number of the error among those that WASI has.
+/// The response, or the number of the error.
 unsafe fn answer(asked: u32) -> Result<u32, u32> {
     let mut out = Written::new();
     handle(asked, 0, 0, &mut out);
@@ -75,8 +90,11 @@ unsafe fn answer(asked: u32) -> Result<u32, u32> {
         return Err(out.byte(2));
     }
     let future = out.0[2];
-    block(subscribe(future));
+    let pollable = subscribe(future);
+    block(pollable);
+    drop_pollable(pollable);
     get(future, &mut out);
+    drop_future(future);
     // There is one, it was not taken before, and it is a response.
     match (out.byte(0), out.byte(2), out.byte(4)) {
         (1, 0, 0) => Ok(out.0[6]),
@@ -84,19 +102,28 @@ unsafe fn answer(asked: u32) -> Result<u32, u32> {
     }
 }
 
-unsafe fn respond(response: u32) {
+/// Status and body of a response, or as much of that as came.
+unsafe fn whole(response: u32) -> String {
     let mut out = Written::new();
-    print(format!("{}\n", status(response)).as_bytes());
+    let status = status(response);
     consume(response, &mut out);
     let body = out.0[1];
     stream(body, &mut out);
     let stream = out.0[1];
+    let mut bytes = Vec::new();
     loop {
-        read(stream, PIECE as u64, &mut out);
-        // What is no error is a piece.
+        read(stream, MOST, &mut out);
+        // What is no error is a piece. The error is one that has a handle, or the end.
         if out.byte(0) == 1 {
-            return print(b"\n");
+            if out.byte(1) == 0 {
+                drop_error(out.0[2]);
+            }
+            break;
         }
-        print(&out.slice(1).taken());
+        bytes.extend(out.slice(1).taken());
     }
+    drop_input(stream);
+    drop_body(body);
+    drop_response(response);
+    format!("{status}\n{}\n", String::from_utf8_lossy(&bytes))
 }
