@@ -36,8 +36,10 @@ defmodule Tidepool.ReplicatedActorsTest do
     end
   end
 
-  defp call(peer, name, operation, payload, options),
-    do: Peer.call(peer, Actor, :call, ["ledger", name, operation, payload, options])
+  defp call(peer, name, operation, payload, options) do
+    {class, options} = Keyword.pop(options, :class, "ledger")
+    Peer.call(peer, Actor, :call, [class, name, operation, payload, options])
+  end
 
   # The answer, once there is one.
   defp answer(peer, name, operation, payload, options \\ []) do
@@ -118,6 +120,19 @@ defmodule Tidepool.ReplicatedActorsTest do
       assert answer(back, name, "sum", "") == sum
       List.insert_at(others, turn, back)
     end)
+  end
+
+  test "an actor of a component goes on with its memory on another node when its own was killed", %{peers: peers} do
+    [one, other, third] = peers
+    Peer.deploy!(one, "rust", "tally", name: "tally", actor: true, wait: :all)
+    name = on(one, "tally")
+    assert answer(third, name, "add", "[3]", class: "tally", request_id: "three") == "3"
+    assert answer(third, name, "note", ~s(["ebb"]), class: "tally", request_id: "ebb") == "1"
+    Peer.halt(one)
+    assert answer(other, name, "add", "[4]", class: "tally", request_id: "four") == "7"
+    # The same request, and no other one.
+    assert answer(third, name, "add", "[4]", class: "tally", request_id: "four") == "7"
+    assert answer(third, name, "notes", "[]", class: "tally") == ~s(["ebb"])
   end
 
   test "a bucket of keys and values is one for all nodes, and what was set is there after its node was killed",

@@ -3,6 +3,7 @@ defmodule Tidepool.ActorComponentsTest do
   use Tidepool.Case, async: true
 
   alias Tidepool.{Actor, Error, Native, Peer}
+  alias Tidepool.Actor.Journal.Archive
 
   import ExUnit.CaptureLog
 
@@ -54,6 +55,28 @@ defmodule Tidepool.ActorComponentsTest do
     Peer.halt(peer)
     peer = Peer.start!(data: folder, cluster: false)
     assert {:ok, "5"} = call.(peer, "[1]")
+  end
+
+  test "an actor of a component is in an export with the component, and goes on where that is imported" do
+    file = Path.join(tmp_folder!(), "actors")
+    options = [name: "tally", actor: true]
+    call = fn peer, operation, payload -> Peer.call(peer, Actor, :call, ["tally", "alice", operation, payload]) end
+    one = Peer.start!(cluster: false)
+    {:ok, _function} = Peer.call(one, Tidepool, :deploy, [module(1), options])
+    assert {:ok, "4"} = call.(one, "add", "[4]")
+    assert {:ok, "1"} = call.(one, "note", ~s(["ebb"]))
+    folder = Peer.folder(one)
+    Peer.halt(one)
+    assert {:ok, %{actors: 1, modules: 1}} = Archive.export({:folder, folder}, file, nil, false)
+
+    other = Peer.boot!(cluster: false)
+    assert {:ok, %{actors: 1, modules: 1}} = Archive.import({:folder, Peer.folder(other)}, file, false)
+    {:ok, _started} = Peer.start_application(other)
+    # It stays on the one that came along.
+    {:ok, _function} = Peer.call(other, Tidepool, :deploy, [module(2), options])
+    eventually(fn -> assert {:ok, "4"} = call.(other, "sum", "[]") end, 20_000)
+    assert {:ok, "5"} = call.(other, "add", "[1]")
+    assert {:ok, ~s(["ebb"])} = call.(other, "notes", "[]")
   end
 
   test "pin has its actors stay, kv and reset begin them anew, and a component that can't save leaves them on it" do
