@@ -77,7 +77,7 @@ defmodule Tidepool.CommandTest do
   test "a command that exits with a code by exit-with-code has that for its status, called or run by a process" do
     name = deploy!("component", "exit_command")
 
-    assert {:error, %Error{reason: :guest_error, message: message, details: %{exit_code: 7}}} = Tidepool.call(name)
+    assert {:error, %Error{reason: :guest_error, message: message, details: %{exit_code: 7}}} = called(name, [])
     assert message =~ "exited with code 7"
     assert {422, _headers, %{"error" => %{"exit_code" => 7}}} = curl("/call/#{name}")
     assert {%Error{reason: :guest_error, details: %{exit_code: 7}}, []} = ended!(start!(name))

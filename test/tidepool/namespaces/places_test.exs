@@ -150,8 +150,8 @@ defmodule Tidepool.Namespaces.PlacesTest do
       end)
 
     assert wait.(places, "shop", 1, 5) == :full
-    assert {:waits, _places} = wait.(places, "blog", 64, 5)
-    assert wait.(places, "blog", 65, 5) == :full
+    assert {:waits, _places} = wait.(places, "blog", 128, 5)
+    assert wait.(places, "blog", 129, 5) == :full
     assert {:waits, places} = places |> Places.leave(2) |> Places.leave(:none) |> wait.("shop", 32, 5)
     assert {1, 32, _places} = Places.come(places)
   end
