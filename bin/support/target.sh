@@ -31,7 +31,7 @@ take_target() {
 make_room() {
   local kept days
   too_much || return 0
-  for kept in "$cache"/guests/{npm,encoder}-*; do
+  for kept in "$cache"/guests/{npm,packages,encoder}-*; do
     [[ -d $kept && -z $(find "$kept" -type f -atime -30 -print -quit) ]] || continue
     # Whoever builds guests has the lock.
     flock -n "$cache/guests/lock" rm -rf "$kept" || true

@@ -31,6 +31,7 @@ Compilers are fetched when first needed into {shown(TOOLS)}
   zig, c, go, component   pip or venv of this Python
   guests of HTTP          cargo, as Tidepool itself takes it
   assemblyscript, wat     Node.js 20 or newer with npm
+  packages                all of these but apt-get and dpkg
 """
 
 

@@ -1,24 +1,46 @@
-"""Components that others have written: those in published packages of Rust, as they are, or in text form by the assembler of wasmtime."""
+"""Components that others have written: those in published packages of Rust, Python and JavaScript, as they are, or in text form by the
+assembler of wasmtime."""
 
 import functools
+import hashlib
 import json
 import pathlib
 import shutil
 import subprocess
 
+from . import npm, pip
 from .component import assemble
 from .language import Kind, Language
-from .tools import Failure
+from .tools import TOOLS, Failure, once
 
 
 def component(guest, name, out):
-    """The file that `sources.txt` has for the name: a line of name, package and path in it."""
+    """The file that `sources.txt` has for the name: a line of name, the tool that fetches its package, the package, and path in it."""
     for line in (guest.folder / "sources.txt").read_text().splitlines():
-        named, package, path = line.split()
+        named, tool, package, path = line.split()
         if named == name:
-            source = packages(guest.folder)[package] / path
+            source = FETCHED[tool](guest.folder, package) / path
             return shutil.copyfile(source, out) if source.suffix == ".wasm" else assemble(source, out)
     raise Failure(f"sources.txt has no line for {name}")
+
+
+def of_cargo(folder, package):
+    return packages(folder)[package]
+
+
+def of_pip(folder, _package):
+    """The packages of the folder's `requirements.txt`, in a folder named by that. All lie in one, as Python has them."""
+    requirements = folder / "requirements.txt"
+    place = TOOLS / f"packages-{hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]}"
+    once(place, "packages of Python with components, about 60 MB", lambda new: pip.download_locked(requirements, new))
+    return place
+
+
+def of_npm(folder, package):
+    return npm.fetch(folder, "packages of JavaScript with components, about 10 MB") / package
+
+
+FETCHED = {"cargo": of_cargo, "pip": of_pip, "npm": of_npm}
 
 
 @functools.cache

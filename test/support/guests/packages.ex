@@ -9,9 +9,15 @@ defmodule Tidepool.Packages do
   @both "it imports its host's functions beside WASI's, and wasmtime's command line has no such host"
   @on "wasmtime's command line has the proposal on"
 
+  @codec "numcodecs:abc/codec@0.1.1"
+  @codecs ~w(asinh bit-round fixed-offset-scale identity jpeg2000 linear-quantize log pco reinterpret round zfp zlib zstd)
+
+  # A request as arcjet's own packages describe it.
+  @request ~s({"ip":"203.0.113.7","method":"GET","protocol":"http:","host":"shop.example","path":"/","headers":{"user-agent":"curl/8"}})
+
   @doc """
-  Component, export, arguments, and result: that of a call. What they import is answered with its argument. An export that is `nil`
-  is `wasi:cli/run`.
+  Component, export, arguments, and result: that of a call, or `:same`, which is whatever wasmtime prints. What they import is answered
+  with its argument. An export that is `nil` is `wasi:cli/run`.
   """
   def run, do: tools() ++ shipped()
 
@@ -46,6 +52,8 @@ defmodule Tidepool.Packages do
     guard = {"cerberust:guard/scanner@0.1.0", :scan}
     environment = {"wasi:cli/environment@0.2.6", :"get-arguments"}
     random = {"wasi:random/random@0.2.6", :"get-random-u64"}
+    capsule = {"capsule:host/task-runner", :run}
+    skipped = %{:"skip-custom-detect" => true}
 
     [
       {"egress_guard", guard, ["low tide"], %{text: "low tide", valid: true, risk: 0.0}, @host},
@@ -54,8 +62,29 @@ defmodule Tidepool.Packages do
       {"sandboxed_clocks", {"wasi:clocks/monotonic-clock@0.2.6", :now}, [], 0, :stubbed},
       {"sandboxed_random", random, [], 5_976_869_722_197_606_210, :asked},
       {"sandboxed_wasi", random, [], 5_976_869_722_197_606_210, :stubbed},
-      {"shopping_cart", {"golem:it/api", :"get-cart-contents"}, [], [], :asked}
-    ]
+      {"shopping_cart", {"golem:it/api", :"get-cart-contents"}, [], [], :asked},
+      {"cron", {"wasmcloud:example/cron@0.0.1", :invoke}, [], nil, :asked},
+      {"hyperlight_javascript", {"hyperlight:sandbox/executor", :run}, ["console.log('low tide')"],
+       %{stdout: "low tide\n", stderr: "", "exit-code": 0}, @both},
+      {"hyperlight_python", {"hyperlight:sandbox/executor", :run}, ["print('low tide')"],
+       %{stdout: "low tide\n", stderr: "", "exit-code": 0}, @both},
+      {"capsule_javascript", capsule, [~s({"task_name": "executeCode", "args": ["6 * 7"]})], ~s({"result":42}), @both},
+      {"capsule_python", capsule, [~s({"task_name": "execute_code", "args": ["6 * 7"]})], ~s({"result": 42}), @both},
+      {"arcjet_redact", :redact, ["ask ada@shop.example", Map.put(skipped, :"skip-custom-redact", true)], :same,
+       :stubbed}
+    ] ++
+      for component <- ["arcjet", "arcjet_analyze"],
+          {export, arguments} <- [
+            {:"validate-characteristics", [@request, ["ip.src"]]},
+            {:"generate-fingerprint", [@request, ["ip.src", "http.host"]]},
+            {:"detect-sensitive-info",
+             ["ask ada@shop.example or 203.0.113.7", Map.put(skipped, :entities, {:deny, [:email]})]}
+          ] do
+        {component, export, arguments, :same, :stubbed}
+      end ++
+      for codec <- @codecs do
+        {"codec_" <> String.replace(codec, "-", "_"), {@codec, :"codec-id"}, [], codec <> ".rs", :stubbed}
+      end
   end
 
   @doc "Component, export, arguments, and what the error's text begins with."
@@ -68,6 +97,12 @@ defmodule Tidepool.Packages do
 
   @doc "Component, the interface of its resource."
   def carts, do: [{"cart_resource", "golem:it/api", @resources}, {"cart_versioned", "golem:it/api@1.2.3", @resources}]
+
+  @doc "A component that handles HTTP."
+  def http, do: [{"mcp_server", :asked}]
+
+  @doc "A component that never ends by itself."
+  def endless, do: [{"cron_service", @host}]
 
   @doc """
   Component, export, arguments. What their authors left out is `unreachable` there, mostly: they are about their types. `rpc_caller` says
@@ -98,6 +133,7 @@ defmodule Tidepool.Packages do
     [
       {"async_export", :invalid_module, "async", :asked},
       {"async_import", :invalid_module, "async", @on},
+      {"codec_sz3", :invalid_module, "exception", @on},
       {"duplicate_imports", :invalid_module, "root-level component imports", :asked},
       {"initialize", {:trap, :unreachable}, "unreachable", :asked},
       {"link_tag", :invalid_module, "exceptions", @on},
@@ -111,6 +147,8 @@ defmodule Tidepool.Packages do
       runs: run(),
       runs: fail(),
       runs: carts(),
+      runs: http(),
+      runs: endless(),
       traps: trap(),
       refused: refused()
     ]
