@@ -23,6 +23,9 @@ defmodule Bench.Components do
   @kib64 :binary.copy("x", 65_536)
   @add {"docs:adder/add@0.1.0", :add}
   @bytes {"docs:adder/add@0.1.0", :bytes}
+  @local ["tcp:connect:127.0.0.1:*"]
+  # What one more get takes is told by a call that has so many more.
+  @gets 8
 
   # How often things are measured: over HTTP, in µs, of a large body, and of an upload.
   @scales %{
@@ -34,12 +37,13 @@ defmodule Bench.Components do
   def run(switches) do
     scale = @scales[Enum.find([:smoke, :brief], :whole, &switches[&1])]
     Application.put_env(:tidepool, :max_payload, 2 * @gib)
+    Application.put_env(:tidepool, :keyvalue, :actors)
     Bench.start!(server: true)
     Bench.deploy!("wapc", "rust/hello_world", instances: {:warm, 100})
     Bench.deploy!("calc", "component/calc", instances: {:warm, 100})
     Bench.deploy!("calc_fresh", "component/calc")
     Bench.deploy!("plain", "rust/calc", instances: {:warm, 100})
-    Bench.deploy!("plugin", "rust/vowels", instances: {:warm, 100}, net: ["tcp:connect:127.0.0.1:*"])
+    Bench.deploy!("plugin", "rust/vowels", instances: {:warm, 100}, net: @local)
 
     rows =
       serve(scale.serve) ++
@@ -150,8 +154,8 @@ defmodule Bench.Components do
     ]) ++ compared(large, scale, [{"typed echo of 64 KiB", "waPC echo of 64 KiB", {:at_most, 2}}])
   end
 
-  defp compared(subjects, scale, pairs) do
-    figures = Peers.side_by_side(subjects, 10 * scale, 200)
+  defp compared(subjects, scale, pairs, calls \\ 200) do
+    figures = Peers.side_by_side(subjects, 10 * scale, calls)
     Peers.figures(subjects, figures) ++ Peers.ratios(figures, pairs)
   end
 
@@ -176,38 +180,66 @@ defmodule Bench.Components do
     Peers.figures(subjects, figures) ++ Peers.ratios(figures, [{theirs, ours, aim}])
   end
 
-  # A guest's request to a server of this machine, beside that of a client which does nothing else.
+  # A guest's request to a server of this machine, beside that of a client which does nothing else: by a component, and by a plug-in.
   defp outgoing(scale) do
+    Bench.deploy!("asking", "rust/fetch_typed", instances: {:warm, 100}, net: @local)
     {bare, port} = Peers.bare()
     client = Peers.program("examples/bare_client", ["#{port}"])
-    url = "http://127.0.0.1:#{port}/"
-    ours = "plug-in's request to a server"
-    subjects = [{ours, fn -> Tidepool.call("plugin", "fetches", url) end}, {"bare hyper client", {client, "get"}}]
+    host = "127.0.0.1:#{port}"
+    component = "wasi:http request of a component"
+    plugin = "plug-in's request to a server"
+
+    subjects = [
+      {component, fn -> {:ok, "200\n" <> _body} = Tidepool.call("asking", :run, ["#{host} /"]) end},
+      {plugin, fn -> Tidepool.call("plugin", "fetches", "http://#{host}/") end},
+      {"bare hyper client", {client, "get"}}
+    ]
+
     figures = Peers.side_by_side(subjects, 10 * scale, 50)
     for program <- [client, bare], do: Port.close(program)
-    Peers.figures(subjects, figures) ++ Peers.ratios(figures, [{ours, "bare hyper client", {:at_most, 1.5}}])
+
+    Peers.figures(subjects, figures) ++
+      Peers.ratios(figures, [
+        {component, "bare hyper client", {:at_most, 1.5}},
+        {plugin, "bare hyper client", nil}
+      ])
   end
 
-  # What a bucket does that is kept where actors are, beside an actor that does as much.
+  # A component's get in a bucket that is kept where actors are, beside a call of a component that is an actor: each is a call from
+  # Elixir, and both guests are Rust. Sets beside changes, and the store without a guest, have no aim.
   defp keyvalue(scale) do
-    Bench.deploy!("ledger", "rust/ledger", actor: true)
+    Bench.deploy!("keys", "rust/keyvalue_draft2", instances: {:warm, 100}, keyvalue: ["bench"])
+    Bench.deploy!("tally", "rust/tally", actor: true)
+    {:ok, "ok\nok"} = script("set k 1")
+    {:ok, _sum} = Tidepool.Actor.call("tally", "bench", "add", "[1]")
     store = Tidepool.Keyvalue.Actors
-    :ok = store.set("bench", "k", "1", [])
-    {:ok, _sum} = Tidepool.Actor.call("ledger", "bench", "add", "1")
+    gets = Enum.map_join(0..@gets, "\n", fn _get -> "get k" end)
+    actor = "component's actor that reads"
+    {get, many} = {"wasi:keyvalue get of a component", "#{@gets + 1} gets of a component"}
 
     reads = [
-      {"actor that reads", fn -> {:ok, _sum} = Tidepool.Actor.call("ledger", "bench", "sum", "") end},
-      {"keyvalue get, where actors are", fn -> {:ok, "1"} = store.get("bench", "k", []) end}
+      {actor, fn -> {:ok, _sum} = Tidepool.Actor.call("tally", "bench", "sum", "[]") end},
+      {get, fn -> {:ok, "ok\n1"} = script("get k") end},
+      {many, fn -> {:ok, _values} = script(gets) end},
+      {"keyvalue get without a guest", fn -> {:ok, "1"} = store.get("bench", "k", []) end}
     ]
 
     writes = [
-      {"actor that writes", fn -> {:ok, _sum} = Tidepool.Actor.call("ledger", "bench", "add", "1") end},
-      {"keyvalue set, where actors are", fn -> :ok = store.set("bench", "k", "1", []) end}
+      {"component's actor that writes", fn -> {:ok, _sum} = Tidepool.Actor.call("tally", "bench", "add", "[1]") end},
+      {"wasi:keyvalue set of a component", fn -> {:ok, "ok\nok"} = script("set k 1") end}
     ]
 
-    compared(reads, scale, [{"keyvalue get, where actors are", "actor that reads", {:at_most, 1.2}}]) ++
-      compared(writes, scale, [{"keyvalue set, where actors are", "actor that writes", nil}])
+    figures = Peers.side_by_side(reads, 10 * scale, 50)
+    [one, all, actors] = for name <- [get, many, actor], do: figures |> Map.fetch!(name) |> elem(0)
+
+    Peers.figures(reads, figures) ++
+      Peers.ratios(figures, [{get, actor, {:at_most, 1.2}}, {"keyvalue get without a guest", actor, nil}]) ++
+      [{"one get more of a component / #{actor}", (all - one) / @gets / actors, "×", nil}] ++
+      compared(writes, scale, [{"wasi:keyvalue set of a component", "component's actor that writes", nil}], 20)
   end
+
+  # What the guest answers that does as these lines say, in the bucket.
+  defp script(lines), do: Tidepool.call("keys", :run, ["open bench\n" <> lines])
 
   # A body there and back, through a guest and through none.
   defp echo(rounds, bytes) do

@@ -62,6 +62,12 @@ defmodule TidepoolWeb.OutgoingTest do
                ask(name, "/post?http://127.0.0.1:#{port}/", ["-H", "expect:", "--data-binary", "@#{path}"])
     end
 
+    test "is a typed component's as well, and takes no handle of its instance for good" do
+      port = Origin.start!(fn socket, _head -> Origin.say(socket, "low tide") end)
+      name = deploy!("rust", "fetch_typed", net: @local, instances: {:warm, 1})
+      for _turn <- 1..100, do: assert({:ok, "200\nlow tide\n"} = Tidepool.call(name, :run, ["127.0.0.1:#{port} /"]))
+    end
+
     test "of a gigabyte leaves nothing of it in memory" do
       size = sample(200_000_000, 1_000_000_000)
       piece = :binary.copy("x", 100_000)
