@@ -107,7 +107,10 @@ defmodule Tidepool.Nodes.Server do
 
   defp done(module, argument, of, %{to: to, left: left, question: question}) do
     deadline = if left == :infinity, do: :infinity, else: System.monotonic_time(:millisecond) + left
-    fn -> reply(module.protocol(), {to, deadline}, of, module.answer(question, Protocol.asker(to), deadline, argument)) end
+
+    fn ->
+      reply(module.protocol(), {to, deadline}, of, module.answer(question, Protocol.asker(to), deadline, argument))
+    end
   end
 
   defp reply(protocol, {to, _deadline}, {nil, nil}, answer), do: Requests.reply(protocol, to, answer)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
-use wasmtime::component::{Component, ComponentExportIndex, ResourceType, Type};
+use wasmtime::component::{Component, ComponentExportIndex, ResourceType, Type, Val};
 
 use super::exports::{NAMED, exported, first};
 use super::typed::arguments::Places;
@@ -14,6 +14,7 @@ use super::written::look::Look;
 use super::written::named::is_declared;
 use crate::base::error::CompileError;
 use crate::rewrite::accessor::OWN;
+use crate::value::MAX_COUNT;
 
 /// Types that are looked at in one component: they may be built of one another, and be very large.
 const MAX_TYPES: usize = 200_000;
@@ -321,6 +322,39 @@ pub(crate) fn imports(component: &Component) -> Result<Vec<(String, String)>, Co
         }
     }
     Ok(imports)
+}
+
+/// Bytes of values that may be lifted at once, beside their texts: [`MAX_COUNT`] of them.
+const VALUES: usize = MAX_COUNT * size_of::<Val>();
+/// Bytes of texts that may be lifted beside them: values may be there in their place, and all are lifted at once.
+const MAX_TEXTS: u64 = 8 << 20;
+/// The same of texts in UTF-16, which take eight times as long.
+const MAX_UTF16_TEXTS: u64 = 1 << 20;
+
+/// What of a component takes long to lift.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Lifting {
+    /// Are there texts in UTF-16?
+    pub(crate) utf16: bool,
+    /// Does it give values to handlers that are told one by one, and not bytes and texts alone?
+    pub(crate) values: bool,
+}
+
+impl Lifting {
+    /// Bytes that may be lifted by what takes values, where so many are allowed.
+    pub(crate) fn of_values(self, allowed: u64) -> usize {
+        let texts = if self.utf16 { MAX_UTF16_TEXTS } else { MAX_TEXTS };
+        of_bytes(allowed.min(texts))
+    }
+
+    /// The same of bytes and texts alone. Imports that are called meanwhile have the same bound.
+    pub(crate) fn of_bytes(self, allowed: u64) -> usize {
+        if self.values { self.of_values(allowed) } else { of_bytes(allowed) }
+    }
+}
+
+fn of_bytes(allowed: u64) -> usize {
+    usize::try_from(allowed).unwrap_or(usize::MAX).saturating_add(VALUES)
 }
 
 /// Does a component give values to handlers which are not bytes and texts alone? The engine makes one of its own for each.

@@ -23,7 +23,7 @@ mod plain;
 pub(crate) mod process;
 pub(crate) mod rehearsal;
 pub(crate) mod slots;
-pub(crate) mod typed;
+mod typed;
 mod wapc;
 mod wasi;
 mod written;

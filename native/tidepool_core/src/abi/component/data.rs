@@ -11,7 +11,7 @@ use super::http::HttpContext;
 use super::keyvalue::snapshots::Snapshots;
 use super::resources::kept::{Held, Hosted};
 use crate::abi::interface::Interface;
-use crate::abi::typed::lifting::Lifting;
+use crate::abi::interface::Lifting;
 use crate::abi::wasi::data::Streams;
 use crate::store::host_share::HostShare;
 

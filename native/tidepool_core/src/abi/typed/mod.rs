@@ -4,5 +4,4 @@
 pub(super) mod arguments;
 pub(super) mod asking;
 pub(super) mod asks;
-pub(crate) mod lifting;
 pub(super) mod shape;

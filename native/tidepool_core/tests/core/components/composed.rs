@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use tidepool_core::trap::TrapKind;
 use tidepool_core::value::Value;
-use tidepool_core::{CallError, Cancel, CompileError, Instances, Limit, Limits, Step};
+use tidepool_core::{CallError, Cancel, CompileError, Instances, Limit, Limits, RuntimeConfig, Step};
 
 use super::limits::{nodes, over};
 use super::{LIBC, OPTIONS, call, int, request, text};
 use crate::preempt::{On, assert_in_slices};
-use crate::support::{Node, PAGE, drive, limits, task, wat};
+use crate::support::{Node, PAGE, config, drive, limits, task, wat};
 
 /// A component `$inner`, and one that passes on to it what it is asked; texts of the latter are of this encoding.
 fn composed(encoding: &str) -> Vec<u8> {
@@ -176,7 +176,7 @@ fn circle(ty: &str, encoding: &str, bytes: usize) -> Vec<u8> {
 
 #[test]
 fn components_that_are_composed_have_no_more_memory_than_a_text_between_them_may_take_time() {
-    let node = Node::small();
+    let node = Node::new(&RuntimeConfig { max_memory_bytes: 1 << 30, ..config() });
     let most = 128 << 20;
     let with = |wasm: &[u8], memory_bytes: u64| {
         node.try_function(wasm, Instances::Fresh, Limits { memory_bytes, ..limits() }).map(drop)

@@ -14,7 +14,7 @@ const ENCODINGS: [(&str, u32); 4] = [("utf8", 0), ("utf16", 0), ("latin1+utf16",
 const PIECE_BYTES: usize = 64 << 10;
 
 /// A component that returns so many characters of its memory as a text, and passes them to an import: as a text, and, where the component
-/// has that import, as a list of one text.
+/// has that import, as a list of one text. Where all is texts it is told the number by its bytes.
 fn telling((encoding, mark): (&str, u32), has_list: bool) -> Vec<u8> {
     let options = format!(
         r#"(memory (core memory $libc "memory")) (realloc (core func $libc "realloc")) string-encoding={encoding}"#
@@ -38,14 +38,16 @@ fn telling((encoding, mark): (&str, u32), has_list: bool) -> Vec<u8> {
                    (memory.size))))
                  (i32.store (i32.const 16) (i32.const 65536))
                  (i32.store (i32.const 20) (i32.or (local.get $count) (i32.const {mark}))))
-               (func (export "give") (param i32) (result i32) (call $fit (local.get 0)) (i32.const 16))
-               (func (export "pass") (param i32)
-                 (call $fit (local.get 0)) (call $take (i32.const 65536) (i32.load (i32.const 20))))
+               (func (export "give") (param i32 i32) (result i32)
+                 (call $fit (i32.load (local.get 0))) (i32.const 16))
+               (func (export "pass") (param i32 i32)
+                 (call $fit (i32.load (local.get 0))) (call $take (i32.const 65536) (i32.load (i32.const 20))))
                {list_passed})
              (core instance $i (instantiate $m (with "libc" (instance $libc))
                (with "host" (instance (export "take" (func $take)) {list_given}))))
-             (func (export "give") (param "count" u32) (result string) (canon lift (core func $i "give") {options}))
-             (func (export "pass") (param "count" u32) (canon lift (core func $i "pass")))
+             (func (export "give") (param "count" (list u8)) (result string)
+               (canon lift (core func $i "give") {options}))
+             (func (export "pass") (param "count" (list u8)) (canon lift (core func $i "pass") {options}))
              {list_lifted})"#,
         list_import = list(r#"(import "take-all" (func $all (param "texts" (list string))))"#),
         list_lowered = list(r"(core func $all (canon lower (func $all) OPTIONS))").replace("OPTIONS", &options),
@@ -70,9 +72,14 @@ fn generous() -> Limits {
     Limits { reply_bytes: 32 << 20, payload_bytes: 32 << 20, ..limits() }
 }
 
+/// A number as its bytes, the only argument.
+fn number(count: usize) -> Value {
+    Value::List(vec![Value::Bytes((count as u32).to_le_bytes().to_vec().into())])
+}
+
 /// The length of the text that the call returns, or passes to the host, and in how many slices it was there.
 fn told(function: &Arc<Function>, name: &str, count: usize) -> (usize, usize) {
-    let mut task = function.start(request(name, Value::List(vec![int(count as i128)]))).unwrap();
+    let mut task = function.start(request(name, number(count))).unwrap();
     let (signal, mut slices) = (Arc::default(), 1);
     loop {
         match drive(&mut task, &signal) {
@@ -145,7 +152,7 @@ fn a_long_text_for_a_handler_is_counted_while_it_is_decoded() {
         sample(&text, "tidepool_held{function=\"guest\",resource=\"host_memory\"}").unwrap_or_default() as usize
     };
     let function = node.function(&wasm, Instances::Fresh, generous());
-    let mut task = function.start(request("pass", Value::List(vec![int(3 << 20)]))).unwrap();
+    let mut task = function.start(request("pass", number(3 << 20))).unwrap();
     let (signal, mut most) = (Arc::default(), 0);
     while let Step::Yield = drive(&mut task, &signal) {
         most = most.max(on_host());
@@ -156,7 +163,7 @@ fn a_long_text_for_a_handler_is_counted_while_it_is_decoded() {
     eventually("nothing is left on the host", || on_host() == 0);
     let narrow = Limits { total_memory_bytes: 12 << 20, ..generous() };
     let narrow = node.function(&wasm, Instances::Fresh, narrow);
-    let task = narrow.start(request("pass", Value::List(vec![int(3 << 20)]))).unwrap();
+    let task = narrow.start(request("pass", number(3 << 20))).unwrap();
     let refused = finish(task, |_call| Ok(Value::Null));
     assert!(matches!(refused, Err(CallError::Limit { limit: Limit::TotalMemory, .. })), "{refused:?}");
 }
