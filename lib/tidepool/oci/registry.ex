@@ -145,7 +145,7 @@ defmodule Tidepool.Oci.Registry do
   defp parsed(text, base \\ nil) do
     with true <- text =~ ~r/\A[\x21-\x7e]+\z/,
          {:ok, uri} <- URI.new(text),
-         %URI{scheme: scheme, host: "" <> host, port: port, userinfo: nil} = uri when host != "" <-
+         %URI{scheme: scheme, host: "" <> host, port: port, userinfo: nil} = uri when host != "" and port in 1..65_535 <-
            if(base, do: URI.merge(base, uri), else: uri),
          scheme when scheme != nil <- Enum.find([:http, :https], &("#{&1}" == scheme)) do
       query = if uri.query, do: "?" <> uri.query, else: ""

@@ -272,6 +272,8 @@ defmodule Tidepool.Oci.HostileTest do
           {"http://#{inside}/", :registry_failed},
           {"//#{inside}/", :registry_failed},
           {"http://localhost:#{port}/", :registry_failed},
+          {"https://127.0.0.1:0/", :registry_failed},
+          {"https://127.0.0.1:99999/", :registry_failed},
           {"https://#{inside}/", :registry_unreachable},
           {"https://localhost:#{port}/", :registry_unreachable},
           {"https://[::ffff:127.0.0.1]:#{port}/", :registry_unreachable},

@@ -341,20 +341,21 @@ pub(crate) struct Lifting {
 }
 
 impl Lifting {
-    /// Bytes that may be lifted by what takes values, where so many are allowed.
-    pub(crate) fn of_values(self, allowed: u64) -> usize {
-        let texts = if self.utf16 { MAX_UTF16_TEXTS } else { MAX_TEXTS };
-        of_bytes(allowed.min(texts))
+    /// Bytes of texts, or of lists of bytes, that may be lifted at once where so many are allowed: by an export of these alone, and by what
+    /// is called meanwhile; or by one of other values.
+    pub(crate) fn most(self, allowed: u64, is_bytes: bool) -> u64 {
+        let most = match self {
+            Lifting { values: false, .. } if is_bytes => u64::MAX,
+            Lifting { utf16: true, .. } => MAX_UTF16_TEXTS,
+            _ => MAX_TEXTS,
+        };
+        allowed.min(most)
     }
 
-    /// The same of bytes and texts alone. Imports that are called meanwhile have the same bound.
-    pub(crate) fn of_bytes(self, allowed: u64) -> usize {
-        if self.values { self.of_values(allowed) } else { of_bytes(allowed) }
+    /// The same with values beside them.
+    pub(crate) fn fuel(self, allowed: u64, is_bytes: bool) -> usize {
+        usize::try_from(self.most(allowed, is_bytes)).unwrap_or(usize::MAX).saturating_add(VALUES)
     }
-}
-
-fn of_bytes(allowed: u64) -> usize {
-    usize::try_from(allowed).unwrap_or(usize::MAX).saturating_add(VALUES)
 }
 
 /// Does a component give values to handlers which are not bytes and texts alone? The engine makes one of its own for each.

@@ -439,7 +439,7 @@ async fn instantiate(
         Linked::Component { pre, .. } => {
             let memory = store.data().function.limits.memory_bytes;
             store.data_mut().set_component(module.handle_tables, module.lifting);
-            store.set_hostcall_fuel(module.lifting.of_values(most));
+            store.set_hostcall_fuel(module.lifting.fuel(most, false));
             store.set_max_component_handles(most_handles(memory, module.places, module.handle_tables));
             pre.instantiate_async(&mut store).await.map(Guest::Component)
         }

@@ -292,6 +292,9 @@ impl CompiledModule {
     /// - [`CompileError::Config`] when they do not suit the module or the runtime.
     pub(crate) fn fit(&self, limits: &mut Limits, instances: Instances) -> Result<(), CompileError> {
         let engine = self.engine();
+        if self.handle_tables > 1 {
+            limits.memory_bytes = limits.memory_bytes.min(MAX_COMPOSED_BYTES);
+        }
         if self.initial_memory_bytes > limits.memory_bytes {
             return Err(CompileError::TooDemanding {
                 message: format!(
@@ -317,16 +320,6 @@ impl CompiledModule {
                     limits.memory_bytes,
                     engine.max_memory_bytes,
                     engine.kind.name()
-                ),
-            });
-        }
-        if self.handle_tables > 1 && limits.memory_bytes > MAX_COMPOSED_BYTES {
-            return Err(CompileError::Config {
-                message: format!(
-                    "the memory limit of {} bytes is over the {MAX_COMPOSED_BYTES} bytes that components may have \
-                     together which are composed into one: a text that one passes to another is copied in one go. Deploy \
-                     it with a lower limit, or its parts as functions of their own",
-                    limits.memory_bytes
                 ),
             });
         }

@@ -140,7 +140,8 @@ impl Session {
             self.client.batch_execute("BEGIN").await?;
             erase(&self.client, owner, key, epoch).await
         };
-        let erased = timeout(STEP, erased).await.unwrap_or_else(|_late| Err(late(STEP)));
+        // The transaction ends with the session.
+        let Ok(erased) = timeout(STEP, erased).await else { return Err(late(STEP)) };
         let end = if erased.is_ok() { "COMMIT" } else { "ROLLBACK" };
         let ended = timeout(STEP, self.client.batch_execute(end)).await;
         erased.and(ended.map_or_else(|_late| Err(unanswered()), |ended| ended.map_err(|error| unknown(&error))))

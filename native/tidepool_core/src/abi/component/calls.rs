@@ -116,13 +116,16 @@ async fn call_export(
         return Err(CallError::no_export(&name, interface.names()));
     };
     let arguments = ordered(arguments.as_ref(), export)?;
-    let allowed = store.data().function.limits.reply_bytes.min(MAX_BYTES);
-    let result = match quick(store, &function, export, &arguments, allowed).await {
+    let (allowed, mut result_share) = (store.data().function.limits.reply_bytes.min(MAX_BYTES), None);
+    let result = match quick(store, &function, export, (&arguments, allowed), &mut result_share).await {
         Some(result) => result,
         None => dynamic(store, &function, (export, interface), &arguments, share).await?,
     };
     let result = result.map_err(|error| match is_too_large(&error) {
-        true => CallError::limit(Limit::Reply, allowed),
+        true => {
+            let lifting = store.data().abi.component.lifting;
+            CallError::limit(Limit::Reply, lifting.most(allowed, export.bytes.is_some()))
+        }
         false => call_error(store, &error),
     })?;
     arguments::reply(succeeded(result, export, is_json)?, is_json, allowed).await
@@ -133,14 +136,14 @@ async fn quick(
     store: &mut Store<State>,
     function: &Func,
     export: &Export,
-    arguments: &[&Value],
-    allowed: u64,
+    (arguments, allowed): (&[&Value], u64),
+    share: &mut Option<HostShare>,
 ) -> Option<wasmtime::Result<Value>> {
     let shape = export.bytes.as_ref()?;
     // What may be lifted: one result, and what goes with it.
-    let fuel = store.data().abi.component.lifting.of_bytes(allowed);
+    let fuel = store.data().abi.component.lifting.fuel(allowed, true);
     store.set_hostcall_fuel(fuel);
-    let result = bytes::call(shape, store, function, arguments).await;
+    let result = bytes::call(shape, store, function, arguments, share).await;
     // What follows is a slice's as well.
     if matches!(&result, Some(Ok(Value::Text(text))) if text.len() > SLICE_BYTES) {
         yielded().await;
@@ -201,7 +204,7 @@ async fn dynamic(
     let mut results = [Val::Bool(false)];
     let results = results.get_mut(..usize::from(export.result.is_some())).unwrap_or_default();
     let allowed = store.data().function.limits.reply_bytes;
-    let fuel = store.data().abi.component.lifting.of_values(allowed);
+    let fuel = store.data().abi.component.lifting.fuel(allowed, false);
     store.set_hostcall_fuel(fuel);
     if let Err(error) = function.call_async(&mut *store, &params, results).await {
         return Ok(Err(error));

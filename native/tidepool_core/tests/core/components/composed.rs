@@ -148,11 +148,13 @@ fn there_is_room_for_as_many_as_there_is_of_others() {
 }
 
 /// Two components that pass on to each other, without end, as much as is in their memories.
-fn circle(ty: &str, encoding: &str, bytes: usize) -> Vec<u8> {
+fn circle(ty: &str, (encoding, pages): (&str, usize), bytes: usize) -> Vec<u8> {
     let unit = if encoding.contains("16") { 2 } else { 1 };
-    let libc = r#"(core module $libc (memory (export "memory") 500)
+    let libc = format!(
+        r#"(core module $libc (memory (export "memory") {pages})
              (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 65536)))
-           (core instance $libc (instantiate $libc))"#;
+           (core instance $libc (instantiate $libc))"#
+    );
     wat(&format!(
         r#"(component
              (component $inner {libc}
@@ -177,16 +179,22 @@ fn circle(ty: &str, encoding: &str, bytes: usize) -> Vec<u8> {
 #[test]
 fn components_that_are_composed_have_no_more_memory_than_a_text_between_them_may_take_time() {
     let node = Node::new(&RuntimeConfig { max_memory_bytes: 1 << 30, ..config() });
-    let most = 128 << 20;
-    let with = |wasm: &[u8], memory_bytes: u64| {
-        node.try_function(wasm, Instances::Fresh, Limits { memory_bytes, ..limits() }).map(drop)
+    let generous = || Limits { memory_bytes: 1 << 30, ..limits() };
+    // Two memories of so many pages.
+    let begins_with = |pages: usize| {
+        let wasm = circle("string", (ENCODINGS[0], pages), 1 << 20);
+        node.try_function(&wasm, Instances::Fresh, generous()).map(drop)
     };
-    let composed = circle("string", ENCODINGS[0], 1 << 20);
-    assert_eq!(with(&composed, most), Ok(()));
-    let refused = with(&composed, most + 1);
-    assert!(matches!(&refused, Err(CompileError::Config { message }) if message.contains("composed")), "{refused:?}");
-    // One that has what tools make of the interfaces of one component.
-    assert_eq!(with(&super::simple(), 1 << 30), Ok(()));
+    assert_eq!(begins_with(1_024), Ok(()));
+    let refused = begins_with(1_025);
+    let told = "its limit is 134217728";
+    assert!(matches!(&refused, Err(CompileError::TooDemanding { message }) if message.contains(told)), "{refused:?}");
+    // One that nobody has composed has what its limit says.
+    let alone = wat(r#"(component
+        (core module $m (memory 4096) (func (export "run")))
+        (core instance $i (instantiate $m))
+        (func (export "run") (canon lift (core func $i "run"))))"#);
+    assert_eq!(node.try_function(&alone, Instances::Fresh, generous()).map(drop), Ok(()));
 }
 
 #[test]
@@ -196,7 +204,7 @@ fn what_is_copied_between_memories_holds_no_thread() {
         for (ty, encoding) in [("(list u8)", "")].into_iter().chain(ENCODINGS.map(|encoding| ("string", encoding))) {
             for bytes in [20 << 20, 8 << 20, 1 << 20] {
                 let limits = Limits { cpu_time_ms: 200, ..limits() };
-                let function = node.function(&circle(ty, encoding, bytes), Instances::Fresh, limits);
+                let function = node.function(&circle(ty, (encoding, 500), bytes), Instances::Fresh, limits);
                 let what = format!("{bytes} bytes of {ty} ({encoding}) on {on:?}");
                 let start = || function.start(request("run", Value::List(vec![]))).unwrap();
                 let spent = assert_in_slices(&what, start);

@@ -2,6 +2,7 @@
 
 use std::mem::MaybeUninit;
 
+use bytes::Bytes;
 use wasmtime::StoreContextMut;
 use wasmtime::component::__internal::{CanonicalAbiInfo, InstanceType, InterfaceType, LiftContext, LowerContext};
 use wasmtime::component::{ComponentType, Lift, Lower, WasmList, WasmStr};
@@ -116,8 +117,10 @@ impl Lifted {
     ) -> wasmtime::Result<Vec<Value>> {
         let (mut share, mut values) = (None, Vec::with_capacity(lifted.len()));
         let host_bytes = lifted.iter().map(Lifted::host_bytes).fold(0, usize::saturating_add);
-        // Once they are values they are counted by who has asked for them, and what is refused is refused once.
-        if !store.data().has_on_host(&mut share, host_bytes) {
+        // Once they are values they are counted by who has asked for them, and what is refused is refused once. None waits where there is
+        // no text.
+        let waits = lifted.iter().any(|it| matches!(it, Lifted::Text(_)));
+        if waits && !store.data().has_on_host(&mut share, host_bytes) {
             store.data_mut().refuse_on_host(|| true)?;
         }
         for it in lifted {
@@ -126,9 +129,10 @@ impl Lifted {
         Ok(values)
     }
 
-    fn host_bytes(&self) -> usize {
+    /// What it takes of the host's memory until it is a value.
+    pub(super) fn host_bytes(&self) -> usize {
         match self {
-            Lifted::Whole(_) => 0,
+            Lifted::Whole(value) => value.as_bytes().map_or(0, Bytes::len),
             Lifted::Text(encoded) => encoded.host_bytes(),
         }
     }
