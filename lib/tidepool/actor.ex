@@ -43,7 +43,7 @@ defmodule Tidepool.Actor do
   """
 
   alias Tidepool.{Error, Native, Options, Trace}
-  alias Tidepool.Actor.Activation.{LocalDispatch, RemoteDispatch}
+  alias Tidepool.Actor.Activation.{LocalDispatch, ReadCache, RemoteDispatch}
   alias Tidepool.Actor.{Bucket, Journal, Name}
   alias Tidepool.Actor.Journal.Record
   alias Tidepool.Actor.Ownership.{LeaseHolder, OtherStores, Shards}
@@ -168,6 +168,12 @@ defmodule Tidepool.Actor do
       serve({:call, class, name, call}, call.deadline)
     end
   end
+
+  @doc false
+  # What is under a key of a bucket, where this node has that in memory; `:none` when the bucket is to be asked.
+  @spec read_bucket(class :: String.t(), String.t(), key :: binary) :: {:ok, binary | nil} | :none
+  def read_bucket(class, name, key),
+    do: with(:ok <- stored(class), do: ReadCache.read(class, name, key), else: ({:error, _why} -> :none))
 
   @doc false
   @spec delete_bucket(class :: String.t(), String.t()) :: :ok | {:error, Error.t()}

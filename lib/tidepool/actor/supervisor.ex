@@ -15,7 +15,7 @@ defmodule Tidepool.Actor.Supervisor do
 
   use Supervisor
 
-  alias Tidepool.Actor.Activation.{DispatchServer, WaitingBytes}
+  alias Tidepool.Actor.Activation.{DispatchServer, ReadCache, WaitingBytes}
   alias Tidepool.Actor.Ownership.{LeaseHolder, Waiters}
 
   @registry Tidepool.Actor.Registry
@@ -29,6 +29,7 @@ defmodule Tidepool.Actor.Supervisor do
     Tidepool.Actor.Activation.Guest.register(config.builtins)
     Waiters.new()
     WaitingBytes.new()
+    ReadCache.new()
 
     children =
       voter(config) ++

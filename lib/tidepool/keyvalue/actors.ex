@@ -9,6 +9,9 @@ defmodule Tidepool.Keyvalue.Actors do
   the quotas `actors` and `disk` of its namespace it is one of its actors. It moves with its shard, and is in a backup of actors as they are. In a
   cluster that has no shared store there are none: a guest is told an id, under which the log says why.
 
+  What a bucket has read or written lately is in the memory of its node, where whoever asks for it there reads it without a message to the
+  bucket's process (`Tidepool.Actor.Activation.ReadCache`).
+
   `{Tidepool.Keyvalue.Actors, max_bucket_bytes: 1_073_741_824}` says how large a bucket may be (256 MiB), where an entry counts with its key, its
   value and 128 bytes.
   """
@@ -24,6 +27,8 @@ defmodule Tidepool.Keyvalue.Actors do
   @unknown :unknown_actor
   # Keys that are removed at once.
   @page 1_000
+  # What is encoded of more bytes is not left on the heap of a process that waits.
+  @left_bytes 65_536
 
   @doc "Are these options of it?"
   @spec argument?(term) :: boolean
@@ -50,7 +55,18 @@ defmodule Tidepool.Keyvalue.Actors do
   end
 
   @impl Keyvalue
-  def get(bucket, key, options), do: with({:ok, [value]} <- get_many(bucket, [key], options), do: {:ok, value})
+  def get(bucket, key, options) do
+    with :none <- known(bucket, key),
+         {:ok, [value]} <- get_many(bucket, [key], options),
+         do: {:ok, value}
+  end
+
+  @doc "What is under a key, where that is in memory here: that asks no process, and does not fail. `:none` says that the bucket is to be asked."
+  @spec known(Keyvalue.bucket(), Keyvalue.key()) :: {:ok, binary | nil} | :none
+  def known(bucket, key) do
+    {class, name} = place(bucket)
+    Actor.read_bucket(class, name, key)
+  end
 
   @impl Keyvalue
   def get_many(bucket, keys, _options) do
@@ -61,7 +77,11 @@ defmodule Tidepool.Keyvalue.Actors do
   end
 
   @impl Keyvalue
-  def exists(bucket, key, _options), do: read(bucket, {:exists, key}, {:ok, false})
+  def exists(bucket, key, _options) do
+    with :none <- known(bucket, key),
+         do: read(bucket, {:exists, key}, {:ok, false}),
+         else: ({:ok, value} -> {:ok, value != nil})
+  end
 
   @impl Keyvalue
   def list_keys(bucket, from, limit, _options), do: read(bucket, {:list, from, limit}, {:ok, [], false})
@@ -122,12 +142,20 @@ defmodule Tidepool.Keyvalue.Actors do
   defp room(answer, _options), do: answer
 
   defp ask(bucket, question, create) do
+    {answer, bytes} = asked(bucket, question, create)
+    if bytes > @left_bytes, do: :erlang.garbage_collect()
+    answer
+  end
+
+  # Encoded bytes, and how many there were of them, which are garbage when it returns.
+  defp asked(bucket, question, create) do
     {class, name} = place(bucket)
+    question = :erlang.term_to_binary(question)
 
-    timeout_ms = Config.get(:keyvalue_timeout)
-
-    with {:ok, answer} <- Actor.ask_bucket(class, name, :erlang.term_to_binary(question), timeout_ms, create),
-         do: :erlang.binary_to_term(answer, [:safe])
+    case Actor.ask_bucket(class, name, question, Config.get(:keyvalue_timeout), create) do
+      {:ok, answer} -> {:erlang.binary_to_term(answer, [:safe]), byte_size(question) + byte_size(answer)}
+      error -> {error, byte_size(question)}
+    end
   end
 
   defp max_bucket_bytes(options), do: Keyword.get(options, :max_bucket_bytes, @defaults.max_bucket_bytes)

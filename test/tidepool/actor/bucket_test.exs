@@ -3,7 +3,7 @@ defmodule Tidepool.Actor.BucketTest do
   use Tidepool.Case, async: true
 
   alias Tidepool.Error
-  alias Tidepool.Actor.Activation.{Activity, Guest, OutputGate, State}
+  alias Tidepool.Actor.Activation.{Activity, Guest, OutputGate, ReadCache, State}
   alias Tidepool.Actor.Bucket
   alias Tidepool.Actor.Journal.Record
 
@@ -61,6 +61,9 @@ defmodule Tidepool.Actor.BucketTest do
     {on_disk, state} = state |> State.await_writes() |> seen()
     assert on_disk == pending
     assert {%{}, 0} == {state.known, state.known_bytes}
+    # By the store alone.
+    {stored, _state} = seen(%{state | cache: :closed})
+    assert stored == pending
     # What another process finds there, and what the entries count.
     {:ok, found} = Tidepool.Actor.buckets(Bucket.class(nil))
 
@@ -88,6 +91,26 @@ defmodule Tidepool.Actor.BucketTest do
     assert %{owned: nil, record: nil, known: known, known_bytes: 0} = state
     assert known == %{}
     assert {{:error, :no_store}, _tag, _state} = ask(state, {:get, ["a"], @most})
+  end
+
+  test "what is on disk is read by all, and what a change is about by none until that is on disk, or when it has failed",
+       %{state: state} do
+    read = fn -> for key <- ["a", "b", "c"], do: ReadCache.read(state.class, state.name, key) end
+    {:ok, state} = ask!(state, {:put, [{"a", "1"}, {"b", "1"}], @most})
+    assert read.() == [:none, :none, :none]
+    {{:ok, ["1", nil]}, state} = state |> State.await_writes() |> ask!({:get, ["a", "c"], @most})
+    assert read.() == [{:ok, "1"}, {:ok, "1"}, {:ok, nil}]
+    {:ok, state} = ask!(state, {:put, [{"a", "2"}, {"c", "2"}], @most})
+    {{:ok, ["2", "1", "2"]}, state} = ask!(state, {:get, ["a", "b", "c"], @most})
+    assert read.() == [:none, {:ok, "1"}, :none]
+    {{:ok, true}, state} = state |> State.await_writes() |> ask!({:exists, "a"})
+    assert read.() == [{:ok, "2"}, {:ok, "1"}, {:ok, "2"}]
+    {:ok, state} = ask!(state, {:put, [{"a", "3"}], @most})
+    # It did not follow, as far as this process is told.
+    receive do: ({:tidepool_committed, id, :ok} -> send(self(), {:id, id}))
+    assert_received {:id, id}
+    State.heard(state, {:tidepool_committed, id, {:error, :no_store, "no room"}})
+    assert read.() == [:none, :none, :none]
   end
 
   test "no more than a MiB of changes is known before the next question waits for the disk, however small they are", %{

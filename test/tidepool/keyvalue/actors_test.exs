@@ -5,6 +5,7 @@ defmodule Tidepool.Keyvalue.ActorsTest do
   alias Tidepool.{Actor, Error, Keyvalue, Native, Peer, Postgres, TestCluster}
   alias Tidepool.Actor.Bucket
   alias Tidepool.Actor.Journal.Archive
+  alias Tidepool.Actor.Ownership.{LeaseHolder, Shards}
 
   defp start!(settings \\ []), do: Peer.start!([keyvalue: :actors, cluster: false] ++ settings)
 
@@ -197,6 +198,44 @@ defmodule Tidepool.Keyvalue.ActorsTest do
     # What the other had is this one's when its lease is over.
     for number <- 1..20,
         do: eventually(fn -> assert {:ok, "2"} = get(two, "sum #{number}", "n") end, 60_000)
+  end
+
+  test "what a node has of a bucket in memory is told under its lease, and no more once another node has the bucket" do
+    {_postgres, url} = Postgres.start!()
+    settings = [actors: {:postgres, url}, keyvalue: :actors]
+    [one] = TestCluster.start!(1, settings)
+    buckets = for number <- 1..40, do: "b#{number}"
+    known = &Peer.call(one, Keyvalue.Actors, :known, [&1, "k"])
+
+    for bucket <- buckets do
+      eventually(fn -> :ok = set(one, bucket, "k", "1") end, 20_000)
+      assert {:ok, "1"} = get(one, bucket, "k")
+    end
+
+    # Not all of a namespace's have a place.
+    [bucket | _others] = there = Enum.filter(buckets, &(known.(&1) == {:ok, "1"}))
+    assert length(there) <= 32
+
+    # Neither is the lease renewed, nor noticed that it ends.
+    :ok = Peer.call(one, :sys, :suspend, [LeaseHolder.process()])
+    eventually(fn -> known.(bucket) == :none end, 20_000)
+    assert {:error, %Error{reason: :no_store}} = get(one, bucket, "k")
+    :ok = Peer.call(one, :sys, :resume, [LeaseHolder.process()])
+    for bucket <- buckets, do: eventually(fn -> {:ok, "1"} = get(one, bucket, "k") end, 20_000)
+
+    late = Peer.name("late")
+    other = TestCluster.start_node!(late, one.cookie, [one.node], settings)
+    away = {:away, to_string(late)}
+    place = &Peer.call(one, Shards, :place, [Bucket.class(nil), &1])
+    moved = fn -> Enum.filter(buckets, &(place.(&1) == away)) end
+    eventually(fn -> assert moved.() != [] end, 60_000)
+
+    for bucket <- moved.() do
+      assert known.(bucket) == :none
+      eventually(fn -> :ok = set(other, bucket, "k", "2") end, 20_000)
+      assert {:ok, "2"} = get(one, bucket, "k")
+      assert known.(bucket) == :none
+    end
   end
 
   test "in a cluster that shares no store there are no buckets, and why is not for guests" do

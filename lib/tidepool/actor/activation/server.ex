@@ -19,7 +19,7 @@ defmodule Tidepool.Actor.Activation.Server do
   import Tidepool.Actor.Activation.State, only: [is_write_message: 1]
 
   alias Tidepool.Actor.{Activation, Journal}
-  alias Tidepool.Actor.Activation.{Activity, AdmissionQueue, Invocation, OutputGate, State}
+  alias Tidepool.Actor.Activation.{Activity, AdmissionQueue, Invocation, OutputGate, ReadCache, State}
   alias Tidepool.Actor.Journal.{Frozen, Quota, Record}
   alias Tidepool.Actor.Ownership.{Drain, Shards}
 
@@ -150,10 +150,12 @@ defmodule Tidepool.Actor.Activation.Server do
   def handle_info(:leave, %{activity: %{leaving?: true}} = state), do: go_on(state)
 
   def handle_info(:leave, state) do
+    # What others read without it is its own no longer than its name is.
+    cache = ReadCache.close(state.cache)
     # It is found by those who end it all the time.
     Drain.leaving(state.class, state.name, state.queue)
     Registry.unregister(Tidepool.Actor.Registry, {state.class, state.name})
-    go_on(%{state | activity: Activity.leaves(state.activity)})
+    go_on(%{state | activity: Activity.leaves(state.activity), cache: cache})
   end
 
   # A call finds no room for its instance. This one has one, and its call may be over for a moment only.
@@ -249,8 +251,9 @@ defmodule Tidepool.Actor.Activation.Server do
     state
   end
 
-  # Those who come from now on look for it anew.
+  # Those who come from now on look for it anew, and find nothing of this one.
   defp asleep(state) do
+    ReadCache.close(state.cache)
     Registry.unregister(Tidepool.Actor.Registry, {state.class, state.name})
     {:shutdown, :asleep}
   end

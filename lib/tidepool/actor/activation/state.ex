@@ -8,7 +8,7 @@ defmodule Tidepool.Actor.Activation.State do
 
   alias Tidepool.{Error, Native}
   alias Tidepool.Actor.{Alarm, Journal}
-  alias Tidepool.Actor.Activation.{Activity, OutputGate}
+  alias Tidepool.Actor.Activation.{Activity, OutputGate, ReadCache}
   alias Tidepool.Actor.Journal.{Quota, Record}
   alias Tidepool.Actor.Ownership.Lease
   alias Tidepool.Log.Budget
@@ -43,6 +43,8 @@ defmodule Tidepool.Actor.Activation.State do
     known: %{},
     # Of a bucket: what that counts.
     known_bytes: 0,
+    # Of a bucket: what of it all may read.
+    cache: nil,
     # The alarm that is written, or about to be.
     alarm: nil,
     gate: OutputGate.new(),
@@ -65,7 +67,10 @@ defmodule Tidepool.Actor.Activation.State do
 
   @doc "What is in memory is not what is to go on: the instance is dropped."
   @spec forget(t) :: t
-  def forget(state), do: %{state | owned: nil, record: nil, decided: nil, known: %{}, known_bytes: 0}
+  def forget(state) do
+    ReadCache.clear(state.cache)
+    %{state | owned: nil, record: nil, decided: nil, known: %{}, known_bytes: 0}
+  end
 
   @doc """
   The actor after what did not run it: an image that was read for a call is not kept until there is one. It would be in its namespace's

@@ -3,11 +3,12 @@ defmodule Tidepool.Actor.Activation.Guest.Bucket do
   What the process of a bucket does in place of a guest (`Tidepool.Actor.Bucket`).
 
   Under each key the record has two values: the size of what is there, so that keys are listed and entries counted without that, and what
-  is there. What was changed and may not be on disk yet is known (`State.known`), and who has seen it is answered when it is.
+  is there. What was changed and may not be on disk yet is known (`State.known`), and who has seen it is answered when it is. What is on disk
+  is read once, as far as it has room in memory (`Tidepool.Actor.Activation.ReadCache`).
   """
 
   alias Tidepool.{Error, Native}
-  alias Tidepool.Actor.Activation.{Activity, OutputGate, State}
+  alias Tidepool.Actor.Activation.{Activity, OutputGate, ReadCache, State}
   alias Tidepool.Actor.{Bucket, Journal}
   alias Tidepool.Actor.Journal.Record
 
@@ -28,8 +29,11 @@ defmodule Tidepool.Actor.Activation.Guest.Bucket do
   @doc "Does what is asked, a `t:Bucket.question/0` as bytes, and answers with a `t:Bucket.answer/0` as bytes."
   @spec run(question :: binary, State.t()) :: {State.answer(), State.t()}
   def run(question, state) do
-    question |> decoded() |> asked(settled(%{state | activity: Activity.ran(state.activity)}))
+    question |> decoded() |> asked(settled(opened(%{state | activity: Activity.ran(state.activity)})))
   end
+
+  defp opened(%{title: {_epoch, lease}} = state),
+    do: %{state | cache: ReadCache.open(state.cache, {state.class, state.name, lease})}
 
   # Atoms and questions that are not known are a newer node's.
   defp decoded(question) do
@@ -50,12 +54,18 @@ defmodule Tidepool.Actor.Activation.Guest.Bucket do
 
   defp refused(reason, message, state), do: {{:now, {:error, Error.new(reason, message, state.class)}}, state}
 
-  # What is on disk need not be known.
+  # What is on disk need not be known: it is as what was read there.
   defp settled(state) do
     cond do
-      OutputGate.idle?(state.gate) -> %{state | known: %{}, known_bytes: 0}
-      state.known_bytes > @known_bytes -> settled(State.await_writes(state))
-      true -> state
+      OutputGate.idle?(state.gate) ->
+        for {key, value} <- state.known, do: ReadCache.put(state.cache, key, value)
+        %{state | known: %{}, known_bytes: 0}
+
+      state.known_bytes > @known_bytes ->
+        settled(State.await_writes(state))
+
+      true ->
+        state
     end
   end
 
@@ -117,6 +127,8 @@ defmodule Tidepool.Actor.Activation.Guest.Bucket do
   end
 
   defp write(changes, bytes, state) do
+    # Before anything of it is seen: who finds the value of before has asked before.
+    for {key, _value, _before} <- changes, do: ReadCache.take(state.cache, key)
     known = for {key, value, _before} <- changes, into: state.known, do: {key, value}
     more = for {key, value, _before} <- changes, reduce: 0, do: (sum -> sum + counted(key, byte_size(value || "")))
     state = %{state | known: known, known_bytes: state.known_bytes + more}
@@ -138,10 +150,25 @@ defmodule Tidepool.Actor.Activation.Guest.Bucket do
   defp counted(key, size), do: byte_size(key) + size + @entry_bytes
 
   defp value(%{known: known}, key) when is_map_key(known, key), do: known[key]
-  defp value(state, key), do: stored(state, Record.value_key(key))
+
+  defp value(state, key) do
+    with :none <- ReadCache.find(state.cache, key) do
+      value = stored(state, Record.value_key(key))
+      ReadCache.put(state.cache, key, value)
+      value
+    else
+      {:ok, value} -> value
+    end
+  end
 
   defp size(%{known: known}, key) when is_map_key(known, key), do: known[key] && byte_size(known[key])
-  defp size(state, key), do: with(<<size::32>> <- stored(state, @size <> key), do: size)
+
+  defp size(state, key) do
+    case ReadCache.find(state.cache, key) do
+      {:ok, value} -> value && byte_size(value)
+      :none -> with(<<size::32>> <- stored(state, @size <> key), do: size)
+    end
+  end
 
   # One that was never written has nothing in the store.
   defp stored(%{seq: 0}, _key), do: nil
