@@ -27,7 +27,7 @@ defmodule Tidepool.Keyvalue do
   Keys are text of at most 1,024 bytes, values at most 1 MiB; one request has at most 1,000 keys and 4 MiB of values. What a store
   answers is held to the same.
 
-  Each request runs in a process of its own, which ends with the guest's call, and after the setting `keyvalue_timeout` in any case: then
+  Each request to a module of yours runs in a process of its own, which ends with the guest's call, and after the setting `keyvalue_timeout` in any case: then
   the guest has the error `other`, with a sentence, and so when a callback answers `{:error, text}`. One that fails, or answers
   what it should not, is logged, and the guest is told an id, as of handlers of host functions (`Tidepool.Host`). Requests of
   many guests run at the same time: what has to be done as one, `c:increment/4` and `c:swap/5`, is the store's to do as one.

@@ -1,7 +1,11 @@
 defmodule Tidepool.Keyvalue.Handler do
   @moduledoc """
-  Answers what components ask of their buckets: by the store of the setting `keyvalue`, in a process of its own, within the setting
-  `keyvalue_timeout` and the time of the guest's call.
+  Answers what components ask of their buckets: by the store of the setting `keyvalue`, within the setting `keyvalue_timeout` and the time
+  of the guest's call.
+
+  A request has a process of its own, which is killed when its time is over. The node's own stores end in time by themselves, and leave
+  nothing behind in the mailbox of who asks them: what they are asked about one key is asked by the process that drives the guest. What
+  is in memory takes neither a process nor a turn.
 
   The library asks it by `wasi`/`keyvalue`/OPERATION, after it has opened the bucket by the deploy's grants. A guest that is an actor has one
   bucket that is its own (`Tidepool.Keyvalue.Own`).
@@ -9,10 +13,13 @@ defmodule Tidepool.Keyvalue.Handler do
 
   alias Tidepool.{Config, Host, Keyvalue}
   alias Tidepool.Actor.Activation.Guest.Changes
-  alias Tidepool.Host.{Call, Failure, Isolated}
+  alias Tidepool.Host.{Call, Failure, Isolated, Nesting}
   alias Tidepool.Keyvalue.Own
   alias Tidepool.Namespaces.{Name, Turns}
 
+  # Stores that have an eye on the deadline of the calls around them, and what they are asked that is about one key.
+  @own [Keyvalue.Actors, Keyvalue.Memory]
+  @single ["get", "set", "delete", "exists", "increment", "swap"]
   # Keys of one page.
   @page 1_000
   # Most bytes of a store's own words that a guest is told.
@@ -44,8 +51,11 @@ defmodule Tidepool.Keyvalue.Handler do
   def answer(%Call{operation: operation, args: [bucket | arguments]} = call) do
     case Config.get(:keyvalue) do
       {module, argument} ->
-        bucket = bucket(call.function, bucket)
-        ask(fn -> run(module, operation, [bucket | arguments], argument, call) end, call)
+        arguments = [bucket(call.function, bucket) | arguments]
+
+        with :none <- known(module, operation, arguments),
+             do: ask(module, operation, arguments ++ [argument], call),
+             else: (found -> check(found, operation, call))
 
       nil ->
         {:error, "this node has no store of keys and values: its setting `keyvalue` is none"}
@@ -73,27 +83,56 @@ defmodule Tidepool.Keyvalue.Handler do
     "busy: the namespace has #{running + waiting} requests under way: ask again later"
   end
 
-  defp ask(fun, call) do
-    left = max(call.deadline - System.monotonic_time(:millisecond), 0)
-    most = Config.get(:keyvalue_timeout)
+  # What is in memory: neither a thread nor a store of others is asked for it.
+  defp known(Keyvalue.Actors, "get", [bucket, key]), do: Keyvalue.Actors.known(bucket, key)
 
-    case Isolated.run(fun, min(left, most) * 1_000) do
+  defp known(Keyvalue.Actors, "exists", [bucket, key]),
+    do: with({:ok, value} <- Keyvalue.Actors.known(bucket, key), do: {:ok, value != nil})
+
+  defp known(_module, _operation, _arguments), do: :none
+
+  defp ask(module, operation, arguments, call) do
+    left = max(call.deadline - now(), 0)
+    most = min(left, Config.get(:keyvalue_timeout))
+    work = fn -> operation |> perform(module, arguments) |> check(operation, call) end
+
+    if module in @own and operation in @single, do: here(work, most, call), else: isolated(work, most, call)
+  end
+
+  defp isolated(work, most, call) do
+    # The time that it has is the process's, and so is that for which it waits.
+    case Isolated.run(fn -> run(work, :infinity, most, call) end, most * 1_000) do
       {:ok, result} -> result
       {:exit, reason} -> Failure.ended(call, :exit, reason, [])
-      :timeout -> {:error, "the store has not answered within #{min(left, most)} ms"}
+      :timeout -> late(most)
     end
   end
 
-  defp run(module, operation, arguments, argument, call) do
-    work = fn -> operation |> perform(module, arguments ++ [argument]) |> check(operation, call) end
+  # What the store asks of others has no more time than that.
+  defp here(work, most, call) do
+    until = now() + most
+    outer = Nesting.put({call.depth, until, call.context})
 
-    # The time that it has is the process's, and so is that for which it waits.
-    with {:ok, result} <- Turns.run(:keyvalue, call.function, :infinity, work),
-         do: result,
-         else: (:busy -> {:error, busy()})
-  catch
-    kind, reason -> Failure.ended(call, kind, reason, __STACKTRACE__)
+    try do
+      with {:error, _why} = error <- run(work, until, most, call), do: if(now() < until, do: error, else: late(most))
+    after
+      Nesting.put(outer)
+    end
   end
+
+  defp run(work, until, most, call) do
+    case Turns.run(:keyvalue, call.function, until, work) do
+      {:ok, result} -> result
+      :busy -> {:error, busy()}
+      :late -> late(most)
+    end
+  catch
+    # What is told of one whose time is over is that, and no failure. A number is less than `:infinity`.
+    kind, reason -> if now() < until, do: Failure.ended(call, kind, reason, __STACKTRACE__), else: late(most)
+  end
+
+  defp late(ms), do: {:error, "the store has not answered within #{ms} ms"}
+  defp now, do: System.monotonic_time(:millisecond)
 
   defp perform("get", module, arguments), do: apply(module, :get, arguments)
   defp perform("set", module, arguments), do: apply(module, :set, arguments)

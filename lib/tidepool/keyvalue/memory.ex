@@ -10,14 +10,15 @@ defmodule Tidepool.Keyvalue.Memory do
 
   Buckets stay when functions are removed. `buckets/0` says what is there, and `clear/1` empties one.
 
-  Guests read the table in processes of their own. All that changes it is done by one process, one after the other; whose guest has gone
-  before its turn is not done.
+  Who asks reads the table. All that changes it is done by one process, one after the other; whose guest has gone before its turn, or has no
+  more time, is not done.
   """
 
   @behaviour Tidepool.Keyvalue
 
   use GenServer
 
+  alias Tidepool.Host.Nesting
   alias Tidepool.Keyvalue
   alias Tidepool.Namespaces.Name
 
@@ -96,8 +97,18 @@ defmodule Tidepool.Keyvalue.Memory do
   @impl Keyvalue
   def swap(bucket, key, expected, value, _options), do: change({:swap, bucket, key, expected, value})
 
-  # Who asks is ended when that takes too long.
-  defp change(what), do: GenServer.call(__MODULE__, what, :infinity)
+  # What is asked for within a call has that one's time.
+  defp change(what) do
+    case Nesting.get() do
+      nil -> GenServer.call(__MODULE__, {what, :infinity}, :infinity)
+      {_depth, deadline, _context} -> GenServer.call(__MODULE__, {what, deadline}, max(deadline - now(), 0))
+    end
+  catch
+    # The deadline is for the process to see as well.
+    :exit, {:timeout, _call} -> {:error, "the store had no time for it before the call's was over"}
+  end
+
+  defp now, do: System.monotonic_time(:millisecond)
 
   # A bucket without entries has none, and `nil` is before no key.
   defp number_of(bucket),
@@ -121,9 +132,12 @@ defmodule Tidepool.Keyvalue.Memory do
   end
 
   @impl GenServer
-  # Whose process has ended waits for nothing, and could have left more behind than a namespace has under way.
-  def handle_call(change, {pid, _tag}, state) do
-    if node(pid) != node() or Process.alive?(pid), do: changed(change, state), else: {:noreply, state}
+  # Who has ended, or has no more time, waits for nothing, and could have left more behind than a namespace has under way. A number is less than
+  # `:infinity`.
+  def handle_call({change, until}, {pid, _tag}, state) do
+    if now() < until and (node(pid) != node() or Process.alive?(pid)),
+      do: changed(change, state),
+      else: {:noreply, state}
   end
 
   defp changed(change, state) do
