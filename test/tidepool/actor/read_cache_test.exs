@@ -33,12 +33,6 @@ defmodule Tidepool.Actor.ReadCacheTest do
     pid
   end
 
-  defp kill(pid) do
-    monitor = Process.monitor(pid)
-    Process.exit(pid, :kill)
-    assert_receive {:DOWN, ^monitor, :process, ^pid, _reason}, 20_000
-  end
-
   test "a value is found until it is taken out, all are cleared, or the bucket is closed for good" do
     owner = owner()
     cache = ReadCache.open(nil, owner)
