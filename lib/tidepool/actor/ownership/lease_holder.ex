@@ -275,6 +275,7 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
 
   # No node is to give this one shards.
   defp found({:refused, joins}, state) do
+    Shards.begun()
     state = say(lapse(state), :elsewhere, "this node has no actors: #{OtherStores.reason()}")
     if state.records, do: Native.lease_release(state.records, @ask_ms)
     %{state | joins: joins, leased?: false}
@@ -293,6 +294,7 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
       end
 
     Lease.renew(state.lease, asked_at)
+    Shards.begun()
     now = Lease.now()
     nodes = Map.new(nodes, fn {name, incarnation, left_ms} -> {name, {incarnation, now + left_ms}} end)
 
@@ -306,8 +308,10 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
   end
 
   # The start of a node that has this one's name now has its shards as well.
-  defp answered({:renew, _asked_at}, _lease, {:error, :fenced, message}, state),
-    do: say(lapse(state), :away, "this node owns no actors: #{message}")
+  defp answered({:renew, _asked_at}, _lease, {:error, :fenced, message}, state) do
+    Shards.begun()
+    say(lapse(state), :away, "this node owns no actors: #{message}")
+  end
 
   # Of what was asked for under a lease that has run out only this counts, that shards were given away.
   defp answered({:hand, to, shards}, lease, {:ok, given}, state) do

@@ -10,9 +10,12 @@ defmodule Tidepool.Actor.Ownership.Shards do
   alias Tidepool.{Config, Native}
   alias Tidepool.Actor.Ownership.{Lease, Waiters}
 
-  # {shard, {:ours, epoch} | {:moving, epoch} | {:away, node's name} | :nobody}; {:lease, lease}, {:nodes, names}
+  # {shard, {:ours, epoch} | {:moving, epoch} | {:away, node's name} | :nobody}; {:lease, lease}, {:nodes, names}, and {:begins, until} of a
+  # node that has just started.
   @table __MODULE__
   @count 4_096
+  # How long a node that has just started takes for its first lease, in ms: what others have deployed comes before.
+  @begins_ms 20_000
 
   @type shard :: 0..4_095
 
@@ -65,11 +68,19 @@ defmodule Tidepool.Actor.Ownership.Shards do
       [{_shard, {:ours, epoch}}] -> title(epoch)
       [{_shard, {:moving, _epoch}}] -> :moving
       [{_shard, {:away, node}}] -> {:away, node}
-      _nobody -> if Lease.lasts?(lease()), do: :nobody, else: :no_lease
+      _nobody -> if Lease.lasts?(lease()) or begins?(), do: :nobody, else: :no_lease
     end
   rescue
     # The process that has the table is being restarted.
     ArgumentError -> :no_lease
+  end
+
+  # Who asks for an actor then waits until it is known where that is, as while no node has it.
+  defp begins? do
+    case :ets.lookup(@table, :begins) do
+      [{:begins, until}] -> Lease.now() < until
+      [] -> false
+    end
   end
 
   @doc "Waits for `ms` at most until an actor is elsewhere than it was."
@@ -119,7 +130,16 @@ defmodule Tidepool.Actor.Ownership.Shards do
   @spec new(Lease.t()) :: :ok
   def new(lease) do
     :ets.new(@table, [:named_table, :protected, read_concurrency: true])
+    :ets.insert(@table, {:begins, Lease.now() + @begins_ms})
     begin(lease)
+  end
+
+  @doc false
+  # The node has had a lease, or knows that it gets none.
+  @spec begun :: :ok
+  def begun do
+    :ets.delete(@table, :begins)
+    :ok
   end
 
   @doc false
