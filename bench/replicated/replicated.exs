@@ -36,7 +36,7 @@ defmodule Bench.Replicated do
   defp cluster(count, actors) do
     cookie = :"bench_#{System.unique_integer([:positive])}"
     names = for index <- 1..count, do: Peer.unique("bench#{index}")
-    settings = [actors: actors.(names), builtins: [:actor]]
+    settings = [actors: actors.(names), builtins: [:actor], cluster: count > 1]
 
     start = fn name ->
       node = Peer.start!(name, cookie, names -- [name], settings)
@@ -52,6 +52,8 @@ defmodule Bench.Replicated do
     if count > 1, do: for(node <- nodes, do: Peer.probe(node, :until, [:balanced, [to_string(node.name)], true]))
     {nodes, start}
   end
+
+  defp probe(node, function, arguments), do: Peer.on(node, Probe, function, arguments)
 
   # Calls of actors where they are, in turns of the stores.
   defp beside(stores, smoke?, short?) do
