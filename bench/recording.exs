@@ -137,7 +137,7 @@ defmodule Bench.Recording do
 
     subjects = [
       call: fn -> {:ok, _number} = Tidepool.call("fresh.off", "fib", "24") end,
-      replay: fn -> {:ok, "same"} = Recording.compare(function, recording) end
+      replay: fn -> {:ok, "same"} = Recording.compare(function, recording, "fresh.off") end
     ]
 
     medians = Bench.side_by_side(subjects, scale, 5)

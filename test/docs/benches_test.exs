@@ -80,6 +80,32 @@ defmodule Tidepool.Docs.BenchesTest do
     end
   end
 
+  # What a bench defines and loads, and not what it does: that begins with a call of its module.
+  @compiled ~S"""
+  kept? = fn
+    {{:., _dot, [{:__aliases__, _alias, [:Bench | _module]}, _function]}, _meta, _arguments} -> false
+    {:=, _meta, _sides} -> false
+    _other -> true
+  end
+
+  for path <- System.argv() do
+    {:__block__, meta, all} = path |> File.read!() |> Code.string_to_quoted!(file: path)
+    Code.compile_quoted({:__block__, meta, Enum.filter(all, kept?)}, Path.expand(path))
+    IO.puts("compiled #{path}")
+  end
+  """
+
+  test "every bench compiles" do
+    benches = for script <- Path.wildcard("bench/**/*.exs"), File.read!(script) =~ ~r/^# Measures: /m, do: script
+    assert length(benches) > 10
+    paths = Enum.flat_map(:code.get_path(), &["-pa", to_string(&1)])
+    arguments = paths ++ ["-r", "bench/support.exs", "-e", @compiled, "--" | benches]
+    {output, status} = System.cmd("elixir", arguments, stderr_to_stdout: true)
+    assert status == 0, output
+    refute output =~ "is undefined", output
+    for bench <- benches, do: assert(output =~ "compiled #{bench}")
+  end
+
   # In a tree of its own, so that flags other than today's show where they come from.
   test "a bench, and a node that it starts, runs with the flags of rel/vm.args.eex, and its user's flags win" do
     root = tmp_folder!()

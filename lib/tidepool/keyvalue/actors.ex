@@ -20,6 +20,7 @@ defmodule Tidepool.Keyvalue.Actors do
 
   alias Tidepool.{Actor, Config, Error, Keyvalue}
   alias Tidepool.Actor.Bucket
+  alias Tidepool.Actor.Ownership.Shards
   alias Tidepool.Error.Reason
   alias Tidepool.Namespaces.Name
 
@@ -66,6 +67,13 @@ defmodule Tidepool.Keyvalue.Actors do
   def known(bucket, key) do
     {class, name} = place(bucket)
     Actor.read_bucket(class, name, key)
+  end
+
+  @doc "Is a bucket this node's, as it seems now?"
+  @spec here?(Keyvalue.bucket()) :: boolean
+  def here?(bucket) do
+    {class, name} = place(bucket)
+    match?({:here, _title}, Shards.place(class, name))
   end
 
   @impl Keyvalue

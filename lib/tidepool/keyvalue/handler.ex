@@ -18,7 +18,6 @@ defmodule Tidepool.Keyvalue.Handler do
   alias Tidepool.Namespaces.{Name, Turns}
 
   # Stores that have an eye on the deadline of the calls around them, and what they are asked that is about one key.
-  @own [Keyvalue.Actors, Keyvalue.Memory]
   @single ["get", "set", "delete", "exists", "increment", "swap"]
   # Keys of one page.
   @page 1_000
@@ -96,8 +95,13 @@ defmodule Tidepool.Keyvalue.Handler do
     most = min(left, Config.get(:keyvalue_timeout))
     work = fn -> operation |> perform(module, arguments) |> check(operation, call) end
 
-    if module in @own and operation in @single, do: here(work, most, call), else: isolated(work, most, call)
+    if operation in @single and here?(module, arguments), do: here(work, most, call), else: isolated(work, most, call)
   end
+
+  # A link to another node may hold up who sends by it for longer than the request has.
+  defp here?(Keyvalue.Memory, _arguments), do: true
+  defp here?(Keyvalue.Actors, [bucket | _more]), do: Keyvalue.Actors.here?(bucket)
+  defp here?(_module, _arguments), do: false
 
   defp isolated(work, most, call) do
     # The time that it has is the process's, and so is that for which it waits.

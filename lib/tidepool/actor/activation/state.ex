@@ -239,7 +239,9 @@ defmodule Tidepool.Actor.Activation.State do
 
     # One that found no room is told of at once, when those before it may still be on their way.
     {released, gate} = OutputGate.failed(state.gate, id, {:error, error})
-    state = %{state | gate: gate, fresh: %{}}
+    # One that was written, or not, may be seen in the store later than what is read meanwhile.
+    cache = if kind == :unknown_outcome, do: ReadCache.close(state.cache), else: state.cache
+    state = %{state | gate: gate, fresh: %{}, cache: cache}
     state |> forget() |> release(released)
   end
 

@@ -503,6 +503,8 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
   def terminate(_reason, state) do
     tell(state, {:leaving, state.incarnation})
     if Lease.lasts?(state.lease), do: leave(state, Lease.now() + @leave_ms)
+    # Here it ends before another may have one.
+    Lease.finish(state.lease)
     Native.lease_release(state.records, @ask_ms) |> wait()
   end
 
