@@ -10,7 +10,7 @@ use wasmtime::component::{
 };
 use wasmtime_wasi::p2::{Pollable, subscribe};
 
-use super::bytes::text::beginning;
+use super::bytes::text::{UTF16_TAG, beginning, of_flat, of_memory};
 use super::table::table_of;
 use crate::abi::slots::State;
 
@@ -20,8 +20,6 @@ pub(super) type Define = fn(&mut LinkerInstance<'_, State>) -> wasmtime::Result<
 /// Longest text for a function of WASI, in bytes of the guest's, or in pairs of them where it has it as UTF-16. To decode it takes up to
 /// 0.25 ms, in which the guest can't be interrupted; no function keeps as much.
 const MAX_TEXT: u32 = 64 << 10;
-/// In the length of a text by two encodings: it is the one of UTF-16.
-const UTF16_TAG: u32 = 1 << 31;
 
 /// A text of a guest's, whose length is looked at before it is decoded.
 pub(super) struct Text(String);
@@ -67,13 +65,13 @@ unsafe impl ComponentType for Text {
 // SAFETY: what is lifted is a text, by its own type alone, which checks that it is within the guest's memory.
 unsafe impl Lift for Text {
     fn linear_lift_from_flat(cx: &mut LiftContext<'_>, ty: InterfaceType, src: &Self::Lower) -> wasmtime::Result<Self> {
-        let [_place, length] = src;
-        Text::begin(length.get_u32())?;
+        let [_place, length] = of_flat(src);
+        Text::begin(length)?;
         String::linear_lift_from_flat(cx, ty, src).map(Text)
     }
 
     fn linear_lift_from_memory(cx: &mut LiftContext<'_>, ty: InterfaceType, bytes: &[u8]) -> wasmtime::Result<Self> {
-        let length = bytes.last_chunk().map_or(u32::MAX, |length| u32::from_le_bytes(*length));
+        let [_place, length] = of_memory(bytes);
         Text::begin(length)?;
         String::linear_lift_from_memory(cx, ty, bytes).map(Text)
     }
@@ -97,15 +95,12 @@ unsafe impl ComponentType for Line {
 unsafe impl Lift for Line {
     fn linear_lift_from_flat(cx: &mut LiftContext<'_>, ty: InterfaceType, src: &Self::Lower) -> wasmtime::Result<Self> {
         let _in_bounds = WasmStr::linear_lift_from_flat(cx, ty, src)?;
-        let [place, length] = src.map(|part| part.get_u32());
-        beginning(cx, place, length).map(Line)
+        beginning(cx, of_flat(src)).map(Line)
     }
 
     fn linear_lift_from_memory(cx: &mut LiftContext<'_>, ty: InterfaceType, bytes: &[u8]) -> wasmtime::Result<Self> {
         let _in_bounds = WasmStr::linear_lift_from_memory(cx, ty, bytes)?;
-        let [place, length] =
-            [bytes.first_chunk(), bytes.last_chunk()].map(|part| part.map_or(0, |part| u32::from_le_bytes(*part)));
-        beginning(cx, place, length).map(Line)
+        beginning(cx, of_memory(bytes)).map(Line)
     }
 }
 

@@ -7,7 +7,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::__internal::{CanonicalAbiInfo, InstanceType, InterfaceType, LiftContext, LowerContext};
 use wasmtime::component::{ComponentType, Lift, Lower, WasmList, WasmStr};
 
-use super::text::{Encoded, PIECE_BYTES, UTF16_TAG};
+use super::text::{Encoded, PIECE_BYTES, UTF16_TAG, of_flat, of_memory};
 use crate::abi::slots::State;
 use crate::abi::typed::shape::Piece;
 use crate::os::buffers;
@@ -152,10 +152,6 @@ fn of_text(text: String) -> Lifted {
     Lifted::Whole(Value::Text(text.into()))
 }
 
-fn le_bytes(part: &[u8; 4]) -> u32 {
-    u32::from_le_bytes(*part)
-}
-
 // SAFETY: its types are those of a list and of a text, which are laid out in the same way.
 unsafe impl ComponentType for Lifted {
     type Lower = Flat;
@@ -171,12 +167,12 @@ unsafe impl ComponentType for Lifted {
 unsafe impl Lift for Lifted {
     fn linear_lift_from_flat(cx: &mut LiftContext<'_>, ty: InterfaceType, src: &Flat) -> wasmtime::Result<Self> {
         if matches!(ty, InterfaceType::String) {
-            let [place, length] = src.map(|part| part.get_u32());
+            let placed @ [_place, length] = of_flat(src);
             if is_short(length) {
                 return String::linear_lift_from_flat(cx, ty, src).map(of_text);
             }
             let _in_bounds = WasmStr::linear_lift_from_flat(cx, ty, src)?;
-            return Encoded::of(cx, place, length).map(Lifted::Text);
+            return Encoded::of(cx, placed).map(Lifted::Text);
         }
         let list = WasmList::linear_lift_from_flat(cx, ty, src)?;
         Lifted::bytes(cx, &list)
@@ -184,12 +180,12 @@ unsafe impl Lift for Lifted {
 
     fn linear_lift_from_memory(cx: &mut LiftContext<'_>, ty: InterfaceType, bytes: &[u8]) -> wasmtime::Result<Self> {
         if matches!(ty, InterfaceType::String) {
-            let [place, length] = [bytes.first_chunk(), bytes.last_chunk()].map(|part| part.map_or(0, le_bytes));
+            let placed @ [_place, length] = of_memory(bytes);
             if is_short(length) {
                 return String::linear_lift_from_memory(cx, ty, bytes).map(of_text);
             }
             let _in_bounds = WasmStr::linear_lift_from_memory(cx, ty, bytes)?;
-            return Encoded::of(cx, place, length).map(Lifted::Text);
+            return Encoded::of(cx, placed).map(Lifted::Text);
         }
         let list = WasmList::linear_lift_from_memory(cx, ty, bytes)?;
         Lifted::bytes(cx, &list)

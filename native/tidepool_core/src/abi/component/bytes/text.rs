@@ -2,6 +2,7 @@
 
 use std::mem;
 
+use wasmtime::ValRaw;
 use wasmtime::component::__internal::LiftContext;
 use wasmtime::component::__internal::wasmtime_environ::component::StringEncoding;
 
@@ -26,11 +27,24 @@ enum Encoding {
     Latin1,
 }
 
+/// Where a text is, and its length, as a guest passes them.
+pub(in crate::abi::component) fn of_flat(src: &[ValRaw; 2]) -> [u32; 2] {
+    src.map(|part| part.get_u32())
+}
+
+/// The same as they are in its memory: there it is nowhere, and longer than any, where they are not.
+pub(in crate::abi::component) fn of_memory(bytes: &[u8]) -> [u32; 2] {
+    [bytes.first_chunk(), bytes.last_chunk()].map(|part| part.map_or(u32::MAX, |part| u32::from_le_bytes(*part)))
+}
+
 /// The text of a guest at this place, with this length, of which no more than the first piece is decoded.
 ///
 /// # Errors
 /// Stops a guest whose memory does not have it, or whose text is none of its encoding.
-pub(in crate::abi::component) fn beginning(cx: &LiftContext<'_>, place: u32, length: u32) -> wasmtime::Result<String> {
+pub(in crate::abi::component) fn beginning(
+    cx: &LiftContext<'_>,
+    [place, length]: [u32; 2],
+) -> wasmtime::Result<String> {
     let encoding = cx.options().string_encoding;
     Encoding::of(length, encoding).beginning(within(cx.memory(), place, bytes_of(length, encoding))?)
 }
@@ -56,7 +70,7 @@ impl Encoded {
     ///
     /// # Errors
     /// Stops a guest whose memory does not have it.
-    pub(super) fn of(cx: &LiftContext<'_>, place: u32, length: u32) -> wasmtime::Result<Self> {
+    pub(super) fn of(cx: &LiftContext<'_>, [place, length]: [u32; 2]) -> wasmtime::Result<Self> {
         let encoding = cx.options().string_encoding;
         Ok(Encoded::new(within(cx.memory(), place, bytes_of(length, encoding))?, length, encoding))
     }
