@@ -159,13 +159,15 @@ defmodule Tidepool.Actor do
   end
 
   @doc false
-  # Asks a bucket, by `Tidepool.Actor.Bucket`: for `Tidepool.Keyvalue.Actors` alone, as all of buckets here.
-  @spec ask_bucket(class :: String.t(), String.t(), question :: binary, timeout_ms :: pos_integer, create :: boolean) ::
-          {:ok, binary} | {:error, Error.t()}
-  def ask_bucket(class, name, question, timeout_ms, create) do
+  # Asks a bucket, by `Tidepool.Actor.Bucket`: for `Tidepool.Keyvalue.Actors` alone, as all of buckets here. No other node is asked if it
+  # is to be here.
+  @spec ask_bucket(String.t(), String.t(), question :: binary, timeout_ms :: pos_integer, create :: boolean, here? :: boolean) ::
+          {:ok, binary} | {:elsewhere, Shards.place()} | {:error, Error.t()}
+  def ask_bucket(class, name, question, timeout_ms, create, here?) do
     with :ok <- stored(class) do
       call = prepare("keyvalue", question, %{@defaults | timeout: timeout_ms, create: create})
-      serve({:call, class, name, call}, call.deadline)
+      question = {:call, class, name, call}
+      if here?, do: LocalDispatch.serve(question), else: serve(question, call.deadline)
     end
   end
 

@@ -7,7 +7,7 @@ defmodule Tidepool.ReplicatedActorsTest do
   import ExUnit.CaptureIO
 
   alias Mix.Tasks.Tidepool.Members
-  alias Tidepool.{Actor, Error, Keyvalue, Native, Peer, TestCluster}
+  alias Tidepool.{Actor, Error, Host, Keyvalue, Native, Peer, TestCluster}
   alias Tidepool.Actor.Bucket
   alias Tidepool.Actor.Journal.Archive
   alias Tidepool.Actor.Ownership.Shards
@@ -62,6 +62,13 @@ defmodule Tidepool.ReplicatedActorsTest do
     Peer.call(peer, Keyvalue.Actors, name, arguments)
   rescue
     error in Error -> {:error, error}
+  end
+
+  # What a guest on that node is answered.
+  defp guest(peer, bucket, operation, arguments) do
+    deadline = Peer.call(peer, System, :monotonic_time, [:millisecond]) + @patience
+    call = %Host.Call{binding: "wasi", namespace: "keyvalue", operation: operation, payload: "", function: "guest"}
+    Peer.call(peer, Keyvalue.Handler, :answer, [%{call | args: [bucket | arguments], deadline: deadline}])
   end
 
   # A name whose actor is on that node.
@@ -147,6 +154,17 @@ defmodule Tidepool.ReplicatedActorsTest do
 
     bucket = on(one, Bucket.class(nil))
     assert ask(other, :set, [bucket, "tide", "low"]) == :ok
+    # The process that drives a guest asks no other node, and the guest is answered all the same.
+    here = Keyvalue.Actors.here([])
+    for {name, arguments} <- [set: ["tide", "ebb"], get: ["tide"], exists: ["tide"], delete: ["tide"], increment: ["n", 1]],
+        do: assert(Peer.call(other, Keyvalue.Actors, name, [bucket | arguments] ++ [here]) == :elsewhere)
+
+    for peer <- [one, other] do
+      assert guest(peer, bucket, "swap", ["tide", "low", "slack"]) == {:ok, :swapped}
+      assert guest(peer, bucket, "get", ["tide"]) == {:ok, "slack"}
+      assert guest(peer, bucket, "set", ["tide", "low"]) == {:ok, nil}
+    end
+
     Peer.halt(one)
     assert ask(third, :get, [bucket, "tide"]) == {:ok, "low"}
     assert ask(other, :set, [bucket, "tide", "high"]) == :ok

@@ -4,7 +4,7 @@ defmodule Tidepool.Actor.Bucket do
   are written and who may have it next, are as of other actors.
 
   The buckets of a namespace are the actors of a class that no function can be called: `NAMESPACE/:keyvalue`. What is asked of them is bytes that the host has
-  made, so they are asked by `Tidepool.Actor.ask_bucket/4` alone.
+  made, so they are asked by `Tidepool.Actor.ask_bucket/6` alone.
   """
 
   alias Tidepool.Function

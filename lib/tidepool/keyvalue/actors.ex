@@ -20,7 +20,6 @@ defmodule Tidepool.Keyvalue.Actors do
 
   alias Tidepool.{Actor, Config, Error, Keyvalue}
   alias Tidepool.Actor.Bucket
-  alias Tidepool.Actor.Ownership.Shards
   alias Tidepool.Error.Reason
   alias Tidepool.Namespaces.Name
 
@@ -50,8 +49,8 @@ defmodule Tidepool.Keyvalue.Actors do
 
   # In pieces, for as long as it can be read: others write meanwhile.
   defp emptied(bucket) do
-    with {:ok, [_one | _more] = keys, _more?} <- ask(bucket, {:list, nil, @page}, false),
-         :ok <- ask(bucket, {:put, Enum.map(keys, &{&1, nil}), 0}, false),
+    with {:ok, [_one | _more] = keys, _more?} <- ask(bucket, {:list, nil, @page}, false, []),
+         :ok <- ask(bucket, {:put, Enum.map(keys, &{&1, nil}), 0}, false, []),
          do: emptied(bucket)
   end
 
@@ -69,30 +68,27 @@ defmodule Tidepool.Keyvalue.Actors do
     Actor.read_bucket(class, name, key)
   end
 
-  @doc "Is a bucket this node's, as it seems now?"
-  @spec here?(Keyvalue.bucket()) :: boolean
-  def here?(bucket) do
-    {class, name} = place(bucket)
-    match?({:here, _title}, Shards.place(class, name))
-  end
+  @doc "Options by which no other node is asked: what is asked of a bucket that another node has is `:elsewhere`, and has done nothing."
+  @spec here(keyword) :: keyword
+  def here(options), do: Keyword.put(options, :here, true)
 
   @impl Keyvalue
-  def get_many(bucket, keys, _options) do
+  def get_many(bucket, keys, options) do
     most = Keyvalue.max_batch_bytes()
 
-    with :too_large <- read(bucket, {:get, keys, most}, {:ok, Enum.map(keys, fn _key -> nil end)}),
+    with :too_large <- read(bucket, {:get, keys, most}, {:ok, Enum.map(keys, fn _key -> nil end)}, options),
          do: {:error, Keyvalue.too_large(most)}
   end
 
   @impl Keyvalue
-  def exists(bucket, key, _options) do
+  def exists(bucket, key, options) do
     with :none <- known(bucket, key),
-         do: read(bucket, {:exists, key}, {:ok, false}),
+         do: read(bucket, {:exists, key}, {:ok, false}, options),
          else: ({:ok, value} -> {:ok, value != nil})
   end
 
   @impl Keyvalue
-  def list_keys(bucket, from, limit, _options), do: read(bucket, {:list, from, limit}, {:ok, [], false})
+  def list_keys(bucket, from, limit, options), do: read(bucket, {:list, from, limit}, {:ok, [], false}, options)
 
   @impl Keyvalue
   def set(bucket, key, value, options), do: set_many(bucket, [{key, value}], options)
@@ -106,7 +102,7 @@ defmodule Tidepool.Keyvalue.Actors do
 
   @impl Keyvalue
   def delete_many(bucket, keys, options),
-    do: read(bucket, {:put, Enum.map(keys, &{&1, nil}), max_bucket_bytes(options)}, :ok)
+    do: read(bucket, {:put, Enum.map(keys, &{&1, nil}), max_bucket_bytes(options)}, :ok, options)
 
   # Another may have added meanwhile: few of them can, for a namespace has few requests under way.
   @impl Keyvalue
@@ -127,15 +123,19 @@ defmodule Tidepool.Keyvalue.Actors do
   @impl Keyvalue
   def swap(bucket, key, nil, value, options), do: change(bucket, &{:swap, key, nil, value, &1}, options)
 
-  def swap(bucket, key, expected, value, options),
-    do: bucket |> read({:swap, key, expected, value, max_bucket_bytes(options)}, {:changed, nil}) |> room(options)
+  def swap(bucket, key, expected, value, options) do
+    question = {:swap, key, expected, value, max_bucket_bytes(options)}
+    bucket |> read(question, {:changed, nil}, options) |> room(options)
+  end
 
   defp change(bucket, question, options),
-    do: bucket |> ask(question.(max_bucket_bytes(options)), true) |> told() |> room(options)
+    do: bucket |> ask(question.(max_bucket_bytes(options)), true, options) |> told() |> room(options)
 
   # Of a bucket that there is not, and that is not made for it, the answer is `none`.
-  defp read(bucket, question, none) do
-    with {:error, %Error{reason: @unknown}} <- ask(bucket, question, false), do: none, else: (answer -> told(answer))
+  defp read(bucket, question, none, options) do
+    with {:error, %Error{reason: @unknown}} <- ask(bucket, question, false, options),
+         do: none,
+         else: (answer -> told(answer))
   end
 
   # What is the host's own is for the log.
@@ -149,19 +149,20 @@ defmodule Tidepool.Keyvalue.Actors do
 
   defp room(answer, _options), do: answer
 
-  defp ask(bucket, question, create) do
-    {answer, bytes} = asked(bucket, question, create)
+  defp ask(bucket, question, create, options) do
+    {answer, bytes} = asked(bucket, question, create, Keyword.get(options, :here, false))
     if bytes > @left_bytes, do: :erlang.garbage_collect()
     answer
   end
 
   # Encoded bytes, and how many there were of them, which are garbage when it returns.
-  defp asked(bucket, question, create) do
+  defp asked(bucket, question, create, here?) do
     {class, name} = place(bucket)
     question = :erlang.term_to_binary(question)
 
-    case Actor.ask_bucket(class, name, question, Config.get(:keyvalue_timeout), create) do
+    case Actor.ask_bucket(class, name, question, Config.get(:keyvalue_timeout), create, here?) do
       {:ok, answer} -> {:erlang.binary_to_term(answer, [:safe]), byte_size(question) + byte_size(answer)}
+      {:elsewhere, _place} -> {:elsewhere, byte_size(question)}
       error -> {error, byte_size(question)}
     end
   end

@@ -53,7 +53,7 @@ defmodule Tidepool.Keyvalue.Handler do
         arguments = [bucket(call.function, bucket) | arguments]
 
         with :none <- known(module, operation, arguments),
-             do: ask(module, operation, arguments ++ [argument], call),
+             do: ask(module, operation, arguments, argument, call),
              else: (found -> check(found, operation, call))
 
       nil ->
@@ -90,41 +90,48 @@ defmodule Tidepool.Keyvalue.Handler do
 
   defp known(_module, _operation, _arguments), do: :none
 
-  defp ask(module, operation, arguments, call) do
-    left = max(call.deadline - now(), 0)
-    most = min(left, Config.get(:keyvalue_timeout))
-    work = fn -> operation |> perform(module, arguments) |> check(operation, call) end
+  defp ask(module, operation, arguments, argument, call) do
+    most = min(max(call.deadline - now(), 0), Config.get(:keyvalue_timeout))
+    time = {now() + most, most}
+    work = fn argument -> perform(operation, module, arguments ++ [argument]) end
 
-    if operation in @single and here?(module, arguments), do: here(work, most, call), else: isolated(work, most, call)
+    with :elsewhere <- here(operation, module, argument, work, time, call),
+         do: isolated(fn -> argument |> work.() |> check(operation, call) end, time, call)
   end
 
-  # A link to another node may hold up who sends by it for longer than the request has.
-  defp here?(Keyvalue.Memory, _arguments), do: true
-  defp here?(Keyvalue.Actors, [bucket | _more]), do: Keyvalue.Actors.here?(bucket)
-  defp here?(_module, _arguments), do: false
+  # By a store of the node's own. A link to another node may hold up who sends by it for longer than the request has.
+  defp here(operation, module, argument, work, time, call) when operation in @single do
+    case module do
+      Keyvalue.Memory -> prompt(operation, fn -> work.(argument) end, time, call)
+      Keyvalue.Actors -> prompt(operation, fn -> argument |> Keyvalue.Actors.here() |> work.() end, time, call)
+      _other -> :elsewhere
+    end
+  end
 
-  defp isolated(work, most, call) do
+  defp here(_operation, _module, _argument, _work, _time, _call), do: :elsewhere
+
+  # What the store asks of others has no more time than that.
+  defp prompt(operation, work, {until, most} = time, call) do
+    outer = Nesting.put({call.depth, until, call.context})
+    work = fn -> with answer when answer != :elsewhere <- work.(), do: check(answer, operation, call) end
+
+    try do
+      with {:error, _why} = error <- run(work, time, call), do: if(now() < until, do: error, else: late(most))
+    after
+      Nesting.put(outer)
+    end
+  end
+
+  defp isolated(work, {until, most}, call) do
     # The time that it has is the process's, and so is that for which it waits.
-    case Isolated.run(fn -> run(work, :infinity, most, call) end, most * 1_000) do
+    case Isolated.run(fn -> run(work, {:infinity, most}, call) end, max(until - now(), 0) * 1_000) do
       {:ok, result} -> result
       {:exit, reason} -> Failure.ended(call, :exit, reason, [])
       :timeout -> late(most)
     end
   end
 
-  # What the store asks of others has no more time than that.
-  defp here(work, most, call) do
-    until = now() + most
-    outer = Nesting.put({call.depth, until, call.context})
-
-    try do
-      with {:error, _why} = error <- run(work, until, most, call), do: if(now() < until, do: error, else: late(most))
-    after
-      Nesting.put(outer)
-    end
-  end
-
-  defp run(work, until, most, call) do
+  defp run(work, {until, most}, call) do
     case Turns.run(:keyvalue, call.function, until, work) do
       {:ok, result} -> result
       :busy -> {:error, busy()}
