@@ -17,7 +17,7 @@ defmodule Tidepool.Limits do
     cpu_time: [
       type: {:integer, 1, 86_400_000},
       default: 1_000,
-      doc: "time that a call may spend computing, in ms. The start of a program says how long its processes may."
+      doc: "time that a call may compute, in ms. A process has the `cpu_time` of its program's start instead."
     ],
     payload: [
       type: {:integer, 0, @max_bytes},
@@ -38,8 +38,8 @@ defmodule Tidepool.Limits do
       type: {:integer, 1, 1_000_000},
       default: 1_000_000,
       doc:
-        "most live instances of the function, of those that the node has. Further calls wait. All programs of it have as many " <>
-          "processes together, and a start of one more is refused."
+        "most live instances of the function. Further calls wait. All programs of the function have as many processes " <>
+          "together; a further start is refused."
     ],
     queue: [
       type: {:integer, 0, 10_000_000},
@@ -50,15 +50,15 @@ defmodule Tidepool.Limits do
       type: {:integer, 65_536, @max_total_bytes},
       default: @max_total_bytes,
       doc:
-        "most linear memory of all live instances of the function together, of what the node has, in bytes; its programs and calls have as much again on the host."
+        "most linear memory of all live instances of the function, in bytes. Its programs and calls may have as much again on the host."
     ],
     client_idle: [
       since: 11,
       type: {:integer, 1_000, 86_400_000},
       default: 86_400_000,
       doc:
-        "longest time in which the client of a handler takes nothing of a response that is there for it, or sends nothing of a " <>
-          "body that the handler waits for, in ms."
+        "longest time in which the client of a handler takes nothing of a ready response, or sends nothing of a body that " <>
+          "the handler waits for, in ms."
     ]
   ]
 

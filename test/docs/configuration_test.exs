@@ -39,15 +39,19 @@ defmodule Tidepool.Docs.ConfigurationTest do
         do: assert(Enum.any?(rows, &(&1 =~ "`#{name}`")), "no variable for #{name}")
   end
 
-  test "every variable that the scripts take is documented" do
+  test "every variable that the scripts, releases and the tool take is documented" do
     scripts =
-      ["bin/{guests,setup,start,test}", "bin/support/common.sh", "guests/builder/*.py"]
+      ~w(bin/{guests,setup,start,test} bin/support/*.sh rel/env.sh.eex guests/builder/*.py native/tidepool_cli/src/cli.rs)
       |> Enum.flat_map(&Path.wildcard/1)
       |> Enum.map_join(&File.read!/1)
 
     variables = Regex.scan(~r/\b(CI|TIDEPOOL_\w+|XDG_CACHE_HOME|CARGO_TARGET_DIR)\b/, scripts) |> Enum.map(&hd/1)
     text = File.read!(@document)
-    assert "CI" in variables
-    for variable <- Enum.uniq(variables), do: assert(text =~ variable, "#{variable} is not in #{@document}")
+    for known <- ~w(CI TIDEPOOL_CERTS TIDEPOOL_TOOLCHAINS), do: assert(known in variables)
+
+    # What `bin/tidepool run` passes on to itself.
+    for variable <- Enum.uniq(variables),
+        not String.starts_with?(variable, "TIDEPOOL_RUN"),
+        do: assert(text =~ variable, "#{variable} is not in #{@document}")
   end
 end

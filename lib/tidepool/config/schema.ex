@@ -71,15 +71,15 @@ defmodule Tidepool.Config.Schema do
       default: [],
       doc:
         "names that requests may be for, beside addresses and localhost: a list, or a string with commas; `*` is any. " <>
-          "Without names a node on loopback has no others, and one that others reach answers to any."
+          "Without names, a node on loopback answers to no others, and a node that others reach answers to any."
     ],
     proxies: [
       type: {:check, &__MODULE__.proxies?/1, "addresses or networks such as \"10.0.0.0/8\""},
       default: [],
       doc:
         "proxies in front of the node: a list, or a string with commas. All connections of an address share what one " <>
-          "client may have; those of proxies and of loopback count each for itself. The log names a proxy's client, by its " <>
-          "`X-Forwarded-For`."
+          "client may have; each connection of a proxy, or of loopback, counts for itself. The log names a proxy's client, " <>
+          "by its `X-Forwarded-For`."
     ],
     data: [
       type: {:check, &__MODULE__.data?/1, "the path of a folder, or :temporary"},
@@ -205,7 +205,7 @@ defmodule Tidepool.Config.Schema do
       type: {:integer, 0, 17_592_186_044_416},
       default: 268_435_456,
       doc:
-        "cap on the memory of actors that sleep in it, in bytes; those that nobody has called for the longest time are on disk alone then."
+        "cap on the memory of sleeping actors, in bytes. Above it, actors that were not called for the longest time are on disk alone."
     ],
     stack: [
       type: {:integer, 65_536, 16_777_216},
@@ -228,21 +228,21 @@ defmodule Tidepool.Config.Schema do
       type: {:integer, 100, 3_600_000},
       default: 10_000,
       doc:
-        "CPU time that a compiler may take for a module, in ms, and as much again for each MiB of it, counted as for `compile_memory`."
+        "CPU time that a compiler may take for a module, in ms, plus as much for each MiB of the module (without custom sections and most of its data)."
     ],
     compile_memory: [
       type: {:integer, 67_108_864, 1_099_511_627_776},
       default: nil,
       doc:
-        "memory that a compiler may take for a module, in bytes, and an eighth of it again for each MiB of the module, custom sections and most of its data apart; " <>
+        "memory that a compiler may take for a module, in bytes, plus an eighth as much for each MiB of the module (without custom sections and most of its data); " <>
           "`nil` is an eighth of the memory of the machine or the container, but 256 MiB at least and 1 GiB at most."
     ],
     baseline: [
       type: {:integer, 0, 1_073_741_824},
       default: 262_144,
       doc:
-        "size of a module from which the baseline compiler compiles it first, and serves it until its optimised code is " <>
-          "ready, in bytes; 0 does without that compiler. Modules for the dense engine are compiled once."
+        "size of a module, in bytes, from which the baseline compiler compiles it first; its code serves until the " <>
+          "optimised code is ready. 0 does without that compiler. Modules for the dense engine are compiled once."
     ],
     compile_cache: [
       type: {:integer, 0, 1_099_511_627_776},
@@ -356,7 +356,7 @@ defmodule Tidepool.Config.Schema do
     write_timeout: [
       type: {:integer, 1, 3_600_000},
       default: 30_000,
-      doc: "longest time without progress while an answer is sent, in ms."
+      doc: "longest pause in which a client takes nothing of an answer, in ms."
     ],
     idle_timeout: [
       type: {:integer, 1, 86_400_000},
