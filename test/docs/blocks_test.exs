@@ -27,6 +27,7 @@ defmodule Tidepool.Docs.BlocksTest do
     "ops/image" => "test/ship/published_test.exs",
     "curl -fsSL https://example.org/tidepool/install.sh | sh" => "test/ship/install_test.exs",
     "bin/tidepool eval" => "test/ship/release_test.exs",
+    "bin/tidepool rpc" => "test/ship/release_test.exs",
     "bin/tidepool run" => "test/ship/release_test.exs",
     "/opt/tidepool/bin/tidepool start" => "test/ship/release_test.exs",
     "ops/deb" => "test/ship/package_test.exs",
@@ -48,6 +49,7 @@ defmodule Tidepool.Docs.BlocksTest do
     "openssl req" => "test/cli/access_test.exs",
     "tidepool replay fetched/" => "test/cli/recordings_test.exs",
     "tidepool list --ca" => "test/cli/access_test.exs",
+    "tidepool setup rust" => "test/ship/toolchains_test.exs",
     "curl -F signature" => "test/tidepool/function/signature_test.exs",
     "curl -F wasm=@hello.wasm" => "test/docs/blocks_test.exs",
     "curl -d Ada" => "test/docs/blocks_test.exs",
@@ -94,15 +96,14 @@ defmodule Tidepool.Docs.BlocksTest do
     Book.build!()
     folder = Path.join(System.tmp_dir!(), "tidepool-clones-#{System.pid()}")
     on_exit(fn -> File.rm_rf!(folder) end)
-    [bare, built, started] = for name <- ["bare", "built", "started"], do: clone!(Path.join(folder, name))
-    File.ln_s!(Path.expand("guests/build"), Path.join(built, "guests/build"))
+    [bare, started] = for name <- ["bare", "started"], do: clone!(Path.join(folder, name))
     # What `bin/start` compiles, with the dates by which Mix sees that nothing has changed since.
     for part <- ["_build/test", "priv/native"] do
       File.mkdir_p!(Path.dirname(Path.join(started, part)))
       {_nothing, 0} = System.cmd("cp", ["-a", Path.expand(part), Path.join(started, part)])
     end
 
-    %{bare: bare, built: built, started: started}
+    %{bare: bare, started: started}
   end
 
   # The files of the checkout that are, or would be, committed.
@@ -115,7 +116,21 @@ defmodule Tidepool.Docs.BlocksTest do
 
   # Where `mix` runs, all of Tidepool would be compiled otherwise.
   defp clone("docs/recipes.md", clones), do: clones.started
-  defp clone(document, clones), do: if(File.read!(document) =~ "bin/guests", do: clones.built, else: clones.bare)
+
+  # In the other one the guests are built that the page has had built, and no others. Its tests run one after the other.
+  defp clone(document, %{bare: folder}) do
+    build = Path.join(folder, "guests/build")
+    File.rm_rf!(build)
+    File.mkdir_p!(build)
+
+    for language <- document |> File.read!() |> Markdown.builds() |> languages(),
+        do: File.ln_s!(Path.expand(Path.join("guests/build", language)), Path.join(build, language))
+
+    folder
+  end
+
+  defp languages(:all), do: File.ls!("guests/build")
+  defp languages(named), do: named
 
   # Where its commands run, and with which variables.
   defp surroundings("docs/namespaces.md", _addresses), do: [env: [{"TIDEPOOL_TOKEN", @token}]]

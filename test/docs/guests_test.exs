@@ -92,12 +92,17 @@ defmodule Tidepool.Docs.GuestsTest do
   end
 
   test "documents say that bin/guests compiles what they use of guests/build, before they use it" do
-    for document <- Markdown.documents(), text = File.read!(document) do
-      case :binary.match(text, "guests/build/") do
-        {at, _length} -> assert binary_part(text, 0, at) =~ "bin/guests", "#{document} does not say who builds that"
-        :nomatch -> :ok
+    used =
+      for document <- Markdown.documents(),
+          text = File.read!(document),
+          [{_start, _length}, {at, length}] <- Regex.scan(~r{guests/build/([a-z]+)/}, text, return: :index) do
+        language = binary_part(text, at, length)
+        built = text |> binary_part(0, at) |> Markdown.builds()
+        assert built == :all or language in built, "#{document} does not say who builds guests/build/#{language}"
+        language
       end
-    end
+
+    assert "wat" in used
   end
 
   test "every import of `wapc` is in the file that the documents have guests copy" do

@@ -76,6 +76,12 @@ defmodule Tidepool.Docs.Markdown do
     File.exists?(file) and File.read!(file) =~ Regex.compile!(kind <> Enum.join(parts, "[^\"\\n]*") <> "[\"(]")
   end
 
+  @doc "The languages of the guests that a text has `bin/guests` compile, or `:all`."
+  def builds(text) do
+    commands = for [_all, languages] <- Regex.scan(~r{bin/guests((?: [a-z]+)*)}, text), do: String.split(languages)
+    if [] in commands, do: :all, else: commands |> Enum.concat() |> Enum.uniq()
+  end
+
   @doc "Runs all console blocks against the edges at `addresses`, which stand for localhost:4000 and the ports after it, with options of `System.cmd/3`."
   def run_console!(path, addresses, options \\ []) do
     for {"console", text, line} <- blocks(path), {command, expected} <- commands(text) do
