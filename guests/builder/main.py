@@ -30,7 +30,7 @@ Compilers are fetched when first needed into {shown(TOOLS)}
   rust                    apt-get and dpkg, on Debian 12 or newer
   zig, c, go, component   pip or venv of this Python
   guests of HTTP          cargo, as Tidepool itself takes it
-  assemblyscript, wat     Node.js 20 or newer with npm
+  assemblyscript, wat     Node.js 18 or newer with npm
   packages                all of these but apt-get and dpkg
 """
 

@@ -33,7 +33,7 @@ def wat(guest, _name, out):
 def fetch(source, what):
     """The packages of the source's lock file, in a folder named by that, so that another version is another folder."""
     if not have("node", "npm"):
-        raise Failure("what packages of npm are for needs Node.js 20 or newer with npm")
+        raise Failure("what packages of npm are for needs Node.js 18 or newer with npm")
     try:
         lock = hashlib.sha256((source / "package-lock.json").read_bytes()).hexdigest()
     except OSError as error:
