@@ -43,7 +43,7 @@ defmodule Tidepool.Application do
   def start(_type, _args) do
     settings = :tidepool |> Application.get_all_env() |> Keyword.delete(:included_applications)
 
-    with :ok <- check_variables(settings),
+    with :ok <- Config.Variables.check_release(settings),
          {:ok, config} <- Config.Schema.check(settings),
          :ok <- Certificates.check_given(config),
          {:ok, config, temporary} <- with_data(config) do
@@ -80,12 +80,6 @@ defmodule Tidepool.Application do
       Supervisor.start_link(temporary ++ children(config), strategy: :rest_for_one, name: Tidepool.Supervisor)
     end
     |> explain()
-  end
-
-  # Of a node of a release. Other applications have settings of their own, and variables; so have commands that start none.
-  defp check_variables(settings) do
-    node? = settings[:standalone] == true and settings[:server] == true and System.get_env("RELEASE_ROOT") != nil
-    if node?, do: Config.Variables.check(System.get_env()), else: :ok
   end
 
   defp hidden({:postgres, _url}), do: {:postgres, fn -> :actors |> Config.get() |> elem(1) end}

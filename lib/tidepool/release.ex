@@ -8,6 +8,7 @@ defmodule Tidepool.Release do
       bin/tidepool eval 'Tidepool.Release.accept_actors()'
 
   and `bin/tidepool run FILE`, which needs no node. Each says what it has done; or why not, on standard error, and then the exit status is 1.
+  A variable that nobody reads (`Tidepool.Config.Variables`) is such a reason, before anything is changed.
   """
 
   alias Tidepool.{Config, Data, Error}
@@ -170,11 +171,9 @@ defmodule Tidepool.Release do
 
   # A folder that is named is meant, and not a database.
   defp actors(options) do
-    _loaded_before = Application.load(:tidepool)
-
-    settings = Keyword.take(Application.get_all_env(:tidepool), [:actors, :data])
-
-    with {:ok, config} <- Config.Schema.check(Keyword.merge(settings, Keyword.take(options, [:data]))) do
+    with {:ok, settings} <- settings(),
+         given = Keyword.merge(Keyword.take(settings, [:actors, :data]), Keyword.take(options, [:data])),
+         {:ok, config} <- Config.Schema.check(given) do
       case {config.actors, options[:data]} do
         {{:postgres, url}, nil} ->
           {:ok, {:postgres, url}}
@@ -216,12 +215,19 @@ defmodule Tidepool.Release do
   end
 
   defp data do
-    _loaded_before = Application.load(:tidepool)
-
-    case Application.get_env(:tidepool, :data) do
-      data when is_binary(data) -> {:ok, Path.expand(data)}
-      _none -> {:error, Error.new(:invalid_option, "no data folder is set (`data`), so there is nothing to do")}
+    with {:ok, settings} <- settings() do
+      case settings[:data] do
+        data when is_binary(data) -> {:ok, Path.expand(data)}
+        _none -> {:error, Error.new(:invalid_option, "no data folder is set (`data`), so there is nothing to do")}
+      end
     end
+  end
+
+  # Without slips: by what is left of them, they would be those of another store.
+  defp settings do
+    _loaded_before = Application.load(:tidepool)
+    settings = Application.get_all_env(:tidepool)
+    with :ok <- Config.Variables.check_release(settings), do: {:ok, settings}
   end
 
   @spec fail(Error.t()) :: no_return

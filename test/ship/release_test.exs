@@ -173,6 +173,7 @@ defmodule Tidepool.Ship.ReleaseTest do
           {[{"TIDEPOOL_TOKEN", "s3cret s3cret"}], "the setting :token"},
           {[{"PORT", "abc"}], "PORT=abc"},
           {[{"TIDEPOOL_TOKENS", "s3cret"}], "did you mean TIDEPOOL_TOKEN?"},
+          {[{"TIDPOOL_TOKEN", "s3cret"}], "did you mean TIDEPOOL_TOKEN?"},
           {[{"PORT", "#{port}"}, {"TIDEPOOL_CLUSTER", "false"}, {"RELEASE_DISTRIBUTION", "none"}], "in use"},
           {[{"TIDEPOOL_DATA", file}], "not a directory"},
           {[{"TIDEPOOL_CERTS", file}], "TIDEPOOL_CERTS"},
@@ -238,15 +239,18 @@ defmodule Tidepool.Ship.ReleaseTest do
     output = Foreground.await_output!(program, ~r/listens on \S+\n/)
     [command] = Regex.run(~r/bin\/tidepool eval '[^']+'/, output)
 
-    adopt = fn ->
-      System.cmd("sh", ["-c", Path.join(context.root, command)], env: context.env ++ env, stderr_to_stdout: true)
+    adopt = fn further ->
+      env = context.env ++ env ++ further
+      System.cmd("sh", ["-c", Path.join(context.root, command)], env: env, stderr_to_stdout: true)
     end
 
-    assert {"n1@127.0.0.1 is running: stop it first\n", 1} = adopt.()
+    slip = "the variable TIDEPOOL_TOKENS is unknown: did you mean TIDEPOOL_TOKEN?\n"
+    assert {^slip, 1} = adopt.([{"TIDEPOOL_TOKENS", "s3cret"}])
+    assert {"n1@127.0.0.1 is running: stop it first\n", 1} = adopt.([])
     Foreground.signal(program, "TERM")
     assert {0, _output} = Foreground.await_exit!(program)
 
-    assert {"n1@127.0.0.1 has the data of tidepool@localhost now: 1 function, in " <> _folder, 0} = adopt.()
+    assert {"n1@127.0.0.1 has the data of tidepool@localhost now: 1 function, in " <> _folder, 0} = adopt.([])
     {program, url} = start!(context, env)
     assert {200, _headers, "Hello, world!"} = curl_url("#{url}/call/hello_world")
     Foreground.signal(program, "TERM")

@@ -182,6 +182,40 @@ defmodule Tidepool.StartTest do
     end
   end
 
+  test "a variable that nobody reads stops a release's commands that change or move data, before they do anything" do
+    {data, file} = {tmp_folder!(), Path.join(tmp_folder!(), "actors")}
+    adopt = {:adopt, ["a@x", "b@x"]}
+    commands = [adopt, check: [], export_actors: [file], import_actors: [file], accept_actors: []]
+
+    said = fn commands, settings ->
+      code = """
+      settings = #{inspect([server: true, data: data] ++ settings)}
+      for {key, value} <- settings, do: Application.put_env(:tidepool, key, value)
+
+      for {function, arguments} <- #{inspect(commands)} do
+        try do
+          apply(Tidepool.Release, function, arguments)
+        catch
+          :exit, {:shutdown, 1} -> :ok
+        end
+      end
+      """
+
+      env = [{"TIDEPOOL_TOKENS", "s3cret"}, {"RELEASE_ROOT", tmp_folder!()}]
+      arguments = ["-pa", Application.app_dir(:tidepool, "ebin"), "-e", code]
+      {output, 0} = System.cmd("elixir", arguments, env: env, stderr_to_stdout: true)
+      output
+    end
+
+    sentence = "the variable TIDEPOOL_TOKENS is unknown: did you mean TIDEPOOL_TOKEN?\n"
+    assert said.(commands, standalone: true) == String.duplicate(sentence, length(commands))
+    assert File.ls!(data) == []
+    refute File.exists?(file)
+
+    # Another application's release has variables of its own.
+    assert said.([adopt], standalone: false) =~ "no node has data"
+  end
+
   describe "config/runtime.exs" do
     # Read in another VM, so that no test changes this one's environment.
     defp runtime(env, mix_env \\ "prod") do

@@ -24,7 +24,7 @@ defmodule Mix.Tasks.Tidepool.Actors.Accept do
 
   @impl true
   def run(arguments) do
-    Mix.Task.run("app.config")
+    Tidepool.Mix.Settings.read!()
 
     case OptionParser.parse!(arguments, strict: @switches) do
       {options, []} -> Tidepool.Release.accept_actors([node: to_string(node())] |> Keyword.merge(options))

@@ -28,7 +28,7 @@ defmodule Mix.Tasks.Tidepool.Actors.Export do
 
   @impl true
   def run(arguments) do
-    Mix.Task.run("app.config")
+    Tidepool.Mix.Settings.read!()
 
     case OptionParser.parse!(arguments, strict: @switches) do
       {options, [file]} -> Tidepool.Release.export_actors(file, [node: to_string(node())] |> Keyword.merge(options))

@@ -31,7 +31,7 @@ defmodule Mix.Tasks.Tidepool.Actors.Import do
 
   @impl true
   def run(arguments) do
-    Mix.Task.run("app.config")
+    Tidepool.Mix.Settings.read!()
 
     case OptionParser.parse!(arguments, strict: @switches) do
       {options, [_file | _others] = files} ->

@@ -17,7 +17,7 @@ defmodule Mix.Tasks.Tidepool.Adopt do
 
   @impl true
   def run(arguments) do
-    Mix.Task.run("app.config")
+    Tidepool.Mix.Settings.read!()
 
     case OptionParser.parse!(arguments, strict: []) do
       {[], [from]} -> Tidepool.Release.adopt(from, to_string(node()))

@@ -22,7 +22,7 @@ defmodule Mix.Tasks.Tidepool.Check do
 
   @impl true
   def run(arguments) do
-    Mix.Task.run("app.config")
+    Tidepool.Mix.Settings.read!()
 
     case OptionParser.parse!(arguments, strict: [mend: :boolean, from: :string, data: :string]) do
       {options, []} -> Tidepool.Release.check([node: to_string(node())] ++ options)

@@ -18,12 +18,12 @@ defmodule Mix.Tasks.Tidepool.Cluster do
 
   use Mix.Task
 
-  alias Tidepool.Mix.{Request, Table}
+  alias Tidepool.Mix.{Request, Settings, Table}
 
   @impl true
   def run(arguments) do
     {options, others} = OptionParser.parse!(arguments, strict: [url: :string, cacert: :string])
-    Mix.Task.run("app.config")
+    Settings.read!()
 
     case others do
       [] ->

@@ -18,7 +18,7 @@ defmodule Mix.Tasks.Tidepool.Members do
 
   use Mix.Task
 
-  alias Tidepool.Mix.{Request, Table}
+  alias Tidepool.Mix.{Request, Settings, Table}
 
   # A node that is added gets all that there is first.
   @change_ms 620_000
@@ -26,7 +26,7 @@ defmodule Mix.Tasks.Tidepool.Members do
   @impl true
   def run(arguments) do
     {options, others} = OptionParser.parse!(arguments, strict: [url: :string, cacert: :string])
-    Mix.Task.run("app.config")
+    Settings.read!()
 
     asked =
       case others do
