@@ -15,6 +15,7 @@ use crate::context::{Context, Options};
 use crate::exit;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::variables;
 
 const AFTER: &str = "\
 Examples:
@@ -116,7 +117,7 @@ pub fn main() -> ExitCode {
         Err(error) => return ExitCode::from(refuse(&error)),
     };
     let context = Context::new(cli.options);
-    ExitCode::from(match run(&cli.command, &context) {
+    ExitCode::from(match variables::check().and_then(|()| run(&cli.command, &context)) {
         Ok(()) => exit::DONE,
         Err(failure) => told(&failure, context.output),
     })

@@ -20,6 +20,12 @@ pub(crate) enum Failure {
     /// The node's address or the token can't be used.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// Variables of the environment are slips.
+    #[error("{said}")]
+    Variables {
+        /// Which ones, and what was meant.
+        said: String,
+    },
     /// The node refused it, or did not answer.
     #[error(transparent)]
     Node(#[from] NodeError),
@@ -153,6 +159,7 @@ impl Failure {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::DONE,
             Self::Output(_) => exit::REFUSED,
             Self::Address(_)
+            | Self::Variables { .. }
             | Self::Manifest(_)
             | Self::New(_)
             | Self::Watch(_)
@@ -182,6 +189,7 @@ impl Failure {
                 None => error.reason(),
             },
             Self::Address(error) => error.reason(),
+            Self::Variables { .. } => "unknown_variable",
             Self::Manifest(_) => "invalid_project",
             Self::Build(BuildError::Interrupted) | Self::Interrupted => "interrupted",
             Self::Build(BuildError::NoCompiler { .. }) => "no_compiler",

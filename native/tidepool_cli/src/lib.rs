@@ -19,5 +19,6 @@ mod processes;
 mod project;
 mod registry;
 mod toolchains;
+mod variables;
 
 pub use cli::{command, main};

@@ -9,4 +9,5 @@ mod servers;
 mod setup;
 mod support;
 mod table;
+mod variables;
 mod watch;
