@@ -5,7 +5,8 @@ defmodule Tidepool.Options do
   A schema is a keyword list: each option has a `:type`, a `:doc` and perhaps a `:default`. Types are `:string`,
   `:boolean`, `{:integer, min, max}` (`max` may be `:infinity`), `{:one_of, values}`, `{:keyword, schema}`, for which a map
   with the same keys does as well, `:any`, and `{:check, fun, expectation}`, where `fun` says yes or no. `nil` is allowed
-  where it is the default; of such a `{:keyword, schema}` `true` says all defaults, and `false` is `nil`.
+  where it is the default; of such a `{:keyword, schema}` `true` says all defaults, and `false` is `nil`. `:lacks` is a
+  function of a wrong value: what it says of that, if anything, ends the complaint.
 
   The types of values for `@type` follow from it as well, and what a text says.
   """
@@ -119,9 +120,13 @@ defmodule Tidepool.Options do
         if type?(value, spec[:type]), do: {:ok, value}, else: complain(key, spec[:type], subject, within, "")
 
       true ->
-        typed(key, value, spec[:type], subject, within)
+        with {:error, error} <- typed(key, value, spec[:type], subject, within),
+             do: {:error, %{error | message: error.message <> lacks(value, spec[:lacks])}}
     end
   end
+
+  defp lacks(_value, nil), do: ""
+  defp lacks(value, lacks), do: lacks.(value) || ""
 
   @doc "Is an option of a schema there or not, and has options of its own when it is?"
   @spec switch?(keyword) :: boolean

@@ -44,6 +44,18 @@ defmodule Tidepool.Function.Reference do
   @spec valid?(term) :: boolean
   def valid?(text), do: parse(text) != :error
 
+  @doc """
+  The end of a sentence about a text that is no reference, where a tag or a digest would make it one.
+
+      iex> Enum.map(["oci://ghcr.io/team/calc", "ghcr.io/team/calc", "oci://ghcr.io"], &Tidepool.Function.Reference.lacks/1)
+      [", which has no tag or digest", nil, nil]
+  """
+  @spec lacks(term) :: String.t() | nil
+  def lacks(text) when is_binary(text),
+    do: if(not valid?(text) and valid?(text <> ":1"), do: ", which has no tag or digest")
+
+  def lacks(_other), do: nil
+
   @doc "Can this be the host of a registry, with or without a port?"
   @spec registry?(term) :: boolean
   def registry?(text), do: is_binary(text) and text =~ ~r/\A#{@registry}\z/ and registry_fits?(text)

@@ -224,6 +224,7 @@ defmodule Tidepool.Function.Spec do
       since: 9,
       omissible: true,
       type: {:check, &Tidepool.Function.Reference.valid?/1, Tidepool.Function.Reference.expectation()},
+      lacks: &Tidepool.Function.Reference.lacks/1,
       typespec: quote(do: String.t()),
       kept_as: quote(do: String.t() | nil),
       default: nil,

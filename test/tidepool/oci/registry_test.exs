@@ -100,6 +100,25 @@ defmodule Tidepool.Oci.RegistryTest do
              Tidepool.deploy("\0asm", name: name, ref: "oci://127.0.0.1:1/b:1")
   end
 
+  test "a reference without a tag or a digest is told to lack that, with the form that it has to have", %{name: name} do
+    form = "has to be `oci://HOST/NAME:TAG` or `oci://HOST/NAME@sha256:DIGEST`, and is "
+
+    for ref <- ["oci://ghcr.io/team/calc", "oci://127.0.0.1:1/b"] do
+      said = form <> inspect(ref) <> ", which has no tag or digest"
+      assert {:error, %Error{message: message}} = deploy(ref, name)
+      assert message == "the option :ref " <> said
+
+      # With a name, and without one.
+      for fields <- [["-F", "name=#{name}"], []] do
+        assert {400, _headers, %{"error" => %{"message" => message}}} = curl("/deploy", ["-F", "ref=#{ref}" | fields])
+        assert message == "the field `ref` " <> said
+      end
+    end
+
+    assert {:error, %Error{message: message}} = deploy("oci://ghcr.io/Team/calc", name)
+    assert String.ends_with?(message, "and is \"oci://ghcr.io/Team/calc\"")
+  end
+
   test "a module that is too large is refused by what the manifest says of it",
        %{address: address, name: name} = context do
     push!(address, "large:1", [{@wasm, context.module}])
