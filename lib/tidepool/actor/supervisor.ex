@@ -10,13 +10,14 @@ defmodule Tidepool.Actor.Supervisor do
   #   Registry            actors that are awake, by class and name
   #   PartitionSupervisor of DynamicSupervisors: their processes
   #   Alarms              what wakes them
-  #   DispatchServer      answers other nodes about those that are here; only where nodes share a store, as
-  #   LeaseHolder         which shards are this node's: last up, first down, so that it hands them on while all else is there
+  #   DispatchServer      answers other nodes about those that are here; only where nodes share a store, as all below
+  #   LeaseHolder         which shards are this node's: it hands them on at the end, while what is above is there
+  #   Meetings            looks for nodes that share another store
 
   use Supervisor
 
   alias Tidepool.Actor.Activation.{DispatchServer, ReadCache, WaitingBytes}
-  alias Tidepool.Actor.Ownership.{LeaseHolder, Waiters}
+  alias Tidepool.Actor.Ownership.{LeaseHolder, Meetings, Waiters}
 
   @registry Tidepool.Actor.Registry
   @servers Tidepool.Actor.Servers
@@ -53,5 +54,5 @@ defmodule Tidepool.Actor.Supervisor do
   defp voter(_config), do: []
 
   defp owners(%{actors: actors}),
-    do: if(actors != :local and Node.alive?(), do: [DispatchServer, LeaseHolder], else: [])
+    do: if(actors != :local and Node.alive?(), do: [DispatchServer, LeaseHolder, Meetings], else: [])
 end

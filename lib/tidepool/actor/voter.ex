@@ -12,7 +12,7 @@ defmodule Tidepool.Actor.Voter do
 
   require Logger
 
-  alias Tidepool.Actor.Voter.Speech
+  alias Tidepool.Actor.Voter.{Company, Speech}
   alias Tidepool.Catalog.Store
   alias Tidepool.{Config, Native, Nodes}
   alias Tidepool.Nodes.Ask
@@ -21,6 +21,8 @@ defmodule Tidepool.Actor.Voter do
   @pause_ms 1_000
   # How long one that has ended is left alone.
   @again_ms 10_000
+  # How often the members are noted, and how long they may take to be told.
+  @members_ms 10_000
   # How many questions to a node are on their way. One that stands still has a few until its link is cut.
   @on_their_way 256
 
@@ -59,10 +61,11 @@ defmodule Tidepool.Actor.Voter do
   def init({named, data}) do
     :ets.new(__MODULE__, [:named_table, :protected, read_concurrency: true])
     folder = data |> Store.folder() |> folder()
+    Process.send_after(self(), :members, @members_ms)
 
     {:ok,
      open(%{
-       named: named,
+       named: Company.named(folder, own(), named),
        folder: folder,
        there?: File.exists?(folder),
        voter: nil,
@@ -75,6 +78,18 @@ defmodule Tidepool.Actor.Voter do
   @impl true
   def handle_info(:look, %{voter: nil} = state), do: {:noreply, open(state)}
   def handle_info(:look, state), do: {:noreply, state.voter |> Native.voter_standing() |> stands(state)}
+
+  # The answer comes as a message, if it does.
+  def handle_info(:members, state) do
+    Process.send_after(self(), :members, @members_ms)
+    if state.voter, do: Native.voter_members(state.voter, @members_ms)
+    {:noreply, state}
+  end
+
+  def handle_info({:tidepool_members, _id, {:ok, members}}, state) do
+    Company.note(state.folder, own(), Enum.map(members, &elem(&1, 0)))
+    {:noreply, state}
+  end
 
   def handle_info({:tidepool_voter, id, name, question, within_ms}, %{voter: voter} = state) when voter != nil do
     asking = Map.update(state.asking, name, 1, &(&1 + 1))

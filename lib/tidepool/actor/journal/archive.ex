@@ -9,6 +9,7 @@ defmodule Tidepool.Actor.Journal.Archive do
 
   alias Tidepool.Actor.Journal.Differing
   alias Tidepool.Actor.Voter
+  alias Tidepool.Actor.Voter.Company
   alias Tidepool.{Error, Native}
   alias Tidepool.Catalog.Store, as: Folder
 
@@ -45,8 +46,13 @@ defmodule Tidepool.Actor.Journal.Archive do
   def import({:postgres, url}, files, overwrite), do: together({:shared, url}, files, overwrite)
   def import({:folder, folder}, files, overwrite), do: into(folder, {:file, records(folder)}, files, overwrite)
 
-  def import({:voter, folder, node}, files, overwrite),
-    do: into(folder, {{:voter, node}, Voter.folder(folder)}, files, overwrite)
+  def import({:voter, folder, node}, files, overwrite) do
+    with {:ok, imported} <- into(folder, {{:voter, node}, Voter.folder(folder)}, files, overwrite) do
+      # It is alone, whatever it was before.
+      Company.forget(Voter.folder(folder))
+      {:ok, imported}
+    end
+  end
 
   defp into(folder, {_kind, path} = place, files, overwrite) do
     with {:ok, lock} <- Folder.claim(folder),

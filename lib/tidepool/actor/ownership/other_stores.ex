@@ -74,5 +74,15 @@ defmodule Tidepool.Actor.Ownership.OtherStores do
       "(TIDEPOOL_ACTORS)"
   end
 
+  @doc "What is wrong, and what to do, where this node has met those that were found, and both have had their actors before."
+  @spec met(found) :: String.t()
+  def met({how, names}) do
+    where = if how == :own, do: "in stores of their own, as releases before had them,", else: "in another store"
+
+    "#{Enum.join(names, ", ")} have actors #{where} and are linked with this node, #{node()}: of each name there may be two actors by now, and " <>
+      "which of them is called depends on the node that is asked. Part the two sides again, by their seeds or the network; or export the " <>
+      "actors of one side, stop its nodes, and start them with the setting actors (TIDEPOOL_ACTORS) of the other"
+  end
+
   defp get, do: :persistent_term.get(@key, nil)
 end
