@@ -42,11 +42,11 @@ defmodule Tidepool.Actor do
   for instance, the reason is `:unknown_outcome`, and a `:request_id` is what makes it safe to ask again.
   """
 
-  alias Tidepool.{Error, Native, Options, Trace}
+  alias Tidepool.{Error, Options, Trace}
   alias Tidepool.Actor.Activation.{LocalDispatch, ReadCache, RemoteDispatch}
-  alias Tidepool.Actor.{Bucket, Journal, Name}
-  alias Tidepool.Actor.Journal.Record
-  alias Tidepool.Actor.Ownership.{LeaseHolder, OtherStores, Shards}
+  alias Tidepool.Actor.{Bucket, Name}
+  alias Tidepool.Actor.Journal.Listing
+  alias Tidepool.Actor.Ownership.{Directory, LeaseHolder, OtherStores, Shards}
   alias Tidepool.Function.{Actors, Spec}
   alias Tidepool.Host.Nesting
 
@@ -183,29 +183,14 @@ defmodule Tidepool.Actor do
 
   @doc false
   @spec buckets(class :: String.t()) :: {:ok, %{String.t() => non_neg_integer | :damaged}} | {:error, Error.t()}
-  def buckets(class) do
-    with :ok <- stored(class) do
-      case Journal.existing() do
-        {:ok, records} -> buckets(records, class, nil, %{})
-        :none -> {:ok, %{}}
-        {:error, error} -> {:error, error}
-      end
+  def buckets(class), do: with(:ok <- stored(class), do: buckets(class, nil, %{}))
+
+  defp buckets(class, from, known) do
+    with {:ok, found, next} <- looked({:buckets, class, from}) do
+      known = Enum.into(found, known)
+      if next, do: buckets(class, next, known), else: {:ok, known}
     end
   end
-
-  defp buckets(records, class, from, known) do
-    page = fn -> Native.record_heads(records, class, from, @page) end
-
-    with {:ok, heads, next} <- Journal.reading(class, :infinity, page) do
-      known = for {name, head} <- heads, into: known, do: {name, value_bytes(head, class, name)}
-      if next, do: buckets(records, class, next, known), else: {:ok, known}
-    end
-  end
-
-  defp value_bytes(nil, _class, _name), do: :damaged
-
-  defp value_bytes(head, class, name),
-    do: with({:ok, record} <- Record.read(head, class, name), do: record.value_bytes, else: (_newer -> :damaged))
 
   @doc "The process of an actor; `nil` when it sleeps, or there is none."
   @spec where(String.t(), String.t()) :: pid | nil
@@ -242,29 +227,24 @@ defmodule Tidepool.Actor do
   @spec list(String.t(), from :: String.t() | nil, limit :: pos_integer) ::
           {:ok, [listed], next :: String.t() | nil} | {:error, Error.t()}
   def list(class, from \\ nil, limit \\ @page) do
-    with {:ok, rows, next} <- rows(class, from, limit), do: {:ok, listed(class, rows), next}
-  end
-
-  defp rows(class, from, limit) do
-    with :ok <- available(class),
-         true <- Spec.name?(class),
-         {:ok, records} <- Journal.existing(),
-         page = fn -> Native.list_records(records, class, from, limit) end,
-         {:ok, rows, next} <- Journal.reading(class, :infinity, page) do
-      {:ok, rows, next}
-    else
-      none when none in [false, :none] -> {:ok, [], nil}
-      {:error, error} -> {:error, error}
-    end
+    with {:ok, rows, next} <- written(class, {:list, class, from, limit}, {:ok, [], nil}),
+         do: {:ok, listed(class, rows), next}
   end
 
   @doc """
   How many actors of a class are written, when they are no more than `most`; or else `:more`. For who deploys it: each is looked at.
   """
   @spec count(String.t(), most :: pos_integer) :: {:ok, non_neg_integer | :more} | {:error, Error.t()}
-  def count(class, most) do
-    with {:ok, actors, next} <- rows(class, nil, most), do: {:ok, if(next, do: :more, else: length(actors))}
+  def count(class, most), do: written(class, {:count, class, most}, {:ok, 0})
+
+  # Where there can be no class of that name there is none of its actors.
+  defp written(class, question, none) do
+    with :ok <- available(class), do: if(Spec.name?(class), do: looked(question), else: none)
   end
+
+  # In the records here; of a node that keeps none another node looks.
+  defp looked(question),
+    do: with(:own <- Directory.read(question, patience()), do: Listing.read(question, :infinity))
 
   # Of one whose node does not say, it is not known that it is awake.
   defp listed(class, rows) do

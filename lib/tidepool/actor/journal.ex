@@ -59,7 +59,7 @@ defmodule Tidepool.Actor.Journal do
   end
 
   @doc """
-  Is nothing written to this node's disk, for it has failed, or can't be opened, or is none of those that nodes keep records on? What it was
+  Is nothing written to this node's disk, for it has failed, or can't be opened, or is another one than nodes keep records on? What it was
   asked meanwhile has failed.
   """
   @spec stopped? :: boolean

@@ -13,11 +13,12 @@ defmodule Tidepool.Actor.Supervisor do
   #   DispatchServer      answers other nodes about those that are here; only where nodes share a store, as all below
   #   LeaseHolder         which shards are this node's: it hands them on at the end, while what is above is there
   #   Meetings            looks for nodes that share another store
+  #   Directory, Outside  tell nodes that have no lease where shards are, and ask that; where nodes keep records together
 
   use Supervisor
 
   alias Tidepool.Actor.Activation.{DispatchServer, ReadCache, WaitingBytes}
-  alias Tidepool.Actor.Ownership.{LeaseHolder, Meetings, Waiters}
+  alias Tidepool.Actor.Ownership.{Directory, LeaseHolder, Meetings, Outside, Waiters}
 
   @registry Tidepool.Actor.Registry
   @servers Tidepool.Actor.Servers
@@ -31,6 +32,7 @@ defmodule Tidepool.Actor.Supervisor do
     Waiters.new()
     WaitingBytes.new()
     ReadCache.new()
+    Directory.new()
 
     children =
       voter(config) ++
@@ -53,6 +55,12 @@ defmodule Tidepool.Actor.Supervisor do
 
   defp voter(_config), do: []
 
-  defp owners(%{actors: actors}),
-    do: if(actors != :local and Node.alive?(), do: [DispatchServer, LeaseHolder, Meetings], else: [])
+  defp owners(%{actors: actors}) do
+    if actors != :local and Node.alive?(),
+      do: [DispatchServer, LeaseHolder, Meetings | outside(actors)],
+      else: []
+  end
+
+  defp outside({:replicated, _named}), do: [{Tidepool.Nodes.Server, {Directory, nil}}, Outside]
+  defp outside(_database), do: []
 end

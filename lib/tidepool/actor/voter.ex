@@ -5,7 +5,7 @@ defmodule Tidepool.Actor.Voter do
   another node, by a process of its own.
 
   A voter whose disk fails ends, and so does this process after a while: its supervisor has the folder opened again, with all that keeps
-  actors.
+  actors. A node that is no member keeps no actors, and passes calls of them on (`outside?/0`).
   """
 
   use GenServer
@@ -41,10 +41,18 @@ defmodule Tidepool.Actor.Voter do
     ArgumentError -> :none
   end
 
-  @doc "Does this node's voter write nothing, for its disk fails it, or it is none of the group's?"
+  @doc "Does this node's voter write nothing, for its disk fails it, or its folder is not the one that the others know?"
   @spec stopped? :: boolean
   def stopped? do
     :ets.member(__MODULE__, :stopped)
+  rescue
+    ArgumentError -> false
+  end
+
+  @doc "Is this node no member of those that keep actors together, as it is none of them yet, or was removed? It may be added."
+  @spec outside? :: boolean
+  def outside? do
+    :ets.member(__MODULE__, :outside)
   rescue
     ArgumentError -> false
   end
@@ -77,7 +85,12 @@ defmodule Tidepool.Actor.Voter do
 
   @impl true
   def handle_info(:look, %{voter: nil} = state), do: {:noreply, open(state)}
-  def handle_info(:look, state), do: {:noreply, state.voter |> Native.voter_standing() |> stands(state)}
+
+  def handle_info(:look, state) do
+    standing = Native.voter_standing(state.voter)
+    unless match?({:outside, _why}, standing), do: :ets.delete(__MODULE__, :outside)
+    {:noreply, stands(standing, state)}
+  end
 
   # The answer comes as a message, if it does.
   def handle_info(:members, state) do
@@ -127,6 +140,12 @@ defmodule Tidepool.Actor.Voter do
   defp stands({:waiting, why}, state) do
     :ets.delete(__MODULE__, :stopped)
     state |> say(:warning, "waits for its actors: #{why}") |> look()
+  end
+
+  defp stands({:outside, why}, state) do
+    :ets.delete(__MODULE__, :stopped)
+    :ets.insert(__MODULE__, {:outside, why})
+    state |> say(:warning, "keeps no actors, and passes calls of them on to the nodes that do: #{why}") |> look()
   end
 
   defp stands({:full, why}, state) do

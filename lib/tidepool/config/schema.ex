@@ -96,8 +96,8 @@ defmodule Tidepool.Config.Schema do
       secret: true,
       doc:
         "where actors are kept: `:local`, in the data folder; `{:postgres, url}`, a database that the nodes of a cluster " <>
-          "share; or `{:replicated, nodes}`, in the data folders of 1, 3, 5 or 7 nodes, which keep the same. As a string `local`, " <>
-          "the URL, or `replicated:a@host1,b@host2,c@host3`."
+          "share; or `{:replicated, nodes}`, in the data folders of 1, 3, 5 or 7 nodes, which keep the same; others with this " <>
+          "setting pass calls on to these. As a string `local`, the URL, or `replicated:a@host1,b@host2,c@host3`."
     ],
     limits: [type: {:keyword, Tidepool.Limits.schema()}, default: [], doc: "default limits of functions."],
     instances: [

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use support::group::{Group, NODES, until};
 use support::voters::{begun, key_of, made, owning, put, read};
 use support::{PATIENCE, commit, owner};
-use tidepool_records::{Key, MemberChange, MemberState, SHARDS, Standing, StoreError};
+use tidepool_records::{Key, MemberChange, MemberState, Place, SHARDS, Standing, StoreError};
 
 /// What a voter says of the members.
 fn members(group: &Group, node: &str) -> Result<Vec<MemberState>, StoreError> {
@@ -73,13 +73,20 @@ fn a_node_that_is_added_has_all_and_votes_and_one_that_is_removed_does_not_any_m
     let (group, records, key, epoch) = begun();
     made(&records, &key, epoch, 1);
     group.start("d");
-    until("it waits", || matches!(group.standing("d"), Standing::Waiting(why) if why.contains("to be added")));
+    until("it is none", || matches!(group.standing("d"), Standing::Outside(why) if why.contains("not added")));
+    let outside = group.records("d", owner("d", 1));
+    assert!(matches!(outside.read(&key), Err(StoreError::NoVoter(_))), "it is told at once");
+    outside.close();
+    // An export of nothing would be taken for a backup.
+    let (folder, archive) = (group.folder("d"), tempfile::tempdir().unwrap());
+    let exported = Place::Voter(&folder, "d").export(None, &archive.path().join("archive"), false);
+    assert!(matches!(&exported, Err(StoreError::NoVoter(why)) if why.contains("have a member")), "{exported:?}");
     change(&group, "b", &add("d")).unwrap();
     group.until_member("d");
     assert_eq!(voters(&group, "c"), ["a", "b", "c", "d"]);
     change(&group, "b", &remove("c")).unwrap();
     assert_eq!(voters(&group, "d"), ["a", "b", "d"]);
-    until("it is told", || matches!(group.standing("c"), Standing::Refused(why) if why.contains("no member")));
+    until("it is told", || matches!(group.standing("c"), Standing::Outside(why) if why.contains("no member")));
     let removed = group.records("c", owner("c", 1));
     assert!(matches!(removed.read(&key), Err(StoreError::NoVoter(_))));
     removed.close();

@@ -87,7 +87,10 @@ defmodule Tidepool.Actor.Activation.Alarms do
     look_in(put_in(state.held[key], {now() + ms, ms}), ms)
   end
 
-  defp look(state) do
+  # A node without a lease has no alarms, whatever its disk still says, and is told when it has some.
+  defp look(state), do: if(Shards.leased?(), do: ring_due(state), else: state)
+
+  defp ring_due(state) do
     with {:ok, records} <- Journal.existing(),
          busy = busy(state),
          {:ok, alarms} <- Native.record_alarms(records, @ever, @share + 1, passed(busy)) do

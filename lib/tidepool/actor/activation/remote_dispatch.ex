@@ -11,7 +11,7 @@ defmodule Tidepool.Actor.Activation.RemoteDispatch do
   alias Tidepool.{Config, Error, Nodes}
   alias Tidepool.Actor.Activation.{DispatchServer, LocalDispatch, Modules}
   alias Tidepool.Actor.Journal
-  alias Tidepool.Actor.Ownership.Shards
+  alias Tidepool.Actor.Ownership.{Outside, Shards}
   alias Tidepool.Nodes.Ask
 
   # How long it is waited that an actor is elsewhere, before it is looked for where it was; and for one that is on its way, or whose node can't
@@ -126,8 +126,9 @@ defmodule Tidepool.Actor.Activation.RemoteDispatch do
   defp left(:infinity), do: :infinity
   defp left(deadline), do: max(deadline - now(), 0)
 
-  # Who changes where it is tells of it.
+  # Who changes where it is tells of it. A node without a lease hears of that when it has asked.
   defp pause(place, class, actor, deadline, ms) do
+    ms = if Outside.stale?(), do: @moving_ms, else: ms
     Shards.await(class, actor, place, min(left(deadline), ms))
     :again
   end

@@ -17,6 +17,9 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
     it has not written.
 
   The store alone decides who owns what. What nodes tell each other, that shards have moved or that a node leaves, has them look sooner.
+
+  A node that is no member of those that keep actors together asks for no lease. Where shards are it is told (`Outside`), as long as it
+  has none.
   """
 
   use GenServer
@@ -24,7 +27,7 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
   require Logger
 
   alias Tidepool.{Native, Nodes}
-  alias Tidepool.Actor.{Alarm, Journal}
+  alias Tidepool.Actor.{Alarm, Journal, Voter}
   alias Tidepool.Actor.Ownership.{Drain, Joining, Lease, OtherStores, Rendezvous, Shards}
   alias Tidepool.Catalog.Arrivals
   alias Tidepool.Nodes.Post
@@ -151,6 +154,12 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
   defp owner({_shard, _ours_or_moving}, me), do: me
 
   @impl true
+  def handle_cast({:heard, said}, state) do
+    unless Lease.lasts?(state.lease), do: Shards.heard(said, state.me)
+    {:noreply, state}
+  end
+
+  @impl true
   def handle_info(:renew, state), do: {:noreply, begin(%{state | timer: nil})}
 
   def handle_info({:tidepool_lease, id, answer}, state) do
@@ -206,7 +215,7 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
   defp renew(state) do
     state = state |> wake_in(@renew_ms) |> expire() |> opened() |> hand()
 
-    if asking?(state, :renew),
+    if asking?(state, :renew) or Voter.outside?(),
       do: state,
       else: ask(state, {:renew, Lease.now()}, &Native.lease_renew(&1, Lease.lasts_ms(), @ask_ms))
   end

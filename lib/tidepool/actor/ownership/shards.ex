@@ -5,17 +5,22 @@ defmodule Tidepool.Actor.Ownership.Shards do
 
   An actor's shard follows from its class and name. A node that is in no cluster has no table, and all actors are here. One of a cluster
   whose nodes share no store has no table either, and no call reaches its actors (`unavailable/0`).
+
+  A node without a lease owns none. It may know all the same where they are, by what a node with a lease has said
+  (`Tidepool.Actor.Ownership.Outside`), and passes calls on to there.
   """
 
   alias Tidepool.{Config, Native}
   alias Tidepool.Actor.Ownership.{Lease, Waiters}
 
-  # {shard, {:ours, epoch} | {:moving, epoch} | {:away, node's name} | :nobody}; {:lease, lease}, {:nodes, names}, and {:begins, until} of a
-  # node that has just started.
+  # {shard, {:ours, epoch} | {:moving, epoch} | {:away, node's name} | :nobody}; {:lease, lease}, {:nodes, names}, {:changes, number},
+  # {:begins, until} of a node that has just started, and {:heard, stamp, until} of one without a lease that others tell where shards are.
   @table __MODULE__
   @count 4_096
   # How long a node that has just started takes for its first lease, in ms: what others have deployed comes before.
   @begins_ms 20_000
+  # For how long counts what others have said: a shard without a node has one soon.
+  @heard_ms 15_000
 
   @type shard :: 0..4_095
 
@@ -24,6 +29,12 @@ defmodule Tidepool.Actor.Ownership.Shards do
 
   @typedoc "Where an actor is; `:moving` while it is on its way to another node."
   @type place :: {:here, title} | {:away, node :: String.t()} | :moving | :nobody | :no_lease
+
+  @typedoc """
+  What a node with a lease says of all shards: the node of each, and by which stamp that is known; or that it is as by the stamp which it was
+  asked with.
+  """
+  @type said :: {stamp :: binary, [{shard, node :: String.t() | nil}]} | :same
 
   @typedoc "What the table has of a shard."
   @type state :: {:ours, epoch :: pos_integer} | {:moving, epoch :: pos_integer} | {:away, String.t()} | :nobody
@@ -68,7 +79,7 @@ defmodule Tidepool.Actor.Ownership.Shards do
       [{_shard, {:ours, epoch}}] -> title(epoch)
       [{_shard, {:moving, _epoch}}] -> :moving
       [{_shard, {:away, node}}] -> {:away, node}
-      _nobody -> if Lease.lasts?(lease()) or begins?(), do: :nobody, else: :no_lease
+      _nobody -> if Lease.lasts?(lease()) or begins?() or heard?(), do: :nobody, else: :no_lease
     end
   rescue
     # The process that has the table is being restarted.
@@ -79,6 +90,13 @@ defmodule Tidepool.Actor.Ownership.Shards do
   defp begins? do
     case :ets.lookup(@table, :begins) do
       [{:begins, until}] -> Lease.now() < until
+      [] -> false
+    end
+  end
+
+  defp heard? do
+    case :ets.lookup(@table, :heard) do
+      [{:heard, _stamp, until}] -> Lease.now() < until
       [] -> false
     end
   end
@@ -116,6 +134,30 @@ defmodule Tidepool.Actor.Ownership.Shards do
     ArgumentError -> []
   end
 
+  @doc "Has this node no lease, and have others told it lately where all shards are?"
+  @spec told? :: boolean
+  def told? do
+    not leased?() and heard?()
+  rescue
+    ArgumentError -> false
+  end
+
+  @doc "The stamp of what others have told last; `nil` where this node has a lease, or has been told nothing since it had one."
+  @spec stamp :: binary | nil
+  def stamp do
+    :ets.lookup_element(@table, :heard, 2)
+  rescue
+    ArgumentError -> nil
+  end
+
+  @doc "A number that is another one after each change of where a shard is."
+  @spec changes :: integer
+  def changes do
+    :ets.lookup_element(@table, :changes, 2)
+  rescue
+    ArgumentError -> 0
+  end
+
   @doc "What is known of all shards; nothing where there are none."
   @spec all :: [{shard, state}]
   def all do
@@ -130,7 +172,8 @@ defmodule Tidepool.Actor.Ownership.Shards do
   @spec new(Lease.t()) :: :ok
   def new(lease) do
     :ets.new(@table, [:named_table, :protected, read_concurrency: true])
-    :ets.insert(@table, {:begins, Lease.now() + @begins_ms})
+    # Of no table before this one the number is the same.
+    :ets.insert(@table, [{:begins, Lease.now() + @begins_ms}, {:changes, System.monotonic_time()}])
     begin(lease)
   end
 
@@ -139,6 +182,8 @@ defmodule Tidepool.Actor.Ownership.Shards do
   @spec begun :: :ok
   def begun do
     :ets.delete(@table, :begins)
+    # What this node has in its table is not what others have told by that stamp any more.
+    :ets.delete(@table, :heard)
     :ok
   end
 
@@ -162,6 +207,26 @@ defmodule Tidepool.Actor.Ownership.Shards do
   @spec put(shard, state) :: :ok
   def put(shard, state) do
     :ets.insert(@table, {shard, state})
+    :ets.update_counter(@table, :changes, 1)
     Waiters.tell({:shard, shard})
+  end
+
+  @doc false
+  # What a node with a lease has said, to one that has none: nothing of it is this node's.
+  @spec heard(said, me :: String.t()) :: :ok
+  def heard(:same, _me) do
+    _there_or_not = :ets.update_element(@table, :heard, {3, Lease.now() + @heard_ms})
+    :ok
+  end
+
+  def heard({stamp, places}, me) do
+    for {shard, name} <- places,
+        state = if(name in [nil, me], do: :nobody, else: {:away, name}),
+        :ets.lookup(@table, shard) != [{shard, state}],
+        do: put(shard, state)
+
+    put_nodes(places |> Enum.map(&elem(&1, 1)) |> Enum.uniq() |> Enum.reject(&(&1 in [nil, me])))
+    :ets.insert(@table, {:heard, stamp, Lease.now() + @heard_ms})
+    :ok
   end
 end

@@ -134,12 +134,13 @@ fn voter_answered<'a>(voter: &'a VoterHandle, id: u64, answer: (Atom, Binary<'a>
     atoms::ok()
 }
 
-/// `:member`, or `{:waiting | :refused | :full | :stopped, why}`.
+/// `:member`, or `{:waiting | :outside | :refused | :full | :stopped, why}`.
 #[rustler::nif]
 fn voter_standing<'a>(env: Env<'a>, voter: &'a VoterHandle) -> Term<'a> {
     match voter.voter.as_ref().map(Voter::standing) {
         Some(Standing::Member) => atoms::member().encode(env),
         Some(Standing::Waiting(why)) => (atoms::waiting(), &*why).encode(env),
+        Some(Standing::Outside(why)) => (atoms::outside(), &*why).encode(env),
         Some(Standing::Refused(why)) => (atoms::refused(), &*why).encode(env),
         Some(Standing::Stopped(why)) => (atoms::stopped(), &*why).encode(env),
         Some(Standing::Full) => (atoms::full(), "there is no room on the disk").encode(env),

@@ -307,6 +307,7 @@ rustler::atoms! {
     add,
     replace,
     waiting,
+    outside,
     member,
     new,
     no_lease,

@@ -32,6 +32,8 @@ pub enum Standing {
     Waiting(Arc<str>),
     /// It is.
     Member,
+    /// It is none, for it was not added yet, or was removed; it may be added: which of these.
+    Outside(Arc<str>),
     /// It is not, and will not be: what to do.
     Refused(Arc<str>),
     /// It is, and waits for room on its disk.
@@ -222,7 +224,7 @@ impl Group {
             return Err(StoreError::Stopped(error.to_string().into()));
         }
         match &*self.standing.borrow() {
-            Standing::Refused(why) => Err(StoreError::NoVoter(Arc::clone(why))),
+            Standing::Outside(why) | Standing::Refused(why) => Err(StoreError::NoVoter(Arc::clone(why))),
             _may_be => Ok(()),
         }
     }

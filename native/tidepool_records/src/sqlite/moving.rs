@@ -21,9 +21,19 @@ pub(crate) fn export(path: &Path, class: Option<&str>, to: Writer) -> Result<Mov
 /// The same of a voter's file: what was applied to it.
 ///
 /// # Errors
-/// As for [`export`].
+/// As for [`export`]; [`StoreError::NoVoter`] when nothing ever was, for it is no member, and what it has would be no backup.
 pub(crate) fn export_of_voter(path: &Path, class: Option<&str>, to: Writer) -> Result<Moved, StoreError> {
-    exported(path, schema::checked_of_voter, class, to)
+    exported(path, checked_of_member, class, to)
+}
+
+fn checked_of_member(connection: &Connection) -> Result<(), StoreError> {
+    schema::checked_of_voter(connection)?;
+    let sql = "SELECT EXISTS (SELECT 1 FROM applied)";
+    if connection.query_row(sql, [], |row| row.get(0))? {
+        return Ok(());
+    }
+    let why = "this node is no member of those that keep the actors, and has none of them: have a member export them";
+    Err(StoreError::NoVoter(why.into()))
 }
 
 fn exported(

@@ -45,7 +45,9 @@ async fn stands(group: &Group) -> Result<Standing, StoreError> {
         return Ok(Standing::Member);
     }
     if !founders.contains(&group.own.node) {
-        return Ok(Standing::Waiting("this node is none of those that are named: it is to be added".into()));
+        let node = &group.own.node;
+        let why = format!("{node} is none of the nodes that are named, and was not added as a member");
+        return Ok(Standing::Outside(why.into()));
     }
     let mut disks = BTreeMap::from([(own, group.own.clone())]);
     let mut waits = None;
@@ -109,15 +111,16 @@ fn beside(group: &Group, node: &str, members: &[(DiskId, Member)]) -> Standing {
         return Standing::Waiting("it is to hear of the leader".into());
     }
     let own = &group.own.node;
-    let why = if members.iter().any(|(_disk, member)| member.node == *own) {
-        format!(
+    if members.iter().any(|(_disk, member)| member.node == *own) {
+        let why = format!(
             "{node} keeps records with another folder of {own} than this one. \
              Put that back; or if it is lost, have {own} replaced as a member"
-        )
+        );
+        Standing::Refused(why.into())
     } else {
-        format!("{node} keeps records with others, and {own} is none of them: have it added as a member")
-    };
-    Standing::Refused(why.into())
+        let why = format!("{node} keeps records with others, and {own} is none of them: it may be added as a member");
+        Standing::Outside(why.into())
+    }
 }
 
 fn copied(one: &str, other: &str) -> Arc<str> {

@@ -39,7 +39,7 @@ pub(crate) async fn watch_others(group: Group) {
             // One that leads knows all that was agreed on, unless another leads that it has not heard of yet.
             Ok(Said::Here { leads: true, is_member: false, by }) if by >= members_by => {
                 removed_by = Some(members_by);
-                Standing::Refused(removed(&group.own.node))
+                Standing::Outside(removed(&group.own.node))
             }
             Ok(Said::Here { leads: true, is_member: true, .. }) if !group.is_earlier() => Standing::Member,
             _unknown => continue,
@@ -76,5 +76,5 @@ pub(crate) async fn finish(group: Group) {
 }
 
 fn removed(own: &str) -> Arc<str> {
-    format!("{own} is no member of those that keep records any more: add it, or have it keep its own").into()
+    format!("{own} is no member of those that keep records any more: it may be added again").into()
 }
