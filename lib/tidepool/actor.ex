@@ -161,7 +161,14 @@ defmodule Tidepool.Actor do
   @doc false
   # Asks a bucket, by `Tidepool.Actor.Bucket`: for `Tidepool.Keyvalue.Actors` alone, as all of buckets here. No other node is asked if it
   # is to be here.
-  @spec ask_bucket(String.t(), String.t(), question :: binary, timeout_ms :: pos_integer, create :: boolean, here? :: boolean) ::
+  @spec ask_bucket(
+          String.t(),
+          String.t(),
+          question :: binary,
+          timeout_ms :: pos_integer,
+          create :: boolean,
+          here? :: boolean
+        ) ::
           {:ok, binary} | {:elsewhere, Shards.place()} | {:error, Error.t()}
   def ask_bucket(class, name, question, timeout_ms, create, here?) do
     with :ok <- stored(class) do

@@ -156,7 +156,14 @@ defmodule Tidepool.ReplicatedActorsTest do
     assert ask(other, :set, [bucket, "tide", "low"]) == :ok
     # The process that drives a guest asks no other node, and the guest is answered all the same.
     here = Keyvalue.Actors.here([])
-    for {name, arguments} <- [set: ["tide", "ebb"], get: ["tide"], exists: ["tide"], delete: ["tide"], increment: ["n", 1]],
+
+    for {name, arguments} <- [
+          set: ["tide", "ebb"],
+          get: ["tide"],
+          exists: ["tide"],
+          delete: ["tide"],
+          increment: ["n", 1]
+        ],
         do: assert(Peer.call(other, Keyvalue.Actors, name, [bucket | arguments] ++ [here]) == :elsewhere)
 
     for peer <- [one, other] do

@@ -86,7 +86,8 @@ defmodule Tidepool.Config.VariablesTest do
   end
 
   test "variables of others pass, however much they look like one" do
-    for name <- ~w(RIDEPOOL_TOKEN SIDEPOOL_DATA TIDE_TOKEN TIDEPOOL TIDEPOOL2_TOKEN TIDEPOOL2_PORT TADPOLE_TOKEN MY_TIDEPOOL_TOKEN
+    for name <-
+          ~w(RIDEPOOL_TOKEN SIDEPOOL_DATA TIDE_TOKEN TIDEPOOL TIDEPOOL2_TOKEN TIDEPOOL2_PORT TADPOLE_TOKEN MY_TIDEPOOL_TOKEN
           _TIDEPOOL_TOKEN WHIRLPOOL_TOKEN TOKEN PORT tidepool_folder IO TERM TMPDIR IFS) do
       assert Variables.check(%{name => "x"}) == :ok
     end

@@ -87,8 +87,8 @@ defmodule Tidepool.Actor.Activation.Alarms do
     look_in(put_in(state.held[key], {now() + ms, ms}), ms)
   end
 
-  # A node without a lease has no alarms, whatever its disk still says, and is told when it has some.
-  defp look(state), do: if(Shards.leased?(), do: ring_due(state), else: state)
+  # A node without a lease has no alarms, whatever its disk still says.
+  defp look(state), do: if(Shards.leased?(), do: ring_due(state), else: look_again(state))
 
   defp ring_due(state) do
     with {:ok, records} <- Journal.existing(),
@@ -168,8 +168,10 @@ defmodule Tidepool.Actor.Activation.Alarms do
 
   defp unread(state, message) do
     Logger.warning("the alarms of actors can't be read, and wait: #{message}")
-    look_in(%{state | unread_ms: min(2 * state.unread_ms, @longest_ms)}, state.unread_ms)
+    look_again(state)
   end
+
+  defp look_again(state), do: look_in(%{state | unread_ms: min(2 * state.unread_ms, @longest_ms)}, state.unread_ms)
 
   # One that says what it came to by its end.
   defp ring({due, class, name}, state) do
