@@ -20,8 +20,8 @@ defmodule Mix.Tasks.Tidepool.Members do
 
   alias Tidepool.Mix.{Request, Settings, Table}
 
-  # A node that is added gets all that there is first.
-  @change_ms 620_000
+  # A node that is added gets all that there is first, and one that is removed hands its actors over.
+  @change_ms 640_000
 
   @impl true
   def run(arguments) do

@@ -6,6 +6,7 @@ defmodule Tidepool.Actor.Members do
 
   alias Tidepool.{Config, Error, Native}
   alias Tidepool.Actor.{Journal, Voter}
+  alias Tidepool.Actor.Ownership.{Handover, LeaseHolder}
 
   # How long it may take until the members are told, and until they have changed: a node that is added has to have all.
   @tell_ms 10_000
@@ -37,7 +38,8 @@ defmodule Tidepool.Actor.Members do
   end
 
   @doc """
-  Changes the members; them, when they have changed. Asked for again it is the same change.
+  Changes the members; them, when they have changed. Asked for again it is the same change. One that is removed hands its actors over
+  first, if it is there.
 
   Errors have the reason `:invalid_option` for what is no node's name; `:members_unchanged`, and say why; `:unknown_outcome` when no voter has said what has become of it, so that it is to
   be asked for again; or `:no_store`.
@@ -45,9 +47,27 @@ defmodule Tidepool.Actor.Members do
   @spec change(change, node :: String.t()) :: {:ok, [member]} | {:error, Error.t()}
   def change(how, node) when how in [:add, :remove, :replace] do
     if Config.node_name?(node),
-      do: asked(&Native.voter_change(&1, how, node, @change_ms), @change_ms, &unknown/1),
+      do: changed(how, node),
       else: {:error, Error.new(:invalid_option, "a member is named by the full name of its node, as in d@10.0.0.4")}
   end
+
+  # One that is replaced has no actors to hand over: its folder is another one than the member's, or all stays as it is.
+  defp changed(:remove, node) do
+    change = fn -> made(:remove, node) end
+    if leaves?(list(), node), do: Handover.first(LeaseHolder.process(), node, change), else: change.()
+  end
+
+  defp changed(how, node), do: made(how, node)
+
+  defp made(how, node), do: asked(&Native.voter_change(&1, how, node, @change_ms), @change_ms, &unknown/1)
+
+  # Is it there, and a majority of the others? A change that will be refused has no actor moved.
+  defp leaves?({:ok, members}, node) do
+    others = for member <- members, member.votes and member.node != node, do: member.answers
+    Enum.any?(members, &(&1.node == node and &1.answers)) and 2 * Enum.count(others, & &1) > length(others)
+  end
+
+  defp leaves?({:error, _error}, _node), do: false
 
   # The answer comes as a message.
   defp asked(ask, within_ms, lost) do

@@ -6,7 +6,7 @@ defmodule Tidepool.ActorLoad do
 
   alias Tidepool.{Actor, Catalog, Native, Peer}
   alias Tidepool.Actor.Activation.DispatchServer
-  alias Tidepool.Actor.Ownership.{LeaseHolder, Shards}
+  alias Tidepool.Actor.Ownership.{Handover, LeaseHolder, Shards}
   alias Tidepool.Nodes.Ask
 
   @doc "Starts a writer for each actor, by the operation that writes; lines are `TURN.NUMBER`."
@@ -101,6 +101,16 @@ defmodule Tidepool.ActorLoad do
   def deploy_and_call(wasm, class, name) do
     {:ok, _function} = Tidepool.deploy(wasm, name: class, actor: true)
     Actor.call(class, name, "add", "1")
+  end
+
+  @doc "Has another node hand its shards over, and then stay: those that it has left in between, and whether it has a lease then."
+  def handed_over(name) do
+    there = fn function -> :erpc.call(String.to_atom(name), Shards, function, []) end
+
+    Handover.first(LeaseHolder.process(), name, fn ->
+      left = for {shard, {owned, _epoch}} when owned in [:ours, :moving] <- there.(:all), do: shard
+      {left, there.(:leased?)}
+    end)
   end
 
   @doc "Asks another node for a call of an actor, with a payload of so many bytes, as this node does where that one has the actor."

@@ -15,6 +15,7 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
   - **Moves**: a group of shards at a time. New calls of them wait; actors serve who has come, are written and sleep
     (`Drain`); then the store gives the shards to the other node. An actor that takes too long is killed, and the store refuses what
     it has not written.
+  - **Another's removal of it** as a member begins with a handover (`Handover`): all of its shards move, and it gives its lease up.
 
   The store alone decides who owns what. What nodes tell each other, that shards have moved or that a node leaves, has them look sooner.
 
@@ -28,7 +29,7 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
 
   alias Tidepool.{Native, Nodes}
   alias Tidepool.Actor.{Alarm, Journal, Voter}
-  alias Tidepool.Actor.Ownership.{Drain, Joining, Lease, OtherStores, Rendezvous, Shards}
+  alias Tidepool.Actor.Ownership.{Drain, Handover, Joining, Lease, OtherStores, Rendezvous, Shards}
   alias Tidepool.Catalog.Arrivals
   alias Tidepool.Nodes.Post
 
@@ -62,6 +63,8 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
     nodes: %{},
     # Starts of nodes that leave: they are given nothing more. One that comes back is another start.
     leaving: MapSet.new(),
+    # Whether it is to have no shard, for it is about to be no member.
+    handover: %Handover{},
     # The group that is on its way: {to, shards, the monitor of who drains it, or :handed}.
     move: nil,
     # How often shards were asked for, or given: what the table said before counts no more.
@@ -189,6 +192,22 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
       when is_binary(from) and is_integer(incarnation),
       do: {:noreply, %{state | leaving: MapSet.put(state.leaving, {from, incarnation})}}
 
+  # It was told to be about to leave, and has a lease again.
+  def handle_info({:tidepool_shards, from, {:staying, incarnation}}, state)
+      when is_binary(from) and is_integer(incarnation),
+      do: {:noreply, %{state | leaving: MapSet.delete(state.leaving, {from, incarnation})}}
+
+  # This node is about to be no member.
+  def handle_info({:tidepool_shards, _from, {:hand_over, asker, mark}}, state)
+      when is_pid(asker) and is_reference(mark) do
+    tell(state, {:leaving, state.incarnation})
+    {:noreply, unleased(look(%{state | handover: Handover.asked(state.handover, asker, mark)}))}
+  end
+
+  def handle_info({:tidepool_shards, _from, {:go_on, mark}}, state) when is_reference(mark),
+    do: {:noreply, gone_on(state, mark)}
+
+  def handle_info({:DOWN, monitor, :process, _pid, _reason}, state), do: {:noreply, gone_on(state, monitor)}
   def handle_info(_other, state), do: {:noreply, state}
 
   defp state(shard) do
@@ -213,9 +232,12 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
   defp unmet?, do: Nodes.all() == %{} and Node.list(:hidden) != []
 
   defp renew(state) do
-    state = state |> wake_in(@renew_ms) |> expire() |> opened() |> hand()
+    state = state |> wake_in(@renew_ms) |> expire() |> opened() |> hand() |> unleased()
 
-    if asking?(state, :renew) or Voter.outside?(),
+    # One that is given up is not to be given up after it was renewed.
+    gives_up? = asking?(state, :release) or not Handover.may_lease?(state.handover)
+
+    if asking?(state, :renew) or gives_up? or Voter.outside?(),
       do: state,
       else: ask(state, {:renew, Lease.now()}, &Native.lease_renew(&1, Lease.lasts_ms(), @ask_ms))
   end
@@ -277,6 +299,39 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
 
   defp owned, do: for({shard, {owned, epoch}} when owned in [:ours, :moving] <- Shards.all(), do: {shard, epoch})
 
+  # --- The handover -------------------------------------------------------------------------------
+
+  # All that was this node's is another's, as the store says. What is on its way may have it renewed, or give it some.
+  defp handed_over(%{move: nil} = state) do
+    on_their_way? = Enum.any?([:renew, :claim, :hand], &asking?(state, &1))
+    if Handover.hands?(state.handover) and not on_their_way? and owned() == [], do: give_up(state), else: state
+  end
+
+  defp handed_over(state), do: state
+
+  # Nothing is asked of the store without a lease, or before it is known whether other nodes have actors elsewhere.
+  defp unleased(state) do
+    owns_none? = not Lease.lasts?(state.lease) or state.joins.stage != :joined
+    if owns_none?, do: handed_over(state), else: state
+  end
+
+  # No node gives shards to one without a lease.
+  defp give_up(state) do
+    state = %{lapse(state) | leased?: false, handover: Handover.gives_up(state.handover)}
+
+    if state.records,
+      do: ask(state, {:release}, &Native.lease_release(&1, @ask_ms)),
+      else: %{state | handover: Handover.over(state.handover)}
+  end
+
+  # A member that stays one has a lease again, and its share; one that does not is refused it.
+  defp gone_on(state, reference) do
+    handover = Handover.ended(state.handover, reference)
+    goes_on? = handover != state.handover and not Handover.under_way?(handover)
+    state = %{state | handover: handover}
+    if goes_on?, do: wake_in(state, 0), else: state
+  end
+
   # --- Other stores -------------------------------------------------------------------------------
 
   defp found({:joined, joins}, state), do: look(%{state | joins: joins})
@@ -310,7 +365,7 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
     leaving =
       MapSet.filter(state.leaving, fn {name, incarnation} -> match?(%{^name => {^incarnation, _until}}, nodes) end)
 
-    state = %{state | nodes: nodes, leaving: leaving, said: MapSet.delete(state.said, :away)}
+    state = known_to_stay(%{state | nodes: nodes, leaving: leaving, said: MapSet.delete(state.said, :away)})
     Shards.put_nodes(leased(state))
     state = sooner(state)
     look(%{state | joins: Joining.ask(state.joins, @process, leased(state))})
@@ -321,6 +376,9 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
     Shards.begun()
     say(lapse(state), :away, "this node owns no actors: #{message}")
   end
+
+  # Whether it is known to be given up or not: it ends by itself.
+  defp answered({:release}, _lease, _answer, state), do: %{state | handover: Handover.over(state.handover)}
 
   # Of what was asked for under a lease that has run out only this counts, that shards were given away.
   defp answered({:hand, to, shards}, lease, {:ok, given}, state) do
@@ -347,6 +405,13 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
   defp answered(what, _lease, {:error, _kind, message}, state) do
     state = say(expire(state), :away, "the store that nodes share does not answer: #{message}")
     if kind(what) == :hand, do: %{state | move: put_elem(state.move, 0, state.me)}, else: state
+  end
+
+  defp known_to_stay(state) do
+    if Handover.under_way?(state.handover), do: tell(state, {:leaving, state.incarnation})
+    {news?, handover} = Handover.leased(state.handover)
+    if news?, do: tell(state, {:staying, state.incarnation})
+    %{state | handover: handover}
   end
 
   # Nothing that this node has in memory is known to be in the store.
@@ -412,8 +477,11 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
   defp plan(state, rows) do
     live = live(state)
 
+    # As at the end of a node, they go in large groups: no other node would give them back.
+    group = if Handover.under_way?(state.handover), do: @last_group, else: @group
+
     case Rendezvous.claims(rows, state.me, live, leased(state)) do
-      [] -> move(state, Rendezvous.move(rows, state.me, live, @group))
+      [] -> state |> move(Rendezvous.move(rows, state.me, live, group)) |> handed_over()
       claims -> ask(turned(state), {:claim, claims}, &Native.shards_claim(&1, claims, @ask_ms))
     end
   end
@@ -426,7 +494,13 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
   end
 
   defp live(state) do
-    for name <- leased(state), {start, _until} = state.nodes[name], {name, start} not in state.leaving, do: name
+    leaves? = Handover.under_way?(state.handover)
+
+    for name <- leased(state),
+        {start, _until} = state.nodes[name],
+        {name, start} not in state.leaving,
+        not (leaves? and name == state.me),
+        do: name
   end
 
   # What is asked for once is asked for again when that has failed.

@@ -1,0 +1,75 @@
+defmodule Tidepool.ReplicatedMembersTest do
+  # Members of those that keep actors together: what becomes of actors as one is removed.
+  use Tidepool.Case, async: true
+
+  @moduletag :slow
+
+  alias Tidepool.{Actor, ActorLoad, Peer, TestCluster}
+  alias Tidepool.Actor.Ownership.Shards
+
+  @patience 60_000
+
+  setup do
+    names = for stem <- ~w(a b c), do: Peer.name(stem)
+    cookie = Peer.cookie()
+    settings = [actors: {:replicated, Enum.map(names, &to_string/1)}, builtins: [:actor], server: true]
+    peers = for name <- names, do: TestCluster.start_node!(name, cookie, names -- [name], settings)
+    Peer.deploy!(hd(peers), "rust", "ledger", name: "ledger", actor: true, wait: :all)
+    for peer <- peers, do: own_some(peer)
+    {:ok, peers: peers, settings: settings}
+  end
+
+  defp own_some(peer), do: eventually(fn -> to_string(peer.node) in placed(peer) end, @patience)
+
+  # The nodes that have shards.
+  defp placed(peer) do
+    case Peer.call(peer, Actor, :placement, []) do
+      %{nodes: nodes} -> for node <- nodes, node.shards > 0, do: node.name
+      nil -> []
+    end
+  end
+
+  defp here?(peer, name), do: match?({:here, _title}, Peer.call(peer, Shards, :place, ["ledger", name]))
+
+  defp sum(peer, name), do: Peer.call(peer, Actor, :call, ["ledger", name, "sum", ""])
+
+  defp change(peer, how, of) do
+    {status, _headers, answer} = curl_url(Peer.url(peer, "/members"), ["--data-binary", ~s({"#{how}":"#{of.node}"})])
+
+    {status, answer}
+  end
+
+  test "a member that is removed hands its actors over first, and no call of them fails", %{peers: [one, other, third]} do
+    names = Enum.map(1..24, &"actor-#{&1}")
+    eventually(fn -> assert Enum.any?(names, &here?(third, &1)) end, @patience)
+
+    # None is asked again.
+    callers =
+      for {peer, its} <- Enum.zip([one, other], Enum.chunk_every(names, 12)),
+          caller <- ActorLoad.add(peer, "ledger", its),
+          do: caller
+
+    begun? = &match?({:ok, <<digit, _rest::binary>>} when digit > ?0, sum(one, &1))
+    for name <- names, do: eventually(fn -> begun?.(name) end, @patience)
+    assert {200, %{"members" => [_one, _other]}} = change(one, "remove", third)
+    left = Enum.sort([to_string(one.node), to_string(other.node)])
+    for peer <- [one, other], do: eventually(fn -> assert Enum.sort(placed(peer)) == left end, @patience)
+    Enum.each([one, other], &ActorLoad.enough/1)
+
+    for {sums, errors} <- Task.await_many(callers, :infinity) do
+      assert errors == []
+      assert sums == Enum.to_list(1..length(sums))
+    end
+  end
+
+  test "a node that has handed its actors over and stays a member has no lease meanwhile, and its share again afterwards",
+       %{peers: [one, other, third]} do
+    name = eventually(fn -> Enum.find(Enum.map(1..500, &"actor-#{&1}"), &here?(third, &1)) end, @patience)
+    assert {:ok, "1"} = Peer.call(other, Actor, :call, ["ledger", name, "add", "1"])
+    assert {[], false} = Peer.call(one, ActorLoad, :handed_over, [to_string(third.node)])
+    assert {:ok, "1"} = sum(third, name)
+    own_some(third)
+    eventually(fn -> here?(third, name) end, @patience)
+    assert {:ok, "1"} = sum(one, name)
+  end
+end
