@@ -273,7 +273,8 @@ until_true() {
   done
 }
 gone() { [ ! -d "/proc/$1" ]; }
-# No proxy knows this machine's loopback. A node whose disk is full, or fails, has started, and is not well: no other version would be.
+# No proxy knows this machine's loopback. A node whose disk is full, or fails, or that gets what others have of actors, has started, and is
+# not well: no other version would be.
 healthy() {
   if have curl; then
     curl -sk --noproxy '*' -m 5 "$1/health"
@@ -281,7 +282,7 @@ healthy() {
     # Busybox's shows nothing of a node that is not well.
     ! wget --help 2>&1 | grep -q content-on-error || set -- "$1" --content-on-error
     http_proxy='' https_proxy='' wget -q -T 5 --no-check-certificate ${2:-} -O - "$1/health"
-  fi 2>/dev/null | grep -q -E '"status": ?"(ok|store_stopped)"'
+  fi 2>/dev/null | grep -q -E '"status": ?"(ok|store_stopped|catching_up)"'
 }
 
 stop_node() {

@@ -1013,10 +1013,12 @@ defmodule Tidepool.Native do
   def voter_answered(_voter, _id, _answer), do: :erlang.nif_error(:not_loaded)
 
   @doc """
-  Is the voter one of its group? If not, what it waits for; that it was not added, or was removed, and may be added; why it is refused, and what
-  to do; that it waits for room on its disk; or why it writes nothing any more: it has ended then, and may go on when it is opened again.
+  Is the voter one of its group? If not, what it waits for; that it is, and has not had yet what the others have since its folder was opened;
+  that it was not added, or was removed, and may be added; why it is refused, and what to do; that it waits for room on its disk; or why it
+  writes nothing any more: it has ended then, and may go on when it is opened again.
   """
-  @spec voter_standing(voter) :: :member | {:waiting | :outside | :refused | :full | :stopped, why :: binary}
+  @spec voter_standing(voter) ::
+          :member | {:waiting | :catching_up | :outside | :refused | :full | :stopped, why :: binary}
   def voter_standing(_voter), do: :erlang.nif_error(:not_loaded)
 
   @doc """

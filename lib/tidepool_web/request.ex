@@ -5,7 +5,7 @@ defmodule TidepoolWeb.Request do
   """
 
   alias Tidepool.{Actor, Catalog, Cluster, Deploy, Engine, Execution, Native, Trace}
-  alias Tidepool.Actor.Journal
+  alias Tidepool.Actor.{Journal, Voter}
   alias Tidepool.Engine.Queues
   alias Tidepool.Tokens.Access
   alias TidepoolWeb.{Deploys, Form, Reply, Router, Stream}
@@ -77,10 +77,15 @@ defmodule TidepoolWeb.Request do
     instances = Engine.instances()
 
     # What needs no actors is served all the same; a balancer that has a node whose disk is well asks that.
-    stopped? = Journal.stopped?()
+    status =
+      cond do
+        Journal.stopped?() -> "store_stopped"
+        Voter.catching_up?() -> "catching_up"
+        true -> "ok"
+      end
 
     body = %{
-      status: if(stopped?, do: "store_stopped", else: "ok"),
+      status: status,
       node: node(),
       functions: Catalog.count(),
       functions_unavailable: length(Catalog.unavailable()),
@@ -92,7 +97,7 @@ defmodule TidepoolWeb.Request do
       full: Queues.full()
     }
 
-    Reply.json(if(stopped?, do: 503, else: 200), body)
+    Reply.json(if(status == "ok", do: 200, else: 503), body)
   end
 
   # What becomes of those that there are, and how many they are; more than these are not counted.

@@ -1,11 +1,12 @@
 defmodule Tidepool.ReplicatedMembersTest do
-  # Members of those that keep actors together: what becomes of actors as one is removed.
+  # Members of those that keep actors together: what becomes of actors as one is removed, and what each says of itself.
   use Tidepool.Case, async: true
 
   @moduletag :slow
 
-  alias Tidepool.{Actor, ActorLoad, Peer, TestCluster}
+  alias Tidepool.{Actor, ActorLoad, Native, Peer, TestCluster}
   alias Tidepool.Actor.Ownership.Shards
+  alias Tidepool.Actor.Voter
 
   @patience 60_000
 
@@ -37,6 +38,15 @@ defmodule Tidepool.ReplicatedMembersTest do
     {status, _headers, answer} = curl_url(Peer.url(peer, "/members"), ["--data-binary", ~s({"#{how}":"#{of.node}"})])
 
     {status, answer}
+  end
+
+  defp health(peer) do
+    {status, _headers, %{"status" => said}} = curl_url(Peer.url(peer, "/health"))
+    {status, said}
+  end
+
+  defp standing(peer) do
+    with {:ok, voter} <- Peer.call(peer, Voter, :voter, []), do: Peer.call(peer, Native, :voter_standing, [voter])
   end
 
   test "a member that is removed hands its actors over first, and no call of them fails", %{peers: [one, other, third]} do
@@ -71,5 +81,21 @@ defmodule Tidepool.ReplicatedMembersTest do
     own_some(third)
     eventually(fn -> here?(third, name) end, @patience)
     assert {:ok, "1"} = sum(one, name)
+  end
+
+  test "a member that has started is catching up until it has what the others have, and a node that is none is not",
+       %{peers: [one, other, third] = peers, settings: settings} do
+    for peer <- peers, do: eventually(fn -> health(peer) == {200, "ok"} end, @patience)
+    assert {:ok, "1"} = Peer.call(one, Actor, :call, ["ledger", "actor", "add", "1"])
+    Enum.each(peers, &Peer.halt/1)
+    # Alone it may lack what the others were answered.
+    back = TestCluster.restart!(one, [other.node, third.node], settings)
+    eventually(fn -> health(back) == {503, "catching_up"} end, @patience)
+    assert {:ok, _function} = Peer.call(back, Tidepool, :fetch, ["ledger"])
+    again = TestCluster.restart!(other, [one.node, third.node], settings)
+    for peer <- [back, again], do: eventually(fn -> health(peer) == {200, "ok"} end, @patience)
+    late = TestCluster.start_node!(Peer.name("d"), one.cookie, [one.node, other.node], settings)
+    eventually(fn -> match?({:outside, _why}, standing(late)) end, @patience)
+    eventually(fn -> health(late) == {200, "ok"} end, @patience)
   end
 end

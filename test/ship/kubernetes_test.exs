@@ -130,7 +130,10 @@ defmodule Tidepool.Ship.KubernetesTest do
     assert %{"path" => path, "port" => "http"} = context.container["readinessProbe"]["httpGet"]
     assert {200, _headers, %{"status" => "ok"}} = curl(path)
 
-    # A node that drains answers 503 there, and one whose disk is full: it is not to be killed for that.
+    # The next pod of a rolling update is stopped when this one is ready: then it has what the others have of actors.
+    assert context.set["updateStrategy"] in [nil, %{"type" => "RollingUpdate"}]
+
+    # A node that drains answers 503 there, one whose disk is full, and one that catches up: it is not to be killed for that.
     for probe <- ["startupProbe", "livenessProbe"] do
       assert context.container[probe]["tcpSocket"]["port"] == "http"
       assert context.container[probe]["httpGet"] == nil

@@ -57,6 +57,17 @@ defmodule Tidepool.Actor.Voter do
     ArgumentError -> false
   end
 
+  @doc """
+  Is this node's voter one of a group, and has not had yet what the others have since it was opened? While that is so no other voter is to be
+  stopped: a majority might lack what was answered, and nothing be written. One that hears of no leader for a minute is not waited for.
+  """
+  @spec catching_up? :: boolean
+  def catching_up? do
+    :ets.member(__MODULE__, :catching_up)
+  rescue
+    ArgumentError -> false
+  end
+
   @doc "The names of the nodes that keep actors together, as this one was told."
   @spec named :: [String.t()]
   def named, do: with({:replicated, named} <- Config.get(:actors), do: named, else: (_other -> []))
@@ -85,12 +96,7 @@ defmodule Tidepool.Actor.Voter do
 
   @impl true
   def handle_info(:look, %{voter: nil} = state), do: {:noreply, open(state)}
-
-  def handle_info(:look, state) do
-    standing = Native.voter_standing(state.voter)
-    unless match?({:outside, _why}, standing), do: :ets.delete(__MODULE__, :outside)
-    {:noreply, stands(standing, state)}
-  end
+  def handle_info(:look, state), do: {:noreply, state.voter |> Native.voter_standing() |> stands(state)}
 
   # The answer comes as a message, if it does.
   def handle_info(:members, state) do
@@ -132,36 +138,48 @@ defmodule Tidepool.Actor.Voter do
 
   defp stands(:member, state) do
     if state.said, do: Logger.warning("this node keeps actors with others")
-    :ets.delete(__MODULE__, :stopped)
+    mark(nil)
     look(%{state | said: nil})
+  end
+
+  # As most do for a moment when they start.
+  defp stands({:catching_up, _why}, state) do
+    mark(:catching_up)
+    look(state)
   end
 
   # Those that begin find each other within a second or so, or are waited for.
   defp stands({:waiting, why}, state) do
-    :ets.delete(__MODULE__, :stopped)
+    mark(nil)
     state |> say(:warning, "waits for its actors: #{why}") |> look()
   end
 
   defp stands({:outside, why}, state) do
-    :ets.delete(__MODULE__, :stopped)
-    :ets.insert(__MODULE__, {:outside, why})
+    mark(:outside)
     state |> say(:warning, "keeps no actors, and passes calls of them on to the nodes that do: #{why}") |> look()
   end
 
   defp stands({:full, why}, state) do
-    :ets.insert(__MODULE__, {:stopped, why})
+    mark(:stopped)
     state |> say(:error, "writes nothing of actors: #{why} (#{state.folder})") |> look()
   end
 
   defp stands({:refused, why}, state) do
-    :ets.insert(__MODULE__, {:stopped, why})
+    mark(:stopped)
     state |> say(:error, "has no actors: #{why}") |> look()
   end
 
   defp stands({:stopped, why}, state) do
-    :ets.insert(__MODULE__, {:stopped, why})
+    mark(:stopped)
     Process.send_after(self(), :again, @again_ms)
     say(state, :error, "writes nothing of actors: #{why} (#{state.folder})")
+  end
+
+  # What is true of this node's voter, of what others ask; the new one is there before the old one goes.
+  defp mark(mark) do
+    if mark, do: :ets.insert(__MODULE__, {mark})
+    for other <- [:stopped, :catching_up, :outside], other != mark, do: :ets.delete(__MODULE__, other)
+    :ok
   end
 
   # Once, however often it is looked at.
@@ -223,6 +241,8 @@ defmodule Tidepool.Actor.Voter do
     with :ok <- Store.place(state.folder, state.folder, state.there?),
          {:ok, voter} <- Native.open_voter(state.folder, own(), state.named) do
       :ets.insert(__MODULE__, {:voter, voter})
+      # At once, before it is asked how this node is.
+      if match?({:catching_up, _why}, Native.voter_standing(voter)), do: mark(:catching_up)
       look(%{state | voter: voter, there?: true})
     else
       {:error, posix} -> unopened(state, to_string(:file.format_error(posix)))
@@ -231,7 +251,7 @@ defmodule Tidepool.Actor.Voter do
   end
 
   defp unopened(state, why) do
-    :ets.insert(__MODULE__, {:stopped, why})
+    mark(:stopped)
     state |> say(:error, "can't open what it keeps of actors: #{why} (#{state.folder})") |> look()
   end
 end

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use support::group::{Group, NODES, until};
 use support::voters::{begun, key_of, made, owning, put, read};
 use support::{PATIENCE, commit, owner};
-use tidepool_records::{Key, MemberChange, MemberState, Place, SHARDS, Standing, StoreError};
+use tidepool_records::{Key, MemberChange, MemberState, Place, SHARDS, Standing, StoreError, Voter};
 
 /// What a voter says of the members.
 fn members(group: &Group, node: &str) -> Result<Vec<MemberState>, StoreError> {
@@ -125,6 +125,30 @@ fn a_node_whose_folder_is_lost_is_replaced_and_votes_with_its_new_one() {
     let reader = group.records("c", owner("c", 1));
     assert_eq!(read(&reader, &key), 2);
     reader.close();
+}
+
+#[test]
+fn a_voter_that_is_opened_is_behind_until_it_has_what_the_others_have_and_one_that_is_no_member_is_not() {
+    let (group, records, key, epoch) = begun();
+    let behind = |node: &str| group.with(node, Voter::behind);
+    until("each has all", || NODES.iter().all(|node| behind(node).is_none()));
+    made(&records, &key, epoch, 1);
+    group.stop("c");
+    made(&records, &key, epoch, 2);
+    group.board.isolate("c");
+    group.start("c");
+    assert_eq!(behind("c"), Some("it has heard of no voter that leads"));
+    group.board.heal();
+    until("it has all", || behind("c").is_none());
+    let reader = group.records("c", owner("c", 1));
+    assert_eq!(read(&reader, &key), 2);
+    reader.close();
+    // One that lacks something later on is as any other.
+    group.board.isolate("c");
+    made(&records, &key, epoch, 3);
+    assert_eq!(behind("c"), None);
+    group.start("d");
+    assert_eq!(behind("d"), None);
 }
 
 #[test]

@@ -134,10 +134,18 @@ fn voter_answered<'a>(voter: &'a VoterHandle, id: u64, answer: (Atom, Binary<'a>
     atoms::ok()
 }
 
-/// `:member`, or `{:waiting | :outside | :refused | :full | :stopped, why}`.
+/// `:member`, or `{:waiting | :catching_up | :outside | :refused | :full | :stopped, why}`.
 #[rustler::nif]
 fn voter_standing<'a>(env: Env<'a>, voter: &'a VoterHandle) -> Term<'a> {
-    match voter.voter.as_ref().map(Voter::standing) {
+    let behind = voter.voter.as_ref().and_then(Voter::behind);
+    match (voter.voter.as_ref().map(Voter::standing), behind) {
+        (Some(Standing::Member | Standing::Waiting(_)), Some(why)) => (atoms::catching_up(), why).encode(env),
+        (standing, _behind) => stands(env, standing),
+    }
+}
+
+fn stands(env: Env<'_>, standing: Option<Standing>) -> Term<'_> {
+    match standing {
         Some(Standing::Member) => atoms::member().encode(env),
         Some(Standing::Waiting(why)) => (atoms::waiting(), &*why).encode(env),
         Some(Standing::Outside(why)) => (atoms::outside(), &*why).encode(env),

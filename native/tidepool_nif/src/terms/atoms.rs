@@ -307,6 +307,7 @@ rustler::atoms! {
     add,
     replace,
     waiting,
+    catching_up,
     outside,
     member,
     new,

@@ -81,6 +81,8 @@ impl Group {
     /// not count, for it may take a further entry to be so.
     async fn append(&self, mut request: AppendEntriesRequest<Types>) -> Said {
         let committed = request.leader_commit.map_or(0, |id| id.index);
+        // One that has just been elected may not know yet what is.
+        let knows = request.leader_commit.is_some_and(|id| id.leader_id.term == request.vote.leader_id.term);
         let is_behind = !request.entries.is_empty() && self.log.unapplied(committed) > UNAPPLIED_BYTES;
         if is_behind {
             request.entries.clear();
@@ -89,7 +91,12 @@ impl Group {
             Ok(AppendEntriesResponse::Success) if is_behind => {
                 Said::Failed(format!("{} has yet to apply what it was sent before", self.own.node))
             }
-            answer => said(answer, Said::Append),
+            answer => {
+                if knows && matches!(answer, Ok(AppendEntriesResponse::Success)) {
+                    self.lag.heard(committed, |number| self.machine.has_applied(number));
+                }
+                said(answer, Said::Append)
+            }
         }
     }
 

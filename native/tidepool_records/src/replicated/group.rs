@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::log::Log;
 use super::machine::Machine;
+use super::members::lag::Lag;
 use super::network::Network;
 use super::rpc::{Lead, Led, Question, Said};
 use super::snapshot::Receiving;
@@ -66,6 +67,8 @@ pub(super) struct Group {
     pub(super) founders: Arc<[String]>,
     pub(super) folder: PathBuf,
     pub(super) standing: Arc<watch::Sender<Standing>>,
+    /// Whether it has had what the others have.
+    pub(super) lag: Arc<Lag>,
     pub(super) turns: Arc<Turns>,
     /// Whether another has heard of a later time of this disk.
     pub(super) is_earlier: Arc<AtomicBool>,
@@ -108,6 +111,23 @@ impl Group {
     /// Does something wait for room on its disk?
     pub(super) fn is_full(&self) -> bool {
         self.log.is_full() || self.machine.is_full()
+    }
+
+    /// What it waits for, as a voter that has not had yet what the others have since its folder was opened.
+    pub(super) fn behind(&self) -> Option<&'static str> {
+        let (votes, leads, is_led) = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow();
+            let votes = metrics.membership_config.membership().voter_ids().any(|disk| disk == self.network.own);
+            (votes, metrics.state == ServerState::Leader, metrics.current_leader.is_some())
+        };
+        if leads {
+            self.lag.end();
+        }
+        if !votes || self.lag.is_over(is_led) {
+            return None;
+        }
+        Some(if is_led { "it gets what it lacks" } else { "it has heard of no voter that leads" })
     }
 
     /// Has another heard of a later time of this disk?

@@ -161,6 +161,11 @@ impl Machine {
         self.applied.subscribe().wait_for(|applied| *applied >= number).await.map(drop)
     }
 
+    /// Was an entry applied?
+    pub(super) fn has_applied(&self, number: u64) -> bool {
+        *self.applied.borrow() >= number
+    }
+
     /// Does something wait for room on the disk?
     pub(super) fn is_full(&self) -> bool {
         self.is_full.load(Ordering::Acquire)

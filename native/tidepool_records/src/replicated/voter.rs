@@ -15,6 +15,7 @@ use super::claim::Claim;
 use super::group::{Group, Standing, Unanswered, stopped};
 use super::log::Log;
 use super::machine::Machine;
+use super::members::lag::Lag;
 use super::members::{MemberChange, MemberState, finish, grown, join, watch_others};
 use super::network::{Alone, Links, Network};
 use super::rpc::{Lead, Led};
@@ -119,6 +120,7 @@ impl Voter {
                 founders,
                 folder: folder.into(),
                 standing: Arc::new(watch::Sender::new(Standing::Waiting("it has just begun".into()))),
+                lag: Arc::new(Lag::new()),
                 turns: Arc::default(),
                 is_earlier: Arc::default(),
                 changing: Arc::default(),
@@ -205,6 +207,14 @@ impl Voter {
             _goes_on => group.standing.borrow().clone(),
         }
     }
+
+    /// What it waits for, as one that votes and has not had yet what the others have since its folder was opened: without it a majority is
+    /// to be there that has. While it hears of no leader it is not known whether it lacks anything; that is waited for, but for a minute at
+    /// most.
+    #[must_use]
+    pub fn behind(&self) -> Option<&'static str> {
+        self.0.group.behind()
+    }
 }
 
 fn unfit(led: &Led) -> StoreError {
@@ -281,6 +291,7 @@ async fn lead_alone(group: &Group) -> Result<(), StoreError> {
     let waits = group.raft.wait(Some(OPEN));
     waits.current_leader(group.network.own, "the only voter leads").await.map_err(|error| stopped(&error))?;
     group.raft.ensure_linearizable().await.map_err(|error| stopped(&error))?;
+    group.lag.end();
     Ok(())
 }
 

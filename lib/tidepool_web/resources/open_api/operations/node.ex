@@ -22,7 +22,8 @@ defmodule TidepoolWeb.Resources.OpenApi.Operations.Node do
          answers: [
            {200, json(:Health), "It is."},
            {503, {@json, %{oneOf: [ref(:Health), ref(:Joining), ref(:Error)]}},
-            "It joins its cluster, can't write its actors, or is about to stop (`draining`)."}
+            "It joins its cluster, can't write its actors, has yet to get what other members have of them, or is about to " <>
+              "stop (`draining`)."}
          ]
        }},
       {{"GET", "/node"},

@@ -16,7 +16,7 @@ defmodule TidepoolWeb.Resources.OpenApi.Schemas.Node do
     [
       Health:
         object(
-          status: one_of([:ok, :store_stopped]),
+          status: one_of([:ok, :store_stopped, :catching_up]),
           node: text(),
           functions: integer(),
           functions_unavailable: integer(),

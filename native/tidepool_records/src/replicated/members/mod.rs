@@ -4,6 +4,7 @@
 
 pub(super) mod change;
 mod founding;
+pub(super) mod lag;
 mod standing;
 
 use std::collections::BTreeSet;
