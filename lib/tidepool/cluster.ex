@@ -54,11 +54,11 @@ defmodule Tidepool.Cluster do
   - `:fetching`: what is on its way to this node: `:name`, `:version`, `:size`, `:state` and `:attempts`.
   - `:actors`: who has actors' shards, where nodes share a store for them: `:nodes` with `:name`, `:shards` and `:lease_ms`,
     `:unowned` and, for how long, `:unowned_ms`, and `:moving`, what this node hands to another. `nil` elsewhere.
-  - `:voters`: names of nodes that keep actors together, by the setting of this one; none elsewhere. Who they are by now is for
+  - `:members`: names of the nodes that keep actors together, as far as this one knows; `nil` when it keeps none with others. How they are is for
     `Tidepool.Actor.Members.list/0` to say.
   """
   @spec status :: map
-  def status, do: Map.merge(%{actors: Actor.placement(), voters: Actor.Members.named()}, seen(view()))
+  def status, do: Map.merge(%{actors: Actor.placement(), members: Actor.Members.known()}, seen(view()))
 
   defp seen({:ok, view}) do
     Map.merge(

@@ -1021,9 +1021,13 @@ defmodule Tidepool.Native do
           :member | {:waiting | :catching_up | :outside | :refused | :full | :stopped, why :: binary}
   def voter_standing(_voter), do: :erlang.nif_error(:not_loaded)
 
+  @doc "The names of the nodes that are members, as far as this voter knows: none before there is a group."
+  @spec voter_known(voter) :: [node_name :: binary]
+  def voter_known(_voter), do: :erlang.nif_error(:not_loaded)
+
   @doc """
   Asks a voter for the members: see `Tidepool.Actor.Members`. The caller gets `{:tidepool_members, id, {:ok, rows} | {:error, kind, message}}`
-  with the id that this returns, within that time; a row is `{node_name, votes, leads, answers, lacks}`.
+  with the id that this returns, within that time; a row is `{node_name, votes, leads, answers, lacks, problem}`.
   """
   @spec voter_members(voter, within_ms :: pos_integer) :: id :: pos_integer
   def voter_members(_voter, _within_ms), do: :erlang.nif_error(:not_loaded)

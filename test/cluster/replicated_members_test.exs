@@ -4,6 +4,9 @@ defmodule Tidepool.ReplicatedMembersTest do
 
   @moduletag :slow
 
+  import ExUnit.CaptureIO
+
+  alias Mix.Tasks.Tidepool.Members
   alias Tidepool.{Actor, ActorLoad, Native, Peer, TestCluster}
   alias Tidepool.Actor.Ownership.Shards
   alias Tidepool.Actor.Voter
@@ -81,6 +84,39 @@ defmodule Tidepool.ReplicatedMembersTest do
     own_some(third)
     eventually(fn -> here?(third, name) end, @patience)
     assert {:ok, "1"} = sum(one, name)
+  end
+
+  defp problem(peer, of) do
+    {200, _headers, %{"members" => members}} = curl_url(Peer.url(peer, "/members"))
+    %{"problem" => problem} = Enum.find(members, &(&1["node"] == to_string(of.node)))
+    problem || "none"
+  end
+
+  defp known(peer) do
+    {200, _headers, %{"members" => known}} = curl_url(Peer.url(peer, "/cluster"))
+    known
+  end
+
+  test "each member is told with what is wrong with it and what to do, and the cluster with those that are members by now",
+       %{peers: [one, other, third] = peers, settings: settings} do
+    all = peers |> Enum.map(&to_string(&1.node)) |> Enum.sort()
+    for peer <- peers, do: eventually(fn -> known(peer) == all end, @patience)
+    for peer <- peers, do: eventually(fn -> problem(one, peer) == "none" end, @patience)
+    Peer.halt(third)
+    eventually(fn -> problem(other, third) =~ "#{third.node} is not to be reached: start it" end, @patience)
+    table = capture_io(fn -> Members.run(["--url", Peer.url(one, "")]) end)
+    assert table =~ ~r/^#{third.node} +a voter +no /m
+    assert table =~ ~r/^#{third.node}: #{third.node} is not to be reached: start it/m
+
+    [folder] = Path.wildcard(Path.join([third.data, "**/actors/replicated"]))
+    File.rm_rf!(folder)
+    back = TestCluster.restart!(third, [one.node, other.node], settings)
+    eventually(fn -> problem(one, third) =~ "have #{third.node} replaced as a member" end, @patience)
+    assert known(back) == []
+    assert {200, _members} = change(one, "replace", back)
+    eventually(fn -> problem(back, back) == "none" end, @patience)
+    assert {200, _members} = change(one, "remove", back)
+    eventually(fn -> known(other) == all -- [to_string(back.node)] end, @patience)
   end
 
   test "a member that has started is catching up until it has what the others have, and a node that is none is not",

@@ -159,6 +159,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     voter_answer: [:voter, :text, :binary],
     voter_answered: [:voter, :number, :answered],
     voter_standing: [:voter],
+    voter_known: [:voter],
     voter_members: [:voter, :number],
     voter_change: [:voter, :member_change, :text, :number],
     open_replicated: [:voter, :text, :integer],

@@ -49,14 +49,15 @@ defmodule Mix.Tasks.Tidepool.Members do
   defp change(how, node, options),
     do: Request.ask(:post, "/members", %{how => node}, [timeout_ms: @change_ms] ++ options)
 
-  @doc "Members as a table."
+  @doc "Members as a table, and below it what is wrong with them."
   @spec render([map]) :: String.t()
   def render(members) do
     rows =
       for member <- members,
           do: [member["node"], part(member), if(member["answers"], do: "yes", else: "no"), lacks(member["lacks"])]
 
-    Table.of(["NODE", "IS", "ANSWERS", "LACKS"], rows)
+    problems = for %{"node" => node, "problem" => problem} when problem != nil <- members, do: "#{node}: #{problem}"
+    Enum.join([Table.of(["NODE", "IS", "ANSWERS", "LACKS"], rows) | problems], "\n")
   end
 
   defp part(%{"leads" => true}), do: "the leader"

@@ -15,21 +15,32 @@ defmodule Tidepool.Actor.Members do
 
   @typedoc """
   `votes` says whether it is a voter, or is about to be one; `leads` whether it is asked first; `answers` whether it is there; `lacks` is how many
-  entries of the log are not on its disk, `nil` until it has said so to the one that leads.
+  entries of the log are not on its disk, `nil` until it has said so to the one that leads; `problem` what is wrong with it and what to do, in a
+  sentence or two, by what it says itself or the one that leads has seen, `nil` when nothing is known to be.
   """
   @type member :: %{
           node: String.t(),
           votes: boolean,
           leads: boolean,
           answers: boolean,
-          lacks: non_neg_integer | nil
+          lacks: non_neg_integer | nil,
+          problem: String.t() | nil
         }
 
   @type change :: :add | :remove | :replace
 
-  @doc "The names of the nodes that keep actors together, as this one was told by its setting; none when it keeps none with others."
-  @spec named :: [String.t()]
-  defdelegate named, to: Voter
+  @doc """
+  The names of the members, as far as this node knows by itself: none before there is a group, and none of a node that waits to be added. `nil`
+  when it is to keep no actors with others.
+  """
+  @spec known :: [String.t()] | nil
+  def known do
+    case {Voter.named(), Voter.voter()} do
+      {[], _voter} -> nil
+      {_named, {:ok, voter}} -> Native.voter_known(voter)
+      {_named, :none} -> []
+    end
+  end
 
   @doc "The members, by their names. Errors have the reason `:no_store`, where none leads, or this node keeps no actors with others."
   @spec list :: {:ok, [member]} | {:error, Error.t()}
@@ -99,8 +110,8 @@ defmodule Tidepool.Actor.Members do
 
   defp told({:ok, rows}) do
     members =
-      for {node, votes, leads, answers, lacks} <- rows,
-          do: %{node: node, votes: votes, leads: leads, answers: answers, lacks: lacks}
+      for {node, votes, leads, answers, lacks, problem} <- rows,
+          do: %{node: node, votes: votes, leads: leads, answers: answers, lacks: lacks, problem: problem}
 
     {:ok, Enum.sort_by(members, & &1.node)}
   end

@@ -222,11 +222,11 @@ defmodule Tidepool.Actor.Voter do
          ) do
       {:ok, answer} when is_binary(answer) -> {:ok, answer}
       {:ok, :busy} -> {:error, "#{name} has too much to answer at the moment"}
-      {:ok, _not_open} -> {:error, "#{name} has not opened what it keeps of actors"}
+      {:ok, _not_open} -> {:error, "#{name} has not opened what it keeps of actors: its log says why"}
       {:error, :gone} -> {:error, "#{name} does not keep actors with others: see its setting actors"}
-      {:error, :lost} -> {:error, "#{name} is not to be reached"}
-      {:error, :timeout} -> {:error, "#{name} has not answered"}
-      {:error, :unknown_version} -> {:error, "#{name} is of another version"}
+      {:error, :lost} -> {:error, "#{name} is not to be reached: start it, or see to the network between the nodes"}
+      {:error, :timeout} -> {:error, "#{name} has not answered: see whether it stands still"}
+      {:error, :unknown_version} -> {:error, "#{name} is of another version: have all nodes of one release"}
     end
   end
 

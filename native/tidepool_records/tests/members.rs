@@ -152,6 +152,41 @@ fn a_voter_that_is_opened_is_behind_until_it_has_what_the_others_have_and_one_th
 }
 
 #[test]
+fn what_is_wrong_with_a_member_is_told_with_what_to_do() {
+    let (group, records, key, epoch) = begun();
+    made(&records, &key, epoch, 1);
+    let problem = |of: &str| loop {
+        if let Ok(members) = members(&group, "a") {
+            break members.into_iter().find(|member| member.node == of).expect("it is a member").problem;
+        }
+    };
+    let has = |of: &str, word: &str| problem(of).is_some_and(|why| why.contains(word));
+    until("all are well", || NODES.iter().all(|node| problem(node).is_none()));
+    assert_eq!(group.with("a", Voter::known_members), NODES);
+    group.stop("c");
+    until("it is away", || has("c", "not to be reached"));
+    let kept = group.copied("c");
+    let begins_with = |copy: Option<&tempfile::TempDir>| {
+        group.stop("c");
+        std::fs::remove_dir_all(group.folder("c")).unwrap();
+        if let Some(copy) = copy {
+            group.put_back("c", copy);
+        }
+        group.start("c");
+    };
+    begins_with(None);
+    until("its folder is lost", || has("c", "replaced as a member"));
+    assert_eq!(group.with("c", Voter::known_members), Vec::<String>::new());
+    group.stop("b");
+    let copied = group.copied("b");
+    group.start("b");
+    begins_with(Some(&copied));
+    until("it has another's", || has("c", "copies of one folder"));
+    begins_with(Some(&kept));
+    until("it has its own", || NODES.iter().all(|node| problem(node).is_none()));
+}
+
+#[test]
 fn a_leader_that_is_removed_leaves_to_the_others_what_it_was_doing() {
     let group = Group::founded();
     group.start("d");

@@ -35,7 +35,7 @@ export function Cluster({ closed }) {
     <h2>On their way to this node</h2>
     <${Table} label="Fetching" head=${["Function", "Version", "Size", "State", "Attempts"]} empty="None."
       rows=${data.fetching.map(({ name, version, size, state, attempts }) => ({ key: name, cells: [name, count(version), bytes(size), state, count(attempts)] }))} />
-    ${data.voters.length > 0 && html`<${Members} closed=${closed} />`}
+    ${data.members && html`<${Members} closed=${closed} />`}
     ${(data.apart.length > 0 || data.withheld.length > 0) && html`<h2>Kept apart</h2>
       <p>Nodes: ${data.apart.map(text).join(", ") || "none"}. Functions that nobody is told of: ${data.withheld.map(text).join(", ") || "none"}.</p>`}`;
 }
@@ -53,8 +53,8 @@ function Members({ closed }) {
   const submit = (event) => (event.preventDefault(), act());
   return html`<h2>Nodes that keep actors together</h2>
     <${Notice} refusal=${refusal} /><${Notice} refusal=${refused} dismiss=${dismiss} />
-    ${data && html`<${Table} label="Members" head=${["Node", "Is", "Answers", "Lacks entries"]} empty="There are none."
-      rows=${data.members.map((of) => ({ key: of.node, cells: [of.node, part(of), of.answers ? "yes" : "no", of.lacks == null ? "–" : count(of.lacks)] }))} />`}
+    ${data && html`<${Table} label="Members" head=${["Node", "Is", "Answers", "Lacks entries", "What is wrong"]} empty="There are none."
+      rows=${data.members.map((of) => ({ key: of.node, cells: [of.node, part(of), of.answers ? "yes" : "no", of.lacks == null ? "–" : count(of.lacks), of.problem ?? "–"] }))} />`}
     ${!closed && html`<form onSubmit=${submit} class="field"><div class="bar">
       <label for="how">Change</label>
       <select id="how" value=${how} onChange=${(event) => setHow(event.target.value)}>${["add", "remove", "replace"].map((name) => html`<option key=${name}>${name}</option>`)}</select>

@@ -7,7 +7,7 @@ use crate::commands::members::{list, number, text};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::node::Path;
-use crate::output::Table;
+use crate::output::{Table, escape};
 
 /// `tidepool members`
 #[derive(Debug, Args)]
@@ -71,5 +71,38 @@ fn table(answer: &Value) -> String {
         };
         table.row([text(member, "node"), part.to_owned(), answers.to_owned(), lacks]);
     }
-    table.text()
+    let problem = |member: &Value| {
+        let problem = member.get("problem").and_then(Value::as_str)?;
+        Some(format!("{}: {}", escape(&text(member, "node")), escape(problem)))
+    };
+    let problems = list(answer, "members").iter().filter_map(problem);
+    std::iter::once(table.text()).chain(problems).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_told_with_what_they_are_and_below_them_what_is_wrong() {
+        // The last is of a release before, which says less.
+        let told = table(&json!({ "members": [
+            { "node": "a@h", "votes": true, "leads": true, "answers": true, "lacks": 0, "problem": null },
+            { "node": "b@h", "votes": true, "leads": false, "answers": false, "lacks": null, "problem": "b@h is not to be reached: start it" },
+            { "node": "c@h", "votes": false, "leads": false, "answers": true, "lacks": 7, "problem": null },
+            { "node": "d@h" },
+        ] }));
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let lines: Vec<_> = told.lines().skip(1).map(words).collect();
+        assert_eq!(
+            lines,
+            [
+                "a@h the leader yes nothing",
+                "b@h a voter no -",
+                "c@h catching up yes 7 entries",
+                "d@h catching up no -",
+                "b@h: b@h is not to be reached: start it"
+            ]
+        );
+    }
 }

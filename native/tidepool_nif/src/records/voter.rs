@@ -156,8 +156,14 @@ fn stands(env: Env<'_>, standing: Option<Standing>) -> Term<'_> {
     }
 }
 
-/// Asks for the members. The caller gets `{:tidepool_members, id, {:ok, [{node, votes, leads, answers, lacks}]} | {:error, kind, message}}`
-/// with the id that this returns.
+/// The names of the nodes that are members, as far as this voter knows.
+#[rustler::nif]
+fn voter_known(voter: &VoterHandle) -> Vec<String> {
+    voter.voter.as_ref().map(Voter::known_members).unwrap_or_default()
+}
+
+/// Asks for the members. The caller gets
+/// `{:tidepool_members, id, {:ok, [{node, votes, leads, answers, lacks, problem}]} | {:error, kind, message}}` with the id that this returns.
 #[rustler::nif]
 fn voter_members<'a>(env: Env<'a>, voter: &'a VoterHandle, within_ms: u64) -> u64 {
     let (id, told) = telling(env);
@@ -192,7 +198,7 @@ fn telling(env: Env<'_>) -> (u64, impl FnOnce(Result<Vec<MemberState>, StoreErro
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let (id, asker) = (NEXT.fetch_add(1, Ordering::Relaxed), env.pid());
     let told = move |members: Result<Vec<MemberState>, StoreError>| {
-        let row = |it: MemberState| (it.node, it.votes, it.leads, it.answers, it.lacks);
+        let row = |it: MemberState| (it.node, it.votes, it.leads, it.answers, it.lacks, it.problem);
         let rows = |members: Vec<MemberState>| (atoms::ok(), members.into_iter().map(row).collect::<Vec<_>>());
         // On a thread of the voter's. A dead asker needs no message.
         let _ = OwnedEnv::new()

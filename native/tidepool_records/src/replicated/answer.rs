@@ -6,8 +6,8 @@ use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use openraft::{ServerState, Snapshot};
 use tokio::sync::SemaphorePermit;
 
-use super::group::{Group, said};
-use super::network::Network;
+use super::group::{Group, Standing, said};
+use super::network::{Network, earlier, other_version};
 use super::rpc::{Answered, Asked, Part, Question, Said};
 use super::snapshot::{Receiving, aside};
 use super::types::{DiskId, Member, Types, packed, unpacked};
@@ -20,10 +20,22 @@ impl Group {
     pub(super) async fn answer(&self, node: &str, question: &[u8]) -> Vec<u8> {
         let said = match unpacked(question) {
             Ok(asked) => self.said(node, asked).await.unwrap_or_else(Said::Failed),
-            Err(error) => Said::Failed(error.to_string()),
+            Err(_newer_or_older) => Said::Failed(other_version(&self.own.node)),
         };
         let Network { own: from, claim, .. } = &self.network;
         packed(&Answered { from: *from, claim: *claim, said }).unwrap_or_default()
+    }
+
+    /// Why it answers nothing that another disk of its node is asked.
+    fn of_another_disk(&self) -> String {
+        let own = &self.own.node;
+        match &*self.standing.borrow() {
+            Standing::Refused(why) => why.to_string(),
+            _other => format!(
+                "{own} has another folder than the one that it is a member with. Put that back; or if it is lost, have {own} replaced as a \
+                 member"
+            ),
+        }
     }
 
     /// A turn to answer such a question. Raft may stand still for as long as a disk is full, and what it is asked meanwhile is asked again
@@ -37,7 +49,7 @@ impl Group {
         let own = self.network.own;
         let _turn = self.turn(&question)?;
         if to.is_some_and(|disk| disk != own) {
-            return Err(format!("{} has another disk than the one that was asked for", self.own.node));
+            return Err(self.of_another_disk());
         }
         if let Some(Member { node: known }) = self.member(from) {
             if known != node {
@@ -64,11 +76,11 @@ impl Group {
         }
         // What it would take, or give, is to count for nobody.
         if self.is_earlier() && matches!(question, Question::Vote(_) | Question::Append(_) | Question::Part(_)) {
-            return Err(format!("the folder of the records of {} is of an earlier time than it was", self.own.node));
+            return Err(earlier(&self.own.node));
         }
         Ok(match question {
             Question::Who { founders } => self.who(node, &founders).await?,
-            Question::Here => Said::Here { leads, is_member, by },
+            Question::Here => Said::Here { leads, is_member, by, problem: self.problem() },
             Question::Vote(request) => said(self.raft.vote(request).await, Said::Vote),
             Question::Append(request) => self.append(request).await,
             Question::Part(part) => self.part(from, part).await?,

@@ -130,6 +130,19 @@ impl Group {
         Some(if is_led { "it gets what it lacks" } else { "it has heard of no voter that leads" })
     }
 
+    /// What is wrong with this voter, and what to do. Where it keeps what is for its own log to say.
+    pub(super) fn problem(&self) -> Option<String> {
+        let why = match self.goes_on() {
+            Ok(()) if self.is_full() => "there is no room on its disk: make some, and it goes on by itself".into(),
+            Ok(()) => return None,
+            Err(StoreError::Stopped(_why)) => {
+                "its disk has failed, as its log says: see to that, and it opens its folder again by itself".into()
+            }
+            Err(error) => error.to_string(),
+        };
+        Some(why)
+    }
+
     /// Has another heard of a later time of this disk?
     pub(super) fn is_earlier(&self) -> bool {
         self.is_earlier.load(Ordering::Acquire)

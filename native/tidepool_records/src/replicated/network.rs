@@ -112,10 +112,12 @@ impl Network {
         };
         let asked = packed(&asked).map_err(|error| error.to_string())?;
         let answer = tokio::time::timeout(within, self.links.ask(node, asked, within)).await;
-        let bytes = answer.map_err(|_late| format!("{node} has not answered within {} ms", within.as_millis()))??;
-        let Answered { from, claim, said } = unpacked(&bytes).map_err(|error| error.to_string())?;
+        let late =
+            |_late| format!("{node} has not answered within {} ms: see whether it stands still", within.as_millis());
+        let bytes = answer.map_err(late)??;
+        let Answered { from, claim, said } = unpacked(&bytes).map_err(|_newer_or_older| other_version(node))?;
         if to == Some(from) && !self.machine.fits(from, &claim) {
-            return Err(format!("the folder of the records of {node} is of an earlier time than it was").into());
+            return Err(earlier(node).into());
         }
         match said {
             Said::Failed(why) => Err(why.into()),
@@ -198,6 +200,18 @@ impl Peer {
 /// the other half.
 async fn breathe(began: Instant) {
     tokio::time::sleep(began.elapsed().min(PAUSE)).await;
+}
+
+/// Why a node whose folder is of an earlier time answers nothing that counts.
+pub(super) fn earlier(node: &str) -> String {
+    format!(
+        "the folder of the records of {node} is of an earlier time than it was. Put the later one back; or if it is lost, start {node} with an \
+         empty one, and have it replaced as a member"
+    )
+}
+
+pub(super) fn other_version(node: &str) -> String {
+    format!("{node} is of another version, which can't be understood: have all nodes of one release")
 }
 
 fn unfit() -> Why {

@@ -89,11 +89,13 @@ pub(super) enum Said {
     /// The part was taken, and the next is wanted.
     Taken,
     Led(Led),
-    /// It is there, and leads or does not; and the disk that asks is a member, or is not, by this entry of the log.
+    /// It is there, and leads or does not; the disk that asks is a member, or is not, by this entry of the log; and what is wrong with who
+    /// is there, if anything is.
     Here {
         leads: bool,
         is_member: bool,
         by: Option<LogId<DiskId>>,
+        problem: Option<String>,
     },
     /// Nothing, for it has heard of a later time of the disk that asks.
     Later,

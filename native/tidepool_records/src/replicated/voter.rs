@@ -208,6 +208,15 @@ impl Voter {
         }
     }
 
+    /// The names of the nodes that are members, as far as this voter knows: none before there is a group. Asks no other.
+    #[must_use]
+    pub fn known_members(&self) -> Vec<String> {
+        let metrics = self.0.group.raft.metrics();
+        let metrics = metrics.borrow();
+        let names = metrics.membership_config.membership().nodes().map(|(_disk, Member { node })| node.clone());
+        names.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     /// What it waits for, as one that votes and has not had yet what the others have since its folder was opened: without it a majority is
     /// to be there that has. While it hears of no leader it is not known whether it lacks anything; that is waited for, but for a minute at
     /// most.

@@ -69,13 +69,20 @@ defmodule TidepoolWeb.Resources.OpenApi.Schemas.Node do
           functions: list(object(function)),
           fetching: list(object(fetched)),
           actors: nullable(named(any())),
-          voters: list(text())
+          members: nullable(list(text()))
         ),
       Members:
         object(
           members:
             list(
-              object(node: text(), votes: boolean(), leads: boolean(), answers: boolean(), lacks: nullable(integer()))
+              object(
+                node: text(),
+                votes: boolean(),
+                leads: boolean(),
+                answers: boolean(),
+                lacks: nullable(integer()),
+                problem: nullable(text())
+              )
             )
         ),
       MemberChange: object([], add: text(), remove: text(), replace: text())

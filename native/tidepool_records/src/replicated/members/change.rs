@@ -26,4 +26,6 @@ pub struct MemberState {
     pub answers: bool,
     /// How many entries of the log are not on its disk; `None` when it has not said so to this leader yet.
     pub lacks: Option<u64>,
+    /// What is wrong with it, and what to do; `None` when nothing is known to be.
+    pub problem: Option<String>,
 }

@@ -8,6 +8,7 @@ pub(super) mod lag;
 mod standing;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -20,6 +21,7 @@ pub use self::change::{MemberChange, MemberState};
 pub(super) use self::founding::{grown, join};
 pub(super) use self::standing::{finish, watch_others};
 use super::group::Group;
+use super::network::{earlier, other_version};
 use super::rpc::{Led, Question, Said};
 use super::types::{DiskId, Member};
 
@@ -84,16 +86,17 @@ impl Group {
             (metrics.replication.clone().unwrap_or_default(), metrics.last_log_index.unwrap_or(0))
         };
         let (own, leads) = (self.network.own, self.leads());
-        let there = join_all(members.nodes.iter().map(|(disk, node)| self.is_there(*disk, node))).await;
-        let states = members.nodes.iter().zip(there).map(|((disk, node), answers)| {
+        let there = join_all(members.nodes.iter().map(|(disk, node)| self.here(*disk, node))).await;
+        let states = members.nodes.iter().zip(there).map(|((disk, node), here)| {
             let has =
                 if *disk == own { Some(last) } else { replication.get(disk).copied().flatten().map(|id| id.index) };
             MemberState {
                 node: node.clone(),
                 votes: members.configs.iter().any(|voters| voters.contains(disk)),
                 leads: *disk == own && leads,
-                answers,
+                answers: here.is_ok(),
                 lacks: has.map(|has| last.saturating_sub(has)),
+                problem: here.unwrap_or_else(|why| Some(why.to_string())),
             }
         });
         Ok(states.collect())
@@ -272,8 +275,19 @@ impl Group {
     }
 
     async fn is_there(&self, disk: DiskId, node: &str) -> bool {
-        disk == self.network.own
-            || matches!(self.network.ask(node, Some(disk), Question::Here, HERE).await, Ok(Said::Here { .. }))
+        self.here(disk, node).await.is_ok()
+    }
+
+    /// What is wrong with a member that is there, if anything is; or why it is not.
+    async fn here(&self, disk: DiskId, node: &str) -> Result<Option<String>, Arc<str>> {
+        if disk == self.network.own {
+            return Ok(self.problem());
+        }
+        match self.network.ask(node, Some(disk), Question::Here, HERE).await? {
+            Said::Here { problem, .. } => Ok(problem),
+            Said::Later => Err(earlier(&self.own.node).into()),
+            _other => Err(other_version(node).into()),
+        }
     }
 
     async fn known(&self) -> Result<Members, Unchanged> {

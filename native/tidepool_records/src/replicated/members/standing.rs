@@ -37,7 +37,7 @@ pub(crate) async fn watch_others(group: Group) {
                 continue;
             }
             // One that leads knows all that was agreed on, unless another leads that it has not heard of yet.
-            Ok(Said::Here { leads: true, is_member: false, by }) if by >= members_by => {
+            Ok(Said::Here { leads: true, is_member: false, by, .. }) if by >= members_by => {
                 removed_by = Some(members_by);
                 Standing::Outside(removed(&group.own.node))
             }
