@@ -1037,6 +1037,13 @@ defmodule Tidepool.Native do
           id :: pos_integer
   def voter_change(_voter, _how, _node, _within_ms), do: :erlang.nif_error(:not_loaded)
 
+  @doc """
+  Has another voter lead, if this one does and is not alone. The caller gets `{:tidepool_lead, id}` with the id that this returns when another
+  leads, or when that has not come about in time; nothing when the voter has ended.
+  """
+  @spec voter_give_up_lead(voter, within_ms :: pos_integer) :: id :: pos_integer
+  def voter_give_up_lead(_voter, _within_ms), do: :erlang.nif_error(:not_loaded)
+
   @doc "As `open_shared/3`, of what a voter keeps with others."
   @spec open_replicated(voter, node_name :: binary, incarnation :: integer) :: {:ok, records} | record_failure
   def open_replicated(_voter, _node, _incarnation), do: :erlang.nif_error(:not_loaded)

@@ -75,6 +75,26 @@ defmodule Tidepool.ReplicatedMembersTest do
     end
   end
 
+  test "a node that leads and is stopped has another lead, and no call of the others fails", %{
+    peers: [one | _others] = peers
+  } do
+    leader = eventually(fn -> leader(one) end, @patience)
+    {[stopped], others} = Enum.split_with(peers, &(to_string(&1.node) == leader))
+    names = Enum.map(1..24, &"actor-#{&1}")
+
+    callers =
+      for {peer, its} <- Enum.zip(others, Enum.chunk_every(names, 12)),
+          caller <- ActorLoad.add(peer, "ledger", its),
+          do: caller
+
+    begun? = &match?({:ok, <<digit, _rest::binary>>} when digit > ?0, sum(hd(others), &1))
+    for name <- names, do: eventually(fn -> begun?.(name) end, @patience)
+    :ok = Peer.stop_application(stopped)
+    for peer <- others, do: eventually(fn -> leader(peer) not in [nil, leader] end, @patience)
+    Enum.each(others, &ActorLoad.enough/1)
+    for {_sums, errors} <- Task.await_many(callers, :infinity), do: assert(errors == [])
+  end
+
   test "a node that has handed its actors over and stays a member has no lease meanwhile, and its share again afterwards",
        %{peers: [one, other, third]} do
     name = eventually(fn -> Enum.find(Enum.map(1..500, &"actor-#{&1}"), &here?(third, &1)) end, @patience)
@@ -90,6 +110,11 @@ defmodule Tidepool.ReplicatedMembersTest do
     {200, _headers, %{"members" => members}} = curl_url(Peer.url(peer, "/members"))
     %{"problem" => problem} = Enum.find(members, &(&1["node"] == to_string(of.node)))
     problem || "none"
+  end
+
+  defp leader(peer) do
+    {200, _headers, %{"members" => members}} = curl_url(Peer.url(peer, "/members"))
+    Enum.find_value(members, &if(&1["leads"], do: &1["node"]))
   end
 
   defp known(peer) do

@@ -162,6 +162,7 @@ defmodule Tidepool.Fault.NativeArgumentsTest do
     voter_known: [:voter],
     voter_members: [:voter, :number],
     voter_change: [:voter, :member_change, :text, :number],
+    voter_give_up_lead: [:voter, :number],
     open_replicated: [:voter, :text, :integer],
     lease_renew: [:records, :number, :number],
     lease_release: [:records, :number],

@@ -23,6 +23,8 @@ defmodule Tidepool.Actor.Voter do
   @again_ms 10_000
   # How often the members are noted, and how long they may take to be told.
   @members_ms 10_000
+  # How long it may take until another one leads.
+  @lead_ms 1_500
   # How many questions to a node are on their way. One that stands still has a few until its link is cut.
   @on_their_way 256
 
@@ -71,6 +73,29 @@ defmodule Tidepool.Actor.Voter do
   @doc "The names of the nodes that keep actors together, as this one was told."
   @spec named :: [String.t()]
   def named, do: with({:replicated, named} <- Config.get(:actors), do: named, else: (_other -> []))
+
+  @doc """
+  Has another node's voter lead, if this one's does: this node is about to stop, and what others write would wait until they miss it. Returns when
+  another leads, or can't.
+  """
+  @spec give_up_lead :: :ok
+  def give_up_lead do
+    with {:ok, voter} <- voter() do
+      monitor = Process.monitor(__MODULE__)
+      id = Native.voter_give_up_lead(voter, @lead_ms)
+
+      receive do
+        {:tidepool_lead, ^id} -> :ok
+        {:DOWN, ^monitor, :process, _voter, _reason} -> :ok
+      after
+        2 * @lead_ms -> :ok
+      end
+
+      Process.demonitor(monitor, [:flush])
+    end
+
+    :ok
+  end
 
   @doc "The folder of a node's voter."
   @spec folder(data :: Path.t()) :: Path.t()

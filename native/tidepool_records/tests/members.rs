@@ -205,6 +205,57 @@ fn a_leader_that_is_removed_leaves_to_the_others_what_it_was_doing() {
     }
 }
 
+/// Has threads end that look at this, when the test fails as well.
+struct AtTheEnd<'a>(&'a AtomicBool);
+
+impl Drop for AtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_leader_that_is_about_to_end_has_another_lead_while_all_is_written_on() {
+    let (group, records, key, epoch) = begun();
+    let (answered, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let _end = AtTheEnd(&is_over);
+        scope.spawn(|| {
+            for seq in 1.. {
+                if is_over.load(Ordering::SeqCst) {
+                    return;
+                }
+                made(&records, &key, epoch, seq);
+                answered.store(seq, Ordering::SeqCst);
+            }
+        });
+        for _turn in 0..5 {
+            let led = leader(&group, "a");
+            let before = answered.load(Ordering::SeqCst);
+            let (tell, told) = mpsc::channel();
+            group.with(&led, |voter| voter.give_up_lead(PATIENCE, move || drop(tell.send(()))));
+            told.recv_timeout(PATIENCE).unwrap();
+            assert_ne!(leader(&group, "a"), led);
+            until("it is written on", || answered.load(Ordering::SeqCst) > before + 10);
+        }
+    });
+    let last = answered.load(Ordering::SeqCst);
+    for node in ["b", "c"] {
+        let reader = group.records(node, owner(node, 1));
+        assert_eq!(read(&reader, &key), last);
+        reader.close();
+    }
+    // Who follows, and who is alone, has nothing to give up.
+    let alone = Group::named(&["a"], &["a"]);
+    let follows = NODES.into_iter().find(|node| *node != leader(&group, "a")).unwrap();
+    for (group, node) in [(&alone, "a"), (&group, follows)] {
+        let (tell, told) = mpsc::channel();
+        group.with(node, |voter| voter.give_up_lead(PATIENCE, move || drop(tell.send(()))));
+        told.recv_timeout(PATIENCE).unwrap();
+    }
+    assert_eq!(leader(&alone, "a"), "a");
+}
+
 #[test]
 fn members_that_change_at_once_change_one_after_the_other() {
     let group = Group::founded();

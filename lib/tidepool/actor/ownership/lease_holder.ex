@@ -581,9 +581,13 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
   # --- The end of the node --------------------------------------------------------------------------
 
   @impl true
-  def terminate(_reason, %{records: nil}), do: :ok
-
   def terminate(_reason, state) do
+    if state.records, do: give_all_up(state)
+    # Only now: until then the one that leads is asked for each step.
+    Voter.give_up_lead()
+  end
+
+  defp give_all_up(state) do
     tell(state, {:leaving, state.incarnation})
     if Lease.lasts?(state.lease), do: leave(state, Lease.now() + @leave_ms)
     # Here it ends before another may have one.

@@ -193,6 +193,21 @@ fn voter_change<'a>(env: Env<'a>, voter: &'a VoterHandle, how: Atom, node: Strin
     Ok(id)
 }
 
+/// Has another voter lead, if this one does. The caller gets `{:tidepool_lead, id}` with the id that this returns when another leads, or
+/// when that has not come about in time; nothing when the voter has ended.
+#[rustler::nif]
+fn voter_give_up_lead<'a>(env: Env<'a>, voter: &'a VoterHandle, within_ms: u64) -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let (id, asker) = (NEXT.fetch_add(1, Ordering::Relaxed), env.pid());
+    if let Some(voter) = &voter.voter {
+        voter.give_up_lead(Duration::from_millis(within_ms), move || {
+            // On a thread of the voter's. A dead asker needs no message.
+            let _ = OwnedEnv::new().send_and_clear(&asker, |env| (atoms::tidepool_lead(), id).encode(env));
+        });
+    }
+    id
+}
+
 /// An id, and what tells the caller of the members with it.
 fn telling(env: Env<'_>) -> (u64, impl FnOnce(Result<Vec<MemberState>, StoreError>) + Send + 'static) {
     static NEXT: AtomicU64 = AtomicU64::new(1);

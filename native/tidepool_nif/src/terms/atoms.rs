@@ -302,6 +302,7 @@ rustler::atoms! {
     tidepool_voter,
     tidepool_answer,
     tidepool_members,
+    tidepool_lead,
     larger,
     voter,
     add,

@@ -75,7 +75,9 @@ impl Group {
             return Ok(Said::NoMember);
         }
         // What it would take, or give, is to count for nobody.
-        if self.is_earlier() && matches!(question, Question::Vote(_) | Question::Append(_) | Question::Part(_)) {
+        let is_of_the_log =
+            matches!(question, Question::Vote(_) | Question::Append(_) | Question::Part(_) | Question::Elect);
+        if self.is_earlier() && is_of_the_log {
             return Err(earlier(&self.own.node));
         }
         Ok(match question {
@@ -85,6 +87,7 @@ impl Group {
             Question::Append(request) => self.append(request).await,
             Question::Part(part) => self.part(from, part).await?,
             Question::Lead(asked) => Said::Led(self.lead(&asked).await),
+            Question::Elect => self.succeed(from).await?,
         })
     }
 
@@ -124,6 +127,16 @@ impl Group {
             ));
         }
         Ok(Said::Disk { disk: self.network.own, members, by })
+    }
+
+    /// Asks for votes, as the one that leads wants. For another it would have the term raised, and no more.
+    async fn succeed(&self, from: DiskId) -> Result<Said, String> {
+        let is_led_by_it = self.raft.metrics().borrow().current_leader == Some(from);
+        if !is_led_by_it || self.is_full() {
+            return Err(format!("{} has another leader, or no room on its disk", self.own.node));
+        }
+        self.raft.trigger().elect().await.map_err(|error| error.to_string())?;
+        Ok(Said::Elects)
     }
 
     async fn part(&self, from: DiskId, part: Part) -> Result<Said, String> {

@@ -72,6 +72,8 @@ pub(super) struct Group {
     pub(super) turns: Arc<Turns>,
     /// Whether another has heard of a later time of this disk.
     pub(super) is_earlier: Arc<AtomicBool>,
+    /// Whether it proposes nothing, so that another leads.
+    pub(super) holds: Arc<AtomicBool>,
     /// Held by who changes the members.
     pub(super) changing: Arc<tokio::sync::Mutex<()>>,
     /// The snapshot that is being received.
@@ -111,6 +113,17 @@ impl Group {
     /// Does something wait for room on its disk?
     pub(super) fn is_full(&self) -> bool {
         self.log.is_full() || self.machine.is_full()
+    }
+
+    /// Does it propose nothing, so that another leads?
+    pub(super) fn holds(&self) -> bool {
+        self.holds.load(Ordering::Acquire)
+    }
+
+    /// Has it propose nothing more, and send no heartbeats; or go on.
+    pub(super) fn hold(&self, holds: bool) {
+        self.holds.store(holds, Ordering::Release);
+        self.raft.runtime_config().heartbeat(!holds);
     }
 
     /// What it waits for, as a voter that has not had yet what the others have since its folder was opened.
@@ -157,7 +170,7 @@ impl Group {
 
     /// Does as the voter that leads, if this one does.
     pub(super) async fn lead(&self, asked: &Lead) -> Led {
-        if !self.leads() {
+        if !self.leads() || self.holds() {
             return Led::NotLeader;
         }
         match asked {

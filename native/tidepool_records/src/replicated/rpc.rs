@@ -37,6 +37,8 @@ pub(super) enum Question {
     Part(Part),
     /// To the voter that leads.
     Lead(Lead),
+    /// By the voter that leads, and is about to end, to one that has all: that it asks for votes.
+    Elect,
 }
 
 /// What the voter that leads is asked.
@@ -103,6 +105,8 @@ pub(super) enum Said {
     NoMember,
     /// It can't answer.
     Failed(String),
+    /// It asks for votes.
+    Elects,
 }
 
 /// What the voter says that was asked to lead.

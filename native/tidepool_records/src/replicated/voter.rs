@@ -16,7 +16,7 @@ use super::group::{Group, Standing, Unanswered, stopped};
 use super::log::Log;
 use super::machine::Machine;
 use super::members::lag::Lag;
-use super::members::{MemberChange, MemberState, finish, grown, join, watch_others};
+use super::members::{MemberChange, MemberState, finish, give_up_lead, grown, join, watch_others};
 use super::network::{Alone, Links, Network};
 use super::rpc::{Lead, Led};
 use super::snapshot::{fresh, remove_left};
@@ -123,6 +123,7 @@ impl Voter {
                 lag: Arc::new(Lag::new()),
                 turns: Arc::default(),
                 is_earlier: Arc::default(),
+                holds: Arc::default(),
                 changing: Arc::default(),
                 receiving: Arc::default(),
             };
@@ -206,6 +207,16 @@ impl Voter {
             Ok(()) if group.is_full() => Standing::Full,
             _goes_on => group.standing.borrow().clone(),
         }
+    }
+
+    /// Has another voter lead, if this one does and is not alone, for it is about to end: what the others write waits for some milliseconds,
+    /// and not until they miss it. `done` is called when another leads, or when that has not come about within this time.
+    pub fn give_up_lead(&self, within: Duration, done: impl FnOnce() + Send + 'static) {
+        let group = self.0.group.clone();
+        self.0.handle.spawn(async move {
+            give_up_lead(&group, within).await;
+            done();
+        });
     }
 
     /// The names of the nodes that are members, as far as this voter knows: none before there is a group. Asks no other.
@@ -333,7 +344,7 @@ async fn give_way(group: Group) {
         tokio::time::sleep(ROOM_EVERY).await;
         let waited = std::mem::replace(&mut waits, group.machine.is_full());
         let is_to_give_way = waited && waits && !group.is_alone();
-        group.raft.runtime_config().heartbeat(!is_to_give_way);
+        group.raft.runtime_config().heartbeat(!is_to_give_way && !group.holds());
     }
 }
 

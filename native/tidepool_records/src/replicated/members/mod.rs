@@ -6,6 +6,7 @@ pub(super) mod change;
 mod founding;
 pub(super) mod lag;
 mod standing;
+mod succession;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 pub use self::change::{MemberChange, MemberState};
 pub(super) use self::founding::{grown, join};
 pub(super) use self::standing::{finish, watch_others};
+pub(super) use self::succession::give_up_lead;
 use super::group::Group;
 use super::network::{earlier, other_version};
 use super::rpc::{Led, Question, Said};
