@@ -7,7 +7,8 @@ defmodule Tidepool.ReplicatedMembersTest do
   import ExUnit.CaptureIO
 
   alias Mix.Tasks.Tidepool.Members
-  alias Tidepool.{Actor, ActorLoad, Native, Peer, TestCluster}
+  alias Tidepool.{Actor, ActorLoad, Error, Native, Peer, TestCluster}
+  alias Tidepool.Actor.Journal.Archive
   alias Tidepool.Actor.Ownership.Shards
   alias Tidepool.Actor.Voter
 
@@ -142,6 +143,33 @@ defmodule Tidepool.ReplicatedMembersTest do
     eventually(fn -> problem(back, back) == "none" end, @patience)
     assert {200, _members} = change(one, "remove", back)
     eventually(fn -> known(other) == all -- [to_string(back.node)] end, @patience)
+  end
+
+  test "nothing is exported from a member that was removed, unless it is all that is left", %{
+    peers: [one, other, third]
+  } do
+    assert {:ok, "1"} = Peer.call(one, Actor, :call, ["ledger", "actor", "add", "1"])
+    file = Path.join(tmp_folder!(), "actors")
+    folder = Peer.folder(third)
+    export = fn -> Archive.export({:voter, folder, to_string(third.node)}, file, nil, true) end
+    eventually(fn -> assert {:ok, %{actors: 1}} = export.() end, @patience)
+    assert {200, _members} = change(one, "remove", third)
+    eventually(fn -> match?({:error, %Error{reason: :no_store}}, export.()) end, @patience)
+    assert {:error, %Error{message: message}} = export.()
+    assert message =~ "Export from another node"
+    refused = folder |> Voter.folder() |> Voter.refused()
+    assert message =~ refused
+
+    # One that is added again has all.
+    assert {200, _members} = eventually(fn -> assert {200, _members} = change(other, "add", third) end, @patience)
+    eventually(fn -> assert {:ok, %{actors: 1}} = export.() end, @patience)
+    refute File.exists?(refused)
+    assert {200, _members} = change(one, "remove", third)
+    eventually(fn -> File.exists?(refused) end, @patience)
+    Peer.halt(third)
+    assert {:error, %Error{reason: :no_store}} = export.()
+    File.rm!(refused)
+    assert {:ok, %{actors: 1}} = export.()
   end
 
   test "a member that has started is catching up until it has what the others have, and a node that is none is not",

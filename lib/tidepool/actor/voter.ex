@@ -101,6 +101,22 @@ defmodule Tidepool.Actor.Voter do
   @spec folder(data :: Path.t()) :: Path.t()
   def folder(data), do: Path.join([data, "actors", "replicated"])
 
+  @doc "The file in a voter's folder that says why what is in it is not what the others have."
+  @spec refused(folder :: Path.t()) :: Path.t()
+  def refused(folder), do: Path.join(folder, "refused")
+
+  @doc """
+  Why what is in a voter's folder is not what the others have, as its node has heard last, whether it runs or not: they refuse it, or it is no
+  member's. `nil` when it is.
+  """
+  @spec refusal(folder :: Path.t()) :: String.t() | nil
+  def refusal(folder) do
+    case File.read(refused(folder)) do
+      {:ok, why} -> why
+      {:error, _none} -> nil
+    end
+  end
+
   @impl true
   def init({named, data}) do
     :ets.new(__MODULE__, [:named_table, :protected, read_concurrency: true])
@@ -114,6 +130,7 @@ defmodule Tidepool.Actor.Voter do
        there?: File.exists?(folder),
        voter: nil,
        said: nil,
+       refusal: refusal(folder),
        asking: %{},
        reaching: %{}
      })}
@@ -164,7 +181,7 @@ defmodule Tidepool.Actor.Voter do
   defp stands(:member, state) do
     if state.said, do: Logger.warning("this node keeps actors with others")
     mark(nil)
-    look(%{state | said: nil})
+    %{state | said: nil} |> note(nil) |> look()
   end
 
   # As most do for a moment when they start.
@@ -181,7 +198,11 @@ defmodule Tidepool.Actor.Voter do
 
   defp stands({:outside, why}, state) do
     mark(:outside)
-    state |> say(:warning, "keeps no actors, and passes calls of them on to the nodes that do: #{why}") |> look()
+
+    state
+    |> say(:warning, "keeps no actors, and passes calls of them on to the nodes that do: #{why}")
+    |> note(why)
+    |> look()
   end
 
   defp stands({:full, why}, state) do
@@ -191,7 +212,7 @@ defmodule Tidepool.Actor.Voter do
 
   defp stands({:refused, why}, state) do
     mark(:stopped)
-    state |> say(:error, "has no actors: #{why}") |> look()
+    state |> say(:error, "has no actors: #{why}") |> note(why) |> look()
   end
 
   defp stands({:stopped, why}, state) do
@@ -205,6 +226,20 @@ defmodule Tidepool.Actor.Voter do
     if mark, do: :ets.insert(__MODULE__, {mark})
     for other <- [:stopped, :catching_up, :outside], other != mark, do: :ets.delete(__MODULE__, other)
     :ok
+  end
+
+  # So that what is here is not taken for what the others have, when it is exported.
+  defp note(%{refusal: why} = state, why), do: state
+
+  defp note(state, why) do
+    file = refused(state.folder)
+
+    # If it can't be noted it is tried again.
+    case if(why, do: File.write(file, why), else: File.rm(file)) do
+      :ok -> %{state | refusal: why}
+      {:error, :enoent} when why == nil -> %{state | refusal: nil}
+      {:error, _posix} -> state
+    end
   end
 
   # Once, however often it is looked at.

@@ -369,6 +369,31 @@ fn a_node_that_is_put_back_from_when_it_was_alone_is_refused_by_those_that_have_
     own.close();
 }
 
+#[test]
+fn a_folder_that_was_made_while_others_keep_records_with_another_one_of_its_node_is_refused() {
+    let (group, records, key, epoch) = begun();
+    made(&records, &key, epoch, 1);
+    records.close();
+    group.stop("a");
+    let kept = group.copied("a");
+    std::fs::remove_dir_all(group.folder("a")).unwrap();
+    std::fs::create_dir_all(group.folder("a")).unwrap();
+    // As an import does.
+    drop(Voter::alone(&group.folder("a"), "a").unwrap());
+    group.start("a");
+    until("it is refused", || matches!(group.standing("a"), Standing::Refused(why) if why.contains("was imported")));
+    let own = group.records("a", owner("a", 2));
+    assert!(matches!(own.read(&key), Err(StoreError::NoVoter(_))));
+    own.close();
+    group.stop("a");
+    group.put_back("a", &kept);
+    group.start("a");
+    group.until_member("a");
+    let own = group.records("a", owner("a", 3));
+    assert_eq!(read(&own, &key), 1);
+    own.close();
+}
+
 /// Adds the node d, and ends the leader when voters of before and after have begun to agree, and it has not heard of that: who that was. In
 /// time, or not: then it is `None`, and d is no member.
 fn left_in_the_middle(group: &Group) -> Option<String> {

@@ -27,7 +27,8 @@ defmodule Tidepool.Actor.Journal.Archive do
 
   @doc """
   Writes the actors of a class, or of all (`nil`), to a file, while nodes go on with them or not. Of nodes that keep actors together each
-  has all that was answered a moment ago, while the others reach it. An error's reason is `:no_store`.
+  has all that was answered a moment ago, while the others reach it; one whose folder they refuse has not, and is refused here as well. An
+  error's reason is `:no_store`.
   """
   @spec export(place, Path.t(), class :: String.t() | nil, overwrite :: boolean) :: {:ok, moved} | {:error, Error.t()}
   def export(place, file, class, overwrite) do
@@ -112,8 +113,20 @@ defmodule Tidepool.Actor.Journal.Archive do
   defp there({:postgres, url}), do: {:ok, {:shared, url}}
   defp there({:folder, folder}), do: there(records(folder), {:file, records(folder)})
 
-  defp there({:voter, folder, node}),
-    do: there(Path.join(Voter.folder(folder), "records.db"), {{:voter, node}, Voter.folder(folder)})
+  defp there({:voter, folder, node}) do
+    own = Voter.folder(folder)
+
+    case Voter.refusal(own) do
+      nil ->
+        there(Path.join(own, "records.db"), {{:voter, node}, own})
+
+      why ->
+        error(
+          "what #{node} has may be older than what was answered: #{why}. Export from another node, which is a member; or if none is left, " <>
+            "remove #{Voter.refused(own)}, and export what there is"
+        )
+    end
+  end
 
   defp there(file, place), do: if(File.exists?(file), do: {:ok, place}, else: error("there are no actors in #{file}"))
 

@@ -16,7 +16,7 @@ use super::group::{Group, Standing, Unanswered, stopped};
 use super::log::Log;
 use super::machine::Machine;
 use super::members::lag::Lag;
-use super::members::{MemberChange, MemberState, finish, give_up_lead, grown, join, watch_others};
+use super::members::{MemberChange, MemberState, Since, finish, give_up_lead, join, since_alone, watch_others};
 use super::network::{Alone, Links, Network};
 use super::rpc::{Lead, Led};
 use super::snapshot::{fresh, remove_left};
@@ -296,8 +296,12 @@ async fn start(group: &Group) -> Result<(), StoreError> {
     let group = group.clone();
     tokio::spawn(async move {
         // What is said goes through who opens it.
-        if let (true, Some(other)) = (is_alone, grown(&group).await) {
-            return group.be_earlier(&other);
+        if is_alone {
+            match since_alone(&group).await {
+                Some(Since::Grown(other)) => return group.be_earlier(&other),
+                Some(Since::Apart(standing)) => return drop(group.standing.send_replace(standing)),
+                None => {}
+            }
         }
         group.raft.runtime_config().elect(true);
         join(group).await;

@@ -79,9 +79,17 @@ async fn stands(group: &Group) -> Result<Standing, StoreError> {
     Ok(Standing::Waiting(format!("{first} is to found the group").into()))
 }
 
-/// Which node says that a voter which was alone when its folder was written has others by now, by an entry of the log that it does not have?
-/// Those that are named are asked until each has answered, or until there was time for that: they may be gone.
-pub(crate) async fn grown(group: &Group) -> Option<String> {
+/// What a node says of a voter that was alone when its folder was written.
+pub(crate) enum Since {
+    /// It has others by now, by an entry of the log that it does not have.
+    Grown(String),
+    /// The node keeps records with others, and with another folder of the voter's node.
+    Apart(Standing),
+}
+
+/// Has a voter that was alone when its folder was written been joined by others since, or was the folder made while they have another of its
+/// node? Those that are named are asked until each has answered, or until there was time for that: they may be gone.
+pub(crate) async fn since_alone(group: &Group) -> Option<Since> {
     let own = group.network.own;
     let (own_by, _members) = group.membership().await.ok()?;
     let end = Instant::now() + GROWN;
@@ -91,8 +99,13 @@ pub(crate) async fn grown(group: &Group) -> Option<String> {
             let question = Question::Who { founders: Vec::new() };
             match group.network.ask(node, None, question, ANSWER).await {
                 Ok(Said::Disk { members, by, .. }) => {
-                    if by > own_by && members.len() > 1 && members.iter().any(|(disk, _member)| *disk == own) {
-                        return Some(node.clone());
+                    let has_this = members.iter().any(|(disk, _member)| *disk == own);
+                    if by > own_by && members.len() > 1 && has_this {
+                        return Some(Since::Grown(node.clone()));
+                    }
+                    let has_another = members.iter().any(|(_disk, member)| member.node == group.own.node);
+                    if has_another && !has_this {
+                        return Some(Since::Apart(Standing::Refused(apart(node, &group.own.node))));
                     }
                 }
                 _unknown => is_each_there = false,
@@ -121,6 +134,15 @@ fn beside(group: &Group, node: &str, members: &[(DiskId, Member)]) -> Standing {
         let why = format!("{node} keeps records with others, and {own} is none of them: it may be added as a member");
         Standing::Outside(why.into())
     }
+}
+
+fn apart(node: &str, own: &str) -> Arc<str> {
+    format!(
+        "this folder of {own} was imported, or made, while {node} keeps records with another folder of {own}. To go on with theirs, stop \
+         {own}, move this folder away, and have {own} replaced as a member; to go on with this one, stop all nodes, move the folders of the \
+         others away, and add them"
+    )
+    .into()
 }
 
 fn copied(one: &str, other: &str) -> Arc<str> {

@@ -19,7 +19,7 @@ use tokio::sync::MutexGuard;
 use tokio::time::{Instant, sleep, timeout};
 
 pub use self::change::{MemberChange, MemberState};
-pub(super) use self::founding::{grown, join};
+pub(super) use self::founding::{Since, join, since_alone};
 pub(super) use self::standing::{finish, watch_others};
 pub(super) use self::succession::give_up_lead;
 use super::group::Group;
