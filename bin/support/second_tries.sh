@@ -6,7 +6,7 @@ most_second_tries=3
 
 # What must hold each time: durability, linearizability, isolation and limits. Elixir's by file, Rust's by program and module. Not among
 # them are files with limits of a second or drains, beside which a machine may stand still: deploy/restart, request_limits, edge/shares.
-strict_tests='^test/cluster/(actors|histories|other_stores|outside|replicated|transfer)_test'
+strict_tests='^test/cluster/(actors|histories|other_stores|outside|replicated|replicated_members|transfer)_test'
 strict_tests+='|^test/fault/(actor_|deploy_faults|full_disk|hostile_guests|isolation|memory|sigkill)'
 strict_tests+='|^test/fault/cluster/(killed_nodes|ordeal|partition|return)_test'
 strict_tests+='|^test/tidepool/(data|limits|namespaces|records|function/bounds|keyvalue/actors)_test|^test/fuzz/'
