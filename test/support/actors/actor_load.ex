@@ -6,7 +6,9 @@ defmodule Tidepool.ActorLoad do
 
   alias Tidepool.{Actor, Catalog, Native, Peer}
   alias Tidepool.Actor.Activation.DispatchServer
+  alias Tidepool.Actor.Activation.Modules.Sweep
   alias Tidepool.Actor.Ownership.{Handover, LeaseHolder, Shards}
+  alias Tidepool.Catalog.BlobStore
   alias Tidepool.Nodes.Ask
 
   @doc "Starts a writer for each actor, by the operation that writes; lines are `TURN.NUMBER`."
@@ -142,5 +144,31 @@ defmodule Tidepool.ActorLoad do
     {:ok, records} = Actor.Journal.records()
     {:ok, rows, nil} = Native.list_records(records, "", nil, 1_000)
     for {"gone/" <> _actor = name, _seq, _alarm_at, _bytes} <- rows, do: name
+  end
+
+  @doc "Has this node have so many modules of actors that nothing names: their hashes."
+  def put_modules(count) do
+    {:ok, records} = Actor.Journal.records()
+    hashes = for number <- 1..count, do: BlobStore.sha256("module #{number}")
+
+    # All at once: they need not wait for one another.
+    ids =
+      for sha256 <- hashes,
+          do: Native.commit_record(records, "", sha256, {:put, 1, 1, nil, "any/class", "module", []})
+
+    for id <- ids do
+      receive do
+        {:tidepool_committed, ^id, :ok} -> :ok
+      end
+    end
+
+    hashes
+  end
+
+  @doc "How many modules of actors this node has."
+  def count_modules do
+    {:ok, records} = Actor.Journal.records()
+    {:ok, kept} = Sweep.kept(records)
+    length(kept)
   end
 end

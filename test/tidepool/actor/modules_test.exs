@@ -80,6 +80,62 @@ defmodule Tidepool.ActorModulesTest do
     assert {:ok, "1"} = Peer.call(node, Actor, :call, ["shop/ledger", "bob", "sum", ""])
   end
 
+  test "an actor that begins waits for none of the modules that are dropped meanwhile, however many", context do
+    %{node: node, call: call} = context
+    replace(node, "blog/ledger", 1)
+    hashes = Peer.call(node, ActorLoad, :put_modules, [5_000])
+    left = fn -> Peer.call(node, ActorLoad, :count_modules, []) end
+    sweep = Peer.async(node, Modules, :sweep, [])
+    eventually(fn -> left.() < 5_000 end, 20_000)
+    assert {:ok, "1"} = call.("blog/ledger", "alice", "add", "1")
+    # Its own, and some that are yet to be dropped.
+    assert left.() > 1
+    assert {:ok, dropped} = Task.await(sweep, 120_000)
+    assert Enum.sort(dropped) == Enum.sort(hashes)
+    assert left.() == 1
+  end
+
+  test "a module that is asked for again while it is dropped is there afterwards", %{node: node, call: call} do
+    first = replace(node, "shop/ledger", 1)
+    {:ok, "1"} = call.("shop/ledger", "alice", "add", "1")
+    assert Peer.call(node, Actor, :delete, ["shop/ledger", "alice"]) == :ok
+    replace(node, "shop/ledger", 2)
+    no_version(node, first)
+    state = fn -> Peer.call(node, :sys, :get_state, [Modules]) end
+    eventually(fn -> state.().users == %{} end)
+
+    # Whoever is told what to drop stands still before it does, until the other process is sent `:go_on`.
+    hold = """
+    :sys.install(modules, {fn
+      _held, {:in, {:"$gen_call", {dropping, _tag}, {:drop, _unnamed}}}, _process ->
+        :erlang.suspend_process(dropping)
+        dropping
+
+      held, {:in, :go_on}, _process ->
+        :erlang.resume_process(held)
+        nil
+
+      held, _event, _process ->
+        held
+    end, nil})
+    """
+
+    {:ok, _names} = Peer.shell(node).(hold, [modules: Modules], [])
+    sweep = Peer.async(node, Modules, :sweep, [])
+    eventually(fn -> match?(%{sweeping: %{dropping: %{^first => _nobody}}}, state.()) end)
+    assert replace(node, "shop/ledger", 1) == first
+    begun = Peer.async(node, Actor, :call, ["shop/ledger", "bob", "add", "1"])
+    eventually(fn -> first in state.().sweeping.asked end)
+    Peer.call(node, :erlang, :send, [Modules, :go_on])
+    assert Task.await(sweep, 60_000) == {:ok, [first]}
+    assert Task.await(begun, 60_000) == {:ok, "1"}
+
+    :ok = Peer.call(node, Actor, :stop, ["shop/ledger", "bob"])
+    replace(node, "shop/ledger", 3)
+    no_version(node, first)
+    assert {:ok, "1"} = call.("shop/ledger", "bob", "sum", "")
+  end
+
   test "a module is kept that was given to an actor which is not stored yet", %{node: node, call: call} do
     {:ok, latch} = Peer.call(node, Latch, :start, [[]])
     :ok = Peer.call(node, Host, :register, [{"tidepool", "obey", :_}, latch])

@@ -127,21 +127,29 @@ defmodule Tidepool.Actor.Activation.Modules do
   def handle_call({:keep, %{sha256: sha256}}, {pid, _tag}, %{kept: kept} = state) when is_map_key(kept, sha256),
     do: {:reply, :ok, used(state, pid, sha256)}
 
-  # Others go on while it is written.
+  # Others go on while it is written, and while it is dropped: then it is written anew.
   def handle_call({:keep, %{name: name, sha256: sha256}}, {pid, _tag} = from, state) do
-    state = used(state, pid, sha256)
+    module = %{name: name, sha256: sha256}
 
-    case state.keeping do
-      %{^sha256 => waiting} ->
-        {:noreply, put_in(state.keeping[sha256], [from | waiting])}
+    case used(state, pid, sha256) do
+      %{sweeping: %{dropping: %{^sha256 => later}}} = state ->
+        {:noreply, put_in(state.sweeping.dropping[sha256], [{module, from} | later])}
 
-      _unknown ->
-        state = put_in(state.keeping[sha256], [from])
-        {:noreply, keep_next(%{state | unkept: state.unkept ++ [%{name: name, sha256: sha256}]})}
+      state ->
+        {:noreply, keep_later(state, module, from)}
     end
   end
 
   def handle_call(:sweep, from, state), do: {:noreply, begin_sweep(state, from)}
+
+  # Some of what a look has found, of which the answer may be dropped. The process that looks does so: there may be very much of it.
+  def handle_call({:drop, unnamed}, _from, state) do
+    state = dropped(state)
+    may_go? = &(&1 not in state.sweeping.asked and not is_map_key(state.keeping, &1))
+    droppable = Enum.filter(unnamed, may_go?)
+    state = put_in(state.sweeping.dropping, Map.new(droppable, &{&1, []}))
+    {:reply, droppable, %{state | kept: Map.drop(state.kept, droppable)}}
+  end
 
   # A process that comes while a module is compiled waits for the same.
   def handle_call({:load, function}, from, state) do
@@ -158,6 +166,11 @@ defmodule Tidepool.Actor.Activation.Modules do
         state = put_in(state.waiting[key], [from])
         {:noreply, load_next(%{state | queued: state.queued ++ [function]})}
     end
+  end
+
+  defp keep_later(%{keeping: keeping} = state, %{sha256: sha256} = module, from) do
+    state = %{state | keeping: Map.update(keeping, sha256, [from], &[from | &1])}
+    if is_map_key(keeping, sha256), do: state, else: keep_next(%{state | unkept: state.unkept ++ [module]})
   end
 
   defp keep_next(%{writing: writing, unkept: unkept} = state) do
@@ -222,12 +235,10 @@ defmodule Tidepool.Actor.Activation.Modules do
   def handle_info(:sweep, state), do: {:noreply, begin_sweep(state, nil)}
 
   def handle_info({:DOWN, monitor, :process, _pid, outcome}, %{sweeping: %{monitor: monitor} = sweeping} = state) do
-    unnamed = with {:unnamed, unnamed} <- outcome, do: unnamed, else: (_failed -> [])
-    state = %{state | sweeping: nil}
-    dropped = for sha256 <- unnamed, sha256 not in sweeping.asked, droppable?(state, sha256), drop(sha256), do: sha256
+    dropped = with {:dropped, dropped} <- outcome, do: dropped, else: (_failed -> [])
     for from <- sweeping.waiting, do: GenServer.reply(from, {:ok, dropped})
     if sweeping.timed?, do: Process.send_after(self(), :sweep, max(@sweep_ms, @part * (now() - sweeping.began)))
-    {:noreply, %{state | kept: Map.drop(state.kept, dropped)}}
+    {:noreply, %{dropped(state) | sweeping: nil}}
   end
 
   def handle_info({:DOWN, _monitor, :process, pid, _reason}, state),
@@ -252,15 +263,24 @@ defmodule Tidepool.Actor.Activation.Modules do
     end
   end
 
+  # Those that were being dropped are gone. Who has asked for one meanwhile is next.
+  defp dropped(%{sweeping: %{dropping: dropping}} = state) do
+    later = for {_sha256, later} <- dropping, one <- Enum.reverse(later), do: one
+    state = put_in(state.sweeping.dropping, %{})
+    Enum.reduce(later, state, fn {module, from}, state -> keep_later(state, module, from) end)
+  end
+
   # Of several that ask at once the later ones are told of the look that is under way.
   defp begin_sweep(%{sweeping: nil} = state, from) do
-    {_pid, monitor} = spawn_monitor(__MODULE__, :look_for_unnamed, [])
+    {_pid, monitor} = spawn_monitor(Sweep, :run, [self()])
 
     sweeping = %{
       monitor: monitor,
       began: now(),
       # A process that ends while it is looked for has stored its actor behind that.
       asked: state.users |> Map.values() |> Enum.reduce(MapSet.new(), &MapSet.union/2),
+      # Those that are being dropped, and who has asked for them since.
+      dropping: %{},
       timed?: from == nil,
       waiting: List.wrap(from)
     }
@@ -270,37 +290,6 @@ defmodule Tidepool.Actor.Activation.Modules do
 
   defp begin_sweep(%{sweeping: sweeping} = state, nil), do: %{state | sweeping: %{sweeping | timed?: true}}
   defp begin_sweep(state, from), do: update_in(state.sweeping.waiting, &[from | &1])
-
-  @doc false
-  @spec look_for_unnamed :: no_return
-  def look_for_unnamed do
-    # Calls of actors go first.
-    Process.flag(:priority, :low)
-
-    with false <- Shards.shared?(),
-         {:ok, records} <- Journal.existing(),
-         {:ok, kept} <- Sweep.kept(records),
-         {tombstones, modules} = Enum.split_with(kept, &Sweep.tombstone?/1),
-         # There may be very many, and no actor waits for this process.
-         :ok = Enum.each(tombstones, &drop/1),
-         {:ok, unnamed} <- Sweep.unnamed(records, Enum.reject(modules, &version?/1)) do
-      exit({:unnamed, unnamed})
-    else
-      _none_or_unknown -> exit({:unnamed, []})
-    end
-  end
-
-  # Is a version of a function made of it, which may be deployed, or gone back to?
-  defp version?(sha256), do: BlobStore.exists?(Catalog.blobs(), sha256)
-
-  defp droppable?(state, sha256),
-    do: not Enum.any?(state.users, fn {_pid, modules} -> sha256 in modules end) and not version?(sha256)
-
-  defp drop(sha256) do
-    with {:ok, records} <- Journal.existing(),
-         do: Journal.delete(records, @class, sha256, 1) == :ok,
-         else: (_none -> false)
-  end
 
   # Its limits are those of the class.
   defp key(function), do: {function.name, function.sha256, function.version}

@@ -5,16 +5,60 @@ defmodule Tidepool.Actor.Activation.Modules.Sweep do
 
   Releases before have left tombstones of actors that were deleted where nodes had copies of each other's actors: `gone/CLASS`, a line break
   and the name. They are among the records without a class, as modules are, and are of no use any more.
+
+  There may be very many of both, and each is dropped by a change of its own: that is done by a process that no actor waits for.
   """
 
   alias Tidepool.Actor.Journal
   alias Tidepool.Actor.Journal.Record
-  alias Tidepool.Native
+  alias Tidepool.Actor.Ownership.Shards
+  alias Tidepool.{Catalog, Native}
+  alias Tidepool.Catalog.BlobStore
 
   # Records of modules are of no class.
   @class ""
   @tombstone "gone/"
   @page 1_000
+  # Modules that are dropped before others are asked about.
+  @piece 100
+
+  @doc """
+  Drops what nothing names any more, on a node that shares its actors with no other, and ends with the hashes of that. Which modules have not
+  been asked for meanwhile `owner` knows, who is asked about some at a time.
+  """
+  @spec run(owner :: pid) :: no_return
+  def run(owner) do
+    # Calls of actors go first.
+    Process.flag(:priority, :low)
+
+    with false <- Shards.shared?(),
+         {:ok, records} <- Journal.existing(),
+         {:ok, kept} <- kept(records),
+         {tombstones, modules} = Enum.split_with(kept, &tombstone?/1),
+         :ok = Enum.each(tombstones, &drop/1),
+         {:ok, unnamed} <- unnamed(records, Enum.reject(modules, &version?/1)) do
+      exit({:dropped, drop(unnamed, owner)})
+    else
+      _none_or_unknown -> exit({:dropped, []})
+    end
+  end
+
+  # Is a version of a function made of it, which may be deployed, or gone back to?
+  defp version?(sha256), do: BlobStore.exists?(Catalog.blobs(), sha256)
+
+  defp drop(unnamed, owner) do
+    for some <- Enum.chunk_every(unnamed, @piece),
+        sha256 <- GenServer.call(owner, {:drop, some}, :infinity),
+        # One that has its place by now knows nothing of these.
+        Process.alive?(owner) and drop(sha256),
+        do: sha256
+  end
+
+  defp drop(name) do
+    with {:ok, records} <- Journal.existing(),
+         do: Journal.delete(records, @class, name, 1) == :ok,
+         else: (_none -> false)
+  end
 
   @doc "Is what is kept by this name a tombstone? It is a module otherwise."
   @spec tombstone?(kept :: String.t()) :: boolean
