@@ -3,6 +3,8 @@ defmodule Tidepool.ActorTurnsTest do
   use Tidepool.Case, async: true
 
   alias Tidepool.{Actor, Error, Native}
+  alias Tidepool.Actor.Activation.Modules
+  alias Tidepool.Catalog.BlobStore
   alias Tidepool.Namespaces.Turns
 
   import Tidepool.ActorScript
@@ -98,6 +100,29 @@ defmodule Tidepool.ActorTurnsTest do
     for holder <- holders, do: send(holder, :go_on)
     assert {:ok, reply} = Task.await(listed, 60_000)
     assert read_list(reply) == [{"a", "1"}]
+  end
+
+  test "of modules that actors of a namespace wait for so many are in line, and an actor of another that begins waits for none" do
+    [class, other] = for _class <- 1..2, do: class!()
+    # Two that are being read, and 4,096 behind them.
+    {asked, waiting} = {20_000, 4_098}
+    holders = hold(:records, class)
+    test = self()
+
+    for number <- 1..asked,
+        do: spawn(fn -> send(test, {:told, Modules.of(class, BlobStore.sha256("module #{number}"))}) end)
+
+    for _beyond <- 1..(asked - waiting),
+        do: assert_receive({:told, {:error, %Error{reason: :overloaded, function: ^class}}}, 20_000)
+
+    assert {:ok, "1"} = Actor.call(other, "alice", "add", "1")
+    for holder <- holders, do: send(holder, :go_on)
+
+    # There are no such modules. What actors of other tests have waited for was taken off the share.
+    for _one <- 1..waiting do
+      assert_receive {:told, {:error, %Error{reason: reason}}}, 20_000
+      assert reason in [:no_store, :overloaded]
+    end
   end
 
   test "of a namespace whose actors list their values without end no more read at a time than have turns, and another's reads go on" do

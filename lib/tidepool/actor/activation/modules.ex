@@ -17,7 +17,7 @@ defmodule Tidepool.Actor.Activation.Modules do
   alias Tidepool.{Catalog, Engine, Error, Function, Native}
   alias Tidepool.Catalog.{Arrivals, BlobStore, Clock}
   alias Tidepool.Function.Loader
-  alias Tidepool.Namespaces.Name
+  alias Tidepool.Namespaces.{Name, Places}
 
   # Records of modules are of no class.
   @class ""
@@ -26,12 +26,12 @@ defmodule Tidepool.Actor.Activation.Modules do
   @unused_ms 600_000
   # Where there is no room for another one, much sooner.
   @rested_ms 1_000
-  # Modules that are read and compiled at a time, and those of one namespace: each waits for a compiler with all of its bytes.
+  # Modules that are read and compiled at a time: each waits for a compiler with all of its bytes.
   @loads 4
-  @loads_of_one 2
-  # Modules that are written at a time, and those of one namespace: each is in memory twice for a moment.
+  # Modules that are written at a time: each is in memory twice for a moment.
   @keeps 2
-  @keeps_of_one 1
+  # How many wait for each of that, of which a namespace has half.
+  @waiting 8_192
   # How often modules are looked for that nothing names; at the most a tenth of the time goes into that.
   @sweep_ms 600_000
   @part 10
@@ -89,7 +89,7 @@ defmodule Tidepool.Actor.Activation.Modules do
   def newest(name) do
     with {:ok, %{version: version} = function, stamp} <- deployed(name),
          {^version, native} <- Native.published(Engine.runtime(), name),
-         :ok <- GenServer.call(__MODULE__, {:keep, function}, :infinity) do
+         :ok <- GenServer.call(__MODULE__, {:keep, name, function.sha256}, :infinity) do
       {:ok, {function, native}, stamp}
     else
       # Replaced, or removed, between one look and the other.
@@ -105,7 +105,8 @@ defmodule Tidepool.Actor.Activation.Modules do
     with {:ok, %{version: version} = function} <- class(name) do
       case function.sha256 == sha256 and Native.published(Engine.runtime(), name) do
         {^version, native} -> {:ok, {function, native}}
-        _another -> GenServer.call(__MODULE__, {:load, %{function | sha256: sha256}}, :infinity)
+        # Its limits are those of the class.
+        _another -> GenServer.call(__MODULE__, {:load, name, sha256, version}, :infinity)
       end
     end
   end
@@ -118,25 +119,32 @@ defmodule Tidepool.Actor.Activation.Modules do
   def init(nil) do
     Process.send_after(self(), :look, @look_ms)
     Process.send_after(self(), :sweep, @sweep_ms)
-    # Of modules that are to be kept: who waits, whose are being written, and which are to come.
-    keeping = %{kept: %{}, keeping: %{}, writing: %{}, unkept: []}
-    {:ok, Map.merge(keeping, %{loaded: %{}, waiting: %{}, loading: %{}, queued: [], users: %{}, sweeping: nil})}
+
+    # Hashes of modules that are kept; functions by what was asked for, with when that was last; who waits for what, and what has a place;
+    # what processes were given that asked for modules that are kept.
+    places = %{keep: Places.new(@keeps, @waiting), load: Places.new(@loads, @waiting)}
+    {:ok, %{kept: %{}, loaded: %{}, waiting: %{}, places: places, users: %{}, sweeping: nil}}
   end
 
   @impl true
-  def handle_call({:keep, %{sha256: sha256}}, {pid, _tag}, %{kept: kept} = state) when is_map_key(kept, sha256),
-    do: {:reply, :ok, used(state, pid, sha256)}
-
-  # Others go on while it is written, and while it is dropped: then it is written anew.
-  def handle_call({:keep, %{name: name, sha256: sha256}}, {pid, _tag} = from, state) do
-    module = %{name: name, sha256: sha256}
-
+  def handle_call({:keep, _name, sha256} = asked, {pid, _tag} = from, state) do
     case used(state, pid, sha256) do
+      %{kept: %{^sha256 => true}} = state ->
+        {:reply, :ok, state}
+
+      # When it is gone it is written anew.
       %{sweeping: %{dropping: %{^sha256 => later}}} = state ->
-        {:noreply, put_in(state.sweeping.dropping[sha256], [{module, from} | later])}
+        {:noreply, put_in(state.sweeping.dropping[sha256], [{asked, from} | later])}
 
       state ->
-        {:noreply, keep_later(state, module, from)}
+        {:noreply, wait(state, asked, from)}
+    end
+  end
+
+  def handle_call({:load, _name, _sha256, _version} = asked, from, state) do
+    case state.loaded do
+      %{^asked => {loaded, _used}} -> {:reply, {:ok, loaded}, put_in(state.loaded[asked], {loaded, now()})}
+      _unknown -> {:noreply, wait(state, asked, from)}
     end
   end
 
@@ -145,86 +153,69 @@ defmodule Tidepool.Actor.Activation.Modules do
   # Some of what a look has found, of which the answer may be dropped. The process that looks does so: there may be very much of it.
   def handle_call({:drop, unnamed}, _from, state) do
     state = dropped(state)
-    may_go? = &(&1 not in state.sweeping.asked and not is_map_key(state.keeping, &1))
-    droppable = Enum.filter(unnamed, may_go?)
+    keeping = for {:keep, _name, sha256} <- Map.keys(state.waiting), do: sha256
+    droppable = Enum.reject(unnamed -- keeping, &(&1 in state.sweeping.asked))
     state = put_in(state.sweeping.dropping, Map.new(droppable, &{&1, []}))
     {:reply, droppable, %{state | kept: Map.drop(state.kept, droppable)}}
   end
 
-  # A process that comes while a module is compiled waits for the same.
-  def handle_call({:load, function}, from, state) do
-    key = key(function)
+  # One that comes while a module is written, or read, waits for the same.
+  defp wait(%{waiting: waiting} = state, asked, from) when is_map_key(waiting, asked),
+    do: put_in(state.waiting[asked], [from | waiting[asked]])
 
-    case state do
-      %{loaded: %{^key => {loaded, _used}}} ->
-        {:reply, {:ok, loaded}, put_in(state.loaded[key], {loaded, now()})}
+  defp wait(state, asked, from) do
+    {kind, namespace} = place(asked)
+    asking = put_in(state.waiting[asked], [from])
 
-      %{waiting: %{^key => waiting}} ->
-        {:noreply, put_in(state.waiting[key], [from | waiting])}
+    case Places.take(state.places[kind], namespace, 0, asked) do
+      {:ok, places} ->
+        begin(put_in(asking.places[kind], places), asked)
 
-      _unknown ->
-        state = put_in(state.waiting[key], [from])
-        {:noreply, load_next(%{state | queued: state.queued ++ [function]})}
-    end
-  end
+      {:waits, places} ->
+        put_in(asking.places[kind], places)
 
-  defp keep_later(%{keeping: keeping} = state, %{sha256: sha256} = module, from) do
-    state = %{state | keeping: Map.update(keeping, sha256, [from], &[from | &1])}
-    if is_map_key(keeping, sha256), do: state, else: keep_next(%{state | unkept: state.unkept ++ [module]})
-  end
-
-  defp keep_next(%{writing: writing, unkept: unkept} = state) do
-    case next(unkept, writing, @keeps, @keeps_of_one) do
-      nil ->
+      :full ->
+        name = elem(asked, 1)
+        message = "too many modules of the namespace's actors wait to be read, or to be kept"
+        GenServer.reply(from, {:error, Error.new(:overloaded, message, name)})
         state
-
-      %{name: name, sha256: sha256} = module ->
-        owner = self()
-        spawn_link(fn -> send(owner, {:kept, sha256, keep(module)}) end)
-        keep_next(%{state | writing: Map.put(writing, sha256, Name.of(name)), unkept: List.delete(unkept, module)})
     end
   end
 
-  defp load_next(%{loading: loading, queued: queued} = state) do
-    case next(queued, loading, @loads, @loads_of_one) do
-      nil ->
-        state
+  # Functions without a namespace are one more.
+  defp place(asked), do: {elem(asked, 0), Name.of(elem(asked, 1)) || ""}
 
-      function ->
-        {owner, key} = {self(), key(function)}
-        spawn_link(fn -> send(owner, {:loaded, key, load(function)}) end)
-        loading = Map.put(loading, key, Name.of(function.name))
-        load_next(%{state | loading: loading, queued: List.delete(queued, function)})
-    end
+  # Others go on meanwhile.
+  defp begin(state, asked) do
+    owner = self()
+    spawn_link(fn -> send(owner, {:over, asked, work(asked)}) end)
+    state
   end
 
-  # The first that waits, of a namespace that has not its share.
-  defp next(_queued, under_way, most, _of_one) when map_size(under_way) >= most, do: nil
+  defp work({:keep, name, sha256}), do: keep(name, sha256)
+  defp work({:load, name, sha256, _version}), do: load(name, sha256)
 
-  defp next(queued, under_way, _most, of_one) do
-    shares = under_way |> Map.values() |> Enum.frequencies()
-    Enum.find(queued, &(Map.get(shares, Name.of(&1.name), 0) < of_one))
+  defp next(state, kind) do
+    case Places.next(state.places[kind]) do
+      {asked, places} -> put_in(state.places[kind], places) |> begin(asked) |> next(kind)
+      :none -> state
+    end
   end
 
   @impl true
-  def handle_info({:loaded, key, outcome}, state) do
-    {waiting, state} = pop_in(state.waiting[key])
+  def handle_info({:over, asked, outcome}, state) do
+    {waiting, state} = pop_in(state.waiting[asked])
     for from <- waiting, do: GenServer.reply(from, outcome)
-    state = load_next(%{state | loading: Map.delete(state.loading, key)})
+    {kind, namespace} = place(asked)
+    state = next(update_in(state.places[kind], &Places.give_back(&1, namespace, 0)), kind)
 
-    case outcome do
-      {:ok, loaded} -> {:noreply, put_in(state.loaded[key], {loaded, now()})}
+    case {kind, outcome} do
+      {:keep, :ok} -> {:noreply, put_in(state.kept[elem(asked, 2)], true)}
+      {:load, {:ok, loaded}} -> {:noreply, put_in(state.loaded[asked], {loaded, now()})}
       # Actors that are awake have their own hold of theirs.
-      {:error, %Error{reason: :overloaded}} -> {:noreply, unused_since(state, now() - @rested_ms), :hibernate}
-      {:error, _error} -> {:noreply, state}
+      {:load, {:error, %{reason: :overloaded}}} -> {:noreply, unused_since(state, now() - @rested_ms), :hibernate}
+      _failed -> {:noreply, state}
     end
-  end
-
-  def handle_info({:kept, sha256, outcome}, state) do
-    {waiting, state} = pop_in(state.keeping[sha256])
-    for from <- waiting, do: GenServer.reply(from, outcome)
-    state = keep_next(%{state | writing: Map.delete(state.writing, sha256)})
-    {:noreply, if(outcome == :ok, do: put_in(state.kept[sha256], true), else: state)}
   end
 
   def handle_info(:look, state) do
@@ -267,7 +258,7 @@ defmodule Tidepool.Actor.Activation.Modules do
   defp dropped(%{sweeping: %{dropping: dropping}} = state) do
     later = for {_sha256, later} <- dropping, one <- Enum.reverse(later), do: one
     state = put_in(state.sweeping.dropping, %{})
-    Enum.reduce(later, state, fn {module, from}, state -> keep_later(state, module, from) end)
+    Enum.reduce(later, state, fn {asked, from}, state -> wait(state, asked, from) end)
   end
 
   # Of several that ask at once the later ones are told of the look that is under way.
@@ -291,10 +282,7 @@ defmodule Tidepool.Actor.Activation.Modules do
   defp begin_sweep(%{sweeping: sweeping} = state, nil), do: %{state | sweeping: %{sweeping | timed?: true}}
   defp begin_sweep(state, from), do: update_in(state.sweeping.waiting, &[from | &1])
 
-  # Its limits are those of the class.
-  defp key(function), do: {function.name, function.sha256, function.version}
-
-  defp keep(%{name: name, sha256: sha256}) do
+  defp keep(name, sha256) do
     with {:ok, records} <- Journal.records(),
          {:ok, nil} <- Journal.head(records, @class, sha256, name),
          {:ok, wasm} <- BlobStore.fetch(Catalog.blobs(), sha256),
@@ -311,8 +299,10 @@ defmodule Tidepool.Actor.Activation.Modules do
     end
   end
 
-  defp load(%{name: name, sha256: sha256} = function) do
-    with {:ok, records} <- Journal.records(),
+  defp load(name, sha256) do
+    with {:ok, class} <- class(name),
+         function = %{class | sha256: sha256},
+         {:ok, records} <- Journal.records(),
          {:ok, found} <- Journal.read(records, @class, sha256, name),
          {:ok, wasm} <- wasm(found, function),
          :ok <- whole(wasm, function),
@@ -329,9 +319,9 @@ defmodule Tidepool.Actor.Activation.Modules do
   defp wasm({_epoch, _seq, _alarm_at, _head, wasm}, _function), do: {:ok, wasm}
 
   # The copy of an actor that a release before has had here may have come without its module.
-  defp wasm(nil, %{name: name, sha256: sha256} = function) do
+  defp wasm(nil, %{name: name, sha256: sha256}) do
     with {:ok, wasm} <- BlobStore.fetch(Catalog.blobs(), sha256),
-         :ok <- keep(function) do
+         :ok <- keep(name, sha256) do
       {:ok, wasm}
     else
       {:error, _missing} ->
