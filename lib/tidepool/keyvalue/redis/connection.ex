@@ -6,7 +6,9 @@ defmodule Tidepool.Keyvalue.Redis.Connection do
   It connects when somebody asks, by a process of its own: those who ask meanwhile wait for that, a second at most. While the server can't be
   reached, they are told so, and it is tried again when the last try is a moment ago.
 
-  Each namespace has some requests under way on it. Who asked may have ended, and what the server has been asked has not.
+  Each namespace has some requests under way on it, and so many bytes of these. Who asked may have ended, and what the server has been asked
+  has not. What a server has yet to take waits in the socket, which has room for all of that: whoever sends waits for nothing, and who asks
+  too much is told so at once.
   """
 
   use GenServer
@@ -24,6 +26,11 @@ defmodule Tidepool.Keyvalue.Redis.Connection do
   # Who waits for an answer, at most, and those of a namespace.
   @most_waiting 1_000
   @most_of_one 16
+  # Their bytes: in all, of which a namespace has no more than it leaves to others, and those of a namespace.
+  @most_bytes 134_217_728
+  @most_bytes_of_one 16_777_216
+  # More than waits in a socket, be it by TLS.
+  @socket_bytes 536_870_912
   @away "the store can't be reached"
 
   @doc false
@@ -35,7 +42,10 @@ defmodule Tidepool.Keyvalue.Redis.Connection do
   @doc "What the server answers to a command of a namespace's; or a sentence. Who asks is ended when that takes too long."
   @spec command(GenServer.name(), space :: String.t() | nil, [binary]) ::
           {:ok, term} | {:refused, String.t()} | {:error, String.t()}
-  def command(name, space, words), do: GenServer.call(name, {:command, space, Protocol.command(words)}, :infinity)
+  def command(name, space, words) do
+    bytes = Protocol.command(words)
+    GenServer.call(name, {:command, space, bytes, IO.iodata_length(bytes)}, :infinity)
+  end
 
   @impl true
   def init(_none), do: {:ok, closed(%{tried: nil, told?: false, looking?: false})}
@@ -43,39 +53,52 @@ defmodule Tidepool.Keyvalue.Redis.Connection do
   # Without a socket, and nobody waits: neither for an answer (`waiting`), nor to be sent (`unsent`).
   defp closed(state) do
     none = %{socket: nil, connecting: nil, part: Protocol.start(), heard: now()}
-    state |> Map.merge(none) |> Map.merge(%{waiting: :queue.new(), unsent: [], count: 0, spaces: %{}})
+    state |> Map.merge(none) |> Map.merge(%{waiting: :queue.new(), unsent: [], count: 0, bytes: 0, spaces: %{}})
   end
 
   @impl true
-  def handle_call({:command, space, bytes}, {pid, _tag} = from, state) do
-    case room(state, space) do
-      :ok ->
-        if Process.alive?(pid),
-          do: {:noreply, ask(counted(state, space), {from, space}, bytes)},
-          else: {:noreply, state}
+  def handle_call({:command, space, bytes, size}, {pid, _tag} = from, state) do
+    who = {from, space, size}
 
-      text ->
-        {:reply, {:error, text}, state}
+    case room(state, space) do
+      :ok -> {:noreply, if(Process.alive?(pid), do: state |> counted(who) |> ask(who, bytes), else: state)}
+      text -> {:reply, {:error, text}, state}
     end
   end
 
   defp room(%{socket: nil, connecting: nil, tried: tried} = state, _space) when tried != nil,
     do: if(now() - tried < @pause_ms, do: @away, else: room(%{state | tried: nil}, nil))
 
-  defp room(%{count: count}, _space) when count >= @most_waiting,
-    do: "busy: the store has #{@most_waiting} requests to answer before this one"
+  defp room(%{count: count}, _space) when count >= @most_waiting, do: busy("#{@most_waiting} requests")
 
-  defp room(%{spaces: spaces}, space) when :erlang.map_get(space, spaces) >= @most_of_one,
-    do: "busy: the store has #{@most_of_one} requests of this namespace to answer before this one"
+  defp room(%{bytes: bytes, spaces: spaces}, space) do
+    {count, own} = Map.get(spaces, space, {0, 0})
 
-  defp room(_state, _space), do: :ok
+    cond do
+      count >= @most_of_one -> busy("#{@most_of_one} requests of this namespace")
+      own >= min(@most_bytes_of_one, @most_bytes - bytes) -> busy("#{div(bytes, 1_048_576)} MiB of requests")
+      true -> :ok
+    end
+  end
 
-  defp counted(state, space),
-    do: %{state | count: state.count + 1, spaces: Map.update(state.spaces, space, 1, &(&1 + 1))}
+  defp busy(what), do: "busy: the store has #{what} to answer before this one"
+
+  defp counted(state, {_from, space, size}), do: count(state, space, 1, size)
+  defp over(state, {_from, space, size}), do: count(state, space, -1, -size)
+
+  defp count(state, space, more, size) do
+    spaces =
+      case Map.get(state.spaces, space, {0, 0}) do
+        {1, _bytes} when more < 0 -> Map.delete(state.spaces, space)
+        {count, bytes} -> Map.put(state.spaces, space, {count + more, bytes + size})
+      end
+
+    %{state | count: state.count + more, bytes: state.bytes + size, spaces: spaces}
+  end
 
   defp ask(%{socket: nil} = state, who, bytes), do: connecting(%{state | unsent: [{who, bytes} | state.unsent]})
 
-  defp ask(state, {_from, space} = who, bytes) do
+  defp ask(state, who, bytes) do
     case send_to(state.socket, bytes) do
       :ok ->
         # Silence begins when there is something to say.
@@ -84,7 +107,7 @@ defmodule Tidepool.Keyvalue.Redis.Connection do
 
       # One that the server has closed may be found out by what is sent. It has not been done: another connection is asked.
       {:error, _reason} ->
-        state |> left("it has closed the connection") |> counted(space) |> ask(who, bytes)
+        state |> left("it has closed the connection") |> counted(who) |> ask(who, bytes)
     end
   end
 
@@ -118,8 +141,10 @@ defmodule Tidepool.Keyvalue.Redis.Connection do
       nodelay: true,
       keepalive: true,
       buffer: 65_536,
-      send_timeout: Config.get(:keyvalue_timeout),
-      send_timeout_close: true
+      # What is sent waits there, and whoever sends it does not.
+      high_watermark: @socket_bytes,
+      # When it is left, that is not waited for either.
+      linger: {true, 0}
     ]
 
     Socket.connect(address.host, address.port, address.tls?, options, now() + timeout)
@@ -191,14 +216,14 @@ defmodule Tidepool.Keyvalue.Redis.Connection do
   def handle_info(_other, state), do: {:noreply, state}
 
   # Who waited for the connection. It may be closed again after the first of them.
-  defp send_first(%{socket: nil} = state, {{from, _space}, _bytes}) do
+  defp send_first(%{socket: nil} = state, {{from, _space, _size}, _bytes}) do
     GenServer.reply(from, {:error, @away})
     state
   end
 
-  defp send_first(state, {{{pid, _tag}, space} = who, bytes}) do
+  defp send_first(state, {{{pid, _tag}, _space, _size} = who, bytes}) do
     cond do
-      not Process.alive?(pid) -> over(state, space)
+      not Process.alive?(pid) -> over(state, who)
       send_to(state.socket, bytes) == :ok -> look_later(%{state | heard: now(), waiting: :queue.in(who, state.waiting)})
       true -> state |> left("it has closed the connection") |> send_first({who, bytes})
     end
@@ -214,23 +239,13 @@ defmodule Tidepool.Keyvalue.Redis.Connection do
 
   defp answered(answer, state) do
     case :queue.out(state.waiting) do
-      {{:value, {from, space}}, waiting} ->
+      {{:value, {from, _space, _size} = who}, waiting} ->
         GenServer.reply(from, told(answer))
-        {:cont, over(%{state | waiting: waiting}, space)}
+        {:cont, over(%{state | waiting: waiting}, who)}
 
       {:empty, _waiting} ->
         {:halt, :error}
     end
-  end
-
-  defp over(state, space) do
-    spaces =
-      case state.spaces do
-        %{^space => 1} -> Map.delete(state.spaces, space)
-        %{^space => more} -> %{state.spaces | space => more - 1}
-      end
-
-    %{state | count: state.count - 1, spaces: spaces}
   end
 
   defp told({:error, text}), do: {:refused, text}
@@ -240,7 +255,7 @@ defmodule Tidepool.Keyvalue.Redis.Connection do
   defp left(state, why) do
     close(state.socket)
 
-    for {from, _space} <- :queue.to_list(state.waiting),
+    for {from, _space, _size} <- :queue.to_list(state.waiting),
         do: GenServer.reply(from, {:error, "the store is away: " <> why})
 
     closed(state)
@@ -254,7 +269,7 @@ defmodule Tidepool.Keyvalue.Redis.Connection do
       )
     end
 
-    for {{from, _space}, _bytes} <- state.unsent, do: GenServer.reply(from, {:error, @away})
+    for {{from, _space, _size}, _bytes} <- state.unsent, do: GenServer.reply(from, {:error, @away})
     closed(%{state | tried: now(), told?: true})
   end
 

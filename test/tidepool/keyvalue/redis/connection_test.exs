@@ -56,6 +56,56 @@ defmodule Tidepool.Keyvalue.Redis.ConnectionTest do
     waits(0)
   end
 
+  test "however many have asked a server that takes nothing, and are gone, few of their bytes are kept, and others go on",
+       %{
+         port: port,
+         listener: listener
+       } do
+    connection = connection!(port)
+    # More than sockets have room for, and four of them all that one namespace may have under way.
+    words = ["SET", "k", :binary.copy("x", 4_194_304)]
+    askers = for _asker <- 1..200, do: begin(fn -> Connection.command(@name, "many", words) end)
+    {:ok, socket} = :gen_tcp.accept(listener)
+    eventually(fn -> Enum.count(askers, &Process.alive?/1) == 4 end, 20_000)
+    eventually(fn -> :queue.len(:sys.get_state(@name).waiting) == 4 end, 20_000)
+    Enum.each(askers, &Process.exit(&1, :kill))
+
+    # What the server has yet to take is not gone with those who asked.
+    assert Connection.command(@name, "many", words) ==
+             {:error, "busy: the store has 16 MiB of requests to answer before this one"}
+
+    other = asked("other")
+    waits(5)
+    assert Process.info(connection, :message_queue_len) == {:message_queue_len, 0}
+    :ok = :gen_tcp.send(socket, String.duplicate("+1\r\n", 5))
+    assert Task.await(other, 60_000) == {:ok, "1"}
+    assert %{count: 0, bytes: 0, spaces: spaces} = :sys.get_state(@name)
+    assert spaces == %{}
+  end
+
+  test "of the bytes that wait on a connection a namespace has no more than it leaves to others", %{
+    port: port,
+    listener: listener
+  } do
+    connection!(port)
+    words = ["SET", "k", :binary.copy("x", 4_194_304)]
+
+    waits? = fn space ->
+      count = :sys.get_state(@name).count
+      asker = begin(fn -> Connection.command(@name, space, words) end)
+      eventually(fn -> not Process.alive?(asker) or :sys.get_state(@name).count == count + 1 end)
+      Process.alive?(asker)
+    end
+
+    # Eight times 16 MiB would be all that there are.
+    asked = for space <- 1..8, _request <- 1..4, do: waits?.("space#{space}")
+    assert asked == List.duplicate(true, 30) ++ [false, false]
+    assert waits?.("another")
+    {:ok, socket} = :gen_tcp.accept(listener)
+    :ok = :gen_tcp.send(socket, String.duplicate("+1\r\n", 31))
+    waits(0)
+  end
+
   test "who waits for a connection that is closed before anything is sent is told so at once", %{
     port: port,
     listener: listener
