@@ -5,7 +5,8 @@
 //! those of all: whoever reads remembers the last one that it has had, and is told how many were forgotten since.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -49,12 +50,16 @@ pub struct Recent<T, const MOST: usize>(Mutex<All<T>>);
 #[derive(Debug)]
 struct All<T> {
     rings: HashMap<Arc<str>, Ring<T>>,
+    order: Order<T>,
     /// How many there have been.
     last: u64,
     bytes: usize,
     /// How many there had been when functions were last forgotten for want of room.
     forgotten: u64,
 }
+
+/// Those of all rings, by their numbers among all: who reads some of them, under the lock of whoever prints, looks at no others.
+type Order<T> = BTreeMap<u64, Arc<Recorded<T>>>;
 
 #[derive(Debug)]
 struct Ring<T> {
@@ -68,7 +73,7 @@ struct Ring<T> {
 
 impl<T, const MOST: usize> Default for Recent<T, MOST> {
     fn default() -> Self {
-        Recent(Mutex::new(All { rings: HashMap::new(), last: 0, bytes: 0, forgotten: 0 }))
+        Recent(Mutex::new(All { rings: HashMap::new(), order: BTreeMap::new(), last: 0, bytes: 0, forgotten: 0 }))
     }
 }
 
@@ -88,7 +93,8 @@ impl<T, const MOST: usize> Recent<T, MOST> {
         let new = || Ring { entries: VecDeque::new(), bytes: 0, begun, last: begun };
         let ring = all.rings.entry(Arc::clone(function)).or_insert_with(new);
         while ring.entries.len() >= MOST || ring.bytes.saturating_add(bytes) > FUNCTION_BYTES {
-            let Some((freed, _)) = ring.entries.pop_front() else { break };
+            let Some((freed, gone)) = ring.entries.pop_front() else { break };
+            all.order.remove(&gone.of_all);
             ring.bytes = ring.bytes.saturating_sub(freed);
             all.bytes = all.bytes.saturating_sub(freed);
         }
@@ -96,7 +102,9 @@ impl<T, const MOST: usize> Recent<T, MOST> {
         ring.bytes = ring.bytes.saturating_add(bytes);
         all.bytes = all.bytes.saturating_add(bytes);
         let entry = Recorded { number: ring.last, of_all: all.last, at_ms, function: Arc::clone(function), what };
-        ring.entries.push_back((bytes, Arc::new(entry)));
+        let entry = Arc::new(entry);
+        all.order.insert(entry.of_all, Arc::clone(&entry));
+        ring.entries.push_back((bytes, entry));
         if all.bytes > NODE_BYTES {
             all.make_room();
         }
@@ -107,6 +115,9 @@ impl<T, const MOST: usize> Recent<T, MOST> {
         let all = &mut *self.all();
         if let Some(ring) = all.rings.remove(function) {
             all.bytes = all.bytes.saturating_sub(ring.bytes);
+            for (_, gone) in &ring.entries {
+                all.order.remove(&gone.of_all);
+            }
         }
     }
 
@@ -123,9 +134,9 @@ impl<T, const MOST: usize> Recent<T, MOST> {
                 }
             },
             None => {
-                let mut entries = all.since(after);
-                let cut = entries.len() > limit;
-                entries.truncate(limit);
+                let mut newer = all.order.range((Excluded(after), Unbounded)).map(|(_, entry)| entry);
+                let entries: Vec<_> = newer.by_ref().take(limit).cloned().collect();
+                let cut = newer.next().is_some();
                 let position = entries.last().filter(|_| cut).map_or(all.last, |last| last.of_all);
                 let found = u64::try_from(entries.len()).unwrap_or(u64::MAX);
                 let missed = Some(position.saturating_sub(after).saturating_sub(found));
@@ -138,15 +149,18 @@ impl<T, const MOST: usize> Recent<T, MOST> {
     #[must_use]
     pub fn newest(&self, function: Option<&str>, limit: usize) -> Found<T> {
         let all = self.all();
-        let (position, entries) = match function {
+        let (position, mut entries): (_, Vec<_>) = match function {
             Some(function) => match all.rings.get(function) {
-                Some(ring) => (ring.last, ring.entries.iter().map(|(_, entry)| Arc::clone(entry)).collect()),
+                Some(ring) => {
+                    let newest = ring.entries.iter().rev().take(limit);
+                    (ring.last, newest.map(|(_, entry)| Arc::clone(entry)).collect())
+                }
                 None => (all.last, Vec::new()),
             },
-            None => (all.last, if limit == 0 { Vec::new() } else { all.since(0) }),
+            None => (all.last, all.order.values().rev().take(limit).cloned().collect()),
         };
-        let older = entries.len().saturating_sub(limit);
-        Found { position, missed: Some(0), entries: entries.into_iter().skip(older).collect() }
+        entries.reverse();
+        Found { position, missed: Some(0), entries }
     }
 
     fn all(&self) -> MutexGuard<'_, All<T>> {
@@ -158,17 +172,6 @@ impl<T, const MOST: usize> Recent<T, MOST> {
 type ByNewest = Vec<(u64, Arc<str>)>;
 
 impl<T> All<T> {
-    /// Those of all functions after a position, in their order.
-    fn since(&self, after: u64) -> Vec<Arc<Recorded<T>>> {
-        let newer = |ring: &Ring<T>| {
-            let entries = ring.entries.iter().rev().map(|(_, entry)| entry);
-            entries.take_while(|entry| entry.of_all > after).cloned().collect::<Vec<_>>()
-        };
-        let mut entries: Vec<_> = self.rings.values().flat_map(newer).collect();
-        entries.sort_unstable_by_key(|entry| entry.of_all);
-        entries
-    }
-
     /// Frees a quarter, of whoever has most: rarely, then, for it looks at all. So what floods pushes out its own, and nothing of
     /// those who have little. Of a namespace's functions that goes first of which the newest is the oldest.
     fn make_room(&mut self) {
@@ -189,7 +192,7 @@ impl<T> All<T> {
         while self.bytes > NODE_BYTES / 4 * 3 {
             let Some((bytes, _, mut rings)) = owners.pop() else { break };
             let Some((_, name)) = rings.last() else { continue };
-            let freed = self.rings.get_mut(name).map_or(0, Ring::halve);
+            let freed = self.rings.get_mut(name).map_or(0, |ring| ring.halve(&mut self.order));
             self.bytes = self.bytes.saturating_sub(freed);
             if self.rings.get(name).is_none_or(|ring| ring.entries.is_empty()) {
                 self.rings.remove(name);
@@ -208,9 +211,13 @@ fn owner(function: &str) -> &str {
 
 impl<T> Ring<T> {
     /// Forgets the older half, or the only one, and says how many bytes that frees.
-    fn halve(&mut self) -> usize {
+    fn halve(&mut self, order: &mut Order<T>) -> usize {
         let half = self.entries.len().div_ceil(2);
-        let freed = self.entries.drain(..half).map(|(bytes, _)| bytes).sum();
+        let mut freed = 0_usize;
+        for (bytes, gone) in self.entries.drain(..half) {
+            order.remove(&gone.of_all);
+            freed = freed.saturating_add(bytes);
+        }
         self.bytes = self.bytes.saturating_sub(freed);
         freed
     }
@@ -229,6 +236,8 @@ impl<T> Ring<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     fn name(number: usize) -> Arc<str> {
@@ -259,6 +268,42 @@ mod tests {
         assert_eq!((found.missed, whats(&found)), (Some(0), vec![5, 50]));
         assert_eq!(whats(&recent.newest(Some(&other), 2)), vec![40, 50]);
         assert_eq!(whats(&recent.newest(None, 3)), vec![40, 5, 50]);
+    }
+
+    #[test]
+    fn a_look_at_some_of_all_functions_takes_no_longer_however_many_are_kept() {
+        let took = |functions: usize| {
+            let recent = Recent::<_, 500>::default();
+            for number in 1..=500 * functions {
+                recent.push(&name(number % functions), 0, number, || false);
+            }
+            let began = Instant::now();
+            for _look in 0..200 {
+                let found = recent.after(None, 1, 16);
+                assert_eq!((found.position, whats(&found)), (17, (2..=17).collect::<Vec<_>>()));
+                assert_eq!(whats(&recent.newest(None, 1)), [500 * functions]);
+            }
+            began.elapsed()
+        };
+        let (few, many) = (took(1), took(100));
+        // To look at all of them takes a hundred times as long.
+        assert!(many < few * 30 + Duration::from_millis(100), "{many:?} of many, and {few:?} of few");
+    }
+
+    #[test]
+    fn what_is_forgotten_of_a_function_is_among_those_of_all_no_more() {
+        let recent = Recent::<_, 3>::default();
+        let (one, other) = (name(1), name(2));
+        for number in 1..=4 {
+            recent.push(&one, 0, number, || false);
+            recent.push(&other, 0, 10 * number, || false);
+        }
+        recent.forget(&one);
+        assert_eq!(whats(&recent.newest(None, 9)), vec![20, 30, 40]);
+        let found = recent.after(None, 0, 2);
+        assert_eq!((found.missed, whats(&found)), (Some(4), vec![20, 30]));
+        let found = recent.after(None, found.position, 2);
+        assert_eq!((found.missed, whats(&found)), (Some(1), vec![40]));
     }
 
     #[test]
