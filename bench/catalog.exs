@@ -91,8 +91,10 @@ defmodule Bench.Catalog do
   defp memory(table, state) do
     word = :erlang.system_info(:wordsize)
 
+    words = for table <- Tuple.to_list(table), do: :ets.info(table, :memory)
+
     [
-      {"memory of the entries, in their table", :ets.info(table, :memory) * word / 1_048_576, "MiB", nil},
+      {"memory of the entries, in their table, and of sums beside it", Enum.sum(words) * word / 1_048_576, "MiB", nil},
       {"memory of the index and the digests beside it", :erts_debug.size(state) * word / 1_048_576, "MiB", nil}
     ]
   end

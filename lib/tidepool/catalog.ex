@@ -315,7 +315,7 @@ defmodule Tidepool.Catalog do
     cond do
       # Its module may have come after the change that made it needless.
       not Entry.same_change?(current, entry) ->
-        {:reply, :superseded, clean(%{state | store: Store.littered(state.store)})}
+        {:reply, :superseded, clean(%{state | store: Store.littered(state.store, [entry.sha256])})}
 
       # From here on nothing deletes it: this process does, and knows that the entry needs it.
       match?({:ok, _loaded, _native}, result) and not BlobStore.exists?(state.store.blobs, entry.sha256) ->
@@ -393,8 +393,9 @@ defmodule Tidepool.Catalog do
   # A system call that it was killed in goes on for a moment: what comes of that goes with the next change.
   def handle_info({{:writer, beside}, _monitor, :process, _pid, _reason}, state) do
     BlobStore.delete(beside)
+    written = written(state, beside)
     state = abandon(state, beside)
-    {:noreply, %{state | store: Store.littered(state.store), remains: [beside | state.remains]}}
+    {:noreply, %{state | store: Store.littered(state.store, written), remains: [beside | state.remains]}}
   end
 
   def handle_info(_message, state), do: {:noreply, state}
@@ -448,7 +449,10 @@ defmodule Tidepool.Catalog do
   end
 
   # What may have been written is needed by no entry.
-  defp abandon(state, beside), do: release(%{state | store: Store.littered(state.store)}, beside)
+  defp abandon(state, beside),
+    do: release(%{state | store: Store.littered(state.store, written(state, beside))}, beside)
+
+  defp written(state, beside), do: for({sha256, _monitor} <- List.wrap(state.reserved[beside]), do: sha256)
 
   defp served(state, name), do: %{state | store: Store.served(state.store, name)}
 
@@ -475,7 +479,8 @@ defmodule Tidepool.Catalog do
 
       _other ->
         # Another version takes no more room, however many functions there are.
-        room = if old && not old.removed, do: :ok, else: Namespaces.room(name, fn -> others(known, name) end)
+        others = fn -> Entries.others(known.entries, name).functions end
+        room = if old && not old.removed, do: :ok, else: Namespaces.room(name, others)
 
         with :ok <- room,
              :ok <- few_removed(known, old, name),
@@ -490,9 +495,8 @@ defmodule Tidepool.Catalog do
 
   defp few_removed(known, nil, name) do
     namespace = Namespaces.Name.of(name)
-    removed = fn -> Enum.count(Entries.removed(known.entries), &(Namespaces.Name.of(&1) == namespace)) end
 
-    if Entries.count_removed(known.entries) >= @most_removed and removed.() >= @most_removed do
+    if Entries.count_removed(known.entries, namespace) >= @most_removed do
       message =
         "of #{namespace || "functions without a namespace"} #{@most_removed} names were removed within some days: deploy one of those, or wait"
 
@@ -505,26 +509,14 @@ defmodule Tidepool.Catalog do
   defp unclaimed(_known, _old, %{routes: []}), do: :ok
 
   defp unclaimed(known, old, %{name: name, routes: routes}) do
-    others = for other <- Entries.list(known.entries), not other.removed, other.name != name, do: other
+    others = for other <- Entries.routed(known.entries), other.name != name, do: other
     Routes.check(name, routes, if(old && not old.removed, do: old), others)
-  end
-
-  # Functions of the same namespace, whether they can be called here yet or not.
-  defp others(known, name), do: length(same(known, name))
-
-  defp same(known, name) do
-    namespace = Namespaces.Name.of(name)
-
-    for other <- Entries.list(known.entries),
-        not other.removed and other.name != name and Namespaces.Name.of(other.name) == namespace,
-        do: other
   end
 
   # Of the newest versions.
   defp stored(known, %{name: name, size: size}) do
     with %{module_bytes: most} when most != nil <- Namespaces.settings(name),
-         newest = for(other <- same(known, name), do: other.size),
-         true <- Enum.sum(newest) + size > most do
+         true <- Entries.others(known.entries, name).newest + size > most do
       namespace = Namespaces.Name.of(name)
 
       message =
@@ -542,9 +534,8 @@ defmodule Tidepool.Catalog do
 
     case Namespaces.settings(name) do
       %{module_bytes: most} when most != nil ->
-        known = %{entries: :ets.lookup_element(@table, :entries, 2)}
-        others = for other <- same(known, name), do: other.size + Previous.bytes(other.previous)
-        Previous.within(packed, most - size - Enum.sum(others))
+        others = @table |> :ets.lookup_element(:entries, 2) |> Entries.others(name)
+        Previous.within(packed, most - size - others.newest - others.previous)
 
       _no_quota ->
         packed

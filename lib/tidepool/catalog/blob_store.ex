@@ -109,13 +109,6 @@ defmodule Tidepool.Catalog.BlobStore do
   @spec exists?(Path.t(), sha256) :: boolean
   def exists?(folder, sha256), do: File.exists?(path(folder, sha256), [:raw])
 
-  @doc "Removes all blobs but those in `used`. Damaged ones stay, to be looked at."
-  @spec keep_only(Path.t(), MapSet.t(sha256)) :: :ok
-  def keep_only(folder, used) do
-    for name <- list(folder), not MapSet.member?(used, name), do: delete(path(folder, name))
-    :ok
-  end
-
   @doc "Where a blob is, or would be."
   @spec path(Path.t(), sha256) :: Path.t()
   def path(folder, sha256), do: Path.join(folder, sha256)
@@ -124,7 +117,7 @@ defmodule Tidepool.Catalog.BlobStore do
   @spec beside(Path.t()) :: Path.t()
   def beside(path), do: "#{path}.#{System.unique_integer([:positive])}.new"
 
-  @doc "The names of all blobs."
+  @doc "The names of all blobs, and of none that is damaged and was set aside."
   @spec list(Path.t()) :: [sha256]
   def list(folder) do
     case :prim_file.list_dir(folder) do

@@ -32,12 +32,12 @@ defmodule Tidepool.Catalog.Store do
 
   @enforce_keys [:lock, :blobs, :path, :file, :context, :entries, :serving, :records]
   defstruct @enforce_keys ++
-              [spared: MapSet.new(), versions: %{}, litter: false, loose: false, stale: nil, rewritten_bytes: 0]
+              [spared: MapSet.new(), versions: %{}, litter: false, loose: [], stale: nil, rewritten_bytes: 0]
 
   @typedoc """
   - `lock`: held as long as this term lives. `blobs`: the folder of modules. `path`, `file`: the log, and that it is open.
   - `context`, `entries`: what is known. `serving`: versions that were replaced by ones whose modules have not arrived yet.
-  - `records`: how many the log has. `litter`: was something replaced or removed? `loose`: are there modules that nothing needs?
+  - `records`: how many the log has. `litter`: was something replaced or removed? `loose`: modules that it may have been that needed them.
   - `spared`: modules to be kept, whether they are used or not. `versions`: those of functions that are lost.
   - `rewritten_bytes`: what the log had when it was rewritten last.
   - `stale`: has the log to be rewritten before it is appended to? Then the timer that sees to it.
@@ -54,7 +54,7 @@ defmodule Tidepool.Catalog.Store do
           spared: MapSet.t(BlobStore.sha256()),
           versions: %{String.t() => pos_integer},
           litter: boolean,
-          loose: boolean,
+          loose: [BlobStore.sha256()],
           stale: reference | nil,
           rewritten_bytes: non_neg_integer
         }
@@ -92,7 +92,9 @@ defmodule Tidepool.Catalog.Store do
         rewritten_bytes: Log.size(file)
       }
 
-      {:ok, __MODULE__ |> struct!(Map.merge(kept, opened)) |> spare(Damage.kept(path)) |> littered() |> collect()}
+      store = __MODULE__ |> struct!(Map.merge(kept, opened)) |> spare(Damage.kept(path))
+      # This once at all that are there: a node that died may have left any.
+      {:ok, store |> littered(BlobStore.list(blobs)) |> collect()}
     end
   end
 
@@ -100,7 +102,8 @@ defmodule Tidepool.Catalog.Store do
 
   defp spare(store, damaged) do
     blobs = MapSet.new(BlobStore.list(store.blobs))
-    unused = blobs |> MapSet.difference(used(store)) |> MapSet.size()
+    serving = serving(store)
+    unused = Enum.count(blobs, &(not needed?(store, serving, &1)))
 
     if unused > 0 do
       Logger.warning(
@@ -172,8 +175,10 @@ defmodule Tidepool.Catalog.Store do
   @doc "Drops these names, and keeps `context` beside what is left."
   @spec forget(t, [String.t()], State.context()) :: t
   def forget(store, names, context) do
+    gone = for name <- names, entry <- [Entries.get(store.entries, name), store.serving[name]], entry != nil, do: entry
     Entries.drop(store.entries, names)
-    compact(outdated(%{store | serving: Map.drop(store.serving, names), context: context, litter: true, loose: true}))
+    store = %{store | serving: Map.drop(store.serving, names), context: context}
+    store |> littered(Enum.flat_map(gone, &Entry.modules/1)) |> outdated() |> compact()
   end
 
   @doc """
@@ -202,7 +207,7 @@ defmodule Tidepool.Catalog.Store do
   # What `last` was is no longer, now that there is `entry`: its module may still be needed, to go back to it.
   defp left(store, last, entry) do
     kept = if entry, do: Entry.modules(entry), else: []
-    %{store | litter: true, loose: store.loose or Entry.modules(last) -- kept != []}
+    littered(store, Entry.modules(last) -- kept)
   end
 
   @doc "Entries of what can be called, or could be: the versions that serve, in the place of those that are to come."
@@ -227,23 +232,29 @@ defmodule Tidepool.Catalog.Store do
     max(if(entry, do: entry.version, else: 0), Map.get(store.versions, name, 0)) + 1
   end
 
-  @doc "A module may have come that no entry needs."
-  @spec littered(t) :: t
-  def littered(store), do: %{store | litter: true, loose: true}
+  @doc "There may be these modules, and no entry that needs them."
+  @spec littered(t, [BlobStore.sha256()]) :: t
+  def littered(store, modules), do: %{store | litter: true, loose: modules ++ store.loose}
 
-  @doc "Removes the modules that no version needs which is kept, but for `reserved` ones, whose entries are to come."
+  @doc "Removes the modules that no version needs any more which is kept, but for `reserved` ones, whose entries are to come."
   @spec collect(t, reserved :: [BlobStore.sha256()]) :: t
   def collect(store, reserved \\ [])
-  def collect(%{loose: false} = store, _reserved), do: %{store | litter: false}
+  def collect(%{loose: []} = store, _reserved), do: %{store | litter: false}
 
   def collect(store, reserved) do
-    BlobStore.keep_only(store.blobs, used(store) |> MapSet.union(store.spared) |> MapSet.union(MapSet.new(reserved)))
-    %{store | litter: false, loose: false}
+    others = MapSet.union(MapSet.new(reserved), serving(store))
+
+    for sha256 <- store.loose,
+        not needed?(store, others, sha256),
+        do: BlobStore.delete(BlobStore.path(store.blobs, sha256))
+
+    %{store | litter: false, loose: []}
   end
 
-  defp used(store) do
-    MapSet.new(Entries.modules(store.entries) ++ for({_name, entry} <- store.serving, do: entry.sha256))
-  end
+  defp serving(store), do: MapSet.new(store.serving, fn {_name, entry} -> entry.sha256 end)
+
+  defp needed?(store, others, sha256),
+    do: Entries.needs?(store.entries, sha256) or sha256 in others or sha256 in store.spared
 
   defp put(store, entries) do
     replaced = replace(store, entries)
@@ -265,13 +276,14 @@ defmodule Tidepool.Catalog.Store do
   end
 
   defp supersede(store, last, %{name: name} = entry) do
-    serving =
+    {served, serving} =
       if last == nil or last.removed or entry.removed,
-        do: Map.delete(store.serving, name),
-        else: Map.put_new(store.serving, name, last)
+        do: Map.pop(store.serving, name),
+        else: {nil, Map.put_new(store.serving, name, last)}
 
-    store = %{store | serving: serving}
-    if last, do: left(store, last, entry), else: store
+    for gone <- [served, last], gone != nil, reduce: %{store | serving: serving} do
+      store -> left(store, gone, entry)
+    end
   end
 
   # What is on disk is not what should be there: that is tried until it is.

@@ -259,6 +259,46 @@ defmodule Tidepool.Catalog.StoreTest do
     assert %{"function" => %{version: 120, config: ^config}} = open(folder, &known/1)
   end
 
+  test "a module goes with the last that needs it, and no others are looked at before the next start", %{folder: folder} do
+    [one, two, three, stray] = for bytes <- ["one", "two", "three", "stray"], do: BlobStore.sha256(bytes)
+    there = fn -> blobs(folder) end
+
+    open(folder, fn store ->
+      store = store |> deploy("f", "one") |> deploy("g", "one")
+      :ok = BlobStore.put(store.blobs, stray, "stray")
+      store = deploy(store, "f", "two")
+      assert there.() == Enum.sort([one, two, stray])
+      store = deploy(store, "g", "three")
+      assert there.() == Enum.sort([two, three, stray])
+      store = store |> Store.forget(["g"], store.context) |> Store.collect()
+      assert there.() == Enum.sort([two, stray])
+      # What is said to have come for nothing goes, but for what is yet to be needed.
+      assert store |> Store.littered([two, stray]) |> Store.collect([stray]) |> Map.fetch!(:loose) == []
+      assert there.() == Enum.sort([two, stray])
+    end)
+
+    open(folder, fn store -> known(store) end)
+    assert there.() == [two]
+  end
+
+  test "a module serves until that of the next version has come, and goes when its function is removed before that", %{
+    folder: folder
+  } do
+    open(folder, fn store ->
+      store = deploy(store, "f", "one")
+      %{stamp: {wall_ms, counter, replica}} = first = Entries.get(store.entries, "f")
+      # As other nodes tell of one, which knows nothing of the first.
+      later = %{first | version: 2, sha256: BlobStore.sha256("two"), stamp: {wall_ms, counter + 1, replica}}
+      {:ok, store} = Store.write(store, [later])
+      store = Store.collect(store)
+      assert blobs(folder) == [first.sha256]
+      {:ok, store} = Store.write(store, [%{later | removed: true, stamp: {wall_ms, counter + 2, replica}}])
+      store = Store.collect(store)
+      assert blobs(folder) == []
+      store
+    end)
+  end
+
   test "the next version is one more than the highest that is known, removed or not", %{folder: folder} do
     open(folder, fn store ->
       store = deploy(store, "f", "f", version: 7, removed: true)
