@@ -122,6 +122,25 @@ defmodule Tidepool.Cluster.ReconcilerTest do
     assert {:error, %Error{reason: :not_deployed}} = Task.await(removal, 60_000)
   end
 
+  test "calls that wait of a namespace leave others places, and those whose callers were killed leave theirs", %{
+    peer: peer
+  } do
+    evaluate = &elem(Peer.call(peer, Code, :eval_string, [&1, &2]), 0)
+    wait = "for _caller <- 1..5_100, do: spawn(fn -> Tidepool.Catalog.Arrivals.await(name, 600_000) end)"
+    waiting = fn -> map_size(Peer.call(peer, :sys, :get_state, [Arrivals]).waiters) end
+    for name <- ["shop/late", "blog/late", "late"], do: :ok = Peer.call(peer, Arrivals, :coming, [name, 600_000])
+
+    of_one = evaluate.(wait, name: "shop/late")
+    eventually(fn -> waiting.() == 5_000 end, 20_000)
+    assert {:error, %Error{reason: :not_ready}} = call(peer, "blog/late", 20)
+    others = evaluate.(wait, name: "late")
+    eventually(fn -> match?({:error, %Error{reason: :overloaded}}, call(peer, "late", 20)) end, 20_000)
+
+    evaluate.("Enum.each(callers, &Process.exit(&1, :kill))", callers: of_one ++ others)
+    eventually(fn -> match?({:error, %Error{reason: :not_ready}}, call(peer, "late", 20)) end)
+    assert waiting.() < 5_000
+  end
+
   test "while a new version is on its way the one before is called, after a restart too", %{peer: peer} = context do
     old = Peer.deploy!(peer, "wat", "returns_1_twice", name: "coming")
     wasm = guest("rust", "hello_world")

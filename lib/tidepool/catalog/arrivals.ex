@@ -5,14 +5,18 @@ defmodule Tidepool.Catalog.Arrivals do
   Whoever learns from other nodes says so here: that it is still *joining*, so that any name may be on its way, and which names
   are coming. Looking is reading a table; waiting is asking this process. It is older than the cluster's processes, so that who
   waits goes on waiting while those are restarted.
+
+  So many calls may wait, of which those of a namespace's functions are no more than they leave to others. Who was killed meanwhile, as a
+  request is whose client hangs up, is none of them once its place is wanted.
   """
 
   use GenServer
 
   alias Tidepool.Error
+  alias Tidepool.Namespaces.{Name, Places}
 
   @max_waiting 10_000
-  # How often those whose time is over are looked for, at most.
+  # How often those are looked for whose time is over, or who are gone, at most.
   @filter_ms 100
 
   # {name, time limit of a call in ms} for each that is coming; {:joining, until} while that is so, which is waited for as names are.
@@ -84,7 +88,7 @@ defmodule Tidepool.Catalog.Arrivals do
   @spec await(String.t(), timeout) :: :over | :unknown | :timeout | :overloaded
   def await(name, timeout) do
     case :ets.lookup(@table, name) do
-      [{_name, time}] -> wait(name, min(timeout, time))
+      [{_name, time}] -> wait(name, min(timeout, time), name)
       [] -> if joining?(), do: await_joined(name, timeout), else: :unknown
     end
   end
@@ -92,16 +96,17 @@ defmodule Tidepool.Catalog.Arrivals do
   defp await_joined(name, timeout) do
     begun = now()
 
-    with joined when joined != :overloaded <- wait_joined(timeout, :call) do
+    with joined when joined != :overloaded <- wait_joined(timeout, name) do
       case :ets.lookup(@table, name) do
         # An atom is greater than any number, so `:infinity` is the largest of times.
-        [{_name, time}] -> wait(name, max(min(timeout, time) - (now() - begun), 0))
+        [{_name, time}] -> wait(name, max(min(timeout, time) - (now() - begun), 0), name)
         [] -> :unknown
       end
     end
   end
 
-  defp wait(name, timeout, who \\ :call) do
+  # Who waits is a call of a function, or a change.
+  defp wait(name, timeout, who) do
     GenServer.call(__MODULE__, {:await, name, now() + timeout, who}, timeout)
   catch
     :exit, {:timeout, _call} -> :timeout
@@ -125,36 +130,51 @@ defmodule Tidepool.Catalog.Arrivals do
   @impl true
   def init(nil) do
     :ets.new(@table, [:named_table, :public, read_concurrency: true])
-    # Whoever waits: for a name, or the end of joining, and until when.
-    {:ok, %{waiters: %{}, filtered_at: now() - @filter_ms}}
+    # Whoever waits: for a name, or the end of joining, until when, and who that is.
+    {:ok, %{waiters: %{}, places: Places.new(@max_waiting, 0), filtered_at: now() - @filter_ms}}
   end
 
   @impl true
-  def handle_call({:await, name, deadline, who}, from, state) do
-    cond do
-      not :ets.member(@table, name) ->
+  def handle_call({:await, name, deadline, who} = asked, from, state) do
+    with true <- :ets.member(@table, name),
+         {:ok, places} <- take(state.places, who) do
+      {:noreply, %{put_in(state.waiters[from], {name, deadline, who}) | places: places}}
+    else
+      false ->
         {:reply, :over, state}
 
-      map_size(state.waiters) < @max_waiting or who == :change ->
-        {:noreply, put_in(state.waiters[from], {name, deadline})}
-
       # Looking through them takes time, which those who are refused must not take from everybody else.
-      now() < state.filtered_at + @filter_ms ->
-        {:reply, :overloaded, state}
-
-      true ->
-        now = now()
-        waiters = Map.filter(state.waiters, fn {_from, {_name, until}} -> until > now end)
-        handle_call({:await, name, deadline, who}, from, %{state | waiters: waiters, filtered_at: now})
+      :full ->
+        if now() < state.filtered_at + @filter_ms, do: {:reply, :overloaded, state}, else: again(asked, from, state)
     end
+  end
+
+  defp again(asked, from, state) do
+    now = now()
+    gone? = fn {{pid, _tag}, {_name, until, _who}} -> until <= now or not Process.alive?(pid) end
+    {_gone, state} = without(state, gone?)
+    handle_call(asked, from, %{state | filtered_at: now})
   end
 
   @impl true
   def handle_cast({:over, name}, state) do
-    {answered, waiters} = Enum.split_with(state.waiters, fn {_from, {waits_for, _until}} -> waits_for == name end)
+    {answered, state} = without(state, fn {_from, {waits_for, _until, _who}} -> waits_for == name end)
     for {from, _waiter} <- answered, do: GenServer.reply(from, :over)
-    {:noreply, %{state | waiters: Map.new(waiters)}}
+    {:noreply, state}
   end
+
+  defp without(state, gone?) do
+    {gone, waiters} = Enum.split_with(state.waiters, gone?)
+    places = Enum.reduce(gone, state.places, fn {_from, {_name, _until, who}}, places -> give_back(places, who) end)
+    {gone, %{state | waiters: Map.new(waiters), places: places}}
+  end
+
+  # However many calls wait, a change does.
+  defp take(places, :change), do: {:ok, places}
+  defp take(places, function), do: Places.take(places, Name.of(function), 0, function)
+
+  defp give_back(places, :change), do: places
+  defp give_back(places, function), do: Places.give_back(places, Name.of(function), 0)
 
   defp now, do: System.monotonic_time(:millisecond)
 end
