@@ -92,7 +92,15 @@ defmodule Tidepool.Log do
 
   # What takes no right to change what is deployed: a token has some entries of each in an hour, of a hundred bytes, so that it would take
   # months to write over all that is kept.
-  @bounded [:process_started, :process_killed, :process_upgraded, :actor_deleted, :signed_in, :signed_out]
+  @bounded [
+    :process_started,
+    :process_killed,
+    :process_upgraded,
+    :actor_deleted,
+    :recording_deleted,
+    :signed_in,
+    :signed_out
+  ]
   @entries_an_hour 60
 
   @doc "Something else than a function was changed here: a token was made, say. Of what `name` is, if it has one."

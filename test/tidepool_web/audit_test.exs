@@ -127,9 +127,13 @@ defmodule TidepoolWeb.AuditTest do
     {[%{"id" => then} | _more], _next} = entries(node)
     # An hour may have ended meanwhile.
     assert (then - before) in 110..240
-    for number <- 1..200, do: Peer.call(node, Tidepool.Log, :changed, [:actor_deleted, "a/#{number}", :elixir])
+
+    for number <- 1..200,
+        action <- [:actor_deleted, :recording_deleted],
+        do: Peer.call(node, Tidepool.Log, :changed, [action, "a/#{number}", :elixir])
+
     {[%{"id" => last} | _more], _next} = entries(node)
-    assert (last - then) in 60..120
+    assert (last - then) in 120..240
   end
 
   test "programs that are started, killed and upgraded are kept with the function that they are of" do
