@@ -145,6 +145,28 @@ defmodule Tidepool.Engine.ConsoleTest do
     eventually(fn -> length.() < 100 end)
   end
 
+  test "lines of a namespace that wait for a log which takes none leave others places" do
+    peer = Peer.start!(console_lines: 100_000, server: true)
+    {:ok, _function} = Peer.call(peer, Tidepool, :deploy, [guest("wat", "log_flood"), [name: "shop/flood"]])
+    {:ok, _function} = Peer.call(peer, Tidepool, :deploy, [guest("rust", "hello_world"), [name: "blog/hello"]])
+    console = Peer.call(peer, Process, :whereis, [Tidepool.Engine.Console])
+    :ok = Peer.call(peer, :sys, :suspend, [console])
+
+    drops? = fn function ->
+      {200, _headers, metrics} = curl_url(Peer.url(peer, "/metrics"))
+      metrics =~ ~r/^tidepool_console_lines_dropped_total\{function="#{function}"\} [1-9]/m
+    end
+
+    eventually(fn ->
+      {:error, %Error{reason: {:limit, :cpu_time}}} = Peer.call(peer, Tidepool, :call, ["shop/flood", "flood"])
+      {:message_queue_len, sent} = Peer.call(peer, Process, :info, [console, :message_queue_len])
+      sent > 1_000 and drops?.("shop/flood")
+    end)
+
+    assert Peer.call(peer, Tidepool, :call, ["blog/hello", "log", "a line"]) == {:ok, ""}
+    refute drops?.("blog/hello")
+  end
+
   test "one function's rate is not another's" do
     flooding = deploy!("wat", "log_flood", limits: [cpu_time: 100, time: 50_000])
     quiet = deploy!("rust", "hello_world")
