@@ -233,7 +233,7 @@ fn a_leader_that_is_about_to_end_has_another_lead_while_all_is_written_on() {
             let led = leader(&group, "a");
             let before = answered.load(Ordering::SeqCst);
             let (tell, told) = mpsc::channel();
-            group.with(&led, |voter| voter.give_up_lead(PATIENCE, move || drop(tell.send(()))));
+            group.with(&led, |voter| voter.give_up_lead(PATIENCE, move || tell.send(()).unwrap()));
             told.recv_timeout(PATIENCE).unwrap();
             assert_ne!(leader(&group, "a"), led);
             until("it is written on", || answered.load(Ordering::SeqCst) > before + 10);
@@ -250,7 +250,7 @@ fn a_leader_that_is_about_to_end_has_another_lead_while_all_is_written_on() {
     let follows = NODES.into_iter().find(|node| *node != leader(&group, "a")).unwrap();
     for (group, node) in [(&alone, "a"), (&group, follows)] {
         let (tell, told) = mpsc::channel();
-        group.with(node, |voter| voter.give_up_lead(PATIENCE, move || drop(tell.send(()))));
+        group.with(node, |voter| voter.give_up_lead(PATIENCE, move || tell.send(()).unwrap()));
         told.recv_timeout(PATIENCE).unwrap();
     }
     assert_eq!(leader(&alone, "a"), "a");
