@@ -185,8 +185,15 @@ defmodule Tidepool.Catalog do
     committed(wasm, beside, entry.sha256, {:commit, entry, loaded, native, beside, permit})
   end
 
+  @doc """
+  Says that the calling process writes a module, into the file `beside` at first. Should it end before an entry needs the module, neither
+  stays.
+  """
+  @spec reserve(BlobStore.sha256(), beside :: Path.t()) :: :ok
+  def reserve(sha256, beside), do: GenServer.cast(__MODULE__, {:reserve, self(), sha256, beside})
+
   defp committed(wasm, beside, sha256, commit) do
-    GenServer.cast(__MODULE__, {:reserve, self(), sha256, beside})
+    reserve(sha256, beside)
 
     case BlobStore.put(blobs(), sha256, wasm, beside) do
       :ok ->

@@ -95,9 +95,14 @@ defmodule Tidepool.OutsideTest do
     assert {200, _headers, _body} = curl_url(Peer.url(outside, "/health"))
 
     # What is written, as the members have it.
-    assert {:ok, listed, nil} = Peer.call(outside, Actor, :list, ["ledger"])
-    assert Enum.all?(listed, & &1.awake)
-    assert length(listed) == 20
+    eventually(
+      fn ->
+        assert {:ok, listed, nil} = Peer.call(outside, Actor, :list, ["ledger"])
+        assert length(listed) == 20 and Enum.all?(listed, & &1.awake)
+      end,
+      @patience
+    )
+
     assert Peer.call(outside, Actor, :count, ["ledger", 100]) == {:ok, 20}
     assert Peer.call(outside, Actor, :count, ["ledger", 5]) == {:ok, :more}
     assert Peer.call(outside, Actor, :list, ["another"]) == {:ok, [], nil}
@@ -128,7 +133,7 @@ defmodule Tidepool.OutsideTest do
     members |> Enum.find(&(to_string(&1.node) == asked)) |> Peer.halt()
     assert Task.await(caller, :infinity) == Enum.map(2..61, &to_string/1)
     eventually(fn -> Peer.call(outside, :sys, :get_state, [Outside]).from != asked end, @patience)
-    assert {:ok, [_one], nil} = Peer.call(outside, Actor, :list, ["ledger"])
+    eventually(fn -> assert {:ok, [_one], nil} = Peer.call(outside, Actor, :list, ["ledger"]) end, @patience)
   end
 
   test "a node becomes a member, and is none again, without a stop, and no call that is made there is lost" do

@@ -23,7 +23,10 @@ defmodule Tidepool.Cluster.TransferTest do
 
   defp folder(peer), do: Peer.call(peer, Catalog, :blobs, [])
   defp put(peer, bytes), do: File.write!(Path.join(folder(peer), BlobStore.sha256(bytes)), bytes)
-  defp pull(peer, bytes, from), do: Peer.call(peer, BlobClient, :run, [BlobStore.sha256(bytes), byte_size(bytes), from])
+
+  defp pull(peer, bytes, from),
+    do: Peer.call(peer, BlobTransfer, :get, [BlobStore.sha256(bytes), byte_size(bytes), from])
+
   defp temporary(peer), do: for(name <- File.ls!(folder(peer)), String.ends_with?(name, ".new"), do: name)
 
   test "a module of many pieces comes whole", %{a: a, b: b} do
@@ -77,6 +80,26 @@ defmodule Tidepool.Cluster.TransferTest do
       named = for {:error, text} <- Peer.call(b, LogWatch, :collected, []), text =~ to_string(c.node), do: text
       assert length(named) == if(unquote(wrong), do: 1, else: 0)
     end
+  end
+
+  test "nothing stays of a module whose asker is killed while it comes, or has no use for it any more", %{
+    a: a,
+    b: b,
+    cookie: cookie
+  } do
+    c = Peer.boot!([], name: Peer.name("c"), cookie: cookie)
+    Peer.link(b, c)
+    Peer.call(c, FaultBlobs, :start, [1_000, :held])
+    bytes = :crypto.strong_rand_bytes(1_000)
+    sha256 = BlobStore.sha256(bytes)
+    asker = Peer.call(b, :erlang, :spawn, [BlobClient, :run, [sha256, 1_000, [c.node]]])
+    eventually(fn -> assert [_half] = temporary(b) end)
+    Peer.call(b, Process, :exit, [asker, :kill])
+    eventually(fn -> temporary(b) == [] end)
+
+    put(a, bytes)
+    assert Peer.call(b, BlobClient, :run, [sha256, 1_000, [a.node]]) == :ok
+    eventually(fn -> not Peer.call(b, BlobStore, :exists?, [folder(b), sha256]) end)
   end
 
   test "nodes that have nothing, or are not there, are passed over", %{a: a, b: b} do

@@ -79,12 +79,11 @@ defmodule Tidepool.Catalog.Entries do
   @spec put(t, [Entry.t()]) :: true
   def put({table, sums} = entries, new) do
     new = Map.new(new, &{&1.name, &1})
-
-    for {name, entry} <- new do
-      for {key, more} <- parts(entry), do: add(sums, key, more)
-      for {key, less} <- parts(get(entries, name)), do: add(sums, key, -less)
-    end
-
+    before = for {name, _entry} <- new, {key, less} <- entries |> get(name) |> parts(), do: {key, -less}
+    # By what is other than before alone: others read the sums meanwhile.
+    changes = for {_name, entry} <- new, part <- parts(entry), do: part
+    changes = Enum.reduce(before ++ changes, %{}, fn {key, more}, all -> Map.update(all, key, more, &(&1 + more)) end)
+    for {key, more} <- changes, more != 0, do: add(sums, key, more)
     :ets.insert(table, Map.to_list(new))
   end
 

@@ -3,7 +3,24 @@ defmodule Tidepool.BlobTransfer do
   Asks a node for pieces of a module by hand, as `Tidepool.Cluster.Transfer.BlobClient` does. Runs in peers.
   """
 
-  alias Tidepool.Cluster.Transfer.BlobServer
+  alias Tidepool.Cluster.Transfer.{BlobClient, BlobServer}
+
+  @doc "Gets a module, in a process that goes on living: with its end what no entry needs is gone."
+  def get(sha256, size, sources) do
+    asker = self()
+
+    spawn(fn ->
+      send(asker, {:got, self(), BlobClient.run(sha256, size, sources)})
+      Process.sleep(:infinity)
+    end)
+    |> got()
+  end
+
+  defp got(pid) do
+    receive do
+      {:got, ^pid, result} -> result
+    end
+  end
 
   @doc "Asks for so many pieces at a time. Returns how many came each time, and fails if there were more than asked for."
   def ask_for(node, sha256, counts) do

@@ -7,7 +7,7 @@ defmodule Tidepool.FaultBlobs do
 
   @doc """
   Begins to answer: everything asked for has `size` bytes, and comes in pieces of nothing for ever (`:nothing`), or ends
-  after the first piece (`:half`).
+  after the first piece (`:half`), or stands still after that (`:held`).
   """
   def start(size, fault) do
     starter = self()
@@ -38,9 +38,13 @@ defmodule Tidepool.FaultBlobs do
       {:tidepool_blob, ^ref, :more, _pieces} -> send(pid, {:tidepool_blob, ref, :piece, piece(size, fault)})
     end
 
-    if fault == :nothing, do: transfer(pid, ref, size, fault)
+    case fault do
+      :nothing -> transfer(pid, ref, size, fault)
+      :half -> :ok
+      :held -> Process.sleep(:infinity)
+    end
   end
 
   defp piece(_size, :nothing), do: ""
-  defp piece(size, :half), do: :binary.copy("x", div(size, 2))
+  defp piece(size, _half), do: :binary.copy("x", div(size, 2))
 end

@@ -23,7 +23,10 @@ defmodule Tidepool.Actor.DirectoryTest do
 
   test "who asks by the stamp of what there is gets no table, and by another one all of it" do
     Shards.new(Lease.new())
+    # A lease alone says nothing of shards.
+    assert {:elsewhere, []} = Directory.answer({:places, nil}, node(), :infinity, nil)
     for {shard, place} <- [{0, {:away, "a@host"}}, {1, {:ours, 5}}, {2, :nobody}], do: Shards.put(shard, place)
+    Shards.filled()
     assert {:places, stamp, nodes, places} = Directory.answer({:places, nil}, node(), :infinity, nil)
     assert Directory.answer({:places, stamp}, node(), :infinity, nil) == :same
     {:ok, all} = Directory.decode(nodes, places)

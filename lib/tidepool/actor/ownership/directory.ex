@@ -62,7 +62,9 @@ defmodule Tidepool.Actor.Ownership.Directory do
 
   @impl true
   def answer({:places, stamp}, _asker, _deadline, nil) do
-    if Shards.leased?(), do: news(said(), stamp), else: {:elsewhere, Enum.take(Shards.nodes(), @most_names)}
+    if Shards.leased?() and Shards.filled?(),
+      do: news(said(), stamp),
+      else: {:elsewhere, Enum.take(Shards.nodes(), @most_names)}
   end
 
   def answer(question, _asker, deadline, nil), do: Listing.read(question, deadline)

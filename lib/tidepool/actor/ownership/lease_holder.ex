@@ -79,7 +79,7 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
 
   @doc false
   def child_spec(argument),
-    do: %{id: __MODULE__, start: {__MODULE__, :start_link, [argument]}, shutdown: @leave_ms + 5_000}
+    do: %{id: __MODULE__, start: {__MODULE__, :start_link, [argument]}, shutdown: @leave_ms + 15_000}
 
   @doc false
   def start_link(_argument), do: GenServer.start_link(__MODULE__, nil, name: @process)
@@ -436,6 +436,7 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
       for {shard, epoch, owner} <- rows, new = known(shard, epoch, owner, state), new != state(shard), do: {shard, new}
     )
 
+    Shards.filled()
     Drain.kill(gone)
     state |> unowned(rows) |> plan(rows)
   end

@@ -55,13 +55,19 @@ defmodule Tidepool.Actor.Ownership.Meetings do
     exit({:found, OtherStores.apart(LeaseHolder.process(), names, leased)})
   end
 
-  defp note(nil, state), do: %{state | found: %{}}
+  defp note(nil, state), do: %{state | found: forgotten(state.found, [])}
 
   defp note({how, names}, state) do
-    found = for name <- names, into: %{}, do: {name, Map.get(state.found, name, 0) + 1}
-    met = for {name, @times} <- found, do: name
+    found = for name <- names, into: forgotten(state.found, names), do: {name, Map.get(state.found, name, 0) + 1}
+    met = for name <- names, found[name] == @times, do: name
     if met != [], do: Logger.error(OtherStores.met({how, Enum.sort(met)}))
     %{state | found: found}
+  end
+
+  # A node that was told of may be slow to answer once: it is forgotten when its link is gone.
+  defp forgotten(found, names) do
+    linked = MapSet.new(Node.list(:connected), &to_string/1)
+    Map.filter(found, fn {name, times} -> name in names or (times >= @times and name in linked) end)
   end
 
   # Links that come one after the other do not put it off.

@@ -212,6 +212,18 @@ defmodule Tidepool.Actor.Ownership.Shards do
   end
 
   @doc false
+  # The store has said once who has each shard.
+  @spec filled :: :ok
+  def filled do
+    :ets.insert(@table, {:filled, true})
+    :ok
+  end
+
+  @doc "Does this node know by the store itself who has each shard? Before that a shard that another node has may seem to have no owner."
+  @spec filled? :: boolean
+  def filled?, do: :ets.member(@table, :filled)
+
+  @doc false
   # What a node with a lease has said, to one that has none: nothing of it is this node's.
   @spec heard(said, me :: String.t()) :: :ok
   def heard(:same, _me) do

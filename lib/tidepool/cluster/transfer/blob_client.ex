@@ -69,6 +69,8 @@ defmodule Tidepool.Cluster.Transfer.BlobClient do
 
   defp receive_from(transfer, ref, sha256, size) do
     with {:ok, writer} <- Writer.open(Catalog.blobs(), sha256, size) do
+      # Whoever waits for it may be killed, and this process with it.
+      Catalog.reserve(sha256, writer.path)
       monitor = Process.monitor(transfer)
       more(transfer, ref, @window)
       result = receive_all(writer, %{transfer: transfer, ref: ref, monitor: monitor})
