@@ -1,5 +1,6 @@
 """Reads the guest.toml files: which guests there are, and how each is compiled. guests/README.md describes the fields."""
 
+import ast
 import dataclasses
 import functools
 import hashlib
@@ -12,6 +13,7 @@ from .language import Kind, Language
 from .languages import LANGUAGES
 from .tools import BUILD, GUESTS, ROOT
 
+BUILDER = GUESTS / "builder"
 FIELDS = ["language", "kind", "modules", "also", "kept", "heavy"]
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 # Made by compilers, beside sources.
@@ -47,7 +49,7 @@ class Guest:
         """Hashes of all that its modules depend on, as they are when this is first asked for."""
         paths = [folder / name for folder, _folders, names in walk(self.folder) for name in names]
         paths = [path for path in paths if path.suffix not in (".md", ".wasm")]
-        return hashes([*paths, *self.also]) + of_builder()
+        return hashes([*paths, *self.also]) + of_builder(self.kind.compile.__module__)
 
 
 def guests():
@@ -74,11 +76,23 @@ def hashes(paths):
 
 
 @functools.cache
-def of_builder():
-    """When this program changes, everything is built again: it says how."""
-    made_of = (".py", ".js", ".rs", ".toml", ".lock")
-    files = sorted(path for path in (GUESTS / "builder").rglob("*") if path.suffix in made_of)
-    return hashes([ROOT / "bin/guests", *files])
+def of_builder(module):
+    """How a guest is built: the module of this program that compiles it with all that this imports, and what is no Python. When one of
+    these files changes, what is built by it is built again; and nothing when usage texts change, or the order of builds."""
+    made_of = (".js", ".rs", ".toml", ".lock")
+    others = (path for path in BUILDER.rglob("*") if path.suffix in made_of and "target" not in path.parts)
+    return hashes([*sorted(imported(BUILDER / f"{module.rpartition('.')[2]}.py", set())), *sorted(others)])
+
+
+def imported(file, found):
+    """This file of the builder, and those that it imports."""
+    if file not in found:
+        found.add(file)
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level == 1:
+                for name in [node.module] if node.module else [alias.name for alias in node.names]:
+                    imported(BUILDER / f"{name}.py", found)
+    return found
 
 
 def walk(top):

@@ -62,6 +62,40 @@ defmodule Tidepool.Docs.GuestsTest do
     end
   end
 
+  test "a guest is built anew when the modules change by which it is built, and not when another part of the builder does" do
+    python = """
+    import sys
+    sys.path.insert(0, "guests")
+    from builder import describe
+    for guest in describe.guests()[0]:
+        print(guest.language.name, *(line.split("builder/")[-1] for line in guest.stamp.splitlines() if "/builder/" in line))
+    """
+
+    {lines, 0} = System.cmd("python3", ["-B", "-c", python])
+
+    built_by =
+      for [language | files] <- lines |> String.split("\n", trim: true) |> Enum.map(&String.split/1),
+          do: {language, files}
+
+    assert length(built_by) > 50
+
+    for {language, file} <- [
+          {"rust", "rust.py"},
+          {"rust", "encoder/main.rs"},
+          {"wat", "npm.py"},
+          {"wat", "assemble.js"},
+          {"go", "go.py"}
+        ],
+        {^language, files} <- built_by,
+        do: assert(file in files)
+
+    for {language, files} <- built_by do
+      assert "tools.py" in files
+      assert Enum.all?(["main.py", "units.py", "describe.py"], &(&1 not in files))
+      assert language not in ["rust", "lunatic"] or "npm.py" not in files
+    end
+  end
+
   test "modules in the tree are those that are kept, and documents use these and what they have built" do
     {tracked, 0} = System.cmd("git", ["ls-files", "guests/*.wasm"])
     assert Enum.sort(String.split(tracked)) == Enum.sort(for {_language, _name, path} <- kept(), do: path)
