@@ -61,7 +61,8 @@ defmodule Tidepool.Actor.Voter do
 
   @doc """
   Is this node's voter one of a group, and has not had yet what the others have since it was opened? While that is so no other voter is to be
-  stopped: a majority might lack what was answered, and nothing be written. One that hears of no leader for a minute is not waited for.
+  stopped: a majority might lack what was answered, and nothing be written. One that hears of no leader for a minute is not waited for, unless
+  a majority is of a version that it does not understand: these may write on.
   """
   @spec catching_up? :: boolean
   def catching_up? do
@@ -286,7 +287,8 @@ defmodule Tidepool.Actor.Voter do
       {:error, :gone} -> {:error, "#{name} does not keep actors with others: see its setting actors"}
       {:error, :lost} -> {:error, "#{name} is not to be reached: start it, or see to the network between the nodes"}
       {:error, :timeout} -> {:error, "#{name} has not answered: see whether it stands still"}
-      {:error, :unknown_version} -> {:error, "#{name} is of another version: have all nodes of one release"}
+      # As words that can't be read: the voter says so, and takes it that the others may write on without it.
+      {:error, :unknown_version} -> {:ok, ""}
     end
   end
 

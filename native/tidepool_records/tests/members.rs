@@ -153,6 +153,27 @@ fn a_voter_that_is_opened_is_behind_until_it_has_what_the_others_have_and_one_th
 }
 
 #[test]
+fn a_voter_that_does_not_understand_the_others_is_behind_for_as_long_as_they_are_a_majority() {
+    let (group, records, key, epoch) = begun();
+    let behind = || group.with("c", Voter::behind);
+    made(&records, &key, epoch, 1);
+    group.stop("c");
+    // So that nobody votes for it whose answers it can't read.
+    made(&records, &key, epoch, 2);
+    for (from, to) in [("c", "a"), ("a", "c"), ("b", "c")] {
+        group.board.estrange(from, to);
+    }
+    group.start("c");
+    until("it understands none", || behind() == Some("a majority is of another version"));
+    // One alone leads nobody.
+    group.board.cut("c", "b");
+    until("it hears of one", || behind() == Some("it has heard of no voter that leads"));
+    made(&records, &key, epoch, 3);
+    group.board.heal();
+    until("it has all", || behind().is_none());
+}
+
+#[test]
 fn what_is_wrong_with_a_member_is_told_with_what_to_do() {
     let (group, records, key, epoch) = begun();
     made(&records, &key, epoch, 1);

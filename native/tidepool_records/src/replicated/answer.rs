@@ -7,7 +7,7 @@ use openraft::{ServerState, Snapshot};
 use tokio::sync::SemaphorePermit;
 
 use super::group::{Group, Standing, said};
-use super::network::{Network, earlier, other_version};
+use super::network::{Network, earlier};
 use super::rpc::{Answered, Asked, Part, Question, Said};
 use super::snapshot::{Receiving, aside};
 use super::types::{DiskId, Member, Types, packed, unpacked};
@@ -20,7 +20,7 @@ impl Group {
     pub(super) async fn answer(&self, node: &str, question: &[u8]) -> Vec<u8> {
         let said = match unpacked(question) {
             Ok(asked) => self.said(node, asked).await.unwrap_or_else(Said::Failed),
-            Err(_newer_or_older) => Said::Failed(other_version(&self.own.node)),
+            Err(_newer_or_older) => Said::NotUnderstood,
         };
         let Network { own: from, claim, .. } = &self.network;
         packed(&Answered { from: *from, claim: *claim, said }).unwrap_or_default()

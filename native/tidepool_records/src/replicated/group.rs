@@ -1,5 +1,6 @@
 //! What a voter has of its group: Raft, its disk, and the way to others; and the voter that leads, whichever that is.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -128,19 +129,25 @@ impl Group {
 
     /// What it waits for, as a voter that has not had yet what the others have since its folder was opened.
     pub(super) fn behind(&self) -> Option<&'static str> {
-        let (votes, leads, is_led) = {
+        let (voters, leads, is_led) = {
             let metrics = self.raft.metrics();
             let metrics = metrics.borrow();
-            let votes = metrics.membership_config.membership().voter_ids().any(|disk| disk == self.network.own);
-            (votes, metrics.state == ServerState::Leader, metrics.current_leader.is_some())
+            let voters: BTreeSet<_> = metrics.membership_config.membership().voter_ids().collect();
+            (voters, metrics.state == ServerState::Leader, metrics.current_leader.is_some())
         };
         if leads {
             self.lag.end();
         }
-        if !votes || self.lag.is_over(is_led) {
+        if !voters.contains(&self.network.own) || self.lag.is_over(is_led, &voters) {
             return None;
         }
-        Some(if is_led { "it gets what it lacks" } else { "it has heard of no voter that leads" })
+        Some(if is_led {
+            "it gets what it lacks"
+        } else if self.lag.is_strange(&voters) {
+            "a majority is of another version"
+        } else {
+            "it has heard of no voter that leads"
+        })
     }
 
     /// What is wrong with this voter, and what to do. Where it keeps what is for its own log to say.

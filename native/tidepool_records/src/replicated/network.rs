@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::claim::Claim;
 use super::machine::Machine;
+use super::members::lag::Lag;
 use super::rpc::{Answered, Asked, Part, Question, Said};
 use super::snapshot::aside;
 use super::types::{DiskId, Member, Types, packed, unpacked};
@@ -62,6 +63,8 @@ pub(super) struct Network {
     pub(super) claim: Claim,
     /// It knows of which time disks are.
     pub(super) machine: Machine,
+    /// It is told of those that are not understood.
+    pub(super) lag: Arc<Lag>,
 }
 
 /// The way to one other voter.
@@ -115,14 +118,23 @@ impl Network {
         let late =
             |_late| format!("{node} has not answered within {} ms: see whether it stands still", within.as_millis());
         let bytes = answer.map_err(late)??;
-        let Answered { from, claim, said } = unpacked(&bytes).map_err(|_newer_or_older| other_version(node))?;
+        let Ok(Answered { from, claim, said }) = unpacked(&bytes) else { return Err(self.not_understood(node, to)) };
         if to == Some(from) && !self.machine.fits(from, &claim) {
             return Err(earlier(node).into());
         }
         match said {
             Said::Failed(why) => Err(why.into()),
+            Said::NotUnderstood => Err(self.not_understood(node, to)),
             said => Ok(said),
         }
+    }
+
+    /// A newer voter or an older one is there.
+    fn not_understood(&self, node: &str, disk: Option<DiskId>) -> Arc<str> {
+        if let Some(disk) = disk {
+            self.lag.heard_strange(disk);
+        }
+        other_version(node).into()
     }
 }
 

@@ -107,6 +107,8 @@ pub(super) enum Said {
     Failed(String),
     /// It asks for votes.
     Elects,
+    /// Nothing, for the question is of another version.
+    NotUnderstood,
 }
 
 /// What the voter says that was asked to lead.

@@ -108,7 +108,8 @@ impl Voter {
         remove_left(folder)?;
         let founders = named.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
         let claim = Claim { run: fresh()?, opened: log.last()?.max(machine.last_id()) };
-        let network = Network { links, own: log.disk(), claim, machine: machine.clone() };
+        let lag = Arc::new(Lag::new());
+        let network = Network { links, own: log.disk(), claim, machine: machine.clone(), lag: Arc::clone(&lag) };
         let started = async {
             let raft = raft(&log, &machine, network.clone()).await?;
             let group = Group {
@@ -120,7 +121,7 @@ impl Voter {
                 founders,
                 folder: folder.into(),
                 standing: Arc::new(watch::Sender::new(Standing::Waiting("it has just begun".into()))),
-                lag: Arc::new(Lag::new()),
+                lag,
                 turns: Arc::default(),
                 is_earlier: Arc::default(),
                 holds: Arc::default(),
@@ -230,7 +231,7 @@ impl Voter {
 
     /// What it waits for, as one that votes and has not had yet what the others have since its folder was opened: without it a majority is
     /// to be there that has. While it hears of no leader it is not known whether it lacks anything; that is waited for, but for a minute at
-    /// most.
+    /// most, unless a majority is there that it does not understand: these may write on.
     #[must_use]
     pub fn behind(&self) -> Option<&'static str> {
         self.0.group.behind()

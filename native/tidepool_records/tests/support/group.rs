@@ -158,8 +158,9 @@ pub(crate) struct Board(Mutex<State>);
 #[derive(Default)]
 struct State {
     voters: HashMap<String, Voter>,
-    /// From whom nothing gets to whom.
+    /// From whom nothing gets to whom, and what one asks the other can't be read, or what it answers.
     cut: HashSet<(String, String)>,
+    strange: HashSet<(String, String)>,
     faults: Option<Rng>,
     /// How long each question takes, and each MiB of it.
     slow: Duration,
@@ -186,8 +187,15 @@ impl Board {
         }
     }
 
+    /// What one asks the other can't be read, or else what it answers.
+    pub(crate) fn estrange(&self, from: &str, to: &str) {
+        self.0.lock().unwrap().strange.insert((from.into(), to.into()));
+    }
+
     pub(crate) fn heal(&self) {
-        self.0.lock().unwrap().cut.clear();
+        let mut state = self.0.lock().unwrap();
+        state.cut.clear();
+        state.strange.clear();
     }
 
     /// From now on a part of what is said is lost, late or doubled; of `None`, nothing is.
@@ -243,6 +251,10 @@ impl Board {
     fn is_cut(&self, from: &str, to: &str) -> bool {
         self.0.lock().unwrap().cut.contains(&(from.into(), to.into()))
     }
+
+    fn is_strange(&self, from: &str, to: &str) -> bool {
+        self.0.lock().unwrap().strange.contains(&(from.into(), to.into()))
+    }
 }
 
 /// What befalls a question.
@@ -273,8 +285,11 @@ impl Links for Line {
             if fate.is_doubled {
                 let _nobody_waits = board.deliver(&from, &to, question.clone());
             }
+            let is_read = !board.is_strange(&from, &to);
+            let question = if is_read { question } else { Vec::new() };
             let told = board.deliver(&from, &to, question).ok_or("it is not to be reached")?;
             let answer = told.await.map_err(|_ended| "it has ended")?;
+            let answer = if is_read && board.is_strange(&to, &from) { Vec::new() } else { answer };
             tokio::time::sleep(fate.answered_late).await;
             if board.is_cut(&to, &from) {
                 return Err("it is not to be reached".into());
