@@ -1,7 +1,7 @@
 //! Whether a voter has had what the others have, since its folder was opened: until then a majority without it is one less that has all.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,8 @@ use crate::replicated::types::DiskId;
 /// How long a voter that hears of no leader is taken to lack something. Then it is not waited for any more: the others may not be there,
 /// or wait for this one, and what needs no records is to be served.
 const UNLED: Duration = Duration::from_secs(60);
+/// How late it may apply what is committed, and have all the same what the others have.
+const LATE: Duration = Duration::from_secs(1);
 /// For how long an answer counts that could not be understood. Who hears of no leader asks for votes some times a second.
 const STRANGE: Duration = Duration::from_secs(10);
 
@@ -17,8 +19,8 @@ const STRANGE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Lag {
     opened: Instant,
-    /// What was committed when the leader told of it last; 0 until it has.
-    committed: AtomicU64,
+    /// What it is to have applied next: what was committed when the leader told so.
+    told: Mutex<Option<(u64, Instant)>>,
     is_over: AtomicBool,
     /// The voters that are of another version, and when that was heard last.
     strange: Mutex<BTreeMap<DiskId, Instant>>,
@@ -28,17 +30,27 @@ impl Lag {
     pub(crate) fn new() -> Self {
         Self {
             opened: Instant::now(),
-            committed: AtomicU64::default(),
+            told: Mutex::default(),
             is_over: AtomicBool::default(),
             strange: Mutex::default(),
         }
     }
 
-    /// The leader tells what is committed. What it told before is to be applied here by now: at each moment it may be more.
-    pub(crate) fn heard(&self, committed: u64, has_applied: impl FnOnce(u64) -> bool) {
-        let before = self.committed.swap(committed, Ordering::AcqRel);
-        if before > 0 && has_applied(before) {
-            self.end();
+    /// The leader tells what is committed. What it told before is to be applied here soon after: at each moment it may be more, and who
+    /// applies all the time may never have had all that was told last.
+    pub(crate) fn heard(&self, committed: u64, has_applied: impl Fn(u64) -> bool) {
+        if !self.is_over.load(Ordering::Acquire) {
+            self.heard_at(Instant::now(), committed, has_applied);
+        }
+    }
+
+    fn heard_at(&self, now: Instant, committed: u64, has_applied: impl Fn(u64) -> bool) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        match *told {
+            Some((before, _then)) if !has_applied(before) => {}
+            Some((_before, then)) if now.duration_since(then) <= LATE => self.end(),
+            // What it lacked took long, and meanwhile there is more.
+            _long_ago_or_none => *told = Some((committed, now)),
         }
     }
 
@@ -96,6 +108,22 @@ mod tests {
         assert!(is_over(true));
         lag.heard(99, |_told| false);
         assert!(is_over(true) && is_over(false), "from then on it lacks no more than any other");
+    }
+
+    #[test]
+    fn a_voter_that_always_applies_a_bit_late_has_what_the_others_have_and_one_that_takes_long_has_not() {
+        let (lag, began) = (Lag::new(), Instant::now());
+        let at = |ms| began + Duration::from_millis(ms);
+        let is_over = || lag.is_over(true, &BTreeSet::new());
+        // What it lacks at first takes an hour. By then there is more.
+        lag.heard_at(at(0), 1_000, |_told| false);
+        lag.heard_at(at(3_600_000), 2_000, |told| told <= 1_000);
+        assert!(!is_over());
+        // From then on it is three words of the leader behind, which come twenty times a second.
+        for word in 1..=3 {
+            lag.heard_at(at(3_600_000 + word * 50), 2_000 + word * 10, |told| told <= 1_970 + word * 10);
+            assert_eq!(is_over(), word == 3);
+        }
     }
 
     #[test]
