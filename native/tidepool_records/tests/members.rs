@@ -6,47 +6,13 @@ mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use support::group::{Group, NODES, until};
+use support::members::{add, change, members, remove, replace};
 use support::voters::{begun, key_of, made, owning, put, read};
 use support::{PATIENCE, commit, owner};
-use tidepool_records::{Key, MemberChange, MemberState, Place, SHARDS, Standing, StoreError, Voter};
-
-/// What a voter says of the members.
-fn members(group: &Group, node: &str) -> Result<Vec<MemberState>, StoreError> {
-    let (tell, told) = mpsc::channel();
-    group.with(node, |voter| voter.members(Duration::from_secs(5), move |members| drop(tell.send(members))));
-    told.recv_timeout(PATIENCE).unwrap()
-}
-
-/// Has a voter see to a change, and again when it is not known what has become of it.
-fn change(group: &Group, by: &str, change: &MemberChange) -> Result<Vec<MemberState>, StoreError> {
-    let begun = Instant::now();
-    loop {
-        assert!(begun.elapsed() < PATIENCE, "{change:?}");
-        let (tell, told) = mpsc::channel();
-        group.with(by, |voter| {
-            voter.change_members(change.clone(), Duration::from_secs(30), move |changed| drop(tell.send(changed)));
-        });
-        match told.recv_timeout(PATIENCE).unwrap() {
-            Err(StoreError::Unknown(_) | StoreError::Away(_)) => {}
-            changed => return changed,
-        }
-    }
-}
-
-fn add(node: &str) -> MemberChange {
-    MemberChange::Add(node.into())
-}
-
-fn remove(node: &str) -> MemberChange {
-    MemberChange::Remove(node.into())
-}
-
-fn replace(node: &str) -> MemberChange {
-    MemberChange::Replace(node.into())
-}
+use tidepool_records::{Key, MemberChange, Place, SHARDS, Standing, StoreError, Voter};
 
 /// Who votes, by what a voter says.
 fn voters(group: &Group, by: &str) -> Vec<String> {
@@ -150,27 +116,6 @@ fn a_voter_that_is_opened_is_behind_until_it_has_what_the_others_have_and_one_th
     assert_eq!(behind("c"), None);
     group.start("d");
     assert_eq!(behind("d"), None);
-}
-
-#[test]
-fn a_voter_that_does_not_understand_the_others_is_behind_for_as_long_as_they_are_a_majority() {
-    let (group, records, key, epoch) = begun();
-    let behind = || group.with("c", Voter::behind);
-    made(&records, &key, epoch, 1);
-    group.stop("c");
-    // So that nobody votes for it whose answers it can't read.
-    made(&records, &key, epoch, 2);
-    for (from, to) in [("c", "a"), ("a", "c"), ("b", "c")] {
-        group.board.estrange(from, to);
-    }
-    group.start("c");
-    until("it understands none", || behind() == Some("a majority is of another version"));
-    // One alone leads nobody.
-    group.board.cut("c", "b");
-    until("it hears of one", || behind() == Some("it has heard of no voter that leads"));
-    made(&records, &key, epoch, 3);
-    group.board.heal();
-    until("it has all", || behind().is_none());
 }
 
 #[test]

@@ -126,7 +126,8 @@ impl Group {
                 self.founders.join(", ")
             ));
         }
-        Ok(Said::Disk { disk: self.network.own, members, by })
+        let is_outside = matches!(&*self.standing.borrow(), Standing::Outside(_));
+        Ok(Said::Disk { disk: self.network.own, members, by, is_outside })
     }
 
     /// Asks for votes, as the one that leads wants. For another it would have the term raised, and no more.

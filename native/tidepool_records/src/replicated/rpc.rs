@@ -78,11 +78,13 @@ pub(super) struct Answered {
 /// What it says.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Said {
-    /// It is this disk, and these are the members that it knows of, by this entry of the log: none before there is a group.
+    /// It is this disk, and these are the members that it knows of, by this entry of the log: none before there is a group. Those that it
+    /// knows of may be of before, if it has heard that it is outside.
     Disk {
         disk: DiskId,
         members: Vec<(DiskId, Member)>,
         by: Option<LogId<DiskId>>,
+        is_outside: bool,
     },
     Vote(VoteResponse<DiskId>),
     Append(AppendEntriesResponse<DiskId>),

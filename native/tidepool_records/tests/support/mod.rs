@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "tests")]
 
 pub(crate) mod group;
+pub(crate) mod members;
 pub(crate) mod postgres;
 pub(crate) mod voters;
 

@@ -59,6 +59,8 @@ async fn stands(group: &Group) -> Result<Standing, StoreError> {
                     return Ok(Standing::Refused(copied(&other, node)));
                 }
             }
+            // It knows no more who they are. Those who do may be among the others, and a group is founded by none of them.
+            Ok(Said::Disk { is_outside: true, .. }) => waits = waits.or_else(|| Some(outside(node))),
             Ok(Said::Disk { members, .. }) => return Ok(beside(group, node, &members)),
             // Another one may have more to say.
             Ok(_other) => waits = waits.or_else(|| Some(format!("{node} has answered something else").into())),
@@ -98,13 +100,15 @@ pub(crate) async fn since_alone(group: &Group) -> Option<Since> {
         for node in group.founders.iter().filter(|node| **node != group.own.node) {
             let question = Question::Who { founders: Vec::new() };
             match group.network.ask(node, None, question, ANSWER).await {
-                Ok(Said::Disk { members, by, .. }) => {
+                Ok(Said::Disk { members, by, is_outside, .. }) => {
                     let has_this = members.iter().any(|(disk, _member)| *disk == own);
                     if by > own_by && members.len() > 1 && has_this {
                         return Some(Since::Grown(node.clone()));
                     }
                     let has_another = members.iter().any(|(_disk, member)| member.node == group.own.node);
-                    if has_another && !has_this {
+                    // One that was removed has not heard of a folder that this node has had since.
+                    let is_of_before = is_outside && by < own_by;
+                    if has_another && !has_this && !is_of_before {
                         return Some(Since::Apart(Standing::Refused(apart(node, &group.own.node))));
                     }
                 }
@@ -143,6 +147,10 @@ fn apart(node: &str, own: &str) -> Arc<str> {
          others away, and add them"
     )
     .into()
+}
+
+fn outside(node: &str) -> Arc<str> {
+    format!("{node} is no member of those that keep records any more").into()
 }
 
 fn copied(one: &str, other: &str) -> Arc<str> {
