@@ -149,8 +149,10 @@ defmodule Tidepool.Actor.Voter do
   end
 
   def handle_info({:tidepool_members, _id, {:ok, members}}, state) do
-    Company.note(state.folder, own(), Enum.map(members, &elem(&1, 0)))
-    {:noreply, state}
+    names = Enum.map(members, &elem(&1, 0))
+    Company.note(state.folder, own(), names)
+    # The voter that leads tells members alone.
+    {:noreply, if(own() in names, do: note(state, nil), else: state)}
   end
 
   def handle_info({:tidepool_voter, id, name, question, within_ms}, %{voter: voter} = state) when voter != nil do
@@ -182,7 +184,9 @@ defmodule Tidepool.Actor.Voter do
   defp stands(:member, state) do
     if state.said, do: Logger.warning("this node keeps actors with others")
     mark(nil)
-    %{state | said: nil} |> note(nil) |> look()
+    # By its own log. It may have been removed since, and reach none of those that know: the one that leads is asked.
+    if state.refusal, do: Native.voter_members(state.voter, @pause_ms)
+    look(%{state | said: nil})
   end
 
   # As most do for a moment when they start.
