@@ -9,7 +9,7 @@ defmodule Tidepool.ReplicatedMembersTest do
   alias Mix.Tasks.Tidepool.Members
   alias Tidepool.{Actor, ActorLoad, Error, Native, Peer, TestCluster}
   alias Tidepool.Actor.Journal.Archive
-  alias Tidepool.Actor.Ownership.Shards
+  alias Tidepool.Actor.Ownership.{LeaseHolder, Shards}
   alias Tidepool.Actor.Voter
 
   @patience 60_000
@@ -90,6 +90,9 @@ defmodule Tidepool.ReplicatedMembersTest do
 
     begun? = &match?({:ok, <<digit, _rest::binary>>} when digit > ?0, sum(hd(others), &1))
     for name <- names, do: eventually(fn -> begun?.(name) end, @patience)
+    # First what gives the lead up: its voter is there on, so that the others miss none.
+    :ok = Peer.call(stopped, Supervisor, :terminate_child, [Tidepool.Actor.Supervisor, LeaseHolder])
+    for peer <- others, do: eventually(fn -> leader(peer) not in [nil, leader] end)
     :ok = Peer.stop_application(stopped)
     for peer <- others, do: eventually(fn -> leader(peer) not in [nil, leader] end, @patience)
     Enum.each(others, &ActorLoad.enough/1)
