@@ -10,7 +10,7 @@ defmodule Tidepool.ReplicatedActorsTest do
   alias Tidepool.{Actor, Error, Host, Keyvalue, Native, Peer, TestCluster}
   alias Tidepool.Actor.Bucket
   alias Tidepool.Actor.Journal.Archive
-  alias Tidepool.Actor.Ownership.Shards
+  alias Tidepool.Actor.Ownership.{Lease, Shards}
   alias Tidepool.Actor.Voter
   alias Tidepool.Catalog.Store
 
@@ -196,6 +196,20 @@ defmodule Tidepool.ReplicatedActorsTest do
     TestCluster.heal([one], others)
     assert answer(one, name, "sum", "") == "3"
     assert answer(one, name, "add", "10", request_id: "3") == "13"
+  end
+
+  test "a node that loses its lease beside the others fails no call before it has asked them", %{peers: [one | _others]} do
+    name = on(one)
+    assert answer(one, name, "add", "1", request_id: "1") == "1"
+
+    # Within a second it has another.
+    lose = "#{inspect(Lease)}.finish(:ets.lookup_element(#{inspect(Shards)}, :lease, 2))"
+
+    for _turn <- 1..5 do
+      eventually(fn -> match?({:here, _title}, Peer.call(one, Shards, :place, ["ledger", name])) end, @patience)
+      assert {:ok, []} = Peer.call(one, Code, :eval_string, [lose])
+      assert call(one, name, "sum", "", timeout: 30_000) == {:ok, "1"}
+    end
   end
 
   test "without a majority no actor is called, and all are again when there is one", %{peers: peers, settings: settings} do

@@ -32,10 +32,9 @@ defmodule Tidepool.Actor.Activation.RemoteDispatch do
         when answer: term
   def ask(place, {what, class, name, _argument} = question, deadline) do
     cond do
-      place == :no_lease -> {:error, unleased(class)}
+      place == :no_lease and (Config.stops?() or not Outside.soon?()) -> {:error, unleased(class)}
       deadline != :infinity and now() >= deadline -> {:error, late(place, class, name)}
-      place == :moving -> pause(place, class, name, deadline, @moving_ms)
-      place == :nobody -> pause(place, class, name, deadline, @moving_ms)
+      place in [:moving, :nobody, :no_lease] -> pause(place, class, name, deadline, @moving_ms)
       true -> with :ok <- deployed(what, class, deadline), do: forward(place, what, question, deadline)
     end
   end

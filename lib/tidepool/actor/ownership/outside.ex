@@ -16,7 +16,7 @@ defmodule Tidepool.Actor.Ownership.Outside do
   alias Tidepool.Actor.Voter
   alias Tidepool.Config
 
-  # {:wanted} when a call has found an actor elsewhere since it was last asked.
+  # {:wanted} when a call has found an actor elsewhere since it was last asked; {:silent, since} while no node has answered.
   @table __MODULE__
   # How often it is asked: at random by half, so that hundreds of nodes do not ask at once; until the first answer; and at most.
   @every_ms 5_000
@@ -24,7 +24,8 @@ defmodule Tidepool.Actor.Ownership.Outside do
   @apart_ms 200
   # How often it is looked whether the lease lasts.
   @leased_ms 1_000
-  # How long no node may have an answer before the log says so.
+  # How long no node may have an answer before calls wait for it no longer, and before the log says so.
+  @soon_ms 2_000
   @silent_ms 30_000
 
   # `from` is the node that has answered last.
@@ -48,6 +49,24 @@ defmodule Tidepool.Actor.Ownership.Outside do
     ArgumentError -> false
   end
 
+  @doc """
+  Is this node, which has no lease, about to know where actors are? It asks, and no node has had time to answer. A member that has lost its
+  lease may be answered within some milliseconds, or have another lease within a second.
+  """
+  @spec soon? :: boolean
+  def soon? do
+    stale?() and silent_ms() < @soon_ms
+  rescue
+    ArgumentError -> false
+  end
+
+  defp silent_ms do
+    case :ets.lookup(@table, :silent) do
+      [{:silent, since}] -> now() - since
+      [] -> 0
+    end
+  end
+
   @impl true
   def init(nil) do
     :ets.new(@table, [:named_table, :public, write_concurrency: true])
@@ -66,7 +85,7 @@ defmodule Tidepool.Actor.Ownership.Outside do
     :ets.delete(@table, :wanted)
 
     if Shards.leased?() or Config.stops?(),
-      do: {:noreply, look_in(%{state | silent_since: nil, said?: false}, @leased_ms)},
+      do: {:noreply, look_in(heard(state), @leased_ms)},
       else: {:noreply, ask(state)}
   end
 
@@ -80,7 +99,14 @@ defmodule Tidepool.Actor.Ownership.Outside do
 
   defp ask(state) do
     {_pid, monitor} = spawn_monitor(__MODULE__, :look, [state.from, asked(), Shards.stamp()])
-    %{state | timer: nil, asking: monitor, asked_at: now(), silent_since: state.silent_since || now()}
+    since = state.silent_since || now()
+    :ets.insert(@table, {:silent, since})
+    %{state | timer: nil, asking: monitor, asked_at: now(), silent_since: since}
+  end
+
+  defp heard(state) do
+    :ets.delete(@table, :silent)
+    %{state | silent_since: nil, said?: false}
   end
 
   @doc false
@@ -92,7 +118,7 @@ defmodule Tidepool.Actor.Ownership.Outside do
 
   defp answered(state, {:found, {from, said}}) do
     GenServer.cast(LeaseHolder.process(), {:heard, said})
-    %{state | from: from, silent_since: nil, said?: false}
+    heard(%{state | from: from})
   end
 
   defp answered(state, _nothing) do
