@@ -3,7 +3,7 @@ defmodule Tidepool.Actor.DirectoryTest do
   use Tidepool.Case
 
   alias Tidepool.Actor.Journal.Listing
-  alias Tidepool.Actor.Ownership.{Directory, Lease, Outside, OtherStores, Shards}
+  alias Tidepool.Actor.Ownership.{Directory, Lease, LeaseHolder, OtherStores, Outside, Shards}
 
   doctest Directory
   doctest Listing
@@ -55,6 +55,21 @@ defmodule Tidepool.Actor.DirectoryTest do
     Shards.begun()
     Shards.heard(:same, "me@host")
     assert Shards.stamp() == nil
+  end
+
+  test "a node without a lease that is told of a shard on its way is told all anew, for that may have come back" do
+    Shards.new(Lease.new())
+    Shards.heard({"one", [{0, "a@host"}, {1, "b@host"}]}, "me@host")
+    state = %LeaseHolder{me: "me@host"}
+    moved = fn shard -> {:tidepool_shards, "a@host", {:moved, "b@host", [shard]}} end
+    assert {:noreply, ^state} = LeaseHolder.handle_info(moved.(1), state)
+    assert Shards.stamp() == "one"
+    assert {:noreply, ^state} = LeaseHolder.handle_info(moved.(0), state)
+    assert Enum.sort(Shards.all()) == [{0, {:away, "b@host"}}, {1, {:away, "b@host"}}]
+    assert Shards.stamp() == nil
+    # What it knows counts on until then.
+    assert [{:heard, nil, until}] = :ets.lookup(Shards, :heard)
+    assert until > Lease.now()
   end
 
   test "a node whose actors have no other owner asks nobody" do

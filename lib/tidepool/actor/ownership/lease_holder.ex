@@ -184,7 +184,9 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
   # Another node says what it has done: what it gave away, or that it gives all away.
   def handle_info({:tidepool_shards, from, {:moved, to, shards}}, state)
       when is_binary(from) and is_binary(to) and is_list(shards) do
-    for shard <- shards, {:away, ^from} <- [state(shard)], to != state.me, do: Shards.put(shard, {:away, to})
+    moved = for shard <- shards, {:away, ^from} <- [state(shard)], to != state.me, do: Shards.put(shard, {:away, to})
+    # One that has come back by the next answer is where it was.
+    if moved != [], do: Shards.doubted()
     {:noreply, if(to == state.me, do: look(state), else: state)}
   end
 

@@ -224,6 +224,14 @@ defmodule Tidepool.Actor.Ownership.Shards do
   def filled?, do: :ets.member(@table, :filled)
 
   @doc false
+  # The table is not as others have told by their stamp: they are to tell all of it again, and not that it is as it was.
+  @spec doubted :: :ok
+  def doubted do
+    _there_or_not = :ets.update_element(@table, :heard, {2, nil})
+    :ok
+  end
+
+  @doc false
   # What a node with a lease has said, to one that has none: nothing of it is this node's.
   @spec heard(said, me :: String.t()) :: :ok
   def heard(:same, _me) do
