@@ -44,6 +44,18 @@ defmodule Tidepool.Actor.HandoverTest do
     assert Handover.ended(gone, make_ref()) == gone
   end
 
+  test "a node that stays after all is given its share again, whether that was heard or not" do
+    leases = %{"a@host" => {7, 5_000}, "b@host" => {8, 5_000}}
+    leaving = %{} |> Handover.leaves({"a@host", 7}, 0) |> Handover.leaves({"b@host", 7}, 0)
+    # Another start of that node leaves no more.
+    assert Map.keys(Handover.leave_still(leaving, leases, 1_000)) == [{"a@host", 7}]
+    # While it leaves it says so again and again, and as one that ends it has no lease by then.
+    again = Handover.leaves(leaving, {"a@host", 7}, 59_000)
+    assert Map.keys(Handover.leave_still(again, leases, 60_000)) == [{"a@host", 7}]
+    assert Handover.leave_still(again, %{}, 60_000) == %{}
+    assert Handover.leave_still(leaving, leases, 60_000) == %{}
+  end
+
   test "a change is made when the node has handed over, and the node is told when that was tried" do
     owner = :"handover #{System.unique_integer([:positive])}"
     Process.register(self(), owner)

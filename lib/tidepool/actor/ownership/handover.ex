@@ -14,6 +14,8 @@ defmodule Tidepool.Actor.Ownership.Handover do
 
   # How long a node takes for all of its shards, as when it ends.
   @within_ms 20_000
+  # For how long others take it to leave: longer than it takes to end. One that is there on says so each second, while it leaves.
+  @leaves_ms 60_000
 
   defstruct askers: %{}, stage: :none
 
@@ -132,4 +134,25 @@ defmodule Tidepool.Actor.Ownership.Handover do
   def leased(handover), do: {false, handover}
 
   defp told(mark), do: :erlang.send(mark, {mark, :handed_over}, [:noconnect])
+
+  # --- Of other nodes -------------------------------------------------------------------------------
+
+  @typedoc "A start of a node."
+  @type start :: {node_name :: String.t(), incarnation :: integer}
+
+  @typedoc "Which starts of nodes leave, and until when that is taken to be so."
+  @type leaving :: %{start => until :: integer}
+
+  @doc "Another node has said that it leaves. That it stays after all may not be heard, so it is taken to leave for a minute."
+  @spec leaves(leaving, start, now :: integer) :: leaving
+  def leaves(leaving, start, now), do: Map.put(leaving, start, now + @leaves_ms)
+
+  @doc "Those that have a lease, and have said so lately."
+  @spec leave_still(leaving, leases :: %{String.t() => {incarnation :: integer, until :: integer}}, now :: integer) ::
+          leaving
+  def leave_still(leaving, leases, now) do
+    Map.filter(leaving, fn {{name, incarnation}, until} ->
+      until > now and match?(%{^name => {^incarnation, _until}}, leases)
+    end)
+  end
 end

@@ -61,8 +61,8 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
     asked: %{},
     # Names of nodes, which start of each has its lease, and until when by this node's clock.
     nodes: %{},
-    # Starts of nodes that leave: they are given nothing more. One that comes back is another start.
-    leaving: MapSet.new(),
+    # Starts of nodes that leave, and until when: they are given nothing more. One that comes back is another start.
+    leaving: %{},
     # Whether it is to have no shard, for it is about to be no member.
     handover: %Handover{},
     # The group that is on its way: {to, shards, the monitor of who drains it, or :handed}.
@@ -192,12 +192,12 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
 
   def handle_info({:tidepool_shards, from, {:leaving, incarnation}}, state)
       when is_binary(from) and is_integer(incarnation),
-      do: {:noreply, %{state | leaving: MapSet.put(state.leaving, {from, incarnation})}}
+      do: {:noreply, %{state | leaving: Handover.leaves(state.leaving, {from, incarnation}, Lease.now())}}
 
   # It was told to be about to leave, and has a lease again.
   def handle_info({:tidepool_shards, from, {:staying, incarnation}}, state)
       when is_binary(from) and is_integer(incarnation),
-      do: {:noreply, %{state | leaving: MapSet.delete(state.leaving, {from, incarnation})}}
+      do: {:noreply, %{state | leaving: Map.delete(state.leaving, {from, incarnation})}}
 
   # This node is about to be no member.
   def handle_info({:tidepool_shards, _from, {:hand_over, asker, mark}}, state)
@@ -363,10 +363,7 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
     Shards.begun()
     now = Lease.now()
     nodes = Map.new(nodes, fn {name, incarnation, left_ms} -> {name, {incarnation, now + left_ms}} end)
-
-    leaving =
-      MapSet.filter(state.leaving, fn {name, incarnation} -> match?(%{^name => {^incarnation, _until}}, nodes) end)
-
+    leaving = Handover.leave_still(state.leaving, nodes, now)
     state = known_to_stay(%{state | nodes: nodes, leaving: leaving, said: MapSet.delete(state.said, :away)})
     Shards.put_nodes(leased(state))
     state = sooner(state)
@@ -501,7 +498,7 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
 
     for name <- leased(state),
         {start, _until} = state.nodes[name],
-        {name, start} not in state.leaving,
+        not is_map_key(state.leaving, {name, start}),
         not (leaves? and name == state.me),
         do: name
   end
