@@ -1,5 +1,7 @@
 //! `tidepool members`: the nodes that keep actors together.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -8,6 +10,10 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::node::Path;
 use crate::output::{Table, escape};
+
+/// How long a change may take. The node answers within it: one that is added gets all that there is, for ten minutes at most, one that is
+/// removed hands its actors over first, and the members are asked for before and after that.
+const CHANGE: Duration = Duration::from_secs(640);
 
 /// `tidepool members`
 #[derive(Debug, Args)]
@@ -47,7 +53,7 @@ impl Members {
             None => node.get(&path)?,
             Some((how, Of { node: of })) => {
                 let body = json!({ how: of }).to_string().into_bytes();
-                node.post(&path, "application/json", body)?.1
+                node.post_within(&path, "application/json", body, CHANGE)?.1
             }
         };
         Ok(context.output.say(&answer, || table(&answer))?)

@@ -107,7 +107,7 @@ impl Node {
     ///
     /// Whatever keeps the node from answering with it.
     pub(crate) fn get(&self, path: &Path) -> Result<Value, NodeError> {
-        self.json("GET", path, None, Vec::new()).map(|(_status, value)| value)
+        self.json("GET", path, None, Vec::new(), self.usual()).map(|(_status, value)| value)
     }
 
     /// Asks for JSON that the node may send with an error's status, as its health.
@@ -126,7 +126,7 @@ impl Node {
     ///
     /// As of [`Node::get`].
     pub(crate) fn delete(&self, path: &Path) -> Result<Value, NodeError> {
-        self.json("DELETE", path, None, Vec::new()).map(|(_status, value)| value)
+        self.json("DELETE", path, None, Vec::new(), self.usual()).map(|(_status, value)| value)
     }
 
     /// Sends something of a content type, for which the node may take minutes; its status, and its JSON.
@@ -135,7 +135,22 @@ impl Node {
     ///
     /// As of [`Node::get`].
     pub(crate) fn post(&self, path: &Path, kind: &str, body: Vec<u8>) -> Result<(u16, Value), NodeError> {
-        self.json("POST", path, Some(kind), body)
+        self.json("POST", path, Some(kind), body, self.patient())
+    }
+
+    /// The same of something for which the node may take as long as that.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Node::get`].
+    pub(crate) fn post_within(
+        &self,
+        path: &Path,
+        kind: &str,
+        body: Vec<u8>,
+        within: Duration,
+    ) -> Result<(u16, Value), NodeError> {
+        self.json("POST", path, Some(kind), body, self.timeout.unwrap_or(within))
     }
 
     /// Asks for a change that needs no more than its path; its status, and its JSON.
@@ -144,7 +159,7 @@ impl Node {
     ///
     /// As of [`Node::get`].
     pub(crate) fn change(&self, path: &Path) -> Result<(u16, Value), NodeError> {
-        self.json("POST", path, Some("application/json"), Vec::new())
+        self.json("POST", path, Some("application/json"), Vec::new(), self.patient())
     }
 
     /// Whether the node takes a body of so many bytes from whoever has the token. It is asked where that is long: a node that says no to
@@ -256,8 +271,14 @@ impl Node {
         Err(self.refusal(status, &body))
     }
 
-    fn json(&self, method: &str, path: &Path, kind: Option<&str>, body: Vec<u8>) -> Result<(u16, Value), NodeError> {
-        let timeout = if kind.is_some() { self.patient() } else { self.usual() };
+    fn json(
+        &self,
+        method: &str,
+        path: &Path,
+        kind: Option<&str>,
+        body: Vec<u8>,
+        timeout: Duration,
+    ) -> Result<(u16, Value), NodeError> {
         let (status, body) = self.exchange(method, path, kind, body, timeout, JSON_BYTES)?;
         if (200..300).contains(&status) {
             self.parse(status, &body).map(|value| (status, value))
