@@ -31,6 +31,8 @@ defmodule Tidepool.Catalog do
   # How long a node in no cluster knows what was removed, as nodes of one do, and how often it looks.
   @removed_ms 7 * 86_400_000
   @collect_ms 3_600_000
+  # How often it is looked for modules that are left of what nothing was heard of: a node that goes on has no start that would.
+  @sweep_ms 3_600_000
   # Names that a namespace may have removed in that time.
   @most_removed 10_000
 
@@ -266,6 +268,8 @@ defmodule Tidepool.Catalog do
         :erlang.garbage_collect()
         # In a cluster its process does it, and tells the others.
         unless config.cluster, do: send(self(), :collect)
+        # Those of before were looked for as it was opened.
+        Process.send_after(self(), :sweep, @sweep_ms)
 
         # Modules that are being written, by where that is, and the monitors of the processes that do; and what such ones that died
         # may have left.
@@ -376,6 +380,9 @@ defmodule Tidepool.Catalog do
 
   def handle_cast({:abandon, beside}, state), do: {:noreply, abandon(state, beside)}
 
+  def handle_cast({:strays, modules}, state),
+    do: {:noreply, clean(%{state | store: Store.littered(state.store, modules)})}
+
   @impl true
   def handle_info(:collect, state) do
     Process.send_after(self(), :collect, @collect_ms)
@@ -384,6 +391,17 @@ defmodule Tidepool.Catalog do
 
   # For tests: what was removed before that moment.
   def handle_info({:collect, before_ms}, state), do: {:noreply, collect(state, before_ms)}
+
+  def handle_info(:sweep, %{store: %{blobs: blobs, entries: entries}} = state) do
+    Process.send_after(self(), :sweep, @sweep_ms)
+    catalog = self()
+
+    spawn(fn ->
+      with [_stray | _strays] = all <- Store.strays(blobs, entries), do: GenServer.cast(catalog, {:strays, all})
+    end)
+
+    {:noreply, state}
+  end
 
   def handle_info(:rewrite, state), do: {:noreply, %{state | store: Store.retry(state.store)}}
 

@@ -156,6 +156,30 @@ defmodule Tidepool.CatalogTest do
     assert File.ls!(blobs) == [needed]
   end
 
+  test "a module that nothing was heard of goes when the folder is looked through, and none that is needed or written does" do
+    peer = Peer.start!()
+    blobs = Peer.call(peer, Catalog, :blobs, [])
+    %{sha256: needed} = Peer.deploy!(peer, "rust", "hello_world")
+    # The version before serves until this one has come.
+    :ok = Peer.call(peer, Catalog, :accept, [[later(entry(peer, "hello_world"), 2)]])
+    [stray, written] = for text <- ["left behind", "being written"], do: BlobStore.sha256(text)
+    reserve = "spawn(fn ->
+        Tidepool.Catalog.reserve(\"#{written}\", \"#{BlobStore.beside(BlobStore.path(blobs, written))}\")
+        Process.sleep(:infinity)
+      end)"
+    {_writer, _binding} = Peer.call(peer, Code, :eval_string, [reserve])
+    eventually(fn -> reserved(peer) == 1 end)
+
+    for {sha256, text} <- [{stray, "left behind"}, {written, "being written"}],
+        do: File.write!(BlobStore.path(blobs, sha256), text)
+
+    # As it does each hour.
+    Peer.call(peer, Process, :send, [Catalog, :sweep, []])
+    eventually(fn -> not File.exists?(BlobStore.path(blobs, stray)) end)
+    assert Enum.sort(File.ls!(blobs)) == Enum.sort([needed, written])
+    assert {:ok, "Hello, world!"} = Peer.call(peer, Tidepool, :call, ["hello_world", "hello"])
+  end
+
   test "a deploy that outlives the catalog which it has begun with is on the disk when it is answered" do
     peer = Peer.start!()
     Peer.deploy!(peer, "rust", "hello_world")

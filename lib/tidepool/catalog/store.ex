@@ -232,6 +232,13 @@ defmodule Tidepool.Catalog.Store do
     max(if(entry, do: entry.version, else: 0), Map.get(store.versions, name, 0)) + 1
   end
 
+  @doc """
+  Modules in a folder that no entry needs. Any process may look, as a slow disk may take long; `collect/2` sees what may need them beside, and
+  by then.
+  """
+  @spec strays(blobs :: Path.t(), Entries.t()) :: [BlobStore.sha256()]
+  def strays(blobs, entries), do: for(sha256 <- BlobStore.list(blobs), not Entries.needs?(entries, sha256), do: sha256)
+
   @doc "There may be these modules, and no entry that needs them."
   @spec littered(t, [BlobStore.sha256()]) :: t
   def littered(store, modules), do: %{store | litter: true, loose: modules ++ store.loose}
