@@ -141,6 +141,17 @@ defmodule Tidepool.Cluster.ReconcilerTest do
     assert waiting.() < 5_000
   end
 
+  test "calls of names that there need not be have no place of those that are coming, while a node joins", %{peer: peer} do
+    eventually(fn -> not Peer.call(peer, Arrivals, :joining?, []) end, 60_000)
+    :ok = Peer.call(peer, Arrivals, :coming, ["shop/late", 600_000])
+    :ok = Peer.call(peer, Arrivals, :joining, [600_000])
+    wait = "for caller <- 1..10_100, do: spawn(fn -> Tidepool.Catalog.Arrivals.await(\"a\#{caller}/x\", 600_000) end)"
+    Peer.call(peer, Code, :eval_string, [wait])
+    eventually(fn -> map_size(Peer.call(peer, :sys, :get_state, [Arrivals]).waiters) == 10_000 end, 20_000)
+    assert {:error, %Error{reason: :overloaded}} = call(peer, "another/x", 1_000)
+    assert {:error, %Error{reason: :not_ready}} = call(peer, "shop/late", 20)
+  end
+
   test "while a new version is on its way the one before is called, after a restart too", %{peer: peer} = context do
     old = Peer.deploy!(peer, "wat", "returns_1_twice", name: "coming")
     wasm = guest("rust", "hello_world")

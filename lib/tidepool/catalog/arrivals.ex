@@ -6,8 +6,10 @@ defmodule Tidepool.Catalog.Arrivals do
   are coming. Looking is reading a table; waiting is asking this process. It is older than the cluster's processes, so that who
   waits goes on waiting while those are restarted.
 
-  So many calls may wait, of which those of a namespace's functions are no more than they leave to others. Who was killed meanwhile, as a
-  request is whose client hangs up, is none of them once its place is wanted.
+  So many calls may wait for names, and as many for the end of joining, of which those of a namespace's functions are no more than they leave
+  to others. While this node joins, a name need not exist, and so neither need its namespace: those who wait for such ones have no place of
+  those who wait for names that are coming. Who was killed meanwhile, as a request is whose client hangs up, is none of them once its place
+  is wanted.
   """
 
   use GenServer
@@ -130,14 +132,15 @@ defmodule Tidepool.Catalog.Arrivals do
   @impl true
   def init(nil) do
     :ets.new(@table, [:named_table, :public, read_concurrency: true])
+    places = Map.new([:joining, :name], &{&1, Places.new(@max_waiting, 0)})
     # Whoever waits: for a name, or the end of joining, until when, and who that is.
-    {:ok, %{waiters: %{}, places: Places.new(@max_waiting, 0), filtered_at: now() - @filter_ms}}
+    {:ok, %{waiters: %{}, places: places, filtered_at: now() - @filter_ms}}
   end
 
   @impl true
   def handle_call({:await, name, deadline, who} = asked, from, state) do
     with true <- :ets.member(@table, name),
-         {:ok, places} <- take(state.places, who) do
+         {:ok, places} <- take(state.places, name, who) do
       {:noreply, %{put_in(state.waiters[from], {name, deadline, who}) | places: places}}
     else
       false ->
@@ -165,16 +168,27 @@ defmodule Tidepool.Catalog.Arrivals do
 
   defp without(state, gone?) do
     {gone, waiters} = Enum.split_with(state.waiters, gone?)
-    places = Enum.reduce(gone, state.places, fn {_from, {_name, _until, who}}, places -> give_back(places, who) end)
+    places = Enum.reduce(gone, state.places, fn {_from, {name, _until, who}}, all -> give_back(all, name, who) end)
     {gone, %{state | waiters: Map.new(waiters), places: places}}
   end
 
   # However many calls wait, a change does.
-  defp take(places, :change), do: {:ok, places}
-  defp take(places, function), do: Places.take(places, Name.of(function), 0, function)
+  defp take(places, _name, :change), do: {:ok, places}
 
-  defp give_back(places, :change), do: places
-  defp give_back(places, function), do: Places.give_back(places, Name.of(function), 0)
+  defp take(places, name, function) do
+    what = what(name)
+
+    with {:ok, taken} <- Places.take(Map.fetch!(places, what), Name.of(function), 0, function),
+         do: {:ok, Map.put(places, what, taken)}
+  end
+
+  defp give_back(places, _name, :change), do: places
+
+  defp give_back(places, name, function),
+    do: Map.update!(places, what(name), &Places.give_back(&1, Name.of(function), 0))
+
+  defp what(:joining), do: :joining
+  defp what(_name), do: :name
 
   defp now, do: System.monotonic_time(:millisecond)
 end
