@@ -534,7 +534,7 @@ defmodule Tidepool.Catalog do
   defp unclaimed(_known, _old, %{routes: []}), do: :ok
 
   defp unclaimed(known, old, %{name: name, routes: routes}) do
-    others = for other <- Entries.routed(known.entries), other.name != name, do: other
+    others = for other <- Entries.routed(known.entries, routes), other.name != name, do: other
     Routes.check(name, routes, if(old && not old.removed, do: old), others)
   end
 

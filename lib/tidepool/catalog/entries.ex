@@ -9,6 +9,7 @@ defmodule Tidepool.Catalog.Entries do
   """
 
   alias Tidepool.Catalog.{BlobStore, Entry, Previous}
+  alias Tidepool.Function.Routes
   alias Tidepool.Namespaces.Name
 
   @type t :: {entries :: :ets.tid(), sums :: :ets.tid()}
@@ -38,11 +39,13 @@ defmodule Tidepool.Catalog.Entries do
   @spec list(t) :: [Entry.t()]
   def list({table, _sums}), do: :ets.select(table, [{{:_, :"$1"}, [], [:"$1"]}])
 
-  @doc "Those that have routes."
-  @spec routed(t) :: [Entry.t()]
-  def routed({_table, sums} = entries) do
-    names = :ets.select(sums, [{{{:routed, :"$1"}, :_}, [], [:"$1"]}])
-    for name <- names, entry = get(entries, name), do: entry
+  @doc "Those that have one of these routes; by chance another one is among them."
+  @spec routed(t, Routes.t()) :: [Entry.t()]
+  def routed({_table, sums} = entries, routes) do
+    names =
+      for route <- routes, name <- :ets.select(sums, [{{{:route, hash(route), :"$1"}, :_}, [], [:"$1"]}]), do: name
+
+    for name <- Enum.uniq(names), entry = get(entries, name), do: entry
   end
 
   @doc "How many there are."
@@ -102,10 +105,13 @@ defmodule Tidepool.Catalog.Entries do
 
   defp parts(%{name: name} = entry) do
     namespace = Name.of(name)
-    routed = if entry.routes == [], do: [], else: [{{:routed, name}, 1}]
+    routed = for route <- entry.routes, do: {{:route, hash(route), name}, 1}
     bytes = [{{:newest, namespace}, entry.size}, {{:previous, namespace}, Previous.bytes(entry.previous)}]
     [{{:functions, namespace}, 1} | bytes] ++ routed ++ for(sha256 <- Entry.modules(entry), do: {sha256, 1})
   end
+
+  # A route is longer.
+  defp hash(route), do: :erlang.phash2(Routes.canonical(route))
 
   defp add(sums, key, more), do: if(:ets.update_counter(sums, key, more, {key, 0}) == 0, do: :ets.delete(sums, key))
 

@@ -2,9 +2,11 @@ defmodule Tidepool.Catalog.EntriesTest do
   use ExUnit.Case, async: true
 
   alias Tidepool.Catalog.{BlobStore, Entries, Entry, Previous}
+  alias Tidepool.Function.Routes
   alias Tidepool.Namespaces.Name
 
   @names for space <- ["", "shop/", "blog/"], name <- ["a", "b", "c"], do: space <> name
+  @routes ["/all", "shop.EXAMPLE/all", "/none"] ++ for(name <- @names, do: "/" <> name)
   @modules for number <- 1..6, do: BlobStore.sha256("module #{number}")
 
   defp entry(name, last) do
@@ -18,7 +20,7 @@ defmodule Tidepool.Catalog.EntriesTest do
       instances: :fresh,
       limits: Tidepool.Limits.complete(%{}),
       deployed_at: 0,
-      routes: Enum.random([[], ["/" <> name]]),
+      routes: Enum.random([[], ["/" <> name], ["/" <> name, "/all"], ["Shop.example/all"]]),
       previous: Previous.push(last),
       stamp: {1, 0, "a@host#1"}
     }
@@ -30,7 +32,11 @@ defmodule Tidepool.Catalog.EntriesTest do
 
     %{
       needed: here |> Enum.flat_map(&Entry.modules/1) |> Enum.uniq() |> Enum.sort(),
-      routed: for(%{routes: [_route]} = entry <- here, do: entry.name) |> Enum.sort(),
+      routed:
+        for route <- @routes do
+          same? = &(Routes.canonical(&1) == Routes.canonical(route))
+          Enum.sort(for entry <- here, Enum.any?(entry.routes, same?), do: entry.name)
+        end,
       removed: for(space <- [nil, "shop", "blog"], do: Enum.count(removed, &(Name.of(&1.name) == space))),
       others:
         for name <- @names, into: %{} do
@@ -45,7 +51,7 @@ defmodule Tidepool.Catalog.EntriesTest do
   defp told(entries) do
     %{
       needed: @modules |> Enum.filter(&Entries.needs?(entries, &1)) |> Enum.sort(),
-      routed: entries |> Entries.routed() |> Enum.map(& &1.name) |> Enum.sort(),
+      routed: for(route <- @routes, do: Enum.sort(for entry <- Entries.routed(entries, [route]), do: entry.name)),
       removed: for(space <- [nil, "shop", "blog"], do: Entries.count_removed(entries, space)),
       others: Map.new(@names, &{&1, Entries.others(entries, &1)})
     }
@@ -67,5 +73,13 @@ defmodule Tidepool.Catalog.EntriesTest do
 
       assert told(entries) == counted(entries)
     end
+  end
+
+  test "who names several routes of one function is told of it once, and of none that has others" do
+    entries =
+      Entries.new(for name <- ~w(a b), do: %{entry(name, nil) | removed: false, routes: ["/#{name}", "/#{name}/x"]})
+
+    assert [%{name: "a"}] = Entries.routed(entries, ["/a", "/a/x", "/c"])
+    assert Entries.routed(entries, ["/c"]) == []
   end
 end
