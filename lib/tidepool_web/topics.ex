@@ -36,7 +36,8 @@ defmodule TidepoolWeb.Topics do
   """
   @spec read(String.t()) :: {:ok, [t, ...]} | {:error, Error.t()}
   def read(text) do
-    texts = text |> String.split(",") |> Enum.uniq()
+    # Of a list with thousands no more are looked at than tell that there are too many.
+    texts = text |> String.splitter(",") |> Stream.uniq() |> Enum.take(@most + 1)
     topics = Enum.map(texts, &topic/1)
 
     cond do

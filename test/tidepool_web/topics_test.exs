@@ -39,6 +39,21 @@ defmodule TidepoolWeb.TopicsTest do
     end)
   end
 
+  test "of a list of thousands no more are looked at than a stream may be about" do
+    for {text, said} <- [
+          {Enum.map_join(1..20_000, ",", &"logs:f#{&1}"), "a stream has 16 topics at most"},
+          {"functions," <> String.duplicate("logs,", 10_000) <> "log", ~s("log" is no topic)}
+        ] do
+      {:reductions, before} = Process.info(self(), :reductions)
+      assert {:error, %{reason: :invalid_option, message: message}} = Topics.read(text)
+      {:reductions, behind} = Process.info(self(), :reductions)
+      assert message =~ said
+      if said =~ "16", do: assert(behind - before < 50_000)
+    end
+
+    assert {:ok, [:functions, {:lines, nil}]} = Topics.read("functions" <> String.duplicate(",logs", 10_000))
+  end
+
   test "one stream has lines, failures, changes and figures, each with what it is about" do
     name = deploy!("rust", "hello_world")
     {_id, client} = connect("topics=functions,logs:#{name},failures:#{name},figures")

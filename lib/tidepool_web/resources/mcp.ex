@@ -20,6 +20,8 @@ defmodule TidepoolWeb.Resources.Mcp do
 
   # Of a request's body.
   @bytes 1_048_576
+  # No name of a host is longer, with a dot at its end and a port.
+  @host_bytes 260
   @headers [
     "accept",
     "content-type",
@@ -167,7 +169,7 @@ defmodule TidepoolWeb.Resources.Mcp do
   end
 
   defp own_origin(%{"origin" => origin} = headers) do
-    with host when is_binary(host) <- headers["host"],
+    with host when is_binary(host) and byte_size(host) <= @host_bytes <- headers["host"],
          [_scheme, ^host] <- String.split(origin, "://", parts: 2),
          true <- ours?(URI.parse("http://" <> host).host) do
       :ok

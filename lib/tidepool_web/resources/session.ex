@@ -49,7 +49,8 @@ defmodule TidepoolWeb.Resources.Session do
   def serve("DELETE", ["session"], %{headers: headers, origin: origin}) do
     for {"x-tidepool", key} <- headers,
         {"cookie", cookies} <- headers,
-        cookie <- String.split(cookies, ";"),
+        # One by one: a head has room for tens of thousands.
+        cookie <- String.splitter(cookies, ";"),
         [name, id] <- [cookie |> String.trim() |> String.split("=", parts: 2)],
         name == name(),
         do: Listener.close_session({id, key})

@@ -61,7 +61,8 @@ defmodule TidepoolWeb.Topics.Stream do
 
   defp positions(topics, %{last_id: id}, mark, changes) do
     with <<^mark::binary-size(8), "-", text::binary>> <- id,
-         positions = for(digits <- String.split(text, "."), do: position(digits)),
+         # What is behind those of its topics is one more, and none.
+         positions = for(digits <- String.split(text, ".", parts: length(topics) + 1), do: position(digits)),
          true <- length(positions) == length(topics),
          true <- Enum.all?(Enum.zip(topics, positions), &possible?(&1, changes)) do
       {:known, positions}

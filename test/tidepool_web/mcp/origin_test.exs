@@ -47,4 +47,12 @@ defmodule TidepoolWeb.Mcp.OriginTest do
     assert status([{"host", host}]) == 200
     assert status([{"host", "evil.example"}]) == 200
   end
+
+  test "what is longer than any host's name is none of the node's, and is not taken apart" do
+    for host <- [String.duplicate(".", 60_000) <> "localhost", String.duplicate("a.", 130) <> "localhost"],
+        do: assert(from("http://" <> host, host) == 403)
+
+    host = String.duplicate("a.", 120) <> "localhost:4000"
+    assert from("http://" <> host, host) == 200
+  end
 end

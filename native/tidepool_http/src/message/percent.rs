@@ -5,6 +5,9 @@ use bytes::Bytes;
 use std::borrow::Cow;
 use tidepool_errors::Reason;
 
+/// Most parameters that are read of a query: a list of functions may have 16 labels, and all else takes fewer.
+const MOST_PARAMETERS: usize = 64;
+
 /// Whether `+` is a space, as it is in query strings, or itself, as in paths.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Plus {
@@ -70,8 +73,13 @@ fn invalid(parameter: &str) -> Refusal {
 ///
 /// # Errors
 ///
-/// [`Reason::InvalidQuery`] when one is not percent-encoded UTF-8.
+/// [`Reason::InvalidQuery`] when one is not percent-encoded UTF-8, or there are too many.
 pub(crate) fn parameters(query: &str) -> Result<Vec<(String, String)>, Refusal> {
+    // Counted before anything is made of them: two bytes of a query become two texts, which are forty times as much.
+    if pairs(query).nth(MOST_PARAMETERS).is_some() {
+        let message = format!("a query may have {MOST_PARAMETERS} parameters: send fewer");
+        return Err(Refusal::new(Reason::InvalidQuery, message));
+    }
     let text = |raw| decode(raw, Plus::Space).and_then(utf8);
     pairs(query).map(|(key, value)| text(key).zip(text(value)).ok_or_else(|| invalid(key))).collect()
 }
@@ -130,5 +138,17 @@ mod tests {
     fn parameters_keep_their_order() {
         let expected = [("wait", "all"), ("b", ""), ("wait", "x y")].map(|(k, v)| (k.to_owned(), v.to_owned()));
         assert_eq!(parameters("wait=all&&b&wait=x+y").unwrap(), expected);
+    }
+
+    #[test]
+    fn so_many_parameters_are_read_and_of_more_not_one() {
+        let many = |count: usize| parameters(&"a&".repeat(count));
+        assert_eq!(many(MOST_PARAMETERS).unwrap().len(), MOST_PARAMETERS);
+        // What can't be read is behind them: nothing is, of any.
+        let refused = parameters(&format!("{}%zz", "a&".repeat(MOST_PARAMETERS))).unwrap_err();
+        assert_eq!((refused.reason, refused.message.contains("64")), (Reason::InvalidQuery, true));
+        assert_eq!(many(32_000).unwrap_err().reason, Reason::InvalidQuery);
+        // Where there is nothing between two `&` there is no parameter.
+        assert_eq!(parameters(&"&".repeat(60_000)).unwrap(), []);
     }
 }

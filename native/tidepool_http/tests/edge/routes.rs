@@ -1,6 +1,6 @@
 //! Each path and method, and what of them reaches the backend.
 
-use crate::support::{Edge, config, endpoints, resource, routes, text};
+use crate::support::{Edge, config, endpoints, multipart, resource, routes, text};
 use tidepool_http::{Config, ContentType, RequestBody, Response, Route};
 
 async fn asked(method: &str, path: &str) -> Route {
@@ -99,6 +99,26 @@ async fn a_payload_that_is_not_percent_encoded_is_refused() {
         let answer = refused("GET", &format!("/call/f?{query}")).await;
         assert_eq!((answer.status, answer.reason().as_str()), (400, "invalid_query"), "{query}");
     }
+}
+
+#[tokio::test]
+async fn a_query_with_too_many_parameters_is_refused_before_its_body_is_waited_for() {
+    let mut edge = Edge::start(config());
+    let query = "a&".repeat(30_000);
+    for (path, headers) in [("/whole", String::new()), ("/deploy", multipart())] {
+        let mut client = edge.client().await;
+        let head = format!("POST {path}?{query} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\n{headers}\r\n");
+        client.send(head).await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.reason().as_str()), (400, "invalid_query"), "{path}");
+        assert!(answer.error()["message"].as_str().unwrap().contains("64 parameters"), "{path}");
+    }
+    edge.assert_untouched();
+    edge.assert_given_back().await;
+    let mut client = edge.client().await;
+    client.post(&format!("/whole?{}", "a&".repeat(64)), "", b"body").await;
+    assert_eq!(resource(edge.route().await).query.len(), 64);
+    assert_eq!(client.answer().await.status, 200);
 }
 
 #[tokio::test]
