@@ -2,7 +2,7 @@ defmodule TidepoolWeb.FiguresTest do
   # GET /figures: what calls come to, and since when.
   use Tidepool.Case, async: true
 
-  alias Tidepool.Native
+  alias Tidepool.{Instance, Native}
   alias TidepoolWeb.Figures
 
   doctest TidepoolWeb.Figures
@@ -157,6 +157,28 @@ defmodule TidepoolWeb.FiguresTest do
     assert %{reasons: %{"ok" => 12, "guest_error" => 1}, cpu_us: _cpu_us, latency_us: latency_us} = newest
     assert newest.p50_us <= newest.p99_us and latency_us > 0
     assert {200, _headers, %{"versions" => [%{"version" => 12} | _others]}} = curl("/figures/#{name}")
+  end
+
+  test "of versions that somebody still has the last ten are told, and the function has the figures of all" do
+    name = unique_name("held")
+    on_exit(fn -> Tidepool.remove(name) end)
+
+    instances =
+      for version <- 1..14 do
+        options = [name: name, description: "#{version}"]
+        {:ok, %{version: ^version}} = Tidepool.deploy(guest("rust", "hello_world"), options)
+        {:ok, instance} = Instance.start_link(name)
+        {:ok, _reply} = Instance.call(instance, "hello", "Ada")
+        instance
+      end
+
+    assert %{calls: 14, live: live, versions: versions} = Figures.one(name)
+    assert for(of <- versions, do: {of.version, of.calls}) == for(version <- 14..5//-1, do: {version, 1})
+    assert Enum.all?(versions, &(&1.live >= 1)) and live >= 14
+
+    for instance <- instances, do: GenServer.stop(instance)
+    eventually(fn -> Figures.one(name).live <= live - 14 end, 20_000)
+    assert %{calls: 14} = Figures.one(name)
   end
 
   test "live instances and their memory are those of now, of the function and of the version that they are of" do

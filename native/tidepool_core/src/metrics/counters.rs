@@ -1,21 +1,21 @@
 //! What is counted, of each function and of the node.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::iter;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tidepool_errors::{Mark, Reason};
+use tidepool_errors::Reason;
 
+use super::deploys::Deploys;
 use super::failure::{FAILURES, Failure};
-use super::latency::{self, Latencies};
+use super::latency::{self, Latencies, nanoseconds};
 use super::recent::Recent;
 use crate::base::console::{KeptLine, LINES};
 use crate::base::error::CallError;
 use crate::base::fair_share::{Held, HeldByEngine, NetworkHeld, Sums};
-use crate::os::per_thread::Sharded;
+use crate::os::per_thread::{Count, Sharded};
 
 /// How a call ended, as the metrics' `reason` label says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +84,9 @@ fn class(status: u16) -> usize {
 /// Counters of one function, shared by its versions.
 #[derive(Debug, Default)]
 pub(crate) struct FunctionStats {
+    /// What calls of all its versions have counted: as many of these may be had by somebody as there is room for their code, and who
+    /// asks for the sum looks at none of them.
+    calls: Sharded<CallStats>,
     /// One of its versions handles requests of HTTP, or did.
     pub(super) responds: AtomicBool,
     versions: Mutex<Versions>,
@@ -104,14 +107,9 @@ pub(crate) struct FunctionStats {
     first_kept: AtomicU64,
 }
 
-/// What the versions of a function have counted.
+/// What each of a function's last versions has counted, whoever has others; the oldest first.
 #[derive(Debug, Default)]
-struct Versions {
-    /// The oldest first.
-    kept: Vec<Version>,
-    /// Those that are not kept any more, together.
-    before: Totals,
-}
+struct Versions(Vec<Version>);
 
 #[derive(Debug)]
 struct Version {
@@ -126,7 +124,7 @@ enum Counts {
     Ended(Box<Totals>),
 }
 
-/// Versions whose counts are told apart.
+/// Versions whose counts are told apart: the last ones.
 const KEPT_VERSIONS: usize = 10;
 
 /// Counters of one version of a function.
@@ -180,6 +178,13 @@ struct CallStats {
 }
 
 impl Totals {
+    /// What all threads have counted.
+    fn of(calls: &Sharded<CallStats>) -> Self {
+        let mut totals = Totals::default();
+        calls.iter().for_each(|stats| totals.add(stats));
+        totals
+    }
+
     fn add(&mut self, stats: &CallStats) {
         stats.latencies.add_to(&mut self.latencies);
         let outcomes = self.outcomes.iter_mut().zip(&stats.outcomes);
@@ -196,22 +201,6 @@ impl Totals {
         }
     }
 
-    fn merge(&mut self, other: &Totals) {
-        let lists = self.outcomes.iter_mut().zip(&other.outcomes);
-        let lists = lists.chain(self.responses.iter_mut().zip(&other.responses));
-        let lists = lists.chain(self.latencies.iter_mut().zip(&other.latencies));
-        let others = [
-            (&mut self.latency_ns, &other.latency_ns),
-            (&mut self.cpu_ns, &other.cpu_ns),
-            (&mut self.live, &other.live),
-            (&mut self.memory_bytes, &other.memory_bytes),
-            (&mut self.host_bytes, &other.host_bytes),
-        ];
-        for (total, more) in lists.chain(others) {
-            *total = total.wrapping_add(*more);
-        }
-    }
-
     /// How many calls ended like this.
     pub(super) fn count(&self, outcome: Outcome) -> u64 {
         self.outcomes.get(outcome.place()).copied().unwrap_or_default()
@@ -219,46 +208,39 @@ impl Totals {
 }
 
 impl Version {
-    fn totals(&self) -> Cow<'_, Totals> {
+    fn totals(&self) -> Totals {
         match &self.counts {
-            Counts::Ended(totals) => Cow::Borrowed(totals),
-            Counts::Shared(calls) => {
-                let mut totals = Totals::default();
-                calls.iter().for_each(|stats| totals.add(stats));
-                Cow::Owned(totals)
-            }
+            Counts::Ended(totals) => Totals::clone(totals),
+            Counts::Shared(calls) => Totals::of(calls),
         }
     }
 }
 
 impl Versions {
-    /// The counters of a version. Those of versions that have ended take less memory from now on.
+    /// The counters of a version. Those of versions that have ended take less memory from now on. What is older than all that are told
+    /// apart counts for its function alone.
     fn of(&mut self, number: u64) -> Arc<Sharded<CallStats>> {
-        for version in &mut self.kept {
+        for version in &mut self.0 {
             // Nobody else can have it again but from here.
             if version.number != number
                 && let Counts::Shared(calls) = &version.counts
                 && Arc::strong_count(calls) == 1
             {
-                version.counts = Counts::Ended(Box::new(version.totals().into_owned()));
+                version.counts = Counts::Ended(Box::new(version.totals()));
             }
         }
-        let there = self.kept.iter().position(|version| version.number == number);
-        if let Some(Counts::Shared(calls)) = there.and_then(|at| self.kept.get(at)).map(|version| &version.counts) {
+        let there = self.0.iter().find(|version| version.number == number);
+        if let Some(Counts::Shared(calls)) = there.map(|version| &version.counts) {
             return Arc::clone(calls);
         }
-        if let Some(ended) = there.map(|at| self.kept.remove(at)) {
-            self.before.merge(&ended.totals());
-        }
-        while self.kept.len() >= KEPT_VERSIONS
-            && let Some(at) = self.kept.iter().position(|version| matches!(version.counts, Counts::Ended(_)))
-        {
-            let oldest = self.kept.remove(at);
-            self.before.merge(&oldest.totals());
-        }
+        // One that has ended and is there again counts anew.
+        self.0.retain(|version| version.number != number);
         let calls = Arc::<Sharded<CallStats>>::default();
-        let at = self.kept.partition_point(|version| version.number < number);
-        self.kept.insert(at, Version { number, counts: Counts::Shared(Arc::clone(&calls)) });
+        let at = self.0.partition_point(|version| version.number < number);
+        self.0.insert(at, Version { number, counts: Counts::Shared(Arc::clone(&calls)) });
+        if self.0.len() > KEPT_VERSIONS {
+            self.0.remove(0);
+        }
         calls
     }
 }
@@ -270,15 +252,12 @@ impl FunctionStats {
 
     /// All that calls count, read once.
     pub(super) fn totals(&self) -> Totals {
-        let versions = self.versions();
-        let mut totals = versions.before.clone();
-        versions.kept.iter().for_each(|version| totals.merge(&version.totals()));
-        totals
+        Totals::of(&self.calls)
     }
 
     /// The same of each of its last versions, the oldest first.
     pub(super) fn by_version(&self) -> Vec<(u64, Totals)> {
-        self.versions().kept.iter().map(|version| (version.number, version.totals().into_owned())).collect()
+        self.versions().0.iter().map(|version| (version.number, version.totals())).collect()
     }
 
     /// How many processes live of the programs of all its versions.
@@ -319,42 +298,46 @@ impl FunctionStats {
 }
 
 impl VersionStats {
+    /// What the calling thread counts in, of the version and of its function, and how it may.
+    fn mine(&self) -> [(&CallStats, Count); 2] {
+        [self.calls.mine_alone(), self.function.calls.mine_alone()]
+    }
+
     /// Counts one call that ended.
     pub(crate) fn record(&self, outcome: Outcome, latency: Duration, cpu: Duration) {
-        let (stats, count) = self.calls.mine_alone();
-        if let Some(counter) = stats.outcomes.get(outcome.place()) {
-            count.add(counter, 1);
+        let (place, latency, cpu) = (outcome.place(), nanoseconds(latency), nanoseconds(cpu));
+        for (stats, count) in self.mine() {
+            if let Some(counter) = stats.outcomes.get(place) {
+                count.add(counter, 1);
+            }
+            stats.latencies.record(latency, count);
+            count.add(&stats.latency_ns, latency);
+            count.add(&stats.cpu_ns, cpu);
         }
-        let latency = nanoseconds(latency);
-        stats.latencies.record(latency, count);
-        count.add(&stats.latency_ns, latency);
-        count.add(&stats.cpu_ns, nanoseconds(cpu));
     }
 
     /// Counts the response that a call has made, by its status.
     pub(crate) fn record_response(&self, status: u16) {
-        let (stats, count) = self.calls.mine_alone();
-        if let Some(counter) = stats.responses.get(class(status)) {
-            count.add(counter, 1);
+        for (stats, count) in self.mine() {
+            if let Some(counter) = stats.responses.get(class(status)) {
+                count.add(counter, 1);
+            }
         }
     }
 
     /// Counts an instance that begins.
     pub(crate) fn begin_instance(&self) {
-        let (stats, count) = self.calls.mine_alone();
-        count.add(&stats.live, 1);
+        self.mine().iter().for_each(|(stats, count)| count.add(&stats.live, 1));
     }
 
     /// Counts linear memory that an instance has got.
     pub(crate) fn take_memory(&self, bytes: u64) {
-        let (stats, count) = self.calls.mine_alone();
-        count.add(&stats.memory_bytes, bytes);
+        self.mine().iter().for_each(|(stats, count)| count.add(&stats.memory_bytes, bytes));
     }
 
     /// Counts what a program has on the host from now on.
     pub(crate) fn hold_on_host(&self, bytes: u64) {
-        let (stats, count) = self.calls.mine_alone();
-        count.add(&stats.host_bytes, bytes);
+        self.mine().iter().for_each(|(stats, count)| count.add(&stats.host_bytes, bytes));
     }
 
     /// Counts what a program has there no more.
@@ -364,21 +347,17 @@ impl VersionStats {
 
     /// Counts an instance that ends, and its memory.
     pub(crate) fn end_instance(&self, bytes: u64) {
-        let (stats, count) = self.calls.mine_alone();
-        count.add(&stats.live, 1_u64.wrapping_neg());
-        count.add(&stats.memory_bytes, bytes.wrapping_neg());
+        for (stats, count) in self.mine() {
+            count.add(&stats.live, 1_u64.wrapping_neg());
+            count.add(&stats.memory_bytes, bytes.wrapping_neg());
+        }
     }
-}
-
-/// 584 years fit.
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The counters of all functions of a runtime. A function's go when its last version is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Stats {
-    functions: Mutex<HashMap<String, Weak<FunctionStats>>>,
+    functions: Mutex<Functions>,
     pub(super) compiles: AtomicU64,
     pub(super) compile_ns: AtomicU64,
     pub(super) cached: AtomicU64,
@@ -389,48 +368,27 @@ pub(crate) struct Stats {
     pub(crate) failures: Recent<Failure, FAILURES>,
 }
 
-/// Upper bounds of the buckets of deploys, in ms.
-pub(super) const DEPLOY_BUCKETS_MS: [u64; 13] =
-    [5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000];
-
-/// What deploys have come to.
+/// Those of functions by their names.
 #[derive(Debug, Default)]
-pub(crate) struct Deploys(Mutex<DeployStats>);
-
-#[derive(Debug, Default, Clone)]
-pub(super) struct DeployStats {
-    /// By reason.
-    pub(super) ended: BTreeMap<String, u64>,
-    pub(super) durations: [u64; DEPLOY_BUCKETS_MS.len() + 1],
-    pub(super) ns: u64,
+struct Functions {
+    by_name: HashMap<String, Weak<FunctionStats>>,
+    /// How many names there were when those that are gone were last taken out.
+    swept: usize,
 }
 
-/// How deploys end that alerts ask for (`ops/prometheus.rules.yml`): there from the start, so that the first one is an increase.
-fn watched() -> impl Iterator<Item = &'static str> {
-    let failed = Reason::ALL.iter().filter(|reason| reason.is(Mark::Watched)).map(|reason| reason.name());
-    iter::once("ok").chain(failed)
-}
-
-impl Deploys {
-    pub(crate) fn record(&self, reason: &str, took: Duration) {
-        let mut stats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let ended = stats.ended.entry(reason.to_owned()).or_default();
-        *ended = ended.saturating_add(1);
-        let bucket = DEPLOY_BUCKETS_MS.iter().position(|bound| took <= Duration::from_millis(*bound));
-        if let Some(count) = stats.durations.get_mut(bucket.unwrap_or(DEPLOY_BUCKETS_MS.len())) {
-            *count = count.saturating_add(1);
+impl Functions {
+    /// Takes out those that are gone when as many names have come as there were: the first deploy of a name looks at a few others on the
+    /// whole, however many there are.
+    fn sweep(&mut self) {
+        if self.by_name.len() > self.swept.saturating_mul(2).saturating_add(SPARE_NAMES) {
+            self.by_name.retain(|_, stats| stats.strong_count() > 0);
+            self.swept = self.by_name.len();
         }
-        stats.ns = stats.ns.saturating_add(nanoseconds(took));
-    }
-
-    pub(super) fn snapshot(&self) -> DeployStats {
-        let mut stats = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for reason in watched() {
-            stats.ended.entry(reason.to_owned()).or_default();
-        }
-        stats
     }
 }
+
+/// So many names may be of functions that are gone, beside as many as there are.
+const SPARE_NAMES: usize = 64;
 
 impl Stats {
     /// The counters of a version of the function called `name`.
@@ -440,20 +398,24 @@ impl Stats {
         VersionStats { function, calls }
     }
 
+    fn functions(&self) -> MutexGuard<'_, Functions> {
+        self.functions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn function(&self, name: &str) -> Arc<FunctionStats> {
-        let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(stats) = functions.get(name).and_then(Weak::upgrade) {
+        let mut functions = self.functions();
+        if let Some(stats) = functions.by_name.get(name).and_then(Weak::upgrade) {
             return stats;
         }
-        functions.retain(|_, stats| stats.strong_count() > 0);
+        functions.sweep();
         let stats = Arc::new(FunctionStats::default());
-        functions.insert(name.to_owned(), Arc::downgrade(&stats));
+        functions.by_name.insert(name.to_owned(), Arc::downgrade(&stats));
         stats
     }
 
     /// The counters of the function called `name`, if it has any.
     pub(super) fn known(&self, name: &str) -> Option<Arc<FunctionStats>> {
-        self.functions.lock().unwrap_or_else(PoisonError::into_inner).get(name).and_then(Weak::upgrade)
+        self.functions().by_name.get(name).and_then(Weak::upgrade)
     }
 
     pub(crate) fn count_compile(&self, took: Duration) {
@@ -467,10 +429,14 @@ impl Stats {
     }
 
     pub(super) fn snapshot(&self) -> Vec<(String, Arc<FunctionStats>)> {
-        let functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<_> =
-            functions.iter().filter_map(|(name, stats)| Some((name.clone(), stats.upgrade()?))).collect();
+        let there = |(name, stats): (&String, &Weak<FunctionStats>)| Some((name.clone(), stats.upgrade()?));
+        let mut all: Vec<_> = self.functions().by_name.iter().filter_map(there).collect();
+        // Not under the lock, which each deploy takes.
         all.sort_by(|(a, _), (b, _)| a.cmp(b));
         all
     }
 }
+
+#[cfg(test)]
+#[path = "counters_tests.rs"]
+mod tests;

@@ -7,6 +7,7 @@
 use std::array;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::os::per_thread::Count;
 
@@ -42,6 +43,11 @@ fn place(ns: u64) -> Option<(usize, usize)> {
     let part = ns >> (octave + FIRST_LOG2 - PARTS_LOG2) & (PARTS as u64 - 1);
     let (octave, part) = (usize::try_from(octave).ok()?, usize::try_from(part).ok()?);
     (octave < OCTAVES).then_some((octave, part))
+}
+
+/// A time as it is counted: 584 years fit.
+pub(super) fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A cache line.

@@ -10,7 +10,8 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
-use super::counters::{CLASSES, DEPLOY_BUCKETS_MS, DeployStats, FunctionStats, Outcome, Stats, Totals};
+use super::counters::{CLASSES, FunctionStats, Outcome, Stats, Totals};
+use super::deploys::{DEPLOY_BUCKETS_MS, DeployStats};
 use super::latency;
 use crate::base::config::EngineKind;
 

@@ -78,8 +78,9 @@ fn http_identify<'a>(env: Env<'a>, server: ResourceArc<ServerHandle>, identity: 
     }
 }
 
-/// From now on these tokens are good beside the server's own, and no others: `{name, sha256, scopes, functions, expires_at}`.
-#[rustler::nif]
+/// From now on these tokens are good beside the server's own, and no others: `{name, sha256, scopes, functions, expires_at}`. There may be
+/// a thousand, and a hundred sessions of each are looked at for whether they end.
+#[rustler::nif(schedule = "DirtyCpu")]
 fn http_grant(server: &ServerHandle, rows: List<Row<'_>>) -> NifResult<Atom> {
     server.server.grant(tokens(rows.0)?);
     Ok(atoms::ok())
@@ -167,15 +168,15 @@ fn http_stats<'a>(env: Env<'a>, server: ResourceArc<ServerHandle>) -> Term<'a> {
 }
 
 /// Lets a secret stand for the token once, as a bearer, within `lifetime_ms`.
-#[rustler::nif]
+#[rustler::nif(schedule = "DirtyCpu")]
 fn http_open_code(server: ResourceArc<ServerHandle>, secret: Binary<'_>, lifetime_ms: u64) -> Atom {
     server.server.admit_code(&secret, decode::millis(lifetime_ms));
     atoms::ok()
 }
 
 /// Lets a cookie with its key stand for the token whose secret has this SHA-256, the server's own without one. It ends
-/// `lifetime_ms` from now, when its user does nothing for `idle_ms`, or with its token.
-#[rustler::nif]
+/// `lifetime_ms` from now, when its user does nothing for `idle_ms`, or with its token. All that there are are looked at, for what is over.
+#[rustler::nif(schedule = "DirtyCpu")]
 fn http_open_session(
     server: ResourceArc<ServerHandle>,
     id: Binary<'_>,

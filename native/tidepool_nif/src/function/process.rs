@@ -347,8 +347,9 @@ fn process_whereis<'a>(env: Env<'a>, process: &'a ProcessHandle, name: String) -
     }
 }
 
-/// What a program reports of itself: `{name, :counter, number}`, `{name, :gauge, number}`, `{name, :histogram, {values, sum}}`.
-#[rustler::nif]
+/// What a program reports of itself: `{name, :counter, number}`, `{name, :gauge, number}`, `{name, :histogram, {values, sum}}`. There
+/// may be a thousand.
+#[rustler::nif(schedule = "DirtyCpu")]
 fn process_figures<'a>(env: Env<'a>, process: &'a ProcessHandle) -> Vec<Term<'a>> {
     let figure = |(name, figure): (String, Figure)| match figure {
         Figure::Counter(value) => (name, atoms::counter(), value).encode(env),
