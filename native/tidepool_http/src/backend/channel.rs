@@ -4,7 +4,7 @@
 //! or takes nothing for `write_timeout`, closes the stream. A backend that drops its end unfinished breaks the body off, which
 //! every client can tell from its end.
 
-use crate::budget::shares::{CHANNEL_BYTES, PIECE_BYTES};
+use crate::budget::shares::{CHANNEL_BYTES, Hold, PIECE_BYTES};
 use crate::connection::state::{Stillness, Untaken};
 use bytes::{Bytes, BytesMut};
 use std::fmt;
@@ -97,6 +97,9 @@ struct State {
 pub(crate) trait Kept: Send {
     /// Gives it back, after all of the stream was taken or not.
     fn give_back(self: Box<Self>, is_whole: bool);
+
+    /// What of it counts for bytes, for who goes on with some of these; once.
+    fn hold(&mut self) -> Option<Hold>;
 }
 
 impl State {

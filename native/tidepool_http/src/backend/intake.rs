@@ -1,6 +1,8 @@
 //! A request's body on its way to a backend that reads it piece by piece: no piece is read from the client before the backend
 //! asks for it.
 
+use crate::budget::heads;
+use crate::budget::shares::Hold;
 use bytes::{Bytes, BytesMut};
 use hyper::HeaderMap;
 use hyper::body::{Body, Frame};
@@ -52,6 +54,8 @@ struct State {
     gathered: BytesMut,
     /// Bytes of what has come.
     bytes: usize,
+    /// What has come has so much of the budget, when no more comes.
+    hold: Option<Hold>,
     /// There is nobody to read it.
     left: bool,
     come_signal: Option<Box<dyn Fn() + Send>>,
@@ -65,10 +69,12 @@ impl State {
         match first.or_else(|| self.take_gathered())? {
             Come::Data(data) => {
                 self.bytes = self.bytes.saturating_sub(data.len());
+                self.settle_hold();
                 Some(Come::Data(data))
             }
             Come::Trailers(trailers) => {
                 self.come.push_front(Come::End);
+                self.settle_hold();
                 Some(Come::Trailers(trailers))
             }
             Come::End => {
@@ -85,6 +91,21 @@ impl State {
     fn take_gathered(&mut self) -> Option<Come> {
         let gathered = mem::take(&mut self.gathered);
         (!gathered.is_empty()).then(|| Come::Data(gathered.freeze()))
+    }
+
+    /// Bytes of what has come and waits for who reads it.
+    fn waiting(&self) -> usize {
+        let trailers = |come: &Come| if let Come::Trailers(trailers) = come { heads::bytes_of(trailers) } else { 0 };
+        self.come.iter().map(trailers).fold(self.bytes, usize::saturating_add)
+    }
+
+    /// Gives back what nothing waits for any more.
+    fn settle_hold(&mut self) {
+        let waiting = if self.hold.is_some() { self.waiting() } else { 0 };
+        match &mut self.hold {
+            Some(hold) if waiting > 0 => hold.lower_to(waiting),
+            hold => *hold = None,
+        }
     }
 
     /// Has what comes next stand behind all that has come.
@@ -115,6 +136,15 @@ impl Intake {
     /// An intake that has so many bytes read before anybody asks.
     pub(crate) fn ahead(ahead: usize) -> Self {
         Intake { ahead, ..Intake::default() }
+    }
+
+    /// No more comes. What has come counts until it is taken.
+    pub(crate) fn keep(&self, hold: Hold) {
+        let mut state = self.state();
+        if !state.left {
+            state.hold = Some(hold);
+            state.settle_hold();
+        }
     }
 
     /// Waits until there is something to read for; false when nobody will read it.
@@ -204,7 +234,12 @@ impl BodyReader {
 
 impl Drop for BodyReader {
     fn drop(&mut self) {
-        self.0.state().left = true;
+        let mut state = self.0.state();
+        // Who has it come may be there for as long as there is no answer.
+        (state.left, state.bytes, state.hold) = (true, 0, None);
+        state.come.clear();
+        state.gathered = BytesMut::new();
+        drop(state);
         self.0.wanted.notify_one();
     }
 }
@@ -246,6 +281,8 @@ fn failure(reason: Reason) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::shares::{Accounts, BodyBudget};
+    use hyper::header::{DATE, ETAG, HeaderValue};
 
     /// Memory that was read of a connection at once, and is there as long as somebody has a piece of it.
     struct Read(Arc<[u8]>);
@@ -279,6 +316,41 @@ mod tests {
         intake.put(Come::Trailers(HeaderMap::new()));
         assert_eq!(pieces(&reader), [1, 2]);
         assert_eq!(reader.read(), Piece::End);
+    }
+
+    #[test]
+    fn what_has_come_counts_until_it_is_taken_or_nobody_is_there_to_take_it() {
+        let budget = BodyBudget::new(1 << 20);
+        let hold = || {
+            let mut hold = budget.hold(&Accounts::default());
+            assert!(hold.grow(200_000));
+            hold
+        };
+        let two = || [(ETAG, HeaderValue::from_static("1")), (DATE, HeaderValue::from_static("2"))];
+        let trailers = || two().into_iter().collect::<HeaderMap>();
+        let behind = heads::bytes_of(&trailers());
+        for is_read in [true, false] {
+            let intake = Arc::new(Intake::ahead(64 << 10));
+            let reader = BodyReader(Arc::clone(&intake));
+            intake.put(Come::Data(Bytes::from_static(&[7; 1_000])));
+            intake.put(Come::Trailers(trailers()));
+            intake.keep(hold());
+            assert_eq!(budget.held(), 1_000 + behind);
+            if is_read {
+                assert!(matches!(reader.read(), Piece::Data(_)));
+                assert_eq!(budget.held(), behind);
+                assert_eq!((reader.read(), budget.held()), (Piece::End, 0));
+            }
+            drop(reader);
+            assert_eq!(budget.held(), 0);
+            // Who has it come may find out later.
+            intake.keep(hold());
+            assert_eq!(budget.held(), 0);
+        }
+        let intake = Arc::new(Intake::ahead(0));
+        let _reader = BodyReader(Arc::clone(&intake));
+        intake.keep(hold());
+        assert_eq!(budget.held(), 0, "nothing has come");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::backend::channel::Kept;
 use crate::backend::exchange::Body;
+use crate::budget::heads;
 use crate::connection::state::{ConnectionState, Stillness, Untaken};
 use bytes::Bytes;
 use hyper::body::{Body as _, Frame, SizeHint};
@@ -89,6 +90,11 @@ impl Passed {
                 // Nothing is behind trailers, and hyper does not ask.
                 if let Some(trailers) = frame.trailers_mut() {
                     (self.confine)(trailers);
+                    if self.connection.is_multiplexed()
+                        && let Some(hold) = state.kept.as_mut().and_then(|kept| kept.hold())
+                    {
+                        heads::carry(trailers, hold);
+                    }
                     state.end(true);
                 }
                 drop(state);

@@ -174,6 +174,13 @@ impl Hold {
         taken
     }
 
+    /// Gives back all but `bytes`.
+    pub(crate) fn lower_to(&mut self, bytes: usize) {
+        let more = self.bytes.saturating_sub(bytes);
+        give_back(&self.budget.held, self.accounts.bytes(), more);
+        self.bytes = self.bytes.saturating_sub(more);
+    }
+
     /// Takes what is missing to `bytes` in all; false, and nothing taken, when there are not that many for its client or namespace.
     pub(crate) fn cover(&mut self, bytes: usize) -> bool {
         bytes <= self.bytes || self.grow(bytes.saturating_sub(self.bytes))
@@ -198,6 +205,9 @@ mod tests {
         let (mut a, mut b) = (budget.hold(&one), budget.hold(&other));
         assert!(a.grow(6) && b.grow(4));
         assert!(!a.grow(1) && !b.grow(usize::MAX));
+        a.lower_to(7);
+        a.lower_to(3);
+        assert_eq!((budget.held(), one.client.bytes.load(Relaxed)), (7, 3));
         drop(a);
         assert!(b.grow(2));
         drop(b);

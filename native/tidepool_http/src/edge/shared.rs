@@ -3,7 +3,7 @@
 use crate::backend::contract::{Backend, Caller};
 use crate::budget::answer_window::{AnswerSizes, LargeAnswerSlots};
 use crate::budget::peers::Peers;
-use crate::budget::shares::{self, Account, Accounts, BodyBudget, Own};
+use crate::budget::shares::{self, Account, Accounts, BodyBudget, CHARGED_BYTES, Hold, Own};
 use crate::connection::discards::Discards;
 use crate::connection::state::ConnectionState;
 use crate::edge::config::Config;
@@ -161,7 +161,20 @@ impl Edge {
         if !shares::take(kind.held(self), kind.own(&accounts), limit, 1) {
             return Err(self.overloaded());
         }
-        Ok(Slot { edge: Arc::clone(self), accounts, kind })
+        Ok(Slot { edge: Arc::clone(self), accounts, kind, head: None })
+    }
+
+    /// A share of the budget for a head of so many bytes; of nothing for a small one, since the number of requests bounds these.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::Overloaded`] when there is no room for it.
+    pub(crate) fn hold_head(&self, accounts: &Accounts, bytes: usize) -> Result<Hold, Refusal> {
+        let mut hold = self.budget.hold(accounts);
+        if bytes >= CHARGED_BYTES && !hold.grow(bytes) {
+            return Err(self.overloaded());
+        }
+        Ok(hold)
     }
 
     pub(crate) fn overloaded(&self) -> Refusal {
@@ -187,9 +200,29 @@ pub(crate) struct Slot {
     edge: Arc<Edge>,
     pub(crate) accounts: Accounts,
     kind: Kind,
+    /// What its request's head has of the budget.
+    head: Option<Hold>,
 }
 
 impl Slot {
+    /// Counts so many bytes of its request's head, for as long as it has its place.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::Overloaded`] when there is no room for it.
+    pub(crate) fn hold_head(&mut self, bytes: usize) -> Result<(), Refusal> {
+        // Most are small, and cost a comparison.
+        if bytes >= CHARGED_BYTES {
+            self.head = Some(self.edge.hold_head(&self.accounts, bytes)?);
+        }
+        Ok(())
+    }
+
+    /// The head is gone.
+    pub(crate) fn release_head(&mut self) {
+        self.head = None;
+    }
+
     /// Counts a place among the requests in flight for the namespace besides, which became known when it was taken.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 pub(crate) mod body;
 pub(crate) mod handover;
+pub(crate) mod head;
 pub(crate) mod passed;
 pub(crate) mod pump;
 pub(crate) mod queueing;

@@ -2,6 +2,7 @@
 
 use crate::backend::exchange::Body;
 use crate::backend::outlet::{Confine, Passed};
+use crate::budget::heads;
 use crate::budget::shares::CHANNEL_BYTES;
 use crate::connection::state::ConnectionState;
 use crate::edge::shared::Edge;
@@ -23,15 +24,23 @@ const UNDERWAY_BYTES: usize = 2 * CHANNEL_BYTES;
 ///
 /// # Errors
 ///
-/// [`crate::Reason::Overloaded`] when there is no room for what of its body is underway.
+/// [`crate::Reason::Overloaded`] when there is no room for its head, or for what of its body is underway.
 pub(crate) fn passed(
     edge: &Edge,
     connection: &Arc<ConnectionState>,
     method: &Method,
-    response: Response<Body>,
+    mut response: Response<Body>,
     mut begun: Begun,
     confine: Confine,
 ) -> Result<Http, Refusal> {
+    // By HTTP/2 heads of any number wait until their client takes them, and their requests are over then.
+    if connection.is_multiplexed() {
+        let mut head = edge.budget.hold(&begun.slot.accounts);
+        if !head.grow(heads::bytes_of(response.headers())) {
+            return Err(edge.overloaded());
+        }
+        heads::carry(response.headers_mut(), head);
+    }
     let mut hold = edge.budget.hold(&begun.slot.accounts);
     if !hold.grow(UNDERWAY_BYTES) {
         return Err(edge.overloaded());

@@ -2,10 +2,12 @@
 
 use crate::backend::intake::{BodyReader, Come, Intake};
 use crate::backend::responder::Reply;
-use crate::budget::shares::{Accounts, CHANNEL_BYTES, PIECE_BYTES};
+use crate::budget::heads;
+use crate::budget::shares::{Accounts, CHANNEL_BYTES, Hold, PIECE_BYTES};
 use crate::connection::state::{ConnectionState, Order};
 use crate::edge::shared::Edge;
 use crate::exchange::body::{Bounds, incomplete};
+use crate::exchange::head;
 use crate::message::refusal::Refusal;
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -64,12 +66,17 @@ where
         return Err(bounds.too_large());
     }
     // A piece is as large as what was read of the connection at once.
+    let pieces = CHANNEL_BYTES.max(edge.config.max_header_bytes).saturating_add(ahead);
+    // Over HTTP/2 it comes into a buffer first, as far as its windows let it, and trailers behind it. A body that is smaller than what is
+    // read before anybody asks is read to its end, with what is behind it.
+    let is_sent_ahead = connection.is_multiplexed() && !body.is_end_stream();
+    let waits = is_sent_ahead && body.size_hint().upper().is_none_or(|bytes| bytes >= ahead as u64);
+    let trailers = if waits { heads::most_unasked(edge.config.max_header_bytes) } else { 0 };
     let mut hold = edge.budget.hold(accounts);
-    if !hold.grow(CHANNEL_BYTES.max(edge.config.max_header_bytes).saturating_add(ahead)) {
+    if !hold.grow(pieces.saturating_add(trailers)) {
         return Err(edge.overloaded());
     }
-    // Over HTTP/2 it comes into a buffer first, as far as its windows let it.
-    let sent_ahead = if connection.is_multiplexed() && !body.is_end_stream() {
+    let sent_ahead = if is_sent_ahead {
         Some(connection.hold_sent_ahead(&edge.budget, accounts).ok_or_else(|| edge.overloaded())?)
     } else {
         None
@@ -77,10 +84,49 @@ where
     let intake = Arc::new(Intake::ahead(ahead));
     let (own, connection) = (Arc::clone(&intake), Arc::clone(connection));
     let coming = async move {
-        let _held = (hold, sent_ahead);
+        let _sent_ahead = sent_ahead;
+        let _held = Coming { intake: Arc::clone(&own), hold: Some(hold) };
         come((&own, &connection), body, &bounds, ahead > 0).await
     };
     Ok((BodyReader(Arc::clone(&intake)), Pump { intake, coming: Some(Box::pin(coming)) }))
+}
+
+/// What a body that comes has of the budget. What is there of it when no more comes counts until somebody has taken it.
+struct Coming {
+    intake: Arc<Intake>,
+    /// `None` only while it is dropped.
+    hold: Option<Hold>,
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        if let Some(hold) = self.hold.take() {
+            self.intake.keep(hold);
+        }
+    }
+}
+
+/// Makes ready for a body that nobody reads for a while: what its client may send of it meanwhile by HTTP/2, and behind it, counts for as
+/// long as this is there. By HTTP/1 it waits with the system.
+///
+/// # Errors
+///
+/// [`Reason::Overloaded`] when there is no room for it.
+pub(crate) fn hold_unread<B: Body>(
+    edge: &Edge,
+    connection: &ConnectionState,
+    accounts: &Accounts,
+    body: &B,
+) -> Result<Option<(Arc<Hold>, Hold)>, Refusal> {
+    if !connection.is_multiplexed() || body.is_end_stream() {
+        return Ok(None);
+    }
+    let ahead = connection.hold_sent_ahead(&edge.budget, accounts).ok_or_else(|| edge.overloaded())?;
+    let mut trailers = edge.budget.hold(accounts);
+    if !trailers.grow(heads::most_unasked(edge.config.max_header_bytes)) {
+        return Err(edge.overloaded());
+    }
+    Ok(Some((ahead, trailers)))
 }
 
 /// Waits until there is something to read for; false when nobody will read it. The connection is told that it waits: hyper reads nothing
@@ -129,6 +175,7 @@ where
             Ok(data) if data.is_empty() => continue,
             Ok(data) => data,
             Err(Ok(trailers)) => {
+                head::check(&trailers)?;
                 intake.put(Come::Trailers(trailers));
                 return Ok(());
             }

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 /// What a stream has of the server.
 pub(crate) struct Has {
-    _hold: Hold,
+    hold: Option<Hold>,
     _slot: Slot,
     _place: Option<EndpointSlot>,
     _pumping: Option<Pumping>,
@@ -26,7 +26,7 @@ impl Has {
     pub(crate) fn new(hold: Hold, begun: Begun, connection: &Arc<ConnectionState>) -> Self {
         let Begun { slot, place, pump } = begun;
         let busy = connection.begin();
-        Has { _hold: hold, _slot: slot, _place: place, _pumping: pump.map(Pump::spawn), busy }
+        Has { hold: Some(hold), _slot: slot, _place: place, _pumping: pump.map(Pump::spawn), busy }
     }
 
     /// Gives it back. A stream that was given up counts against its client.
@@ -40,6 +40,10 @@ impl Has {
 impl Kept for Has {
     fn give_back(self: Box<Self>, is_whole: bool) {
         self.end(is_whole);
+    }
+
+    fn hold(&mut self) -> Option<Hold> {
+        self.hold.take()
     }
 }
 

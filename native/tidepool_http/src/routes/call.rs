@@ -2,6 +2,7 @@
 
 use crate::backend::contract::Route;
 use crate::budget::answer_window::{AnswerShare, SizeSlot};
+use crate::budget::heads;
 use crate::budget::shares::Accounts;
 use crate::connection::state::ConnectionState;
 use crate::edge::access;
@@ -9,6 +10,7 @@ use crate::edge::endpoint::not_allowed;
 use crate::edge::shared::{Edge, Purpose, Slot};
 use crate::exchange::body::{self, Bounds, Held};
 use crate::exchange::handover::{Exchange, PendingExchange, hand_over};
+use crate::exchange::pump;
 use crate::message::percent;
 use crate::message::refusal::{Refusal, shown};
 use crate::message::response::Response;
@@ -46,7 +48,9 @@ where
     if !is_post && request.method() != Method::GET {
         return Err(not_allowed(request.method(), "GET,POST"));
     }
-    let slot = edge.admit(edge.accounts(connection, caller.as_ref()), Purpose::Work)?;
+    let mut slot = edge.admit(edge.accounts(connection, caller.as_ref()), Purpose::Work)?;
+    // Its names, and a payload in its query, stay when the head goes.
+    slot.hold_head(heads::uri_bytes(request.uri()))?;
     let accounts = &slot.accounts;
     let trace = edge.trace(request.headers());
     let size = edge.check_room(accounts, &function)?;
@@ -58,7 +62,7 @@ where
     }
     let expects = request.headers().contains_key(EXPECT);
     let body = request.into_body();
-    let limit = match admitted(edge, &function, &body).await? {
+    let limit = match admitted(edge, (connection, accounts), &function, &body).await? {
         Admitted::Within(limit) => limit,
         Admitted::Not(answer) => {
             // A client that asks whether to send its body is told so by the answer.
@@ -123,13 +127,18 @@ pub(crate) async fn await_function<B>(
     connection: &ConnectionState,
     request: &Request<B>,
     names: Vec<String>,
-) -> Result<Option<(Response, AnswerShare)>, Refusal> {
+) -> Result<Option<(Response, AnswerShare)>, Refusal>
+where
+    B: Body,
+{
     let head = (request.method(), request.uri(), request.headers());
     let (caller, names) = access::check_call_of(edge, connection, head, names)?;
     let accounts = edge.accounts(connection, caller.as_ref());
     let mut refused = None;
     for function in names {
-        let _slot = edge.admit(accounts.clone(), Purpose::Work)?;
+        let mut slot = edge.admit(accounts.clone(), Purpose::Work)?;
+        slot.hold_head(heads::taken(request.uri(), request.headers()))?;
+        let _unread = pump::hold_unread(edge, connection, &accounts, request.body())?;
         let answer = hand_over(edge, Route::Admit { function }).answer().await?;
         if answer.status == CONTINUE {
             return Ok(None);
@@ -147,7 +156,12 @@ pub(crate) async fn await_function<B>(
 }
 
 /// Asks for the function before a byte of a body is read. An empty one goes to the backend at once.
-async fn admitted<B>(edge: &Arc<Edge>, function: &str, body: &B) -> Result<Admitted, Refusal>
+async fn admitted<B>(
+    edge: &Arc<Edge>,
+    (connection, accounts): (&ConnectionState, &Accounts),
+    function: &str,
+    body: &B,
+) -> Result<Admitted, Refusal>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -157,6 +171,7 @@ where
     if let Some(limit) = edge.backend.payload_limit(function) {
         return Ok(Admitted::Within(limit));
     }
+    let _unread = pump::hold_unread(edge, connection, accounts, body)?;
     let answer = hand_over(edge, Route::Admit { function: function.to_owned() }).answer().await?;
     if answer.status == CONTINUE {
         return Ok(Admitted::Within(edge.backend.payload_limit(function).unwrap_or(u64::MAX)));
@@ -173,7 +188,8 @@ pub(crate) fn get<B>(edge: &Arc<Edge>, connection: &ConnectionState, request: &R
     let uri = request.uri();
     let (function, operation) = target(edge, uri.path())?;
     let caller = access::check_call(edge, connection, (request.method(), uri, request.headers()), &function)?;
-    let slot = edge.admit(edge.accounts(connection, caller.as_ref()), Purpose::Work)?;
+    let mut slot = edge.admit(edge.accounts(connection, caller.as_ref()), Purpose::Work)?;
+    slot.hold_head(heads::uri_bytes(uri))?;
     let size = edge.check_room(&slot.accounts, &function)?;
     let payload = query_payload(edge, uri.query())?;
     let call = Route::Call { function, operation, payload, trace: edge.trace(request.headers()) };

@@ -3,6 +3,7 @@
 use crate::backend::contract::{Deploy, Route};
 use crate::backend::token::Scope;
 use crate::budget::answer_window::AnswerShare;
+use crate::budget::heads;
 use crate::connection::state::ConnectionState;
 use crate::edge::access;
 use crate::edge::shared::{Edge, Purpose};
@@ -71,9 +72,10 @@ where
     if !content_type.is_some_and(|value| value.starts_with(b"multipart/form-data")) {
         return Err(not_multipart());
     }
-    let query = percent::parameters(head.uri.query().unwrap_or_default())?;
     let accounts = edge.accounts(connection, Some(&caller));
-    let _slot = edge.admit(accounts.clone(), Purpose::Work)?;
+    let mut slot = edge.admit(accounts.clone(), Purpose::Work)?;
+    slot.hold_head(heads::taken(&head.uri, &head.headers))?;
+    let query = percent::parameters(head.uri.query().unwrap_or_default())?;
     // A body that finds no place at its end need not come; but none is held while it comes, or slow ones had them all.
     edge.check_uploads(&accounts)?;
     let bounds = bounds(edge);

@@ -3,6 +3,7 @@
 use crate::backend::contract::{Caller, RequestBody, ResourceRequest, Route};
 use crate::backend::responder::Reply;
 use crate::budget::answer_window::AnswerShare;
+use crate::budget::heads;
 use crate::budget::shares::{Accounts, Hold};
 use crate::connection::state::ConnectionState;
 use crate::edge::access;
@@ -66,6 +67,8 @@ where
     if purpose == Purpose::Work {
         slot.count_for(accounts.namespace.clone())?;
     }
+    // It is there until there is an answer: of what is refused the backend hears by it.
+    slot.hold_head(heads::taken(&head.uri, &head.headers))?;
     let segments: Vec<_> = head.uri.path().split('/').skip(1).map(percent::segment).collect::<Result<_, _>>()?;
     let function = row.function.and_then(|index| segments.get(index));
     if let (true, Some(scope)) = (endpoint.guarded, endpoint.scope) {
@@ -103,7 +106,11 @@ where
             Ok(edge.reply(connection, Ok((response, AnswerShare::of(&accounts)))))
         }
         Reply::Passed(_) => Err(aborted()),
-        Reply::Pieces(head, reader) => streamed(edge, connection, head, reader, Begun { slot, place, pump }),
+        Reply::Pieces(head, reader) => {
+            // It goes when the answer has begun.
+            slot.release_head();
+            streamed(edge, connection, head, reader, Begun { slot, place, pump })
+        }
     }
 }
 

@@ -8,11 +8,14 @@ use crate::backend::contract::Route;
 use crate::backend::exchange::{Body as Piecewise, ExchangeRequest};
 use crate::backend::responder::Reply;
 use crate::budget::answer_window::AnswerShare;
+use crate::budget::heads;
+use crate::budget::shares::Hold;
 use crate::connection::state::ConnectionState;
 use crate::edge::access;
 use crate::edge::shared::{Edge, Purpose};
 use crate::exchange::body;
 use crate::exchange::handover::{aborted, hand_over};
+use crate::exchange::head;
 use crate::exchange::passed::passed;
 use crate::exchange::pump::{self, beside};
 use crate::exchange::stream::Begun;
@@ -157,6 +160,8 @@ where
     let head_of = (&head.method, &head.uri, &head.headers);
     let caller = if is_own { access::check_call(edge, connection, head_of, &function)? } else { None };
     let slot = edge.admit(edge.accounts(connection, caller.as_ref()), Purpose::Work)?;
+    // It counts until the function has let go of it, which may be when its response is over.
+    let held = Arc::new(edge.hold_head(&slot.accounts, heads::taken(&head.uri, &head.headers))?);
     let trace = edge.trace(&head.headers);
     let (body, mut pump) = if body.is_end_stream() {
         (Empty::new().map_err(|never| match never {}).boxed_unsync(), None)
@@ -172,8 +177,8 @@ where
         (reader.boxed_unsync(), Some(pump))
     };
     let is_secure = edge.tls.is_some();
-    head.uri = uri(&head, &target, is_secure)?;
-    forget_connection(&mut head.headers);
+    head.uri = uri(&head, target, is_secure, &held)?;
+    forget_connection(&mut head.headers)?;
     if is_own {
         withhold(&mut head.headers, edge.config.token.is_some());
     } else {
@@ -202,14 +207,17 @@ where
     }
 }
 
-fn uri(head: &Parts, target: &str, is_secure: bool) -> Result<Uri, Refusal> {
+/// What the function is asked for, which has the hold for as long as it is there.
+fn uri(head: &Parts, target: String, is_secure: bool, held: &Arc<Hold>) -> Result<Uri, Refusal> {
     let authority = authority(&head.uri, &head.headers)?;
     let scheme = if is_secure { Scheme::HTTPS } else { Scheme::HTTP };
-    let path = PathAndQuery::try_from(target);
+    let target = heads::carrying(target, held);
+    let path = PathAndQuery::from_maybe_shared(target.clone());
     let mut parts = hyper::http::uri::Parts::default();
     (parts.scheme, parts.authority, parts.path_and_query) = (Some(scheme), Some(authority), path.ok());
     Uri::from_parts(parts).map_err(|_| {
-        Refusal::new(Reason::NotFound, "the path is none that a function can be asked for").with("path", shown(target))
+        let message = "the path is none that a function can be asked for";
+        Refusal::new(Reason::NotFound, message).with("path", shown(&String::from_utf8_lossy(&target)))
     })
 }
 
@@ -228,16 +236,23 @@ fn withhold(headers: &mut HeaderMap, has_token: bool) {
 }
 
 /// Takes out what is about the connection: what the client says that is, too (RFC 9110, 7.6.1).
-fn forget_connection(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .collect();
+///
+/// # Errors
+///
+/// [`Reason::TooManyHeaders`] when it names more than a head may have.
+fn forget_connection(headers: &mut HeaderMap) -> Result<(), Refusal> {
+    let lines = headers.get_all(CONNECTION).iter();
+    let mut names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let first =
+        names.by_ref().take(heads::MOST_FIELDS).filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
+    let named: Vec<HeaderName> = first.collect();
+    if names.next().is_some() {
+        return Err(head::too_many());
+    }
     for name in named {
         headers.remove(name);
     }
+    Ok(())
 }
 
 /// Takes out the cookies of the server's own pages: a browser sends them to all ports of a host.
@@ -369,6 +384,23 @@ mod tests {
         let mut headers = cookies(&[own, theirs].concat());
         keep_own_cookies(&mut headers);
         assert_eq!(headers, cookies(&theirs));
+    }
+
+    #[test]
+    fn of_what_is_about_a_connection_a_client_names_no_more_than_a_head_may_have() {
+        let named = |names: String| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-one", HeaderValue::from_static("1"));
+            let Ok(names) = HeaderValue::try_from(names) else { panic!("names") };
+            headers.insert(CONNECTION, names);
+            forget_connection(&mut headers).map(|()| headers.contains_key("x-one")).map_err(|refusal| refusal.reason)
+        };
+        assert_eq!(named("close, X-One".to_owned()), Ok(false));
+        assert_eq!(named("close".to_owned()), Ok(true));
+        let most = heads::MOST_FIELDS - 1;
+        assert_eq!(named(format!("{}x-one", "a,".repeat(most))), Ok(false));
+        assert_eq!(named(format!("{},x-one", "a,".repeat(most))), Err(Reason::TooManyHeaders));
+        assert_eq!(named("a,".repeat(30_000)), Err(Reason::TooManyHeaders));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::edge::config::{Config, Serves};
 use crate::edge::shared::Edge;
 use crate::edge::tls::HANDSHAKE;
 use crate::exchange::body;
+use crate::exchange::head;
 use crate::exchange::written::Http;
 use crate::message::refusal::Refusal;
 use crate::routes::call::{self, Got};
@@ -165,7 +166,7 @@ async fn drive(
 fn answer(entry: &Entry, request: Request<Incoming>, spoken: Spoken) -> Answering {
     let (edge, connection) = (&entry.edge, &entry.connection);
     let meant = match spoken {
-        Spoken::AsAsked => edge.hosts.check(&request),
+        Spoken::AsAsked => head::check(request.headers()).and_then(|()| edge.hosts.check(&request)),
         Spoken::InTheClear => Err(Refusal::new(Reason::TlsNeeded, "this server speaks TLS: ask for https://")),
     };
     let asks = asks(edge, &request);

@@ -9,6 +9,7 @@ mod drain;
 mod early_answer;
 mod failure;
 mod hangup;
+mod heads;
 mod http2;
 mod lifetimes;
 mod namespaces;

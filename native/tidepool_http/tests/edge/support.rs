@@ -64,6 +64,10 @@ impl Backend for Probe {
         answer
     }
 
+    fn handles_http(&self, function: &str) -> Option<bool> {
+        if function == "site" { Some(true) } else { self.payload_limit(function).map(|_| false) }
+    }
+
     fn payload_limit(&self, function: &str) -> Option<u64> {
         match function {
             "absent" | "absent/op" | "absent/op/hello" | "calc/docs:adder/add" => None,
