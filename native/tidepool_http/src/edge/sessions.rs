@@ -71,7 +71,8 @@ pub(crate) enum Session {
     Open(Option<Hash>),
 }
 
-/// The secrets that stand for tokens now.
+/// The secrets that stand for tokens now. What is hashed is so before the lock is taken, which is that of all sessions: who has none may
+/// send as many secrets as a head has room for, or a very long one.
 #[derive(Default)]
 pub(crate) struct Sessions(Mutex<HashMap<Hash, Held>>);
 
@@ -88,6 +89,7 @@ impl Sessions {
     }
 
     fn admit(&self, secret: &[u8], one: Held) {
+        let secret = hash(secret);
         let mut held = self.lock();
         held.retain(|_, held| !held.is_over(one.since));
         let beside = || held.iter().filter(|(_, other)| other.pass.is_beside(one.pass));
@@ -96,12 +98,13 @@ impl Sessions {
         {
             held.remove(&oldest);
         }
-        held.insert(hash(secret), one);
+        held.insert(secret, one);
     }
 
     /// Ends a session, by both of its halves; nothing, if there is none: who has seen a cookie signs nobody out.
     pub(crate) fn dismiss(&self, id: &[u8], key: &[u8]) {
-        let (mut held, id, given) = (self.lock(), hash(id), hash(key));
+        let (id, given) = (hash(id), hash(key));
+        let mut held = self.lock();
         if held.get(&id).is_some_and(|held| matches!(held.pass, Pass::Session { key, .. } if key == given)) {
             held.remove(&id);
         }
@@ -114,8 +117,8 @@ impl Sessions {
 
     /// Whether this is a code that nobody has used, which is used up now.
     pub(crate) fn redeem(&self, code: &[u8], now: Instant) -> bool {
-        let mut held = self.lock();
         let hash = hash(code);
+        let mut held = self.lock();
         if !held.get(&hash).is_some_and(|held| held.pass == Pass::Code) {
             return false;
         }
@@ -131,11 +134,14 @@ impl Sessions {
         by_user: bool,
         now: Instant,
     ) -> Session {
-        let given = key.map(hash);
-        let mut held = self.lock();
+        let (given, ids) = (key.map(hash), ids.map(hash).collect::<Vec<_>>());
         let mut found = Session::Unknown;
+        if ids.is_empty() {
+            return found;
+        }
+        let mut held = self.lock();
         for id in ids {
-            let Some(session) = held.get_mut(&hash(id)) else { continue };
+            let Some(session) = held.get_mut(&id) else { continue };
             let Pass::Session { key, of, .. } = session.pass else { continue };
             if session.is_over(now) {
                 continue;
@@ -226,6 +232,20 @@ mod tests {
         }
         assert_eq!(find(&["key of a"], Some(b"a")), Session::Unknown);
         assert_eq!(find(&[], Some(b"key of a")), Session::Unknown);
+    }
+
+    #[test]
+    fn however_many_cookies_a_request_has_nobody_waits_while_they_are_hashed() {
+        let (sessions, now) = (Sessions::default(), Instant::now());
+        admit(&sessions, "a", None, now);
+        let mut looks = 0;
+        let cookies = (0..1_000).map(|number| {
+            looks += 1;
+            assert!(sessions.0.try_lock().is_ok(), "{number}");
+            if number == 999 { b"a".as_slice() } else { b"another's" }
+        });
+        assert_eq!(sessions.find(cookies, Some(b"key"), true, now), Session::Open(None));
+        assert_eq!(looks, 1_000);
     }
 
     #[test]
