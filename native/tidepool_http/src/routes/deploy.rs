@@ -14,12 +14,13 @@ use crate::exchange::written::Http;
 use crate::message::percent;
 use crate::message::refusal::{Refusal, shown};
 use crate::message::response::Response;
+use crate::routes::parts;
 use axum::body::Body;
 use axum::extract::multipart::{Field, Multipart, MultipartError};
 use axum::extract::{DefaultBodyLimit, FromRequest};
 use bytes::{Bytes, BytesMut};
 use hyper::Request;
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use std::sync::Arc;
 use tidepool_errors::Reason;
@@ -68,10 +69,8 @@ where
 {
     let caller = access::check_change(edge, connection, (&head.method, &head.uri, &head.headers))?;
     access::authorize(&caller, Scope::Deploy, Subject::InBackend)?;
-    let content_type = head.headers.get(CONTENT_TYPE).map(|value| value.as_bytes().to_ascii_lowercase());
-    if !content_type.is_some_and(|value| value.starts_with(b"multipart/form-data")) {
-        return Err(not_multipart());
-    }
+    let content_type = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let boundary = parts::boundary(content_type).ok_or_else(not_multipart)?;
     let accounts = edge.accounts(connection, Some(&caller));
     let mut slot = edge.admit(accounts.clone(), Purpose::Work)?;
     slot.hold_head(heads::taken(&head.uri, &head.headers))?;
@@ -82,9 +81,13 @@ where
     let held = body::read(edge, &accounts, body, &bounds).await?;
     access::check_again(edge, &caller)?;
     let _upload = edge.admit_upload(accounts.clone())?;
+    // The module, the fields, and one more of either, which is refused.
+    if !parts::have_short_heads(&held.bytes, boundary, MAX_FIELDS + 2) {
+        return Err(long_head());
+    }
     // In memory and bounded, so the parser sees one piece: its searches are linear, whatever the client sent.
     let mut whole = Request::new(Body::from(held.bytes));
-    whole.headers_mut().extend(head.headers.get(CONTENT_TYPE).map(|kind| (CONTENT_TYPE, kind.clone())));
+    whole.headers_mut().extend(parts::form_type(boundary).map(|kind| (CONTENT_TYPE, kind)));
     // Its bound was kept; axum's own would cut it at 2 MB.
     DefaultBodyLimit::disable().apply(&mut whole);
     let form = Multipart::from_request(whole, &()).await.map_err(|_| not_multipart())?;
@@ -109,6 +112,12 @@ fn not_multipart() -> Refusal {
 
 fn malformed(_: MultipartError) -> Refusal {
     Refusal::new(Reason::MalformedForm, "the form can't be read: upload it as in `curl -F wasm=@FILE.wasm URL/deploy`")
+}
+
+fn long_head() -> Refusal {
+    let most = parts::HEAD_BYTES;
+    let message = format!("a part of the form has more than {most} bytes before its content: give it a shorter name");
+    Refusal::new(Reason::MalformedForm, message)
 }
 
 async fn fields(mut form: Multipart, bounds: &Bounds) -> Result<Deploy, Refusal> {

@@ -141,6 +141,36 @@ async fn a_form_of_nothing_but_delimiters_is_read_in_time() {
 }
 
 #[tokio::test]
+async fn a_part_whose_head_is_long_is_refused_before_anything_is_made_of_it() {
+    let named = |bytes: usize| format!("name=\"wasm\"; filename=\"{}\"", "x".repeat(bytes));
+    let (short, content) = (named(1), b"x".as_slice());
+    for bytes in [17_000, 1_000_000] {
+        let long = named(bytes);
+        for fields in [vec![(long.as_str(), content)], vec![(short.as_str(), content), (long.as_str(), content)]] {
+            let answer = refused(&fields).await;
+            assert_eq!((answer.status, answer.reason().as_str()), (400, "malformed_form"), "{bytes}");
+            assert!(answer.error()["message"].as_str().unwrap().contains("16384 bytes"));
+        }
+    }
+    let answer = refused(&[(&named(16_000), b"x")]).await;
+    assert_eq!(answer.reason(), "invalid_field", "the parser has read it");
+}
+
+#[tokio::test]
+async fn a_form_is_read_whatever_stands_between_its_parts() {
+    for (boundary, written) in [("----a_1.b", "----a_1.b"), ("a b=c?", "\"a b=c?\"")] {
+        let mut edge = Edge::start(config());
+        let mut client = edge.client().await;
+        let kind = format!("content-type: multipart/form-data; charset=utf-8; boundary={written}\r\n");
+        let form =
+            format!("--{boundary}\r\ncontent-disposition: form-data; name=\"wasm\"\r\n\r\n\0asm\r\n--{boundary}--\r\n");
+        client.post("/deploy", &kind, form.as_bytes()).await;
+        let Route::Deploy(deploy, _) = edge.route().await else { panic!() };
+        assert_eq!(deploy.wasm.as_deref(), Some(b"\0asm".as_slice()), "{boundary}");
+    }
+}
+
+#[tokio::test]
 async fn a_module_above_the_limit_is_refused_by_its_own_size() {
     let config = Config { max_upload_bytes: 1_000, ..config() };
     let largest = form(&[("name=\"wasm\"", &[0; 1_000])]);
