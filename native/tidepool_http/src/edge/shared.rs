@@ -164,17 +164,17 @@ impl Edge {
         Ok(Slot { edge: Arc::clone(self), accounts, kind, head: None })
     }
 
-    /// A share of the budget for a head of so many bytes; of nothing for a small one, since the number of requests bounds these.
+    /// A share of the budget for a head of so many bytes; none for a small one, since the number of requests bounds these.
     ///
     /// # Errors
     ///
     /// [`Reason::Overloaded`] when there is no room for it.
-    pub(crate) fn hold_head(&self, accounts: &Accounts, bytes: usize) -> Result<Hold, Refusal> {
-        let mut hold = self.budget.hold(accounts);
-        if bytes >= CHARGED_BYTES && !hold.grow(bytes) {
-            return Err(self.overloaded());
+    pub(crate) fn hold_head(&self, accounts: &Accounts, bytes: usize) -> Result<Option<Hold>, Refusal> {
+        if bytes < CHARGED_BYTES {
+            return Ok(None);
         }
-        Ok(hold)
+        let mut hold = self.budget.hold(accounts);
+        if hold.grow(bytes) { Ok(Some(hold)) } else { Err(self.overloaded()) }
     }
 
     pub(crate) fn overloaded(&self) -> Refusal {
@@ -211,10 +211,7 @@ impl Slot {
     ///
     /// [`Reason::Overloaded`] when there is no room for it.
     pub(crate) fn hold_head(&mut self, bytes: usize) -> Result<(), Refusal> {
-        // Most are small, and cost a comparison.
-        if bytes >= CHARGED_BYTES {
-            self.head = Some(self.edge.hold_head(&self.accounts, bytes)?);
-        }
+        self.head = self.edge.hold_head(&self.accounts, bytes)?;
         Ok(())
     }
 

@@ -161,7 +161,7 @@ where
     let caller = if is_own { access::check_call(edge, connection, head_of, &function)? } else { None };
     let slot = edge.admit(edge.accounts(connection, caller.as_ref()), Purpose::Work)?;
     // It counts until the function has let go of it, which may be when its response is over.
-    let held = Arc::new(edge.hold_head(&slot.accounts, heads::taken(&head.uri, &head.headers))?);
+    let held = edge.hold_head(&slot.accounts, heads::taken(&head.uri, &head.headers))?.map(Arc::new);
     let trace = edge.trace(&head.headers);
     let (body, mut pump) = if body.is_end_stream() {
         (Empty::new().map_err(|never| match never {}).boxed_unsync(), None)
@@ -177,7 +177,7 @@ where
         (reader.boxed_unsync(), Some(pump))
     };
     let is_secure = edge.tls.is_some();
-    head.uri = uri(&head, target, is_secure, &held)?;
+    head.uri = uri(&head, target, is_secure, held.as_ref())?;
     forget_connection(&mut head.headers)?;
     if is_own {
         withhold(&mut head.headers, edge.config.token.is_some());
@@ -207,11 +207,14 @@ where
     }
 }
 
-/// What the function is asked for, which has the hold for as long as it is there.
-fn uri(head: &Parts, target: String, is_secure: bool, held: &Arc<Hold>) -> Result<Uri, Refusal> {
+/// What the function is asked for, which has the hold of its head for as long as it is there.
+fn uri(head: &Parts, target: String, is_secure: bool, held: Option<&Arc<Hold>>) -> Result<Uri, Refusal> {
     let authority = authority(&head.uri, &head.headers)?;
     let scheme = if is_secure { Scheme::HTTPS } else { Scheme::HTTP };
-    let target = heads::carrying(target, held);
+    let target = match held {
+        Some(held) => heads::carrying(target, held),
+        None => Bytes::from(target),
+    };
     let path = PathAndQuery::from_maybe_shared(target.clone());
     let mut parts = hyper::http::uri::Parts::default();
     (parts.scheme, parts.authority, parts.path_and_query) = (Some(scheme), Some(authority), path.ok());

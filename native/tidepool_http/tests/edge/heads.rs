@@ -144,7 +144,7 @@ async fn the_head_of_a_functions_response_comes_as_it_was_made_and_leaves_nothin
     for _request in 0..3 {
         let answer = tokio::spawn(sender.send_request(get("/call/site")));
         let (_, responder) = edge.next().await;
-        let mut response = Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+        let mut response = Response::new(Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync());
         response.headers_mut().extend(fields(100, 50));
         assert!(responder.pass(response));
         let answer = soon(answer).await.unwrap().unwrap();
