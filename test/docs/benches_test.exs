@@ -57,6 +57,7 @@ defmodule Tidepool.Docs.BenchesTest do
     end
   end
 
+  @tag :slow
   test "every bench says how it is run, without running, and one that is run with another switch ends" do
     for {name, what} <- listed() do
       assert {head, 0} = System.cmd(Path.expand("bench/run"), [name, "--help"])
@@ -107,6 +108,7 @@ defmodule Tidepool.Docs.BenchesTest do
   end
 
   # In a tree of its own, so that flags other than today's show where they come from.
+  @tag :slow
   test "a bench, and a node that it starts, runs with the flags of rel/vm.args.eex, and its user's flags win" do
     root = tmp_folder!()
 

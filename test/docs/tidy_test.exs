@@ -2,6 +2,8 @@ defmodule Tidepool.Docs.TidyTest do
   # bin/tidy finds what it is there for, and nothing else: on sources that are made for it.
   use Tidepool.Case, async: true
 
+  @moduletag :slow
+
   @rooms """
   most_files = 3
   [house."native/tidepool_core/src"]

@@ -2,6 +2,8 @@ defmodule Tidepool.Cluster.SimulationTest do
   # Clusters of 50 in virtual time. What fails is printed with its seed; SIMULATION_SEED=n runs that one again.
   use ExUnit.Case, async: true
 
+  @moduletag :slow
+
   alias Tidepool.Simulation
   alias Tidepool.Catalog.{Entry, State}
   alias Tidepool.Cluster.Gossip

@@ -11,6 +11,9 @@ defmodule Tidepool.LastWordsTest do
         {"go", :unreachable, "index out of range [7] with length 3"}
       ],
       options <- [[], [instances: {:warm, 1}], [engine: :dense]] do
+    # No module takes longer to compile than Go's does for this engine.
+    if language == "go" and options[:engine] == :dense, do: @tag(:slow)
+
     test "an index past the end in #{language} is an error that says so, #{inspect(options)}" do
       name = deploy!(unquote(language), "faulty", unquote(options))
       assert Tidepool.call(name, "index", "1") == {:ok, "20"}
