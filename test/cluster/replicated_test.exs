@@ -10,7 +10,7 @@ defmodule Tidepool.ReplicatedActorsTest do
   alias Tidepool.{Actor, Error, Host, Keyvalue, Native, Peer, TestCluster}
   alias Tidepool.Actor.Bucket
   alias Tidepool.Actor.Journal.Archive
-  alias Tidepool.Actor.Ownership.{Lease, Shards}
+  alias Tidepool.Actor.Ownership.{Lease, Outside, Shards}
   alias Tidepool.Actor.Voter
   alias Tidepool.Catalog.Store
 
@@ -202,13 +202,24 @@ defmodule Tidepool.ReplicatedActorsTest do
     name = on(one)
     assert answer(one, name, "add", "1", request_id: "1") == "1"
 
-    # Within a second it has another.
+    # Within a second it has another, unless the machine is busy.
     lose = "#{inspect(Lease)}.finish(:ets.lookup_element(#{inspect(Shards)}, :lease, 2))"
+    silent? = fn -> Peer.call(one, :ets, :member, [Outside, :silent]) end
 
     for _turn <- 1..5 do
-      eventually(fn -> match?({:here, _title}, Peer.call(one, Shards, :place, ["ledger", name])) end, @patience)
+      eventually(
+        fn -> match?({:here, _title}, Peer.call(one, Shards, :place, ["ledger", name])) and not silent?.() end,
+        @patience
+      )
+
+      began = System.monotonic_time(:millisecond)
       assert {:ok, []} = Peer.call(one, Code, :eval_string, [lose])
-      assert call(one, name, "sum", "", timeout: 30_000) == {:ok, "1"}
+
+      case call(one, name, "sum", "", timeout: 30_000) do
+        {:ok, sum} -> assert sum == "1"
+        # Others have had their time to answer.
+        {:error, %Error{reason: :no_store}} -> assert System.monotonic_time(:millisecond) - began >= 2_000
+      end
     end
   end
 
