@@ -158,8 +158,14 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
 
   @impl true
   def handle_cast({:heard, said}, state) do
-    unless Lease.lasts?(state.lease), do: Shards.heard(said, state.me)
-    {:noreply, state}
+    if Lease.lasts?(state.lease) do
+      {:noreply, state}
+    else
+      # The table says which actors are to end until they have.
+      state = expire(state)
+      Shards.heard(said, state.me)
+      {:noreply, state}
+    end
   end
 
   @impl true
