@@ -277,16 +277,22 @@ defmodule Tidepool.Plugins do
 
   @doc "Starts a server that tells what it was asked, and returns its port."
   def origin! do
-    Origin.start!(fn socket, request ->
-      [head, body] = String.split(request, "\r\n\r\n", parts: 2)
-      [method, path, _version] = head |> String.split("\r\n") |> hd() |> String.split(" ")
-      length = String.to_integer(header(head, "content-length") || "0")
-      body = body <> rest(socket, length - byte_size(body))
-      told = Enum.join([method, path, header(head, "x-tide") || "none", body], " ")
-      status = if path == "/gone", do: "404 Not Found", else: "200 OK"
-      answer = ["HTTP/1.1 #{status}\r\ncontent-length: #{byte_size(told)}\r\nx-answer: yes\r\n\r\n", told]
-      :gen_tcp.send(socket, answer)
-    end)
+    Origin.start!(&serve/2)
+  end
+
+  # A connection that was closed behind an answer, without a word of it, would be asked once more.
+  defp serve(socket, request) do
+    [head, body] = String.split(request, "\r\n\r\n", parts: 2)
+    [method, path, _version] = head |> String.split("\r\n") |> hd() |> String.split(" ")
+    length = String.to_integer(header(head, "content-length") || "0")
+    body = body <> rest(socket, length - byte_size(body))
+    told = Enum.join([method, path, header(head, "x-tide") || "none", body], " ")
+    status = if path == "/gone", do: "404 Not Found", else: "200 OK"
+    answer = ["HTTP/1.1 #{status}\r\ncontent-length: #{byte_size(told)}\r\nx-answer: yes\r\n\r\n", told]
+
+    with :ok <- :gen_tcp.send(socket, answer),
+         {:ok, request} <- Origin.head(socket),
+         do: serve(socket, request)
   end
 
   defp header(head, name) do
