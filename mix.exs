@@ -17,7 +17,7 @@ defmodule Tidepool.MixProject do
         files: ~w(.formatter.exs CHANGELOG.md LICENSE README.md docs lib mix.exs priv/testing priv/ui) ++ native()
       ],
       # The name that Elixir developers try first. Only an alias of this project's: applications may have Phoenix beside it.
-      aliases: ["phx.server": "tidepool.server"],
+      aliases: ["phx.server": "tidepool.server", "tidepool.elixir": &compile_elixir/1],
       releases: [tidepool: [steps: [:assemble, &hide_cookie/1]]],
       deps: []
     ]
@@ -42,6 +42,11 @@ defmodule Tidepool.MixProject do
   # Of the system's Erlang; newer versions of Mix hide what no application asks for.
   defp test_applications(:test), do: [proper: :optional]
   defp test_applications(_env), do: []
+
+  # Elixir alone, without the library: Mix ends well after a compiler that is run by itself, whatever came of it.
+  defp compile_elixir(arguments) do
+    with {:error, _diagnostics} <- Mix.Task.run("compile.elixir", arguments), do: exit({:shutdown, 1})
+  end
 
   defp elixirc_paths(:test), do: ["lib", "test/support"]
   defp elixirc_paths(_env), do: ["lib"]

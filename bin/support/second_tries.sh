@@ -13,8 +13,8 @@ strict_tests+='|^test/tidepool/(data|limits|namespaces|records|function/bounds|k
 strict_tests+='|^test/tidepool/(actor/archive|actor/differing|actor/frozen|actor/quota|catalog/log|catalog/record|catalog/store|data/damaged_folder)_test'
 strict_tests+='|^test/tidepool_web/(deploy_shares|namespaces)_test'
 strict_tests+='|^core/(caps|differential|image_changes|images|limits|namespaces|components::limits)::'
-strict_tests+='|^edge/(namespaces|overload)::|^tidepool_records/replicated::'
-strict_tests+='|^(disk|histories|log|model|moving|ownership|returns|several|shared|survives|voters)/'
+strict_tests+='|^edge/(namespaces|overload)::|^histories/|^tidepool_records_units/replicated::'
+strict_tests+='|^records/(disk|log|model|moving|returns|several|shared|survives|voters)::'
 
 # The tests that failed, by a step's log, one a line: `test/a_test.exs:12` of Elixir's, `PROGRAM/NAME` of Rust's. Fails when
 # something else went wrong, too, or may have: each failure that the log counts has to be named in it. Of `embed` and `browser` none

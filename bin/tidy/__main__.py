@@ -2,7 +2,7 @@
 
 It reads which file uses which, in both languages, and fails with a line for each use of a room by another that rooms.toml does
 not allow, for each edge of that table that nothing takes any more, for each naming of one of a kind outside of its room, for
-each circle of files, for each word that a room does without, and for each crowded folder.
+each circle of files, for each word that a room does without, for each file that reads numbers and is not told of, and for each crowded folder.
 """
 
 import pathlib
@@ -11,9 +11,9 @@ import tomllib
 
 if __package__ in (None, ""):
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-    from tidy import elixir, rooms, rust, words
+    from tidy import digits, elixir, rooms, rust, words
 else:
-    from . import elixir, rooms, rust, words
+    from . import digits, elixir, rooms, rust, words
 
 
 def complaints(root, table):
@@ -29,6 +29,7 @@ def complaints(root, table):
         steps = "".join(f"\n  {use.file}:{use.line}: {use.name}, of {use.target}" for use in way)
         yield f"a circle of {len(group)} files, for instance{steps}"
     yield from words.complaints(root, table.get("words"))
+    yield from digits.complaints(root, table.get("digits"))
     yield from rooms.crowded(files, table["most_files"], table.get("more_files", {}))
 
 

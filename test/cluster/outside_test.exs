@@ -3,7 +3,9 @@ defmodule Tidepool.OutsideTest do
   # actors of their own beside others.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Actor, Error, Keyvalue, LogWatch, Native, Peer, TestCluster}
+  import Tidepool.ActorNodes
+
+  alias Tidepool.{Actor, Error, Keyvalue, LogWatch, Peer, TestCluster}
   alias Tidepool.Actor.Ownership.{Meetings, Outside, Shards}
   alias Tidepool.Actor.Voter
   alias Tidepool.Actor.Voter.Company
@@ -26,37 +28,12 @@ defmodule Tidepool.OutsideTest do
     {members, outside, settings}
   end
 
-  defp own_some(peer), do: eventually(fn -> owned(peer) > 0 end, @patience)
-
-  # How many shards a node has, as it says itself.
-  defp owned(peer) do
-    with %{nodes: nodes} <- Peer.call(peer, Actor, :placement, []),
-         %{shards: shards} <- Enum.find(nodes, &(&1.name == to_string(peer.node))),
-         do: shards,
-         else: (nil -> 0)
-  end
-
-  defp call(peer, name, operation, payload, options),
-    do: Peer.call(peer, Actor, :call, ["ledger", name, operation, payload, options])
-
-  # The answer, once there is one.
-  defp answer(peer, name, operation, payload, options \\ []) do
-    eventually(
-      fn ->
-        assert {:ok, answer} = call(peer, name, operation, payload, options)
-        answer
-      end,
-      @patience
-    )
-  end
-
   # The answers to so many requests, one after the other, each of which is asked until it is answered.
   defp counting(peer, numbers),
     do: Task.async(fn -> for number <- numbers, do: answer(peer, "counted", "add", "1", request_id: "#{number}") end)
 
-  defp standing(peer) do
-    with {:ok, voter} <- Peer.call(peer, Voter, :voter, []), do: Peer.call(peer, Native, :voter_standing, [voter])
-  end
+  # Has a node no shards?
+  defp none?(peer), do: to_string(peer.node) not in placed(peer)
 
   defp outside?(peer), do: match?({:outside, _why}, standing(peer))
 
@@ -89,7 +66,7 @@ defmodule Tidepool.OutsideTest do
     for number <- 1..20, do: assert(answer(outside, "actor-#{number}", "add", "1", request_id: "1") == "1")
     for number <- 1..20, do: assert(answer(one, "actor-#{number}", "add", "1", request_id: "2") == "2")
     eventually(fn -> outside?(outside) end, @patience)
-    assert owned(outside) == 0
+    assert none?(outside)
     assert Peer.call(outside, Actor, :awake, []) == 0
     refute Peer.call(outside, Actor.Journal, :stopped?, [])
     assert {200, _headers, _body} = curl_url(Peer.url(outside, "/health"))
@@ -145,7 +122,7 @@ defmodule Tidepool.OutsideTest do
     assert Task.await(caller, :infinity) == Enum.map(1..60, &to_string/1)
     caller = counting(late, 61..120)
     refute to_string(late.node) in Enum.map(change(one, :remove, late), & &1.node)
-    eventually(fn -> outside?(late) and owned(late) == 0 end, @patience)
+    eventually(fn -> outside?(late) and none?(late) end, @patience)
     assert Task.await(caller, :infinity) == Enum.map(61..120, &to_string/1)
     # It does not answer by what is left on its disk.
     assert answer(one, "counted", "add", "1", request_id: "last") == "121"
@@ -198,7 +175,7 @@ defmodule Tidepool.OutsideTest do
     )
 
     assert answer(hd(others), "counted", "add", "1", request_id: "2") == "2"
-    assert owned(back) == 0
+    assert none?(back)
     change(hd(others), :replace, back)
     own_some(back)
     assert answer(back, "counted", "sum", "") == "2"

@@ -5,9 +5,10 @@ defmodule Tidepool.ReplicatedMembersTest do
   @moduletag :slow
 
   import ExUnit.CaptureIO
+  import Tidepool.ActorNodes
 
   alias Mix.Tasks.Tidepool.Members
-  alias Tidepool.{Actor, ActorLoad, Error, Native, Peer, TestCluster}
+  alias Tidepool.{Actor, ActorLoad, Error, Peer, TestCluster}
   alias Tidepool.Actor.Journal.Archive
   alias Tidepool.Actor.Ownership.{LeaseHolder, Shards}
   alias Tidepool.Actor.Voter
@@ -24,16 +25,6 @@ defmodule Tidepool.ReplicatedMembersTest do
     {:ok, peers: peers, settings: settings}
   end
 
-  defp own_some(peer), do: eventually(fn -> to_string(peer.node) in placed(peer) end, @patience)
-
-  # The nodes that have shards.
-  defp placed(peer) do
-    case Peer.call(peer, Actor, :placement, []) do
-      %{nodes: nodes} -> for node <- nodes, node.shards > 0, do: node.name
-      nil -> []
-    end
-  end
-
   defp here?(peer, name), do: match?({:here, _title}, Peer.call(peer, Shards, :place, ["ledger", name]))
 
   defp sum(peer, name), do: Peer.call(peer, Actor, :call, ["ledger", name, "sum", ""])
@@ -47,10 +38,6 @@ defmodule Tidepool.ReplicatedMembersTest do
   defp health(peer) do
     {status, _headers, %{"status" => said}} = curl_url(Peer.url(peer, "/health"))
     {status, said}
-  end
-
-  defp standing(peer) do
-    with {:ok, voter} <- Peer.call(peer, Voter, :voter, []), do: Peer.call(peer, Native, :voter_standing, [voter])
   end
 
   test "a member that is removed hands its actors over first, and no call of them fails", %{peers: [one, other, third]} do

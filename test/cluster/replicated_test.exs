@@ -5,13 +5,13 @@ defmodule Tidepool.ReplicatedActorsTest do
   @moduletag :slow
 
   import ExUnit.CaptureIO
+  import Tidepool.ActorNodes
 
   alias Mix.Tasks.Tidepool.Members
-  alias Tidepool.{Actor, Error, Host, Keyvalue, Native, Peer, TestCluster}
+  alias Tidepool.{Actor, Error, Host, Keyvalue, Peer, TestCluster}
   alias Tidepool.Actor.Bucket
   alias Tidepool.Actor.Journal.Archive
   alias Tidepool.Actor.Ownership.{Lease, Outside, Shards}
-  alias Tidepool.Actor.Voter
   alias Tidepool.Catalog.Store
 
   @patience 60_000
@@ -25,31 +25,6 @@ defmodule Tidepool.ReplicatedActorsTest do
     Peer.deploy!(hd(peers), "rust", "ledger", name: "ledger", actor: true)
     for peer <- peers, do: own_some(peer)
     {:ok, peers: peers, settings: settings}
-  end
-
-  defp own_some(peer), do: eventually(fn -> Enum.any?(placed(peer), &(&1.name == to_string(peer.node))) end, @patience)
-
-  defp placed(peer) do
-    case Peer.call(peer, Actor, :placement, []) do
-      %{nodes: nodes} -> for node <- nodes, node.shards > 0, do: node
-      nil -> []
-    end
-  end
-
-  defp call(peer, name, operation, payload, options) do
-    {class, options} = Keyword.pop(options, :class, "ledger")
-    Peer.call(peer, Actor, :call, [class, name, operation, payload, options])
-  end
-
-  # The answer, once there is one.
-  defp answer(peer, name, operation, payload, options \\ []) do
-    eventually(
-      fn ->
-        assert {:ok, answer} = call(peer, name, operation, payload, options)
-        answer
-      end,
-      @patience
-    )
   end
 
   # What the store of keys and values answers, once there is an answer.
@@ -88,10 +63,6 @@ defmodule Tidepool.ReplicatedActorsTest do
   defp post(peer, body) do
     {status, _headers, answer} = curl_url(Peer.url(peer, "/members"), ["--data-binary", body])
     {status, answer}
-  end
-
-  defp standing(peer) do
-    with {:ok, voter} <- Peer.call(peer, Voter, :voter, []), do: Peer.call(peer, Native, :voter_standing, [voter])
   end
 
   test "every node calls every actor, and there is one of each", %{peers: [one, other, third] = peers} do
@@ -252,7 +223,7 @@ defmodule Tidepool.ReplicatedActorsTest do
     assert answer(other, "actor", "add", "2", request_id: "2") == "3"
     # It has none itself, and passes calls on.
     assert answer(back, "actor", "sum", "") == "3"
-    assert Enum.all?(placed(back), &(&1.name != to_string(back.node)))
+    refute to_string(back.node) in placed(back)
 
     # Replaced, it is one of them again.
     assert {409, %{"error" => %{"reason" => "members_unchanged", "message" => why}}} = change(one, "add", back)

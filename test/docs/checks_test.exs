@@ -65,7 +65,8 @@ defmodule Tidepool.Docs.ChecksTest do
     for {arguments, wanted} <- [
           {[], everyday},
           {["--all"], everyday ++ others},
-          {["docs", "tidy"], ~w(setup tidy compile docs)}
+          {["docs", "tidy"], ~w(setup tidy native docs)},
+          {["embed", "tidy"], ~w(setup tidy native guests compile book embed)}
         ] do
       {output, status} = checks(tree!(), arguments)
       [_, summary] = String.split(output, "=== summary ===\n")
@@ -77,14 +78,16 @@ defmodule Tidepool.Docs.ChecksTest do
   defp first_word(line), do: line |> String.split() |> hd()
 
   test "what belongs to the files that differ from a commit is checked, too" do
-    dev = "#!/bin/sh\n[ \"$*\" = '--since main --left' ] && printf 'step browser\\nslow test/a_test.exs\\n'\n"
+    dev =
+      "#!/bin/sh\n[ \"$*\" = '--since main --left' ] && printf 'step browser\\nstep model\\nslow test/a_test.exs\\n'\n"
+
     folder = tree!(%{"bin/dev" => dev, "tools/mix" => "#!/bin/sh\necho \"$*\" >>\"$0.asked\"\n"})
     {output, 0} = checks(folder, ["--since", "main", "--seed", "7"])
-    for step <- ~w(elixir browser slow), do: assert(output =~ ~r/^#{step} +0:\d\d .*ok$/m)
+    for step <- ~w(elixir browser model slow), do: assert(output =~ ~r/^#{step} +0:\d\d .*ok$/m)
     refute output =~ "ship"
     assert "test --seed 7 --only slow test/a_test.exs" in lines(File.read!(Path.join(folder, "tools/mix.asked")))
     {output, 0} = checks(folder, ["--slow-since", "main", "--seed", "7"])
-    for step <- ~w(elixir slow), do: assert(output =~ ~r/^#{step} +0:\d\d .*ok$/m)
+    for step <- ~w(elixir model slow), do: assert(output =~ ~r/^#{step} +0:\d\d .*ok$/m)
     refute output =~ "browser"
   end
 
@@ -138,7 +141,7 @@ defmodule Tidepool.Docs.ChecksTest do
     folder = tree!(%{"tools/python3" => @killed, "bin/guests" => @killed, "bin/book" => @killed})
     {output, 1} = checks(folder)
     assert output =~ "=== summary ==="
-    for step <- ~w(tidy guests compile), do: assert(output =~ ~r/^#{step} +0:\d\d .*FAILED$/m)
+    for step <- ~w(tidy guests book), do: assert(output =~ ~r/^#{step} +0:\d\d .*FAILED$/m)
 
     for place <- ~w(tools bin),
         pid = String.trim(File.read!(Path.join([folder, place, "left"]))),
@@ -217,11 +220,38 @@ defmodule Tidepool.Docs.ChecksTest do
     [_, named] = String.split(output, ~r/^all +\d+:\d\d\n/m)
 
     flaky = for test <- ["test/a_test.exs:7", "test/b_test.exs:8", "core/waits::it_waits"], do: "FLAKY #{test} seed 7"
-    assert lines(named) == ["3 FLAKY, 1 AGAIN" | flaky]
+    # Which step was over first is no matter.
+    assert ["3 FLAKY, 1 AGAIN" | named] = lines(named)
+    assert Enum.sort(named) == Enum.sort(flaky)
 
     again = for test <- ["a_test.exs:7", "b_test.exs:8"], do: "test --seed 7 --max-cases 1 test/#{test}"
     assert lines(File.read!(Path.join(folder, "tools/mix.again"))) == again
     assert File.read!(Path.join(folder, "tools/cargo.again")) =~ "--exact --test-threads 1 waits::it_waits\n"
+  end
+
+  # The core's tests wait for those of records, which need none of their time.
+  defp beside(core) do
+    """
+    #!/bin/sh
+    case "$*" in
+      *"--test core") until [ -e "$0.others" ]; do sleep 0.05; done; #{core} ;;
+      *"--test records --") echo "of records: $RUST_TEST_THREADS at a time"; touch "$0.others" ;;
+      *"--test core -- --exact"*) echo '#{@cargo_passes}' ;;
+    esac
+    """
+  end
+
+  test "Rust's tests of the core run beside the others, are told when they are over, and one that failed is tried again" do
+    fails = Enum.map_join(@cargo_fails, "; ", &"echo '#{&1}'") <> "; exit 101"
+    {output, 0} = checks(tree!(%{"tools/cargo" => beside(fails)}), ["rust"])
+    assert output =~ ~r/of records: 8 at a time\n.*Running tests.core.*^---- waits::it_waits/ms
+    assert output =~ "FLAKY core/waits::it_waits seed 7"
+  end
+
+  test "what Rust's tests of the core have said is told when they take too long" do
+    {output, 1} = checks(tree!(%{"tools/cargo" => beside("echo test a_test; sleep 300")}), ["rust"], step: "0.05")
+    assert output =~ "has run for 0.05 minutes: it is ended"
+    assert output =~ "test a_test\n"
   end
 
   test "a test that fails when it is tried again, or is not run then, has failed" do
@@ -281,14 +311,19 @@ defmodule Tidepool.Docs.ChecksTest do
     {patterns, 0} = System.cmd("bash", ["-c", ". bin/support/second_tries.sh && echo \"$strict_tests\""])
 
     modules =
-      for {program, crate} <- [core: "tidepool_core", edge: "tidepool_http"],
-          folder = "native/#{crate}/tests/#{program}",
+      for {program, folder} <- [core: "core/tests/core", edge: "http/tests/edge", records: "records/tests"],
+          folder = "native/tidepool_#{folder}",
           path <- Path.wildcard(folder <> "/**/*.rs"),
           do: "#{program}/#{path |> Path.relative_to(folder) |> Path.rootname() |> String.replace("/", "::")}::a"
 
     rooms = Path.wildcard("native/*/src/*/tests.rs")
-    units = for path <- rooms, do: Regex.replace(~r{.*?/(.*)/src/(.*)/.*}, path, "\\1/\\2::a")
-    programs = for path <- Path.wildcard("native/*/tests/*.rs"), do: "#{Path.basename(path, ".rs")}/a"
+    units = for path <- rooms, do: Regex.replace(~r{.*?/(.*)/src/(.*)/.*}, path, "\\1_units/\\2::a")
+
+    programs =
+      for path <- Path.wildcard("native/*/tests/*.rs"),
+          not File.exists?(Path.join(Path.dirname(path), "main.rs")),
+          do: "#{Path.basename(path, ".rs")}/a"
+
     there = Path.wildcard("test/**/*_test.exs") ++ modules ++ units ++ programs
 
     for pattern <- patterns |> String.trim() |> String.split("|^"),

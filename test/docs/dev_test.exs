@@ -74,6 +74,15 @@ defmodule Tidepool.Docs.DevTest do
     assert Enum.uniq(named) -- modules == []
   end
 
+  test "each file beside the first one of a program of Rust's tests is a part of it" do
+    for main <- Path.wildcard("native/**/tests/**/main.rs") do
+      parts = for [_line, name] <- Regex.scan(~r/^mod (\w+);$/m, File.read!(main)), do: name
+      folder = Path.dirname(main)
+      files = for path <- Path.wildcard(folder <> "/*.rs") -- [main], do: Path.basename(path, ".rs")
+      assert files -- parts == [], main
+    end
+  end
+
   test "a change in a room of the core has that room's tests run, and one below all rooms has all" do
     folder =
       tree!(%{"native/tidepool_core/src/instance/warm_pool.rs" => "", "native/tidepool_core/src/os/trim.rs" => ""})
@@ -119,9 +128,9 @@ defmodule Tidepool.Docs.DevTest do
     assert left.() == ""
     write!(folder, %{"lib/a/b.ex" => ""})
     assert left.() == "slow test/slow_test.exs\n"
-    changed = %{"ops/image" => "", "bench/call.exs" => "", "native/fuzz/smith/a" => "", "test/browser/a" => ""}
-    write!(folder, changed)
-    steps = for step <- ~w(bench browser ship smith), do: "step #{step}\n"
+    changed = ~w(ops/image bench/call.exs native/fuzz/smith/a native/tidepool_model/a test/browser/a)
+    write!(folder, Map.new(changed, &{&1, ""}))
+    steps = for step <- ~w(bench browser model ship smith), do: "step #{step}\n"
     assert left.() == Enum.join(steps) <> "slow test/slow_test.exs\n"
     File.rm_rf!(Path.join(folder, "lib"))
     write!(folder, %{"test/slow_test.exs" => "changed"})

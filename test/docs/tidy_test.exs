@@ -132,6 +132,23 @@ defmodule Tidepool.Docs.TidyTest do
     end
   end
 
+  test "a file that reads numbers says why it may, and no other is told of" do
+    rooms = @rooms <> ~s|[digits]\nread_by = ["Integer.parse"]\n[digits.files]\n"lib/two.ex" = "it is short"\n|
+    parses = "defmodule Two do\n  def one(text), do: Integer.parse(text)\nend\n"
+    two = %{"bin/tidy/rooms.toml" => rooms, "lib/two.ex" => parses}
+    assert tidy(two) == {"", 0}
+    # Neither texts and documents do, nor names of which it is a part.
+    one =
+      ~s|defmodule One do\n  @doc "Not Integer.parse."\n  def three, do: My.Integer.parse_all("Integer.parse")\nend\n|
+
+    assert tidy(Map.put(two, "lib/one.ex", one)) == {"", 0}
+    three = ~s|defmodule Deep.Three do\n  def x, do: "\#{Integer.parse("1")}"\nend\ndefmodule Deep.Four do\nend\n|
+    {text, 1} = tidy(Map.put(two, "lib/three.ex", three))
+    assert text =~ "lib/three.ex:2: Integer.parse: have Tidepool.Options.read/2 read numbers"
+    {text, 1} = tidy(Map.delete(two, "lib/two.ex"))
+    assert text == "rooms.toml: digits: lib/two.ex reads no numbers\n"
+  end
+
   test "what all may use needs no line of theirs, has one of its own, and comes before those who use it" do
     rooms = ~s|most_files = 4\n[house."lib"]\n"*" = ["two", "one"]\nthree = []\none = ["three"]\ntwo = []\nfour = []\n|
     four = %{"lib/four.ex" => "defmodule Four do\n  def x, do: One.three()\nend\n"}

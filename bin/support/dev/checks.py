@@ -119,7 +119,9 @@ KINDS = {
     "elixir": lambda _: [mix("Elixir", "--stale")],
     "rust": rust,
     "errors": lambda _: [cargo_test("errors", *RUST, "-p", "tidepool_errors", "--lib")],
-    "records": lambda _: [cargo_test("records", *RUST, "-p", "tidepool_records", "--test", "model", "--test", "shared", "--test", "survives")],
+    "records": lambda _: [
+        cargo_test("records", *RUST, "-p", "tidepool_records_tests", "--test", "records", "--", "model::", "shared::", "survives::")
+    ],
     "model": lambda _: [cargo_test("model of owners", "-p", "tidepool_model")],
     "cli": lambda _: [cargo_test("command line tool", "-p", "tidepool_cli"), mix("command line tool with a node", "test/cli")],
     "load": lambda _: [cargo_test("load generator", "-p", "tidepool_load")],

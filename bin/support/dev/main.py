@@ -101,7 +101,7 @@ def print_table():
 def print_left(changed):
     """The checks of bin/test, and the files of slow tests, that belong to files: `step NAME` or `slow FILE` a line."""
     asked = {pair for path in changed for pair in checks_of(path) or []}
-    steps = {argument for kind, argument in asked if kind == "left"} | {kind for kind, _ in asked} & {"bench", "smith"}
+    steps = {argument for kind, argument in asked if kind == "left"} | {kind for kind, _ in asked} & {"bench", "model", "smith"}
     for step in sorted(steps):
         print(f"step {step}")
     for file in slow_tests(changed):

@@ -1,4 +1,4 @@
-//! `fuzz TARGET… [--seconds N] [--seed N] [--executions N]`: runs targets one after another.
+//! `fuzz TARGET… [--seconds N] [--seed N] [--executions N | --short]`: runs targets one after another.
 #![allow(clippy::expect_used, reason = "what is wrong with the harness ends it")]
 
 use std::path::{Path, PathBuf};
@@ -11,17 +11,19 @@ use tidepool_fuzz::{TARGETS, Target, behaviour, panics, watch};
 const USAGE: &str = "\
 Runs fuzz targets one after another, each in a process of its own, over inputs that follow from a seed.
 
-  fuzz [TARGET…] [--seconds N] [--seed N] [--executions N]
+  fuzz [TARGET…] [--seconds N] [--seed N] [--executions N | --short]
   fuzz TARGET --input FILE
 
-All targets when none is named. Each gets so many seconds (10), or executions if they are fewer. A new seed each time
-if none is given. Exit status 1 says that an input failed: it is kept in a file, which is named, and --input runs it again.
+All targets when none is named. Each gets so many seconds (10), or executions if they are fewer: with --short as many as
+two cores do in 5 s. A new seed each time if none is given. Exit status 1 says that an input failed: it is kept in a
+file, which is named, and --input runs it again.
 ";
 
 /// What the arguments ask for.
 struct Arguments {
     targets: Vec<&'static Target>,
     plan: Plan,
+    short: bool,
     input: Option<PathBuf>,
     inside: Option<PathBuf>,
 }
@@ -39,9 +41,10 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let Arguments { targets, plan, input, inside } = arguments;
+    let Arguments { targets, plan, short, input, inside } = arguments;
     let mut found = false;
     for target in targets {
+        let plan = if short { Plan { executions: target.short, ..plan } } else { plan };
         found |= match (&input, &inside) {
             (Some(input), _) => !again(target, input),
             (None, Some(kept)) => inside_process(target, plan, kept),
@@ -54,7 +57,7 @@ fn main() -> ExitCode {
 /// Runs one target, in this process; ends it when there is a finding.
 fn inside_process(target: &Target, plan: Plan, kept: &Path) -> bool {
     let outcome = run::run(target, plan, kept).expect("a file for the input");
-    let Plan { seed, .. } = plan;
+    let Plan { seed, executions: most, .. } = plan;
     let (executions, seconds) = (outcome.executions, outcome.took.as_secs_f64());
     #[allow(clippy::cast_precision_loss, reason = "it is shown without decimals")]
     let rate = executions as f64 / seconds;
@@ -63,6 +66,9 @@ fn inside_process(target: &Target, plan: Plan, kept: &Path) -> bool {
         target.name,
         behaviour::count()
     );
+    if executions < most && most < u64::MAX && outcome.finding.is_none() {
+        println!("{}: there was no time for {most} executions", target.name);
+    }
     if let Some((input, panic)) = outcome.finding {
         watch::report(target.name, seed, executions, &input, &panic).expect("a file for the finding");
         // What is left of the target's threads need not end in order.
@@ -89,7 +95,7 @@ fn again(target: &Target, input: &Path) -> bool {
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
     let seed = fastrand::u64(..u64::from(u32::MAX));
     let mut plan = Plan { seed, time: Duration::from_secs(10), executions: u64::MAX };
-    let (mut targets, mut input, mut inside) = (Vec::new(), None, None);
+    let (mut targets, mut short, mut input, mut inside) = (Vec::new(), false, None, None);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
         let number = |text: String| text.parse::<u64>().map_err(|_| format!("{text} is not a number"));
@@ -98,6 +104,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
             "--seconds" => plan.time = Duration::from_secs(number(value()?)?),
             "--seed" => plan.seed = number(value()?)?,
             "--executions" => plan.executions = number(value()?)?,
+            "--short" => short = true,
             "--input" => input = Some(PathBuf::from(value()?)),
             "--inside" => inside = Some(PathBuf::from(value()?)),
             name => {
@@ -112,5 +119,5 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
     if targets.is_empty() {
         targets.extend(TARGETS);
     }
-    Ok(Some(Arguments { targets, plan, input, inside }))
+    Ok(Some(Arguments { targets, plan, short, input, inside }))
 }

@@ -18,6 +18,10 @@
 //! does not follow what there is ([`StoreError::OutOfOrder`]). In a shared store each shard has an owner and an epoch besides, and
 //! only the owner's changes of that epoch are made. So an owner that was replaced, and does not know, can't write.
 
+// Tests in src/ use tests/support, which names this crate.
+#[cfg(test)]
+extern crate self as tidepool_records;
+
 mod archive;
 mod lease;
 mod postgres;

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
-mod support;
+use crate::support;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -69,7 +69,7 @@ fn run(program: &str, arguments: &[&str], test: &str, folder: &Path) -> Output {
     Command::new(program)
         .args(arguments)
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
+        .args(["--exact", &format!("disk::{test}"), "--nocapture"])
         .env(FOLDER, folder)
         .output()
         .unwrap_or_else(|error| panic!("{program}, which bin/setup --test installs: {error}"))

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
-mod support;
+use crate::support;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -12,7 +12,7 @@ use support::group::{Group, NODES, until};
 use support::members::{add, change, members, remove, replace};
 use support::voters::{begun, key_of, made, owning, put, read};
 use support::{PATIENCE, commit, owner};
-use tidepool_records::{Key, MemberChange, Place, SHARDS, Standing, StoreError, Voter};
+use tidepool_records::{Key, MemberChange, Place, Records, SHARDS, Standing, StoreError, Voter};
 
 /// Who votes, by what a voter says.
 fn voters(group: &Group, by: &str) -> Vec<String> {
@@ -31,6 +31,14 @@ fn leader(group: &Group, by: &str) -> String {
         if let Some(leader) = leader {
             return leader.node;
         }
+    }
+}
+
+/// Makes one change after the other until it is over, and says which was the last.
+fn write(records: &Records, (key, epoch): (&Key, u64), answered: &AtomicU64, is_over: &AtomicBool) {
+    for seq in (1..).take_while(|_seq| !is_over.load(Ordering::SeqCst)) {
+        made(records, key, epoch, seq);
+        answered.store(seq, Ordering::SeqCst);
     }
 }
 
@@ -187,15 +195,7 @@ fn a_leader_that_is_about_to_end_has_another_lead_while_all_is_written_on() {
     let (answered, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let _end = AtTheEnd(&is_over);
-        scope.spawn(|| {
-            for seq in 1.. {
-                if is_over.load(Ordering::SeqCst) {
-                    return;
-                }
-                made(&records, &key, epoch, seq);
-                answered.store(seq, Ordering::SeqCst);
-            }
-        });
+        scope.spawn(|| write(&records, (&key, epoch), &answered, &is_over));
         for _turn in 0..5 {
             let led = leader(&group, "a");
             let before = answered.load(Ordering::SeqCst);
@@ -265,15 +265,7 @@ fn a_node_that_was_alone_is_joined_by_others_while_it_writes_and_leaves_them_all
     let key = Key::new("counter", "one");
     let (epoch, answered, is_over) = (epochs[&key.shard()], AtomicU64::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            for seq in 1.. {
-                if is_over.load(Ordering::SeqCst) {
-                    return;
-                }
-                made(&records, &key, epoch, seq);
-                answered.store(seq, Ordering::SeqCst);
-            }
-        });
+        scope.spawn(|| write(&records, (&key, epoch), &answered, &is_over));
         for node in ["b", "c"] {
             group.start_named(node, &["a"]);
             change(&group, "a", &add(node)).unwrap();

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
-mod support;
+use crate::support;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -318,7 +318,7 @@ fn an_import_that_is_killed_leaves_nothing_or_all() {
     for round in 0..6 {
         for to in Place::each() {
             let mut child = Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "imports_until_it_is_killed", "--nocapture"])
+                .args(["--exact", "moving::imports_until_it_is_killed", "--nocapture"])
                 .env(IMPORT, &path)
                 .env(IMPORT_TO, to.address())
                 .stdout(Stdio::piped())

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
-mod support;
+use crate::support;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -81,7 +81,7 @@ fn killed_again_and_again(place: &Place) {
     let mut answered: HashMap<String, u64> = HashMap::new();
     for round in 0..12_u64 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "writes_until_it_is_killed", "--nocapture"])
+            .args(["--exact", "survives::writes_until_it_is_killed", "--nocapture"])
             .env(WRITE_TO, place.address())
             .stdout(Stdio::piped())
             .spawn()
@@ -137,7 +137,7 @@ fn of_a_change_whose_commit_the_disk_failed_nobody_is_told_that_it_was_not_made(
         let output = Command::new("strace")
             .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,fsync", "-e", &failing])
             .arg(std::env::current_exe().unwrap())
-            .args(["--exact", "commits_until_one_fails", "--nocapture"])
+            .args(["--exact", "survives::commits_until_one_fails", "--nocapture"])
             .env(COMMIT_TO, place.address())
             .output()
             .expect("strace, which bin/setup --test installs");

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
-mod support;
+use crate::support;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use fastrand::Rng;
 use support::group::{Group, Line, NODES, until};
 use support::voters::{LONG_MS, asked, begun, key_of, made, make, owning, put, read, seq, shards_of};
 use support::{commit, lease, owner};
-use tidepool_records::{Ask, Change, Image, Key, Put, SHARDS, Standing, StoreError, Voter};
+use tidepool_records::{Ask, Change, Image, Key, Put, Standing, StoreError, Voter};
 
 #[test]
 fn what_one_node_was_answered_every_node_reads_at_once() {
@@ -196,47 +196,6 @@ fn a_change_in_parts_of_which_some_or_their_answers_are_lost_is_made_once_and_wh
 }
 
 #[test]
-fn a_voter_that_was_away_while_entries_were_purged_gets_all_of_the_state() {
-    let group = Group::founded();
-    let (records, epochs) = owning(&group, "a", 1, &(0..SHARDS).collect::<Vec<_>>());
-    let first = key_of(0, 0);
-    made(&records, &first, epochs[&first.shard()], 1);
-    group.stop("c");
-    let last = group.last_entry("c");
-    // More than are kept for who was away for a short time, and more bytes than a log may have.
-    let large = Key::new("counter", "large");
-    let epoch = epochs[&large.shard()];
-    for seq in 1..=1_200_u64 {
-        let image = Image::Whole(vec![u8::try_from(seq % 251).unwrap(); 64 << 10].into());
-        let put = Put { epoch, seq, alarm_at: None, head: Vec::new(), image, values: Vec::new() };
-        make(&records, &large, seq, &Change::Put(put));
-    }
-    until("entries are purged", || group.first_entry("a") > last + 1);
-    // Parts of it are lost, or come late or twice.
-    group.board.faults(Some(1));
-    group.start("c");
-    let reader = group.records("c", owner("c", 1));
-    until("it has the state", || reader.head(&large).is_ok_and(|head| head.is_some_and(|head| head.seq == 1_200)));
-    group.board.faults(None);
-    assert_eq!(read(&reader, &first), 1);
-    assert_eq!(reader.read(&large).unwrap().unwrap().images, [vec![u8::try_from(1_200 % 251).unwrap(); 64 << 10]]);
-    // It goes on from there: with it and without another.
-    group.stop("b");
-    made(&records, &first, epochs[&first.shard()], 2);
-    assert_eq!(read(&reader, &first), 2);
-    reader.close();
-    group.stop("c");
-    assert!(group.first_entry("c") > last + 1, "it has come as a state, not as entries");
-    assert_eq!(std::fs::read_dir(group.folder("c")).unwrap().filter(is_of_snapshots).count(), 0);
-    group.start("c");
-    until("it starts from there", || seq(&group.records("c", owner("c", 2)), &first).is_ok_and(|seq| seq == 2));
-}
-
-fn is_of_snapshots(entry: &std::io::Result<std::fs::DirEntry>) -> bool {
-    entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with("snapshot")
-}
-
-#[test]
 fn a_voter_whose_folder_is_empty_is_not_the_voter_that_it_was() {
     let (group, records, key, epoch) = begun();
     group.stop("c");
@@ -401,8 +360,8 @@ fn pause(rng: &mut Rng, most_ms: u64) {
 
 #[test]
 fn nothing_answered_is_lost_and_nothing_read_is_of_before_whatever_befalls_voters_and_what_they_say() {
-    const MOST: u64 = 150;
-    let seed = fastrand::u64(..);
+    let most = if support::is_long() { 150 } else { 40 };
+    let seed = support::seed();
     println!("seed {seed}");
     let group = Group::founded();
     let gates: [Mutex<i64>; 3] = Default::default();
@@ -411,7 +370,7 @@ fn nothing_answered_is_lost_and_nothing_read_is_of_before_whatever_befalls_voter
     std::thread::scope(|scope| {
         let (group, gates, known, is_over) = (&group, &gates, &known, &is_over);
         let writers: Vec<_> =
-            (0..3).map(|nth| scope.spawn(move || write(group, &gates[nth], nth, &known[nth], MOST))).collect();
+            (0..3).map(|nth| scope.spawn(move || write(group, &gates[nth], nth, &known[nth], most))).collect();
         for nth in 0..3 {
             scope.spawn(move || {
                 let mut rng = Rng::with_seed(seed ^ (nth as u64 + 1));

@@ -52,7 +52,7 @@ defmodule Tidepool.Histories do
     {status == 0, output}
   end
 
-  # `bin/test compile` builds it: a test that calls cargo waits for whatever else builds in this folder.
+  # `bin/test native` builds it: a test that calls cargo waits for whatever else builds in this folder.
   defp program! do
     native = Path.expand("../../../native", __DIR__)
     program = Path.join([System.get_env("CARGO_TARGET_DIR", "target") |> Path.expand(native), "release", "histories"])

@@ -158,14 +158,10 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
 
   @impl true
   def handle_cast({:heard, said}, state) do
-    if Lease.lasts?(state.lease) do
-      {:noreply, state}
-    else
-      # The table says which actors are to end until they have.
-      state = expire(state)
-      Shards.heard(said, state.me)
-      {:noreply, state}
-    end
+    # The table says which actors are to end until they have.
+    state = expire(state)
+    unless Lease.lasts?(state.lease), do: Shards.heard(said, state.me)
+    {:noreply, state}
   end
 
   @impl true
@@ -376,9 +372,9 @@ defmodule Tidepool.Actor.Ownership.LeaseHolder do
     look(%{state | joins: Joining.ask(state.joins, @process, leased(state))})
   end
 
-  # The start of a node that has this one's name now has its shards as well.
+  # Another start has this one's name, and its shards: a later one, or one before that may still live.
   defp answered({:renew, _asked_at}, _lease, {:error, :fenced, message}, state) do
-    Shards.begun()
+    if state.leased?, do: Shards.begun()
     say(lapse(state), :away, "this node owns no actors: #{message}")
   end
 

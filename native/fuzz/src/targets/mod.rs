@@ -23,6 +23,8 @@ pub struct Target {
     pub words: &'static [&'static [u8]],
     /// Length of its longest input.
     pub most_bytes: usize,
+    /// How many inputs a short run makes: as many as two cores execute in some 5 s, so that it tries as many on those that are busy.
+    pub short: u64,
 }
 
 /// All targets.
@@ -35,6 +37,7 @@ pub static TARGETS: &[Target] = &[
         fresh_percent: 5,
         words: edge::http1::WORDS,
         most_bytes: 12 << 10,
+        short: 30_000,
     },
     Target {
         name: "multipart",
@@ -44,6 +47,7 @@ pub static TARGETS: &[Target] = &[
         fresh_percent: 5,
         words: edge::multipart::WORDS,
         most_bytes: 12 << 10,
+        short: 30_000,
     },
     Target {
         name: "http2",
@@ -53,6 +57,7 @@ pub static TARGETS: &[Target] = &[
         fresh_percent: 5,
         words: edge::http2::WORDS,
         most_bytes: 4 << 10,
+        short: 30_000,
     },
     Target {
         name: "requests",
@@ -62,6 +67,7 @@ pub static TARGETS: &[Target] = &[
         fresh_percent: 50,
         words: &[b"%", b"+", b"/", b"\r\n", b"--", b"\"", b"&", b"=", b"\xff"],
         most_bytes: 1 << 10,
+        short: 20_000,
     },
     Target {
         name: "cache",
@@ -71,6 +77,7 @@ pub static TARGETS: &[Target] = &[
         fresh_percent: 50,
         words: &[],
         most_bytes: 64,
+        short: 2_000,
     },
     Target {
         name: "modules",
@@ -80,6 +87,7 @@ pub static TARGETS: &[Target] = &[
         fresh_percent: 5,
         words: guest::modules::WORDS,
         most_bytes: 256 << 10,
+        short: 10_000,
     },
     Target {
         name: "components",
@@ -89,6 +97,7 @@ pub static TARGETS: &[Target] = &[
         fresh_percent: 5,
         words: guest::components::WORDS,
         most_bytes: 64 << 10,
+        short: 500_000,
     },
     Target {
         name: "bulk",
@@ -98,6 +107,7 @@ pub static TARGETS: &[Target] = &[
         fresh_percent: 70,
         words: &[],
         most_bytes: 43,
+        short: 200,
     },
     Target {
         name: "paths",
@@ -107,6 +117,7 @@ pub static TARGETS: &[Target] = &[
         fresh_percent: 50,
         words: &[],
         most_bytes: 1 << 10,
+        short: 400,
     },
     Target {
         name: "engines",
@@ -116,6 +127,7 @@ pub static TARGETS: &[Target] = &[
         fresh_percent: 90,
         words: &[],
         most_bytes: 64 << 10,
+        short: 700,
     },
 ];
 

@@ -50,6 +50,12 @@ impl Watch {
         }
     }
 
+    /// Notes what another has seen, and since when each lease is so.
+    pub(crate) fn follow(&mut self, other: &Watch, lasts: Duration) {
+        self.lasts = lasts;
+        self.seen.clone_from(&other.seen);
+    }
+
     /// Notes that the lease of `node`, which is this one, is about to be committed as it was seen.
     pub(crate) fn renews(&mut self, node: &str) {
         self.own.extend(self.seen.get(node).map(|(row, _since)| row.renewal));
@@ -103,9 +109,13 @@ impl Watch {
     }
 }
 
+/// What is left of a ms counts as one: a lease has run out when it has to its end.
 fn left_ms(end: Instant, now: Instant) -> i64 {
-    let ms = |left: Duration| i64::try_from(left.as_millis()).unwrap_or(i64::MAX);
-    end.checked_duration_since(now).map_or_else(|| -ms(now.saturating_duration_since(end)), ms)
+    let ms = |ms: u128| i64::try_from(ms).unwrap_or(i64::MAX);
+    match end.checked_duration_since(now) {
+        Some(left) => ms(left.as_nanos().div_ceil(1_000_000)),
+        None => -ms(now.saturating_duration_since(end).as_millis()),
+    }
 }
 
 #[cfg(test)]
@@ -123,7 +133,7 @@ mod tests {
         let (mut watch, start) = (Watch::default(), Instant::now());
         let at = |ms| start + Duration::from_millis(ms);
         watch.saw(vec![row("a", 1, 7), row("b", 1, 8)], LASTS, at(0));
-        assert_eq!(watch.over(at(4_999)).count(), 0);
+        assert_eq!(watch.over(at(5_000) - Duration::from_nanos(1)).count(), 0);
         // One is renewed, and the other is as it was.
         watch.saw(vec![row("a", 1, 9), row("b", 1, 8)], LASTS, at(4_999));
         assert!(watch.is_over("b", at(5_000)) && !watch.is_over("a", at(5_000)));
@@ -149,6 +159,21 @@ mod tests {
         assert_eq!([7, 8, 9].map(|renewal| watch.is_own(renewal)), [false, false, true]);
         (10..10_000).for_each(|renewal| renews(&mut watch, renewal));
         assert_eq!(watch.own.len(), UNANSWERED);
+    }
+
+    #[test]
+    fn who_follows_another_counts_from_when_that_one_has_seen_a_lease_and_as_long_as_its_own_lasts() {
+        let (mut seen, mut watch, start) = (Watch::default(), Watch::default(), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        seen.saw(vec![row("a", 1, 7), row("b", 1, 8)], Duration::ZERO, at(0));
+        seen.saw(vec![row("a", 1, 9), row("b", 1, 8)], Duration::ZERO, at(1_000));
+        watch.follow(&seen, LASTS);
+        assert_eq!(watch.over(at(4_999)).count(), 0);
+        assert!(watch.is_over("b", at(5_000)) && !watch.is_over("a", at(5_999)) && watch.is_over("a", at(6_000)));
+        // One that is gone is gone here.
+        seen.saw(vec![row("a", 1, 9)], Duration::ZERO, at(2_000));
+        watch.follow(&seen, LASTS);
+        assert_eq!(watch.over(at(9_000)).collect::<Vec<_>>(), [&row("a", 1, 9)]);
     }
 
     #[test]

@@ -134,8 +134,11 @@ pub enum StoreError {
     /// The node has no lease, so it can be given nothing.
     #[error("the node {0} has no lease: it can own no shards")]
     NoLease(Arc<str>),
-    /// Another node of the same name, or a later start of this one, has the lease.
-    #[error("another start of the node {0} has its lease: nodes of one store need names of their own")]
+    /// Another node of the same name, or another start of this one, has the lease.
+    #[error(
+        "another start of the node {0} has its lease, until that runs out. If this goes on, two nodes have this name: \
+         nodes of one store need names of their own"
+    )]
     Replaced(Arc<str>),
     /// Leases were asked of records in a file.
     #[error("records in a file have no leases")]

@@ -48,6 +48,11 @@ impl FairQueue {
         }
     }
 
+    /// Those that come next, so many at most. What a batch of so many changes takes is among them.
+    pub(crate) fn first(&self, most: usize) -> impl Iterator<Item = &Job> {
+        self.jobs.values().take(most)
+    }
+
     /// What is to be written together next: no more than that, but for a first one that is more by itself. `replaced` says how many bytes of
     /// images go with a change. Empty when nothing waits.
     pub(crate) fn batch(&mut self, most: Batch, mut replaced: impl FnMut(&Job) -> usize) -> Vec<Job> {
@@ -262,6 +267,17 @@ mod tests {
         }
         assert_eq!(written.values().map(Vec::len).sum::<usize>(), 400);
         assert!(written.values().all(|numbers| numbers.is_sorted()), "{written:?}");
+    }
+
+    #[test]
+    fn what_a_batch_takes_is_the_first_of_what_is_told_to_come_next() {
+        let mut waiting = FairQueue::default();
+        waiting.take((0..9).map(|number| job(["one", "other"][number % 2], number, 10 + number)));
+        while !waiting.is_empty() {
+            let told: Vec<_> = waiting.first(MOST.changes).map(|job| job.key.clone()).collect();
+            let taken: Vec<_> = waiting.batch(MOST, |_job| 0).into_iter().map(|job| job.key).collect();
+            assert!(!taken.is_empty() && told.starts_with(&taken), "{taken:?} of {told:?}");
+        }
     }
 
     #[test]

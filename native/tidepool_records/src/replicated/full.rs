@@ -8,7 +8,7 @@ use crate::record::StoreError;
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// Is it for want of room? SQLite says of the index of its log alone that it can't be written.
-fn is_full(error: &StoreError) -> bool {
+pub(super) fn is_full(error: &StoreError) -> bool {
     use rusqlite::ffi::{SQLITE_IOERR_SHMMAP, SQLITE_IOERR_SHMOPEN, SQLITE_IOERR_SHMSIZE};
     match error {
         StoreError::Full => true,

@@ -308,11 +308,7 @@ impl Group {
     /// # Errors
     /// As for [`Group::caught_up`].
     pub(super) async fn applied(&self, number: u64, within: Duration) -> Result<(), StoreError> {
-        let late = || {
-            StoreError::Away(
-                format!("it has taken {} ms, and entry {number} is not applied", within.as_millis()).into(),
-            )
-        };
+        let late = || StoreError::Away(format!("the node's own disk is behind: it lacks entry {number}").into());
         match tokio::time::timeout(within, self.machine.applied(number)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_ended)) => self.goes_on().and_then(|()| Err(StoreError::Stopped("the state is closed".into()))),

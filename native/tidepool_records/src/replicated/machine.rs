@@ -3,9 +3,12 @@
 //! The file is not flushed with each transaction. After a loss of power it is one that was, and the log has what comes next: so no
 //! entry is removed from that before the file is flushed.
 
+mod reapply;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use openraft::storage::RaftStateMachine;
 use openraft::{
@@ -16,11 +19,12 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use tokio::sync::{Notify, watch};
 
 use super::claim::{Claim, Known};
-use super::command::{Outcome, TABLES, apply, known};
+use super::command::{Outcome, TABLES, apply, known, leases};
 use super::full::with_room;
 use super::log::Log;
 use super::snapshot::{Snapshot, aside};
 use super::types::{Applied, DiskId, Failure, Member, Types, failed, packed, unpacked};
+use crate::lease::Watch;
 use crate::record::StoreError;
 use crate::sqlite::{self, Opened, Pace, Readers};
 
@@ -35,6 +39,8 @@ pub(crate) struct Machine {
     state: Arc<Mutex<State>>,
     /// What is known of disks, by what was applied.
     known: Arc<RwLock<Vec<Known>>>,
+    /// The leases, each since it was applied as it is.
+    leases: Arc<Mutex<Watch>>,
     on_disk: Arc<RwLock<Option<LogId<DiskId>>>>,
     /// The number of the last entry that was applied.
     applied: Arc<watch::Sender<u64>>,
@@ -51,7 +57,7 @@ struct State {
     has_snapshot: bool,
     /// When images of records that are gone are deleted next.
     pace: Pace,
-    /// Why nothing is applied any more, where that is known of the log of the file alone.
+    /// Why nothing is applied any more, where Raft has not been told.
     failed: Option<StoreError>,
 }
 
@@ -76,7 +82,6 @@ impl Machine {
         log.state_is_on_disk(number);
         // Who lacks what was purged needs one.
         let has_snapshot = log.ends()?[0] > 0;
-        let known = known(&opened.connection)?;
         let quiet = Arc::new(Notify::new());
         let told = Arc::clone(&quiet);
         let readers = Arc::new(Readers::new(path, move || told.notify_one()));
@@ -89,17 +94,20 @@ impl Machine {
             pace: Pace::new(),
             failed: None,
         };
-        Ok(Machine {
+        let machine = Machine {
             path: path.into(),
             log: log.clone(),
             readers,
             quiet,
             state: Arc::new(Mutex::new(state)),
-            known: Arc::new(RwLock::new(known)),
+            known: Arc::default(),
+            leases: Arc::default(),
             on_disk: Arc::default(),
             applied: Arc::new(watch::Sender::new(number)),
             is_full: Arc::default(),
-        })
+        };
+        machine.know()?;
+        Ok(machine)
     }
 
     /// Who reads what was applied.
@@ -136,6 +144,12 @@ impl Machine {
     pub(super) fn known(&self, disk: DiskId) -> Option<Known> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         known.iter().find(|known| known.disk == disk).copied()
+    }
+
+    /// The leases, each since this state has it as it is. How long they last is for who asks.
+    pub(super) fn leases(&self) -> MutexGuard<'_, Watch> {
+        // Nothing that can panic runs under the lock.
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Is a disk of the time that it was, as far as is known here?
@@ -201,10 +215,20 @@ impl Machine {
         }
     }
 
-    /// Knows of disks what was applied.
+    /// Knows of disks and of leases what was applied.
+    ///
+    /// A lease counts from when its renewal was applied here, and not from when somebody looks. This is not before its owner's own count began:
+    /// the owner counts from before it asks for the renewal, it is proposed after that, and no voter applies an entry before it is
+    /// proposed. So who counts as long as a lease lasts from here on ends it after its owner has, as when it had heard of it only later.
+    /// It may be later: of one that catches up, has its state by a snapshot, or has just started, which counts all leases from then on.
     fn know(&self) -> Result<(), StoreError> {
-        let found = known(&self.state().opened.connection)?;
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = found;
+        let (disks, rows) = {
+            let state = self.state();
+            (known(&state.opened.connection)?, leases(&state.opened.connection)?)
+        };
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = disks;
+        // Only now, and never by the clock of who has proposed it.
+        self.leases().saw(rows, Duration::ZERO, Instant::now());
         Ok(())
     }
 
@@ -317,11 +341,11 @@ impl RaftStateMachine<Types> for Machine {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<_> = entries.into_iter().collect();
-        let is_of_a_disk =
-            |entry: &Entry<Types>| matches!(&entry.payload, EntryPayload::Normal(command) if command.is_of_a_disk());
+        let is_of_leases =
+            |entry: &Entry<Types>| matches!(&entry.payload, EntryPayload::Normal(command) if command.is_of_leases());
         let outcomes = self.with_room(|state| state.apply(&entries)).await;
         let outcomes = match outcomes {
-            Ok(outcomes) if entries.iter().any(is_of_a_disk) => self.know().map(|()| outcomes),
+            Ok(outcomes) if entries.iter().any(is_of_leases) => self.know().map(|()| outcomes),
             other => other,
         };
         if outcomes.is_ok() {

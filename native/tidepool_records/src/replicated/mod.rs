@@ -8,6 +8,7 @@ mod claim;
 mod command;
 mod full;
 mod group;
+mod leases;
 mod log;
 mod machine;
 mod members;
@@ -21,28 +22,26 @@ mod rpc;
 mod simulation;
 mod snapshot;
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 mod tests;
 mod types;
 mod voter;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
-use self::claim::Known;
-use self::command::{LeaseChange, Outcome};
 pub use self::group::Standing;
 pub use self::members::{MemberChange, MemberState};
 pub(crate) use self::moving::import;
 pub use self::network::{Answering, Links};
 use self::propose::{Counts, Proposer};
 pub use self::voter::Voter;
-use crate::lease::{Answer, Ask, Owner, Row, Shard, Watch};
+use crate::lease::{Answer, Ask, Owner, Shard, Watch};
 use crate::record::{Change, Done, Job, Key, QUEUE, Room, SHARDS, StoreError};
 use crate::sqlite::Readers;
 
@@ -52,8 +51,6 @@ const READ: Duration = Duration::from_secs(5);
 const WAITING: usize = 4;
 const TURN: Duration = Duration::from_millis(200);
 const TURN_LEADERLESS: Duration = Duration::from_millis(20);
-/// Leases that ran out so long ago are forgotten, when their nodes own nothing.
-const FORGET: Duration = Duration::from_secs(3_600);
 
 /// The records of a voter, as one node has them open. When it is dropped, what waits is written.
 pub(crate) struct Replicated {
@@ -90,6 +87,8 @@ struct Node {
     readers: Arc<Readers>,
     /// Whether this start of the node has had a lease.
     known: AtomicBool,
+    /// When the lease was asked for that it has, if it has not given it up.
+    asked: Mutex<Option<Instant>>,
     /// The last entry of which it had been answered something when it asked for its lease last.
     heard: AtomicU64,
     watch: Mutex<Watch>,
@@ -118,6 +117,7 @@ impl Replicated {
             proposer,
             readers: Arc::clone(&voter.0.readers),
             known: AtomicBool::new(false),
+            asked: Mutex::default(),
             heard: AtomicU64::default(),
             watch: Mutex::default(),
             turns: Semaphore::new(WAITING),
@@ -183,12 +183,16 @@ impl Replicated {
         let kept = open.jobs.clone();
         open.voter.0.handle.spawn(async move {
             let changes_nothing = ask == Ask::Shards;
-            let answer = tokio::time::timeout(within, node.answer(ask)).await;
-            let late = || {
+            let late = |_late| {
                 let why = format!("no majority has answered within {} ms", within.as_millis()).into();
-                if changes_nothing { StoreError::Away(why) } else { StoreError::Unknown(why) }
+                Err(if changes_nothing { StoreError::Away(why) } else { StoreError::Unknown(why) })
             };
-            done(answer.unwrap_or_else(|_late| Err(late())));
+            let end = tokio::time::Instant::now() + within;
+            done(match node.may_ask(&ask, within).await {
+                Ok(()) => tokio::time::timeout_at(end, node.answer(ask)).await.unwrap_or_else(late),
+                // Nothing was proposed.
+                Err(error) => Err(error),
+            });
             drop(kept);
         });
     }
@@ -222,78 +226,6 @@ impl Drop for Replicated {
 }
 
 impl Node {
-    async fn answer(&self, ask: Ask) -> Result<Answer, StoreError> {
-        let change = match ask {
-            Ask::Renew(lease_ms) => return self.renew(Duration::from_millis(lease_ms.into())).await,
-            Ask::Shards => {
-                self.up_to_date(Of::All).await?;
-                return self.readers.reading_at_once(shards).map(Answer::Shards);
-            }
-            Ask::Release => LeaseChange::Release,
-            Ask::Claim(wanted) => LeaseChange::Claim { wanted, over: self.over(Duration::ZERO) },
-            Ask::Hand(given, to) => {
-                let over = to.as_deref().and_then(|to| self.over_of(to));
-                // No epoch comes to more, and no entry could be applied that has one.
-                let given = given.into_iter().filter(|(_shard, epoch)| i64::try_from(*epoch).is_ok()).collect();
-                LeaseChange::Hand { given, to, over }
-            }
-        };
-        match self.proposer.lease(change).await? {
-            Outcome::Moved(moved) => Ok(Answer::Moved(moved)),
-            Outcome::Released => Ok(Answer::Released),
-            other => Err(StoreError::Unknown(format!("it was answered as another command: {other:?}").into())),
-        }
-    }
-
-    async fn renew(&self, lasts: Duration) -> Result<Answer, StoreError> {
-        let known = self.known.load(Ordering::Acquire);
-        let group = self.proposer.group();
-        let change = LeaseChange::Renew {
-            known,
-            over: self.over_of(&self.owner.node),
-            forget: self.over(FORGET),
-            disk: Known { disk: group.network.own, run: group.network.claim.run, had: group.machine.on_disk() },
-        };
-        // Who proposes nothing sees the leases of others all the same.
-        let outcome = match self.keeps_up().await {
-            Ok(()) => self.proposer.lease(change).await,
-            Err(error) => Err(error),
-        };
-        let rows = self.readers.reading_at_once(leases)?;
-        // Only now: what is seen has been so for some time.
-        let now = Instant::now();
-        let mut watch = self.watch();
-        watch.saw(rows, lasts, now);
-        let is_new = matches!(outcome?, Outcome::Renewed { is_new: true });
-        self.known.store(true, Ordering::Release);
-        let nodes = watch.node_leases(now);
-        Ok(if is_new { Answer::New(nodes) } else { Answer::Nodes(nodes) })
-    }
-
-    /// Does the state here get what is made? Others would make each renewal of a node whose disk has no room, and which waits in vain for
-    /// it: they would see no end of the lease, while the node answers for none of its shards. So it asks for none, the lease runs out, and
-    /// others have the shards until there is room again.
-    ///
-    /// A lease is renewed some times while it lasts: one that is left out, as something waited for a moment, ends none.
-    ///
-    /// # Errors
-    /// [`StoreError::Full`] when something waits for room; [`StoreError::Away`] when what was answered before the lease was last asked for
-    /// is not applied, for whatever reason; [`StoreError::Stopped`] and [`StoreError::NoVoter`] when nothing will be.
-    async fn keeps_up(&self) -> Result<(), StoreError> {
-        let group = self.proposer.group();
-        group.goes_on()?;
-        if group.is_full() {
-            return Err(StoreError::Full);
-        }
-        let heard = self.heard.swap(self.proposer.answered(), Ordering::AcqRel);
-        group.applied(heard, Duration::ZERO).await.map_err(|error| match error {
-            StoreError::Away(_late) => {
-                StoreError::Away(format!("the node's own disk is behind: it lacks entry {heard}").into())
-            }
-            error => error,
-        })
-    }
-
     /// Returns when the state here has what it is to have for this to be read.
     async fn up_to_date(&self, of: Of<'_>) -> Result<(), StoreError> {
         if self.is_known(of).await? { Ok(()) } else { self.proposer.group().caught_up(READ).await }
@@ -328,21 +260,6 @@ impl Node {
             Of::Key(key) => self.readers.reading(|state| is_own(state, &self.owner, key)),
         }
     }
-
-    /// Leases that ran out so long ago, as this node has seen them last.
-    fn over(&self, by: Duration) -> Vec<Row> {
-        self.watch().over_by(by, Instant::now()).cloned().collect()
-    }
-
-    /// The lease of a node, if it ran out.
-    fn over_of(&self, node: &str) -> Option<Row> {
-        self.watch().over(Instant::now()).find(|row| row.node == node).cloned()
-    }
-
-    fn watch(&self) -> MutexGuard<'_, Watch> {
-        // Nothing that can panic runs under the lock.
-        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Is there a record of this name?
@@ -356,14 +273,6 @@ fn is_own(connection: &Connection, owner: &Owner, key: &Key) -> Result<bool, Sto
     let sql = "SELECT EXISTS (SELECT 1 FROM owner WHERE shard = ? AND node = ? AND incarnation = ?)";
     let found = params![key.shard(), owner.node, owner.incarnation];
     Ok(connection.prepare_cached(sql)?.query_row(found, |row| row.get(0))?)
-}
-
-/// All leases.
-fn leases(connection: &Connection) -> Result<Vec<Row>, StoreError> {
-    let mut select = connection.prepare_cached("SELECT name, incarnation, renewal FROM node")?;
-    let rows =
-        select.query_map([], |row| Ok(Row { node: row.get(0)?, incarnation: row.get(1)?, renewal: row.get(2)? }))?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// All shards. Those without a row never had an owner.

@@ -16,7 +16,7 @@ use super::rpc::{Lead, Led};
 use super::types::packed;
 use crate::lease::Owner;
 use crate::record::{Batch, Change, Crowd, Done, FairQueue, Job, Key, StoreError, Total, begins};
-use crate::sqlite::{Readers, has_room, replaced};
+use crate::sqlite::{Readers, has_room, may_replace, replaced};
 
 /// What an entry has at most.
 const ENTRY: Batch = Batch { changes: 256, bytes: 1 << 20, rows: 20_000, replaced: 16 << 20 };
@@ -90,11 +90,16 @@ impl Proposer {
     /// What is proposed next, by what the state here says of what it replaces. Voters may have applied more of that, or less. While a large
     /// change of a namespace is proposed in parts, it is what there is beside.
     fn batch(&self, waiting: &mut FairQueue, beside: Option<&str>) -> Vec<Job> {
+        // Most changes replace nothing, and the state has nothing to say of them.
+        let most = if beside.is_some() { usize::MAX } else { ENTRY.changes };
+        let replaces = waiting.first(most).any(|job| may_replace(&job.change));
         let mut batch = |replaced: &mut dyn FnMut(&Job) -> usize| match beside {
             Some(namespace) => waiting.batch_beside(namespace, ENTRY, replaced),
             None => waiting.batch(ENTRY, replaced),
         };
-        let Some(Counts { readers, .. }) = &self.counts else { return batch(&mut |_job: &Job| 0) };
+        let Some(Counts { readers, .. }) = self.counts.as_ref().filter(|_counts| replaces) else {
+            return batch(&mut |_job: &Job| 0);
+        };
         let known = readers.reading_at_once(|state| Ok(batch(&mut |job: &Job| replaced(state, &job.key, &job.change))));
         known.unwrap_or_else(|_nothing_was_read| batch(&mut |_job: &Job| 0))
     }

@@ -1,5 +1,11 @@
 //! What Raft asks of a disk, and what becomes of one whose files are gone, older, or damaged.
 
+mod away;
+mod leases;
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -46,7 +52,12 @@ async fn until(
 }
 
 fn put(seq: u64) -> Change {
-    let image = Image::Whole(seq.to_le_bytes().repeat(100).into());
+    put_of(seq, 800)
+}
+
+/// By an image of so many bytes.
+fn put_of(seq: u64, bytes: usize) -> Change {
+    let image = Image::Whole(seq.to_le_bytes().repeat(bytes / 8).into());
     Change::Put(Put { epoch: 1, seq, alarm_at: None, head: seq.to_le_bytes().to_vec(), image, values: Vec::new() })
 }
 
@@ -57,8 +68,12 @@ fn answered<T: Send + 'static>(ask: impl FnOnce(mpsc::Sender<T>)) -> T {
 }
 
 fn commit(records: &Replicated, key: &Key, seq: u64) -> Result<(), StoreError> {
+    commit_by(records, key, put(seq))
+}
+
+fn commit_by(records: &Replicated, key: &Key, change: Change) -> Result<(), StoreError> {
     answered(|tell| {
-        records.commit(key.clone(), put(seq), Box::new(move |outcome| drop(tell.send(outcome)))).unwrap();
+        records.commit(key.clone(), change, Box::new(move |outcome| drop(tell.send(outcome)))).unwrap();
     })
 }
 
@@ -78,17 +93,22 @@ fn key() -> Key {
 
 /// Makes changes `from..=to` of a record in a folder, one entry each, and closes it.
 fn changed(folder: &Path, from: u64, to: u64) {
+    changed_by(folder, from..=to, 800);
+}
+
+/// The same by images of so many bytes.
+pub(super) fn changed_by(folder: &Path, changes: RangeInclusive<u64>, bytes: usize) {
     let voter = Voter::alone(folder, "a").unwrap();
     let records = opened(&voter);
-    for seq in from..=to {
-        commit(&records, &key(), seq).unwrap();
+    for seq in changes {
+        commit_by(&records, &key(), put_of(seq, bytes)).unwrap();
     }
     drop(voter);
     records.close();
 }
 
 /// How many changes there are.
-fn found(folder: &Path) -> Result<u64, StoreError> {
+pub(super) fn found(folder: &Path) -> Result<u64, StoreError> {
     let voter = Voter::alone(folder, "a")?;
     let records = Replicated::open(&voter, Owner { node: "a".into(), incarnation: 1 })?;
     let found = records.readers(Of::All)?.read(&key())?.map_or(0, |record| record.seq);
@@ -97,10 +117,23 @@ fn found(folder: &Path) -> Result<u64, StoreError> {
     Ok(found)
 }
 
-fn remove(folder: &Path, file: &str) {
+pub(super) fn remove(folder: &Path, file: &str) {
     for end in ["", "-wal", "-shm"] {
         let _there_or_not = std::fs::remove_file(folder.join(format!("{file}{end}")));
     }
+}
+
+/// Has a log purged but for the last entries that have so many bytes, as one that has become long, and says up to where.
+fn purged(voter: &Voter, bytes: u64) -> u64 {
+    let group = &voter.0.group;
+    voter.0.handle.block_on(async {
+        let up_to = group.log.before_last(1_000, bytes).await.unwrap().unwrap();
+        group.raft.trigger().snapshot().await.unwrap();
+        until(&group.raft, "it has a snapshot", |metrics| metrics.snapshot.is_some_and(|id| id.index >= up_to)).await;
+        group.raft.trigger().purge_log(up_to).await.unwrap();
+        until(&group.raft, "it is purged", |metrics| metrics.purged.is_some_and(|id| id.index == up_to)).await;
+        up_to
+    })
 }
 
 #[test]
@@ -119,15 +152,11 @@ fn a_log_is_purged_of_what_the_state_has_on_disk_and_an_older_state_is_refused_t
     let older = std::fs::read(folder.path().join("records.db")).unwrap();
     let voter = Voter::alone(folder.path(), "a").unwrap();
     let records = opened(&voter);
-    // More than are kept for others.
-    (11..=1_100).for_each(|seq| commit(&records, &key(), seq).unwrap());
-    voter.0.handle.block_on(async {
-        voter.0.group.raft.trigger().snapshot().await.unwrap();
-        until(&voter.0.group.raft, "it is purged", |metrics| metrics.purged.is_some_and(|id| id.index > 50)).await;
-    });
+    (11..=60).for_each(|seq| commit(&records, &key(), seq).unwrap());
+    purged(&voter, 1_000);
     drop(voter);
     records.close();
-    assert_eq!(found(folder.path()).unwrap(), 1_100);
+    assert_eq!(found(folder.path()).unwrap(), 60);
     remove(folder.path(), "records.db");
     assert!(matches!(found(folder.path()), Err(StoreError::NoVoter(_))), "there is none");
     std::fs::write(folder.path().join("records.db"), older).unwrap();
@@ -139,19 +168,10 @@ fn a_log_is_purged_of_entries_whose_bytes_are_too_many_and_has_the_last_one_howe
     let folder = tempfile::tempdir().unwrap();
     changed(folder.path(), 1, 50);
     let voter = Voter::alone(folder.path(), "a").unwrap();
-    let group = &voter.0.group;
-    let [_purged, last] = group.log.ends().unwrap();
-    assert_eq!(group.log.before_last(1_000, u64::MAX).unwrap(), None);
-    assert_eq!(group.log.before_last(1, 0).unwrap(), None);
-    assert_eq!(group.log.before_last(1_000, 0).unwrap(), Some(last - 1));
-    let up_to = group.log.before_last(1_000, 2_000).unwrap().unwrap();
-    assert!(up_to < last - 1, "some of them have so many bytes");
-    voter.0.handle.block_on(async {
-        group.raft.trigger().snapshot().await.unwrap();
-        until(&group.raft, "it has a snapshot", |metrics| metrics.snapshot.is_some_and(|id| id.index >= up_to)).await;
-        group.raft.trigger().purge_log(up_to).await.unwrap();
-        until(&group.raft, "it is purged", |metrics| metrics.purged.is_some_and(|id| id.index == up_to)).await;
-    });
+    let [_purged, last] = voter.0.group.log.ends().unwrap();
+    let before = |entries, bytes| voter.0.handle.block_on(voter.0.group.log.before_last(entries, bytes)).unwrap();
+    assert_eq!([before(1_000, u64::MAX), before(1, 0), before(1_000, 0)], [None, None, Some(last - 1)]);
+    assert!(purged(&voter, 2_500) < last - 1, "some of them have so many bytes");
     drop(voter);
     assert_eq!(found(folder.path()).unwrap(), 50);
 }

@@ -38,8 +38,9 @@ const PURGE_EVERY: Duration = Duration::from_secs(1);
 const ROOM_EVERY: Duration = Duration::from_millis(250);
 /// Entries that a voter that was away is sent at a time.
 const SENT_ENTRIES: u64 = 64;
-/// Entries that are kept for voters that were away for a short time, and the bytes that these may have.
-const KEPT_ENTRIES: u64 = 1_000;
+/// Entries that are kept for voters that were away for some minutes, at some hundred a second, and the bytes that these may have. Who
+/// lacks more gets all of the state, which is copied as a whole on both disks.
+const KEPT_ENTRIES: u64 = 200_000;
 const KEPT_BYTES: u64 = 512 << 20;
 
 /// A voter whose disk is open. Its clones are the same; it ends with the last of them, and of the records that were opened on it.
@@ -105,6 +106,7 @@ impl Voter {
             ),
             error => error,
         })?;
+        machine.reapply();
         remove_left(folder)?;
         let founders = named.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
         let claim = Claim { run: fresh()?, opened: log.last()?.max(machine.last_id()) };
@@ -132,7 +134,7 @@ impl Voter {
         };
         let late = |_late| stopped(&format!("it has not begun to lead within {} s", OPEN.as_secs()));
         let group = runtime.block_on(async { tokio::time::timeout(OPEN, started).await }).map_err(late)??;
-        runtime.spawn(purge(group.raft.clone(), group.log.clone()));
+        runtime.spawn(purge(group.raft.clone(), group.log.clone(), PURGE_BYTES, KEPT_BYTES));
         runtime.spawn(group.machine.clone().begin_log_anew());
         runtime.spawn(watch_others(group.clone()));
         runtime.spawn(finish(group.clone()));
@@ -320,20 +322,20 @@ async fn lead_alone(group: &Group) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Has the log purged whenever it is long, for as long as Raft goes on: of what the state has but for the last entries, and of those of
-/// them that are too many bytes.
-async fn purge(raft: Raft<Types>, log: Log) {
+/// Has the log purged whenever it has grown by so many bytes, for as long as Raft goes on: of what the state has but for the last entries,
+/// and of those of them that are more bytes than are `kept`.
+pub(super) async fn purge(raft: Raft<Types>, log: Log, grown: u64, kept: u64) {
     let mut has_grown = false;
     loop {
         tokio::time::sleep(PURGE_EVERY).await;
         // Up to where the state was when it was looked at last, which is a moment after it was to be.
         if has_grown
-            && let Ok(Some(up_to)) = log.before_last(KEPT_ENTRIES, KEPT_BYTES)
+            && let Ok(Some(up_to)) = log.before_last(KEPT_ENTRIES, kept).await
             && raft.trigger().purge_log(up_to).await.is_err()
         {
             return;
         }
-        has_grown = log.has_grown_by(PURGE_BYTES);
+        has_grown = log.has_grown_by(grown);
         if has_grown && raft.trigger().snapshot().await.is_err() {
             return;
         }

@@ -29,7 +29,7 @@ pub(crate) use moving::{export, export_of_voter, import};
 pub(crate) use opened::Opened;
 pub(crate) use readers::Readers;
 pub(crate) use schema::{add, readable};
-pub(crate) use write::{apply, has_room, replaced};
+pub(crate) use write::{apply, has_room, may_replace, replaced};
 pub use writer::Told;
 use writer::Writer;
 

@@ -72,10 +72,17 @@ fn all(connection: &Connection, total: &Total) -> Result<u64, StoreError> {
     Ok(all)
 }
 
+/// May images go when a change is made, with the record that is there?
+pub(crate) fn may_replace(change: &Change) -> bool {
+    matches!(change, Change::Put(Put { image: Image::Whole(_), seq: 2.., .. }))
+}
+
 /// How many bytes of images go when a change is made, as far as can be read: those of a record whose next one is whole. What goes with a record
 /// that is gone is bounded by itself.
 pub(crate) fn replaced(connection: &Connection, key: &Key, change: &Change) -> usize {
-    let Change::Put(Put { image: Image::Whole(_), seq: 2.., .. }) = change else { return 0 };
+    if !may_replace(change) {
+        return 0;
+    }
     let sql = "SELECT bytes FROM record WHERE shard = ? AND class = ? AND name = ?";
     let found = connection
         .prepare_cached(sql)

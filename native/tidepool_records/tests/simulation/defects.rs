@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::disk;
+use crate::replicated::log::RESUMES;
 
 /// A defect that is to be found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,16 +22,19 @@ pub(super) enum Defect {
     EarlyRead,
     /// Nobody notices a folder that was restored from an earlier time.
     Yesterday,
+    /// A leader that starts again goes on as one, without asking the others.
+    LeaderResumes,
 }
 
 impl Defect {
-    pub(super) const EACH: [(&str, Self); 6] = [
+    pub(super) const EACH: [(&str, Self); 7] = [
         ("no-flush", Defect::NoFlush),
         ("early-purge", Defect::EarlyPurge),
         ("vote-not-kept", Defect::VoteNotKept),
         ("applied-twice", Defect::AppliedTwice),
         ("early-read", Defect::EarlyRead),
         ("yesterday", Defect::Yesterday),
+        ("leader-resumes", Defect::LeaderResumes),
     ];
 
     pub(super) fn named(name: &str) -> Option<Self> {
@@ -42,6 +46,7 @@ impl Defect {
         match self {
             Defect::NoFlush => disk::lie("log.db"),
             Defect::EarlyPurge => disk::lie("records.db-wal"),
+            Defect::LeaderResumes => RESUMES.set(true),
             _in_a_voter => {}
         }
     }

@@ -86,6 +86,7 @@ fn rounds(world: &mut World) -> Result<(), Wrong> {
         world.rest()?;
         if round % 2 == 0 {
             world.yesterday()?;
+            world.blink()?;
         }
     }
     Ok(())

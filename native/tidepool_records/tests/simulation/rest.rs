@@ -22,8 +22,8 @@ const AGAIN: u64 = 3_000;
 const CHANGE: Duration = Duration::from_secs(20);
 
 /// All that voters have together. What each has of its own is not in it: which disk it is, and what it has received.
-const TABLES: [&str; 10] =
-    ["record", "image", "value", "shard", "owner", "node", "session", "staged", "known", "applied"];
+const TABLES: [&str; 11] =
+    ["record", "image", "value", "shard", "owner", "node", "holder", "session", "staged", "known", "applied"];
 
 impl World {
     /// Has all troubles end, waits until nothing moves any more, and looks at what there is.

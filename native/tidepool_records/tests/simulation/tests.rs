@@ -1,4 +1,4 @@
-//! Runs of the simulation. `SIMULATION="seed=7 voters=5 rounds=20" cargo test --release -p tidepool_records --lib -- --ignored
+//! Runs of the simulation. `SIMULATION="seed=7 voters=5 rounds=20" cargo test --release -p tidepool_records_units -- --ignored
 //! --nocapture --exact replicated::simulation::tests::one_run` is one that somebody asks for.
 
 use std::process::{Command, Stdio};
@@ -87,9 +87,13 @@ fn each_defect_that_is_put_in_is_found() {
         ("applied-twice", 1, "rounds=1 ms=4000"),
         ("early-read", 13, "others=0 rounds=1 ms=8000"),
         ("yesterday", 1, "rounds=1 ms=4000"),
+        ("leader-resumes", 1, "voters=3 others=0 rounds=1 ms=1000"),
     ];
     assert_eq!(plans.map(|(name, _seed, _plan)| Defect::named(name)), Defect::EACH.map(|(_name, it)| Some(it)));
-    for (name, seed, plan) in plans {
+    // One of two, where there is no time for all: by the seed of the run (`bin/test --seed`), so that other files have others.
+    let run = std::env::var("PROPTEST_RNG_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0_usize);
+    let is_sampled = |nth: usize| std::env::var_os("TIDEPOOL_LONG").is_some() || nth % 2 == run % 2;
+    for (_nth, (name, seed, plan)) in plans.into_iter().enumerate().filter(|(nth, _plan)| is_sampled(*nth)) {
         let found = (seed..seed + 30).find_map(|seed| {
             let (said, is_well) = ran(&format!("seed={seed} {plan} defect={name}"));
             (!is_well).then_some(said)

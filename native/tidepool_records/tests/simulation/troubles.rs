@@ -12,6 +12,9 @@ const NEXT: [u64; 3] = [200, 700, 2_000];
 const LASTS: [u64; 3] = [500, 2_500, 9_000];
 /// How long short ones last.
 const SHORT: u64 = 120;
+/// How often one that leads is back at once, and how long it is until the next time, in ms: others may have been elected by then.
+const BLINKS: u32 = 6;
+const BLINK: u64 = 400;
 /// Of how many words one is lost; 0 when none is.
 const LOST_OF: [u32; 4] = [0, 20, 60, 300];
 
@@ -102,10 +105,22 @@ impl World {
         voter.0.handle.spawn(async move {
             let _ended = group.raft.trigger().snapshot().await;
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            if let Ok(Some(up_to)) = group.log.before_last(1_000, 4_000) {
+            if let Ok(Some(up_to)) = group.log.before_last(1_000, 4_000).await {
                 let _ended = group.raft.trigger().purge_log(up_to).await;
             }
         });
+    }
+
+    /// The node that leads loses power, and is back before the others have missed it: again and again.
+    pub(super) fn blink(&mut self) -> Result<(), Wrong> {
+        for _each in 0..BLINKS {
+            self.ticks(BLINK)?;
+            if let Some(leader) = self.leader() {
+                self.end(leader, Left::Some, 0);
+            }
+        }
+        self.ticks(BLINK)?;
+        self.rest()
     }
 
     /// A folder is put back from an earlier time, while those who have what it lacks can't be reached.

@@ -1,7 +1,8 @@
 //! What the tests have in common.
 
-// Each test has this file as its own, and uses a part of it.
+// The unit tests have this file as their own, too, and either uses a part of it.
 #![allow(dead_code, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
 pub(crate) mod group;
 pub(crate) mod members;
@@ -17,6 +18,16 @@ use tempfile::TempDir;
 use tidepool_records::{Answer, Ask, Change, Key, Owner, Records, SHARDS, StoreError, Voter};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Whether what is random goes on for long (`bin/test --long`).
+pub(crate) fn is_long() -> bool {
+    std::env::var_os("TIDEPOOL_LONG").is_some_and(|long| !long.is_empty())
+}
+
+/// The seed of the run (`bin/test --seed`), so that a commit is checked again as it was; where nobody says one, another each time.
+pub(crate) fn seed() -> u64 {
+    std::env::var("PROPTEST_RNG_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..))
+}
 
 /// Has changes committed together, or nearly so; what came of each.
 pub(crate) fn commit_all(records: &Records, changes: Vec<(Key, Change)>) -> Vec<Result<(), StoreError>> {

@@ -24,7 +24,7 @@ impl Server {
     }
 
     fn start_as(arguments: &[&str]) -> Self {
-        let path = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../bin/support/postgres");
+        let path = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../../bin/support/postgres");
         let mut script =
             Command::new(path).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut output = BufReader::new(script.stdout.take().unwrap());

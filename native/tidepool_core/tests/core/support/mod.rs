@@ -70,12 +70,19 @@ pub(crate) struct Node {
     pub(crate) io: tokio::runtime::Runtime,
 }
 
-/// Small, with a compiler of its own.
 /// Whether what is exhaustive is run whole (`bin/test --long`), and not in samples.
 pub(crate) fn is_long() -> bool {
     std::env::var_os("TIDEPOOL_LONG").is_some_and(|long| !long.is_empty())
 }
 
+/// Whether the `nth` of many is tried, of which one of so many is if there is no time for all: which ones follows from the seed of the
+/// run (`bin/test --seed`), so that other files have others tried.
+pub(crate) fn is_sampled(nth: usize, one_of: usize) -> bool {
+    let seed = std::env::var("PROPTEST_RNG_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0_usize);
+    is_long() || nth % one_of == seed % one_of
+}
+
+/// Small, with a compiler of its own.
 pub(crate) fn config() -> RuntimeConfig {
     RuntimeConfig { compiler: Some(compiler()), ..settings::small() }
 }

@@ -9,14 +9,17 @@ use super::{session, staged};
 use crate::lease::{Owner, Row};
 use crate::record::{Change, Key, SHARDS, StoreError, is_refusal};
 use crate::replicated::claim::Known;
-use crate::replicated::types::{packed, unpacked};
+use crate::replicated::types::{DiskId, packed, unpacked};
 use crate::sqlite::{apply as write, sweep_values};
 
-/// Tables beside those of records: nodes with leases, shards that have or had an owner, the last commands of each proposer, parts of what
-/// is to be made, and what was applied.
+/// Tables beside those of records: nodes with leases, by which disks they have them, shards that have or had an owner, the last commands of
+/// each proposer, parts of what is to be made, and what was applied.
 pub(crate) const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS node (
   name TEXT PRIMARY KEY, incarnation INTEGER NOT NULL, renewal INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS holder (
+  name TEXT PRIMARY KEY, incarnation INTEGER NOT NULL, disk INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS owner (
   shard INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, node TEXT, incarnation INTEGER
@@ -79,6 +82,7 @@ fn anew(
                 LeaseChange::Renew { known, over, forget, disk } => {
                     know(transaction, disk)?;
                     renew(transaction, number, owner, *known, over.as_ref(), forget)
+                        .and_then(|outcome| hold(transaction, owner, disk.disk).map(|()| outcome))
                 }
                 LeaseChange::Release => release(transaction, owner),
                 LeaseChange::Claim { wanted, over } => claim(transaction, owner, wanted, over),
@@ -145,6 +149,29 @@ fn know(transaction: &Transaction<'_>, now: &Known) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Notes which disk a node has its lease by. Nothing that comes of a command depends on it: a release before notes nothing.
+fn hold(transaction: &Transaction<'_>, owner: &Owner, disk: DiskId) -> Result<(), StoreError> {
+    let mut replace = transaction.prepare_cached("INSERT OR REPLACE INTO holder VALUES (?, ?, ?)")?;
+    replace.execute(params![owner.node, owner.incarnation, disk])?;
+    Ok(())
+}
+
+/// Is it known that a node has this lease by that disk?
+///
+/// # Errors
+/// When it can't be read.
+pub(crate) fn is_by(connection: &Connection, lease: &Row, disk: DiskId) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM holder WHERE name = ? AND incarnation = ? AND disk = ?)";
+    let found = params![lease.node, lease.incarnation, disk];
+    Ok(connection.prepare_cached(sql)?.query_row(found, |row| row.get(0))?)
+}
+
+/// A node has no lease any more.
+fn remove(transaction: &Transaction<'_>, node: &str) -> Result<(), StoreError> {
+    transaction.prepare_cached("DELETE FROM holder WHERE name = ?")?.execute([node])?;
+    staged::forget(transaction, node)
+}
+
 /// What is known of the disks.
 ///
 /// # Errors
@@ -153,6 +180,17 @@ pub(crate) fn known(connection: &Connection) -> Result<Vec<Known>, StoreError> {
     let mut select = connection.prepare_cached("SELECT bytes FROM known")?;
     let found = select.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
     found.map(|bytes| unpacked(&bytes?)).collect()
+}
+
+/// All leases.
+///
+/// # Errors
+/// When they can't be read.
+pub(crate) fn leases(connection: &Connection) -> Result<Vec<Row>, StoreError> {
+    let mut select = connection.prepare_cached("SELECT name, incarnation, renewal FROM node")?;
+    let rows =
+        select.query_map([], |row| Ok(Row { node: row.get(0)?, incarnation: row.get(1)?, renewal: row.get(2)? }))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn renew(
@@ -166,7 +204,7 @@ fn renew(
     let Owner { node, incarnation } = owner;
     let holder = holder(transaction, node)?;
     let of_another = holder.as_ref().is_some_and(|row| row.incarnation != *incarnation);
-    // A start that has had a lease takes the name from no other that lives.
+    // A start takes the name from no other that may live.
     if known && of_another && holder.as_ref() != over {
         return Err(StoreError::Replaced(node.as_str().into()));
     }
@@ -179,7 +217,7 @@ fn renew(
         let sql = "DELETE FROM node WHERE name = ? AND incarnation = ? AND renewal = ?
                    AND NOT EXISTS (SELECT 1 FROM owner WHERE owner.node = node.name)";
         if transaction.prepare_cached(sql)?.execute(params![row.node, row.incarnation, row.renewal])? > 0 {
-            staged::forget(transaction, &row.node)?;
+            remove(transaction, &row.node)?;
         }
     }
     let sql = "INSERT INTO node VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE
@@ -192,7 +230,7 @@ fn release(transaction: &Transaction<'_>, owner: &Owner) -> Result<Outcome, Stor
     if holder(transaction, &owner.node)?.is_some_and(|row| row.incarnation == owner.incarnation) {
         free(transaction, &owner.node)?;
         transaction.prepare_cached("DELETE FROM node WHERE name = ?")?.execute([&owner.node])?;
-        staged::forget(transaction, &owner.node)?;
+        remove(transaction, &owner.node)?;
     }
     Ok(Outcome::Released)
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::apply::{TABLES, apply, known};
+pub(super) use self::apply::{TABLES, apply, is_by, known, leases};
 pub(super) use self::staged::mark as mark_of_staged;
 use super::claim::Known;
 use crate::lease::{Owner, Row};
@@ -24,9 +24,9 @@ pub(crate) struct Command {
 }
 
 impl Command {
-    /// Does it say what a voter has on its disk?
-    pub(super) fn is_of_a_disk(&self) -> bool {
-        matches!(self.what, What::Lease(LeaseChange::Renew { .. }))
+    /// Does it say which nodes have leases from then on? One that renews its lease says what its voter has on its disk, too.
+    pub(super) fn is_of_leases(&self) -> bool {
+        matches!(self.what, What::Lease(LeaseChange::Renew { .. } | LeaseChange::Release))
     }
 }
 
@@ -65,9 +65,10 @@ pub(crate) enum What {
 pub(crate) enum LeaseChange {
     /// The asker's lease lasts on.
     Renew {
-        /// Whether this start of the node has had a lease.
+        /// Whether the asker takes the name from no other start that may live. In a release before one that had not had a lease took it
+        /// from any other, so the log has such commands, and nodes of that release may propose them.
         known: bool,
-        /// The lease by this name, which ran out.
+        /// The lease by this name, which ran out, or whose start has ended.
         over: Option<Row>,
         /// Leases that ran out long ago.
         forget: Vec<Row>,

@@ -1,9 +1,12 @@
 //! The log, and the vote: in a file of SQLite's own, which is flushed with each write.
 
+mod file;
+mod kept;
+mod lengths;
 mod rows;
 mod unapplied;
+mod vote;
 
-use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
@@ -13,11 +16,16 @@ use std::time::Duration;
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{Entry, ErrorSubject, ErrorVerb, LogId, LogState, OptionalSend, RaftLogReader, Vote};
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::watch;
 
-use self::rows::{TABLES, delete_purged, entry, mark, read_state, stored, write_state};
+use self::file::File;
+use self::kept::Kept;
+use self::lengths::Lengths;
+use self::rows::{PAGE_BYTES, TABLES, entry, read_state, taken, write_state};
 use self::unapplied::Unapplied;
+#[cfg(all(test, target_os = "linux"))]
+pub(super) use self::vote::RESUMES;
 use super::full::with_room;
 use super::types::{DiskId, Failure, Types, failed, packed};
 use crate::record::StoreError;
@@ -26,11 +34,10 @@ use crate::sqlite::{check_log, log_written_again};
 /// The format of the file.
 const FORMAT: i64 = 1;
 
-/// Bytes of entries that are kept in memory, and the last one however long: they are applied, and sent to others, soon after they were
-/// written.
-const KEPT_BYTES: usize = 16 << 20;
 /// Bytes of entries that are read at once for another voter, unless one has more.
 const READ_BYTES: usize = 1 << 20;
+/// Entries whose lengths are looked at at once: who writes to the file waits for that.
+const LENGTHS: u64 = 64;
 /// How long it waits for who has the file.
 const OPEN: Duration = Duration::from_secs(5);
 
@@ -39,24 +46,21 @@ const OPEN: Duration = Duration::from_secs(5);
 pub(crate) struct Log(Arc<Shared>);
 
 struct Shared {
+    /// Held while the disk is waited for.
     file: Mutex<File>,
+    /// Never held together with the file, nor while anything is waited for.
+    kept: Kept,
     /// Whether the disk is full: what is to be appended waits.
     is_full: AtomicBool,
-    /// Bytes that were appended since the log was to be purged, or opened; and those that there were then.
+    /// The last entry that is committed, as far as Raft has said so. Nothing is waited for while it is locked.
+    committed: Mutex<Option<LogId<DiskId>>>,
+    /// Bytes of the file that were appended since the log was to be purged, or opened; and those that there were then.
     bytes: AtomicU64,
     /// Up to which entry the state is on the disk; `None` when it will not be any more.
     state: watch::Sender<Option<u64>>,
     unapplied: Unapplied,
-}
-
-struct File {
-    connection: Connection,
-    disk: DiskId,
-    /// The last entry that was purged. It may be there, and those before it, and they are read no more.
-    purged: Option<LogId<DiskId>>,
-    /// The last entries, in order, with their bytes; and all of these.
-    kept: VecDeque<(Entry<Types>, usize)>,
-    kept_bytes: usize,
+    /// What the last entries take of the file. Nothing is waited for while it is locked.
+    lengths: Lengths,
 }
 
 impl Log {
@@ -69,7 +73,7 @@ impl Log {
         let mut connection = Connection::open(path)?;
         // Who had it before may be about to close it.
         connection.busy_timeout(OPEN)?;
-        connection.pragma_update(None, "page_size", 8_192)?;
+        connection.pragma_update(None, "page_size", PAGE_BYTES)?;
         connection.pragma_update(None, "locking_mode", "exclusive")?;
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "synchronous", "full")?;
@@ -96,13 +100,17 @@ impl Log {
             [],
             |row| row.get(0),
         )?;
-        let file = File { connection, disk, purged, kept: VecDeque::new(), kept_bytes: 0 };
+        let committed = read_state(&connection, "committed")?;
+        let file = File { connection, disk, purged, committed };
         Ok(Log(Arc::new(Shared {
+            kept: Kept::new(file.first()),
             file: Mutex::new(file),
             is_full: AtomicBool::new(false),
+            committed: Mutex::default(),
             bytes: AtomicU64::new(bytes),
             state: watch::Sender::new(Some(0)),
             unapplied: Unapplied::default(),
+            lengths: Lengths::default(),
         })))
     }
 
@@ -133,7 +141,7 @@ impl Log {
         self.0.is_full.load(Ordering::Acquire)
     }
 
-    /// Were so many bytes of entries appended since this was last so?
+    /// Has the file got entries of so many bytes since this was last so?
     pub(super) fn has_grown_by(&self, bytes: u64) -> bool {
         let has_grown = self.0.bytes.load(Ordering::Relaxed) >= bytes;
         if has_grown {
@@ -142,24 +150,29 @@ impl Log {
         has_grown
     }
 
-    /// The last entry before those at the end that have so many bytes together at most: the very last is among these, however long it
+    /// The last entry before those at the end that take so many bytes of the file at most: the very last is among these, however long it
     /// is. `None` when it is none of the last `entries`.
     ///
     /// # Errors
     /// When it can't be read.
-    pub(super) fn before_last(&self, entries: u64, bytes: u64) -> Result<Option<u64>, StoreError> {
-        let file = self.file();
-        // SQLite knows a length without the bytes.
-        let sql = "SELECT number, length(bytes) FROM entry WHERE number >= ? ORDER BY number DESC LIMIT ?";
-        let mut select = file.connection.prepare_cached(sql)?;
-        let (mut found, mut sum, mut is_last) = (select.query([file.first(), entries])?, 0_u64, true);
-        while let Some(row) = found.next()? {
-            let (number, length): (u64, u64) = (row.get(0)?, row.get(1)?);
-            sum = sum.saturating_add(length);
-            if sum > bytes && !is_last {
-                return Ok(Some(number));
+    pub(super) async fn before_last(&self, entries: u64, bytes: u64) -> Result<Option<u64>, StoreError> {
+        let (mut left, mut sum, mut before) = self.0.lengths.passed(entries, bytes);
+        while left > 0 {
+            let lengths = self.file().lengths(before, left.min(LENGTHS))?;
+            if lengths.is_empty() {
+                break;
             }
-            is_last = false;
+            self.0.lengths.found(&lengths);
+            left = left.saturating_sub(lengths.len() as u64);
+            for (number, length) in lengths {
+                sum = sum.saturating_add(length);
+                if sum > bytes && before.is_some() {
+                    return Ok(Some(number));
+                }
+                before = Some(number);
+            }
+            // They may be very many, and others have to do on this thread as well.
+            tokio::task::yield_now().await;
         }
         Ok(None)
     }
@@ -201,6 +214,16 @@ impl Log {
         }
     }
 
+    /// An entry that is committed, as was noted when the log was written to last, or some entries before.
+    pub(super) fn committed(&self) -> Option<LogId<DiskId>> {
+        self.file().committed
+    }
+
+    fn said_committed(&self) -> MutexGuard<'_, Option<LogId<DiskId>>> {
+        // Nothing that can panic runs under the lock.
+        self.0.committed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn file(&self) -> MutexGuard<'_, File> {
         // Who panics leaves a transaction, which is rolled back.
         self.0.file.lock().unwrap_or_else(PoisonError::into_inner)
@@ -217,11 +240,26 @@ impl Log {
             .iter()
             .map(|entry| Ok((entry.log_id.index, packed(entry)?)))
             .collect::<Result<Vec<(u64, Vec<u8>)>, StoreError>>()?;
-        self.with_room(|file| file.append(&packed)).await?;
-        self.0.bytes.fetch_add(packed.iter().map(|(_number, bytes)| bytes.len() as u64).sum(), Ordering::Relaxed);
+        let committed = *self.said_committed();
+        self.with_room(|file| file.append(&packed, committed)).await?;
+        let taken = packed.iter().map(|(number, bytes)| (*number, taken(bytes.len() as u64)));
+        self.0.bytes.fetch_add(taken.clone().map(|(_number, taken)| taken).sum(), Ordering::Relaxed);
+        self.0.lengths.write(taken);
         self.0.unapplied.write(packed.iter().map(|(number, bytes)| (*number, bytes.len())));
-        self.file().keep(entries.into_iter().zip(packed.iter().map(|(_number, bytes)| bytes.len())));
+        self.0.kept.write(entries.into_iter().zip(packed.iter().map(|(_number, bytes)| bytes.len())));
         Ok(())
+    }
+
+    /// Entries from one number to another, which is not among them, as long as they have no more bytes than that, but for the first one.
+    ///
+    /// # Errors
+    /// When they can't be read, or one is damaged.
+    pub(super) fn entries(&self, from: u64, to: u64, most: usize) -> Result<Vec<Entry<Types>>, StoreError> {
+        if let Some(kept) = self.0.kept.read(from, to, most) {
+            return Ok(kept);
+        }
+        let rows = self.file().rows(from, to, most)?;
+        rows.into_iter().map(entry).collect()
     }
 }
 
@@ -240,98 +278,6 @@ fn new_disk() -> Result<DiskId, StoreError> {
     getrandom::u64()
         .map(|random| random >> 1)
         .map_err(|error| StoreError::Stopped(format!("there is no randomness: {error}").into()))
-}
-
-impl File {
-    /// The first entry that may be read.
-    fn first(&self) -> u64 {
-        self.purged.map_or(0, |id| id.index.saturating_add(1))
-    }
-
-    /// Writes entries, and deletes some that were purged: more of them, so that there are ever fewer.
-    fn append(&mut self, entries: &[(u64, Vec<u8>)]) -> Result<(), StoreError> {
-        let first = self.first();
-        let transaction = Transaction::new(&mut self.connection, TransactionBehavior::Immediate)?;
-        delete_purged(&transaction, first)?;
-        for (number, bytes) in entries {
-            let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO entry VALUES (?, ?, ?)")?;
-            insert.execute(params![number, bytes, mark(*number, bytes)])?;
-        }
-        Ok(transaction.commit()?)
-    }
-
-    fn keep(&mut self, entries: impl Iterator<Item = (Entry<Types>, usize)>) {
-        for (entry, bytes) in entries {
-            // One takes the place of what a leader of before has left.
-            let first = entry.log_id.index;
-            if self.kept.back().is_some_and(|(last, _bytes)| last.log_id.index >= first) {
-                self.forget(|number| number >= first);
-            }
-            self.kept_bytes = self.kept_bytes.saturating_add(bytes);
-            self.kept.push_back((entry, bytes));
-        }
-        while self.kept_bytes > KEPT_BYTES && self.kept.len() > 1 {
-            let Some((_entry, bytes)) = self.kept.pop_front() else { break };
-            self.kept_bytes = self.kept_bytes.saturating_sub(bytes);
-        }
-    }
-
-    /// Keeps none of these numbers in memory.
-    fn forget(&mut self, is_gone: impl Fn(u64) -> bool) {
-        self.kept.retain(|(entry, _bytes)| !is_gone(entry.log_id.index));
-        self.kept_bytes = self.kept.iter().map(|(_entry, bytes)| bytes).sum();
-    }
-
-    fn truncate(&mut self, from: u64) -> Result<(), StoreError> {
-        self.forget(|number| number >= from);
-        self.connection.execute("DELETE FROM entry WHERE number >= ?", [from])?;
-        Ok(())
-    }
-
-    /// Nobody reads the entries up to this one any more. Who has it done sends heartbeats and gives votes, so they are deleted later.
-    fn purge(&mut self, up_to: &LogId<DiskId>) -> Result<(), StoreError> {
-        let transaction = Transaction::new(&mut self.connection, TransactionBehavior::Immediate)?;
-        write_state(&transaction, "purged", up_to)?;
-        delete_purged(&transaction, up_to.index.saturating_add(1))?;
-        transaction.commit()?;
-        self.purged = Some(*up_to);
-        self.forget(|number| number <= up_to.index);
-        Ok(())
-    }
-
-    fn state(&self) -> Result<LogState<Types>, StoreError> {
-        let sql = "SELECT number, bytes, mark FROM entry WHERE number >= ? ORDER BY number DESC LIMIT 1";
-        let last = self.connection.query_row(sql, [self.first()], stored).optional()?.map(entry).transpose()?;
-        Ok(LogState { last_purged_log_id: self.purged, last_log_id: last.map(|entry| entry.log_id).or(self.purged) })
-    }
-
-    /// Entries from one number to another, which is not among them, as long as they have no more bytes than that.
-    fn entries(&self, from: u64, to: u64, most: usize) -> Result<Vec<Entry<Types>>, StoreError> {
-        let from = from.max(self.first());
-        if self.kept.front().is_some_and(|(first, _bytes)| first.log_id.index <= from) {
-            let mut room = most;
-            let kept = self.kept.iter().filter(|(entry, _bytes)| (from..to).contains(&entry.log_id.index));
-            let fit = kept.enumerate().take_while(|(nth, (_entry, bytes))| {
-                let fits = *bytes <= room;
-                room = room.saturating_sub(*bytes);
-                fits || *nth == 0
-            });
-            return Ok(fit.map(|(_nth, (entry, _bytes))| entry.clone()).collect());
-        }
-        let to = i64::try_from(to).unwrap_or(i64::MAX);
-        let sql = "SELECT number, bytes, mark FROM entry WHERE number >= ? AND number < ? ORDER BY number";
-        let mut select = self.connection.prepare_cached(sql)?;
-        let (mut found, mut bytes) = (Vec::new(), 0_usize);
-        for row in select.query_map(params![from, to], stored)? {
-            let row = row?;
-            bytes = bytes.saturating_add(row.1.len());
-            if bytes > most && !found.is_empty() {
-                break;
-            }
-            found.push(entry(row)?);
-        }
-        Ok(found)
-    }
 }
 
 fn of_log(verb: ErrorVerb) -> impl Fn(StoreError) -> Failure {
@@ -353,11 +299,14 @@ impl RaftLogReader<Types> for Log {
             Bound::Excluded(number) => *number,
             Bound::Unbounded => u64::MAX,
         };
-        self.file().entries(from, to, usize::MAX).map_err(of_log(ErrorVerb::Read))
+        self.entries(from, to, usize::MAX).map_err(of_log(ErrorVerb::Read))
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry<Types>>, Failure> {
-        self.file().entries(start, end, READ_BYTES).map_err(of_log(ErrorVerb::Read))
+        let found = self.entries(start, end, READ_BYTES).map_err(of_log(ErrorVerb::Read))?;
+        // They are sent as what follows the entry before `start`. Those after a purge do not: of none it makes a heartbeat, and asks again.
+        let follows = found.first().is_some_and(|first| first.log_id.index == start);
+        Ok(if follows { found } else { Vec::new() })
     }
 }
 
@@ -377,16 +326,16 @@ impl RaftLogStorage<Types> for Log {
         saved.map_err(|error| failed(ErrorSubject::Vote, ErrorVerb::Write, &error))
     }
 
-    // A leader that starts again would go on as one, without asking the others, and with a state that is behind its log. Its own vote
-    // is one that nobody has answered yet: it asks them.
     async fn read_vote(&mut self) -> Result<Option<Vote<DiskId>>, Failure> {
         let file = self.file();
-        let vote: Option<Vote<DiskId>> = read_state(&file.connection, "vote")
-            .map_err(|error| failed(ErrorSubject::Vote, ErrorVerb::Read, &error))?;
-        Ok(vote.map(|vote| match vote.leader_id().voted_for() {
-            Some(disk) if disk == file.disk => Vote::new(vote.leader_id().get_term(), disk),
-            _another => vote,
-        }))
+        let vote = vote::read_vote(&file.connection, file.disk);
+        vote.map_err(|error| failed(ErrorSubject::Vote, ErrorVerb::Read, &error))
+    }
+
+    /// It is noted with what is appended next. Raft is not told when it starts: what the state lacks has been applied to it by then.
+    async fn save_committed(&mut self, committed: Option<LogId<DiskId>>) -> Result<(), Failure> {
+        *self.said_committed() = committed;
+        Ok(())
     }
 
     async fn append<I>(&mut self, entries: I, callback: LogFlushed<Types>) -> Result<(), Failure>
@@ -401,6 +350,7 @@ impl RaftLogStorage<Types> for Log {
     }
 
     async fn truncate(&mut self, log_id: LogId<DiskId>) -> Result<(), Failure> {
+        self.0.kept.truncate(log_id.index);
         self.with_room(|file| file.truncate(log_id.index)).await.map_err(of_log(ErrorVerb::Delete))?;
         self.0.unapplied.truncate(log_id.index);
         Ok(())
@@ -408,6 +358,9 @@ impl RaftLogStorage<Types> for Log {
 
     async fn purge(&mut self, log_id: LogId<DiskId>) -> Result<(), Failure> {
         self.on_disk(log_id.index).await.map_err(of_log(ErrorVerb::Delete))?;
-        self.with_room(|file| file.purge(&log_id)).await.map_err(of_log(ErrorVerb::Delete))
+        self.with_room(|file| file.purge(&log_id)).await.map_err(of_log(ErrorVerb::Delete))?;
+        self.0.kept.purge(log_id.index);
+        self.0.lengths.purge(log_id.index.saturating_add(1));
+        Ok(())
     }
 }

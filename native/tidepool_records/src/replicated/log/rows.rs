@@ -12,6 +12,10 @@ CREATE TABLE entry (number INTEGER PRIMARY KEY, bytes BLOB NOT NULL, mark BLOB N
 CREATE TABLE state (name TEXT PRIMARY KEY, bytes BLOB NOT NULL, mark BLOB NOT NULL) WITHOUT ROWID;
 ";
 
+/// Bytes of a page of the file; and what a row has beside the bytes of its entry: its number, its mark, and their lengths.
+pub(super) const PAGE_BYTES: u64 = 8 << 10;
+const BESIDE_BYTES: u64 = 28;
+
 /// Bytes of entries that are deleted at once, each of which counts as some: every page of theirs is read. An entry has fewer.
 const PIECE_BYTES: u64 = 4 << 20;
 const LEAST_BYTES: u64 = 1 << 10;
@@ -21,6 +25,21 @@ pub(super) type Stored = (u64, Vec<u8>, Mark);
 
 pub(super) fn stored(row: &rusqlite::Row<'_>) -> rusqlite::Result<Stored> {
     Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+}
+
+/// What a page has of a row at most, and at least of one that is longer (SQLite's file format, 1.6).
+const IN_PAGE_BYTES: u64 = PAGE_BYTES - 35;
+const LEAST_IN_PAGE_BYTES: u64 = 1 << 10;
+
+/// The bytes that an entry of so many takes in the file: a page has whole rows, and what is longer than a page has some for itself, and a
+/// row of the rest.
+pub(super) fn taken(bytes: u64) -> u64 {
+    let row = bytes.saturating_add(BESIDE_BYTES);
+    let rest = row % PAGE_BYTES;
+    let rows = PAGE_BYTES.checked_div(rest);
+    let of_rest = rows.and_then(|rows| PAGE_BYTES.checked_div(rows)).unwrap_or(0);
+    let of_rest = if row > IN_PAGE_BYTES { of_rest.max(LEAST_IN_PAGE_BYTES) } else { of_rest };
+    row.saturating_sub(rest).saturating_add(of_rest)
 }
 
 fn state_mark(name: &str, bytes: &[u8]) -> Mark {
@@ -130,8 +149,14 @@ mod tests {
             assert_eq!(log.ends().unwrap(), [37, 39]);
             let read = runtime.block_on(log.try_get_log_entries(0..100)).unwrap();
             assert!(read.iter().map(|entry| entry.log_id.index).eq([38, 39]));
-            assert_eq!(log.before_last(1_000, 1 << 20).unwrap(), Some(38));
-            assert_eq!(log.before_last(1_000, 9 << 20).unwrap(), None);
+            // Another voter gets what it asks for, or nothing: what begins later would be taken for what follows.
+            let mut sent = |start| runtime.block_on(log.limited_get_log_entries(start, 100)).unwrap();
+            assert_eq!(
+                [20, 37, 38, 39].map(|start| sent(start).first().map(|it| it.log_id.index)),
+                [None, None, Some(38), Some(39)]
+            );
+            assert_eq!(runtime.block_on(log.before_last(1_000, 1 << 20)).unwrap(), Some(38));
+            assert_eq!(runtime.block_on(log.before_last(1_000, 9 << 20)).unwrap(), None);
             drop(log);
             log = Log::open(&path).unwrap();
         }
@@ -142,5 +167,43 @@ mod tests {
             left = now;
         }
         assert_eq!(left, 22, "those of 38 to 59");
+    }
+
+    #[test]
+    fn the_last_entries_that_have_so_many_bytes_are_found_however_many_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let log = Log::open(&folder.path().join("log.db")).unwrap();
+        runtime.block_on(log.write((0..1_000).map(|number| entry(number, 10)).collect())).unwrap();
+        let lengths = log.file().lengths(None, 700).unwrap();
+        assert!(lengths.iter().map(|(number, _taken)| *number).eq((300..1_000).rev()));
+        let sum: u64 = lengths.into_iter().map(|(_number, taken)| taken).sum();
+        let before = |entries, bytes| runtime.block_on(log.before_last(entries, bytes)).unwrap();
+        assert_eq!([before(1_000, sum), before(1_000, sum - 1)], [Some(299), Some(300)]);
+        assert_eq!([before(701, sum), before(700, sum), before(700, sum - 1)], [Some(299), None, Some(300)]);
+        assert_eq!([before(1_000, u64::MAX), before(0, 0), before(1, 0), before(2, 0)], [None, None, None, Some(998)]);
+    }
+
+    #[test]
+    fn what_entries_are_counted_to_take_is_what_they_take_of_the_file_whatever_their_length() {
+        for bytes in [10, 700, 3_000, 5_000, 7_900, 8_150, 9_000, 13_000, 16_200, 40_000, 1 << 20] {
+            let folder = tempfile::tempdir().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let log = Log::open(&folder.path().join("log.db")).unwrap();
+            let pages = || -> u64 {
+                log.file()
+                    .connection
+                    .query_row("SELECT page_count FROM pragma_page_count", [], |row| row.get(0))
+                    .unwrap()
+            };
+            let (before, many) = (pages(), (4 << 20) / bytes.max(400) as u64);
+            runtime.block_on(log.write((0..many).map(|number| entry(number, bytes)).collect())).unwrap();
+            let counted: u64 = log.file().lengths(None, many).unwrap().into_iter().map(|(_number, taken)| taken).sum();
+            let takes = (pages() - before) * PAGE_BYTES;
+            assert!(
+                counted * 100 / takes >= 90 && counted * 100 / takes <= 110,
+                "{counted} of {takes}, each of {bytes}"
+            );
+        }
     }
 }

@@ -19,7 +19,7 @@ use self::sizes::Sizes;
 use self::wit::{Item, Wit};
 use crate::preempt::{Spent, at_best};
 use crate::settings;
-use crate::support::{Node, Outcome, limits, tell_of_another_try};
+use crate::support::{Node, Outcome, is_long, is_sampled, limits, tell_of_another_try};
 
 /// Each function, its grant or why it needs none, what bounds the time of a call, and what a tape has of it.
 const TABLE: &str = include_str!("linked.tsv");
@@ -308,7 +308,8 @@ fn no_function_holds_its_thread_however_much_its_deploy_or_its_start_has_it_tell
 fn no_function_holds_its_thread_however_large_its_arguments_are() {
     let (node, wit) = (Node::small(), Wit::read());
     let (mut longest, mut held, mut uncalled, mut stopped) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for item in linked(&node, &wit) {
+    let tried = linked(&node, &wit).into_iter().enumerate().filter(|(nth, _item)| is_sampled(*nth, 3));
+    for (_nth, item) in tried {
         let params = item.function.iter().flat_map(|function| &function.params);
         let sizes = params.fold(Sizes::default(), |sizes, param| sizes.with(&wit, &param.ty));
         let (mut took, mut is_called_on) = (None, false);
@@ -341,8 +342,12 @@ fn no_function_holds_its_thread_however_large_its_arguments_are() {
     for (_took, with) in &longest {
         println!("{with}");
     }
-    assert!(longest.len() > 40, "{} were called", longest.len());
-    assert_eq!(uncalled, UNCALLED.map(|(path, _why)| path.to_owned()), "are called by no guest here");
+    assert!(longest.len() > if is_long() { 40 } else { 10 }, "{} were called", longest.len());
+    let known = UNCALLED.map(|(path, _why)| path.to_owned());
+    assert!(
+        if is_long() { uncalled == known } else { uncalled.iter().all(|path| known.contains(path)) },
+        "{uncalled:?}"
+    );
     // A guest whose time is over before its first call, on a busy machine, is not stopped by that.
     stopped.retain(|path| STOPPED.iter().all(|(known, _why)| known != path));
     assert!(stopped.is_empty(), "are called once at most: {}", stopped.join("\n"));

@@ -32,8 +32,10 @@ fn answer(asked: &Asked, compile: &dyn Fn() -> Vec<u8>) -> Vec<u8> {
     }
     let answer = compile();
     if answer.first() == Some(&IS_CODE) {
-        // Whole or not there: others read it meanwhile. One that can't be kept is compiled again.
-        let written = place.with_extension(std::process::id().to_string());
+        // Whole or not there: others read it meanwhile. One that can't be kept is compiled again. Each step of `bin/test` counts its
+        // processes for itself.
+        let since = UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
+        let written = place.with_extension(format!("{}-{since}", std::process::id()));
         let _ = fs::write(&written, &answer).and_then(|()| fs::rename(&written, &place));
     }
     answer
