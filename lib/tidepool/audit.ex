@@ -14,7 +14,7 @@ defmodule Tidepool.Audit do
 
   require Logger
 
-  alias Tidepool.Native
+  alias Tidepool.{Native, Options}
 
   @file_bytes 4_194_304
   @files ["audit.log" | for(number <- 1..15, do: "audit.#{number}.log")]
@@ -233,5 +233,5 @@ defmodule Tidepool.Audit do
   defp path(state), do: Path.join(state.folder, hd(files()))
 
   defp cut(nil), do: nil
-  defp cut(text), do: String.slice(text, 0, @max_text)
+  defp cut(text), do: Options.cut(text, @max_text)
 end

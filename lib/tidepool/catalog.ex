@@ -569,6 +569,6 @@ defmodule Tidepool.Catalog do
 
   # No name is longer than what is told of it.
   defp not_deployed(name) do
-    {:error, Error.new(:not_deployed, "no function is deployed as #{Options.show(name)}", String.slice(name, 0, 256))}
+    {:error, Error.new(:not_deployed, "no function is deployed as #{Options.show(name)}", Options.cut(name, 256))}
   end
 end

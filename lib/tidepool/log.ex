@@ -11,7 +11,7 @@ defmodule Tidepool.Log do
 
   require Logger
 
-  alias Tidepool.{Audit, Error, Function}
+  alias Tidepool.{Audit, Error, Function, Options}
   alias Tidepool.Catalog.Origin
   alias Tidepool.Error.Reason
   alias Tidepool.Log.Budget
@@ -240,7 +240,10 @@ defmodule Tidepool.Log do
 
   # On one line and without control characters: what others have chosen can't look like a line of its own.
   defp printable(text) do
-    kept = binary_part(text, 0, min(byte_size(text), @max_text))
-    kept |> inspect(binaries: :as_strings) |> String.slice(1..-2//1) |> String.replace("\\\"", "\"")
+    text
+    |> Options.cut(@max_text)
+    |> inspect(binaries: :as_strings)
+    |> String.slice(1..-2//1)
+    |> String.replace("\\\"", "\"")
   end
 end

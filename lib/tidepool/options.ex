@@ -227,6 +227,26 @@ defmodule Tidepool.Options do
   @spec line?(String.t()) :: boolean
   def line?(text), do: String.valid?(text) and not (text =~ ~r/[\p{Cc}\p{Zl}\p{Zp}]/u)
 
+  @doc """
+  The beginning of a text that has no more bytes, and no part of a character at its end. By characters it could have any number of
+  bytes: a letter may have thousands of marks. It is a copy, for a part would keep the whole.
+
+      iex> Enum.map([3, 4, 5, 9], &Tidepool.Options.cut("tüde", &1))
+      ["tü", "tüd", "tüde", "tüde"]
+      iex> Tidepool.Options.cut("ü", 1)
+      ""
+      iex> Tidepool.Options.cut(<<0x80, 0x80, 0x80, 0x80, 0x80>>, 4)
+      <<0x80, 0x80, 0x80, 0x80>>
+  """
+  @spec cut(binary, bytes :: pos_integer) :: binary
+  def cut(text, bytes) when byte_size(text) <= bytes, do: text
+
+  def cut(text, bytes) do
+    # No character has more than three bytes behind its first one.
+    at = Enum.find(bytes..max(bytes - 3, 0)//-1, bytes, &(:binary.at(text, &1) not in 0x80..0xBF))
+    text |> binary_part(0, at) |> :binary.copy()
+  end
+
   @doc "A value as part of a sentence: whatever its size, a line."
   @spec show(term) :: String.t()
   def show(value), do: inspect(value, limit: 10, printable_limit: 200)

@@ -3,7 +3,7 @@ defmodule TidepoolWeb.Form do
   The form of a deploy, and its query, as the options of `Tidepool.deploy/2`.
   """
 
-  alias Tidepool.{Deploy, Error}
+  alias Tidepool.{Deploy, Error, Options}
   alias Tidepool.Function.{Fields, Reference, Spec}
 
   @typedoc "What the edge makes of a form: the module's file name, the other fields and the query, in their order."
@@ -14,7 +14,7 @@ defmodule TidepoolWeb.Form do
           optional(:wasm) => binary | nil
         }
 
-  # Of a name that can't be one, so much is in the error.
+  # Of a name that can't be one, so many bytes are in the error.
   @shown 256
 
   @doc """
@@ -30,7 +30,7 @@ defmodule TidepoolWeb.Form do
     name = name(form)
 
     with {:error, error} <- options(form, name) do
-      function = name && String.slice(name, 0, @shown)
+      function = name && Options.cut(name, @shown)
       {:error, %{error | function: function, details: Map.put(error.details, :step, :options)}}
     end
   end

@@ -23,7 +23,7 @@ defmodule Tidepool.Fault.GrowthTest do
     "stacks, and on the host" => ["stacks", "host_memory"],
     "on the host" => ["host_memory"],
     "on the host, with 96 bytes beside the message of each" => ["host_memory"],
-    "on the host, with 288 bytes beside each" => ["host_memory"],
+    "on the host, with 320 bytes beside each" => ["host_memory"],
     "on the host, with 768 and 512 bytes each" => ["links", "monitors", "host_memory"],
     "sockets" => ["sockets", "handles"],
     "lines a second" => []

@@ -6,6 +6,7 @@ defmodule TidepoolWeb.McpTest do
 
   alias Tidepool.{McpClient, Native, Peer, TestCluster}
   alias Tidepool.Cluster.Links
+  alias TidepoolWeb.Resource.Shares
   alias TidepoolWeb.Resources.Mcp.{Envelope, Messages, Tools}
 
   doctest Envelope
@@ -99,14 +100,52 @@ defmodule TidepoolWeb.McpTest do
 
     tasks =
       for call <- 1..8 do
-        task = send_later(message <> String.duplicate(" ", 100_000), url)
+        # Of each kind that has places.
+        task = send_later(message <> String.duplicate(" ", if(call > 4, do: 100_000, else: 5_000)), url)
         eventually(fn -> Peer.call(node, Tidepool.Engine, :instances, []).queued == call end, 20_000)
         task
       end
 
-    assert Peer.call(node, TidepoolWeb.Resource.Shares, :count, [:messages]) == 0
+    taken = fn -> for kind <- [:messages, :middling_messages], do: Peer.call(node, Shares, :count, [kind]) end
+    assert taken.() == [0, 0]
+    # A batch keeps what it has behind the message that is answered.
+    batch = send_later("[#{message}#{String.duplicate(" ", 5_000)}]", url)
+    eventually(fn -> Peer.call(node, Tidepool.Engine, :instances, []).queued == 9 end, 20_000)
+    assert taken.() == [0, 1]
     true = Peer.call(node, Process, :exit, [instance, :kill])
     for task <- tasks, do: assert({200, _headers, %{"result" => _result}} = Task.await(task, 60_000))
+    assert {200, _headers, [%{"result" => _result}]} = Task.await(batch, 60_000)
+    eventually(fn -> taken.() == [0, 0] end)
+  end
+
+  test "messages of some KiB have places until their calls begin, of which a client leaves others some" do
+    node = Peer.start!(server: true)
+    url = Peer.url(node, "/mcp")
+    shell = Peer.shell(node)
+    client = "{:network, {127, 0, 0, 1}}"
+    # Some that wait to look for their tools.
+    assert {[:ok], _names} =
+             shell.("Enum.uniq(for _ <- 1..32, do: #{inspect(Shares)}.take(:middling_messages, #{client}, 64))", [], [])
+
+    ping = &Map.put(request("ping", %{}), :padding, String.duplicate("x", &1))
+
+    for bytes <- [4_096, 60_000],
+        do:
+          assert(
+            {503, %{"retry-after" => "1"}, %{"error" => %{"code" => -32_603}}} = send_message(ping.(bytes), [], url)
+          )
+
+    # A batch of any size has one.
+    assert {503, _headers, _error} = send_message([request("ping", %{})], [{"mcp-protocol-version", "2025-03-26"}], url)
+    # Small ones need none, and large ones have others.
+    for bytes <- [3_900, 70_000], do: assert({200, _headers, _pong} = send_message(ping.(bytes), [], url))
+    shell.("#{inspect(Shares)}.give_back(:middling_messages, #{client})", [], [])
+    assert {200, _headers, _pong} = send_message(ping.(60_000), [], url)
+
+    assert {200, _headers, [_pong]} =
+             send_message([request("ping", %{})], [{"mcp-protocol-version", "2025-03-26"}], url)
+
+    eventually(fn -> Peer.call(node, Shares, :count, [:middling_messages]) == 0 end)
   end
 
   # A body that is too long for an argument.
@@ -305,6 +344,20 @@ defmodule TidepoolWeb.McpTest do
 
     assert {200, _headers, %{"id" => "é", "result" => %{}}} = send_message(%{jsonrpc: "2.0", id: "é", method: "ping"})
     assert {202, _headers, ""} = send_message(%{jsonrpc: "2.0", id: 1, result: %{}})
+  end
+
+  test "an error shows some bytes of what was sent, however many marks a letter of it has" do
+    name = deploy!("wat", "numbers", tools: ["add"])
+    marked = "a" <> String.duplicate("\u0301", 20_000)
+    assert {:error, -32_602, "unknown tool: a" <> _marks = message} = call(marked, %{})
+    assert byte_size(message) <= 14 + 128
+    assert {:error, -32_601, message} = ask(marked)
+    assert byte_size(message) <= 256
+
+    assert %{"isError" => true, "_meta" => meta, "content" => [%{"text" => text}]} =
+             call(name <> "__add", %{marked => 1})
+
+    assert byte_size(meta["tidepool/error"]["path"]) <= 128 and byte_size(text) <= 512
   end
 
   test "batches are of the version that has them, and bounded" do

@@ -2,7 +2,8 @@ defmodule TidepoolWeb.ProcessesTest do
   # Programs over HTTP: started, listed, looked at, killed.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{LogWatch, Peer, Puppets}
+  alias Tidepool.{LogWatch, OwnTrace, Peer, Puppets}
+  alias TidepoolWeb.Resources.Processes
 
   setup do
     {:ok, name: deploy!("lunatic", "puppet")}
@@ -22,6 +23,25 @@ defmodule TidepoolWeb.ProcessesTest do
 
     for {path, arguments} <- [{"/processes/#{id}", []}, {"/processes/#{id}", ["-X", "DELETE"]}] do
       assert {404, _headers, %{"error" => %{"reason" => "unknown_process"}}} = curl(path, arguments)
+    end
+  end
+
+  test "a number that no process has is not read when it has more digits than any" do
+    # The VM reads a number in one go, whatever others wait for.
+    reads = [{:erlang, :binary_to_integer, 1}, {:erlang, :binary_to_integer, 2}]
+    digits = String.duplicate("7", 60_000)
+
+    for process <- [digits <> ".1", "1." <> digits, "-1.1", "0.1", "1.0", "1.9223372036854775807"],
+        {method, more} <- [{"GET", []}, {"DELETE", []}, {"POST", ["upgrade"]}] do
+      request = %{origin: :elixir, query: [], headers: [], body: nil}
+
+      {{status, _type, _headers, json}, calls, _sent} =
+        OwnTrace.of(reads, fn -> Processes.serve(method, ["processes", process | more], request) end)
+
+      assert status == 404 and json =~ ~s("unknown_process") and byte_size(json) < 5_000
+      assert Enum.all?(calls, fn [text | _base] -> byte_size(text) < 20 end)
+      # Numbers of processes on nodes may have 19 digits.
+      if process == "1.9223372036854775807", do: assert(length(calls) == 2)
     end
   end
 

@@ -2,8 +2,9 @@ defmodule TidepoolWeb.SessionTest do
   # How a browser signs in to a node with a token, and who can't.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Peer, Tokens}
+  alias Tidepool.{OwnTrace, Peer, Tokens}
   alias TidepoolWeb.Listener
+  alias TidepoolWeb.Resources.Session
 
   @token "s3cret-token"
   @bearer "authorization: Bearer #{@token}"
@@ -154,13 +155,33 @@ defmodule TidepoolWeb.SessionTest do
     assert {401, _headers, _error} = sign_in(url, ["authorization: Bearer #{code}"])
   end
 
-  test "cookies of other servers on the machine are no matter, however many", %{peer: peer, url: url} do
+  test "cookies of other servers on the machine are no matter", %{peer: peer, url: url} do
     {cookie, key} = session!(url)
-    others = for number <- 1..200, do: "tidepool_#{number}=#{String.duplicate("o", 43)}"
+    others = for number <- 1..60, do: "tidepool_#{number}=#{String.duplicate("o", 43)}"
     line = Enum.join(others ++ [cookie, "tidepool_2=another"], "; ")
     # By itself curl sends no more than 8 KiB of them.
     arguments = ["-X", "DELETE", "-H", "cookie: #{line}"] ++ key ++ @same
     assert {404, _headers, _error} = curl_url(Peer.url(peer, "/functions/nobody"), arguments)
+  end
+
+  test "who signs out has some sessions closed, and the listener asked for nothing with each cookie" do
+    half = String.duplicate("h", 43)
+    own = "tidepool_#{Listener.port()}="
+    others = for number <- 1..1_000, do: "; tidepool_#{number}=#{half}; #{own}#{number}"
+    ids = for number <- 10..90, do: "#{half |> binary_part(0, 41)}#{number}"
+    cookies = IO.iodata_to_binary(["a=b", others, for(id <- ids, do: ["; ", own, id])])
+
+    for {key, closed} <- [{half, Enum.take(ids, 64)}, {half <> "h", []}, {"", []}] do
+      request = %{headers: [{"x-tidepool", key}, {"cookie", cookies}], origin: {:no_token, "127.0.0.1:1"}}
+
+      {answer, calls, sent} =
+        OwnTrace.of([{Listener, :close_session, 1}], fn -> Session.serve("DELETE", ["session"], request) end)
+
+      assert {200, :json, _headers, _json} = answer
+      assert calls == for(id <- closed, do: [{id, key}])
+      # By the cookies that it looks for, and by that which it sends.
+      assert Enum.count(sent, &match?({:"$gen_call", _from, :port}, &1)) <= 2
+    end
   end
 
   test "without a token there is nothing to sign in to" do

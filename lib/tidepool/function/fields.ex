@@ -10,7 +10,7 @@ defmodule Tidepool.Function.Fields do
   @text_bytes 4_096
   # More fields are looked at one by one, so that the first one beyond what an option may have is the last.
   @once 512
-  # Of what was sent, so much is in an error.
+  # Of what was sent, so many bytes are in an error.
   @shown 256
 
   @type t :: [{name :: String.t(), text :: String.t()}]
@@ -70,7 +70,7 @@ defmodule Tidepool.Function.Fields do
   @doc "The error of a field, or a parameter, that there is not; `known` are those that there are."
   @spec unknown(kind :: String.t(), String.t(), known :: [String.t()]) :: {:error, Error.t()}
   def unknown(kind, name, known) do
-    shown = String.slice(name, 0, @shown)
+    shown = Options.cut(name, @shown)
     details = %{field: shown, known: known}
     {:error, Error.new(:unknown_field, "no such #{kind}#{hint(shown, known)}", nil, details)}
   end

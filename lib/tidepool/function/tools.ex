@@ -63,8 +63,9 @@ defmodule Tidepool.Function.Tools do
 
   def check(tools, %{abi: abi, interface: interface}) when abi in @abis and is_binary(interface) do
     exports = exports(interface)
+    named = named(exports, tools)
 
-    case Enum.find(tools, &(&1 != "*" and find(exports, &1) == nil)) do
+    case Enum.find(tools, &(&1 != "*" and not is_map_key(named, &1))) do
       nil ->
         :ok
 
@@ -94,10 +95,11 @@ defmodule Tidepool.Function.Tools do
 
   def of(%{tools: tools, interface: interface}) do
     exports = exports(interface)
-    chosen = for tool <- tools, export = find(exports, tool), do: export["name"]
+    chosen = for {_tool, export} <- named(exports, tools), into: MapSet.new(), do: export["name"]
     called = Enum.frequencies_by(exports, & &1["function"])
+    all? = "*" in tools
 
-    for export <- exports, callable?(export), "*" in tools or export["name"] in chosen do
+    for export <- exports, callable?(export), all? or export["name"] in chosen do
       {export, called[export["function"]] == 1}
     end
   end
@@ -119,15 +121,18 @@ defmodule Tidepool.Function.Tools do
     for function <- functions, do: Map.merge(%{"interface" => nil, "function" => function["name"]}, function)
   end
 
-  # As the library finds what a call names: a whole name is never another's short one.
-  defp find(exports, tool) do
-    with nil <- Enum.find(exports, &(&1["name"] == tool)),
-         [export] <- Enum.filter(exports, &(tool in short(&1))) do
-      callable(export)
-    else
-      %{} = whole -> callable(whole)
-      _none_or_several -> nil
-    end
+  # The export of each tool that is one, as the library finds what a call names: a whole name is never another's short one, and what is
+  # several exports' short one is none's. All exports are looked at once, however many tools there are.
+  defp named(exports, tools) do
+    tools = MapSet.new(tools)
+    whole = for %{"name" => name} = export <- exports, name in tools, into: %{}, do: {name, export}
+
+    short =
+      for export <- exports, name <- short(export), name in tools, reduce: %{} do
+        found -> Map.update(found, name, export, fn _another -> nil end)
+      end
+
+    for {tool, export} <- Map.merge(short, whole), export != nil and callable?(export), into: %{}, do: {tool, export}
   end
 
   defp short(%{"interface" => nil}), do: []
@@ -137,6 +142,5 @@ defmodule Tidepool.Function.Tools do
     if version == [], do: [function], else: [function, unversioned <> "#" <> function]
   end
 
-  defp callable(export), do: if(callable?(export), do: export)
   defp callable?(export), do: not is_map_key(export, "uncallable")
 end

@@ -11,7 +11,7 @@ defmodule Tidepool.Keyvalue.Handler do
   bucket that is its own (`Tidepool.Keyvalue.Own`).
   """
 
-  alias Tidepool.{Config, Host, Keyvalue}
+  alias Tidepool.{Config, Host, Keyvalue, Options}
   alias Tidepool.Actor.Activation.Guest.Changes
   alias Tidepool.Host.{Call, Failure, Isolated, Nesting}
   alias Tidepool.Keyvalue.Own
@@ -204,7 +204,9 @@ defmodule Tidepool.Keyvalue.Handler do
   end
 
   # What the library is answered, if the store's answer is one.
-  defp check({:error, text}, _operation, _call) when is_binary(text), do: {:error, text |> shown() |> cut()}
+  defp check({:error, text}, _operation, _call) when is_binary(text),
+    do: {:error, text |> shown() |> Options.cut(@told_bytes)}
+
   defp check({:ok, value}, "get", call), do: value |> value?() |> given(value, call)
   defp check({:ok, exists?}, "exists", call), do: exists? |> is_boolean() |> given(exists?, call)
   defp check({:ok, sum}, "increment", call), do: given(sum in @sums, sum, call)
@@ -242,6 +244,4 @@ defmodule Tidepool.Keyvalue.Handler do
   defp size(value), do: if(is_binary(value), do: byte_size(value), else: 0)
 
   defp shown(text), do: if(String.valid?(text), do: text, else: inspect(text))
-  defp cut(text) when byte_size(text) <= @told_bytes, do: text
-  defp cut(text), do: String.slice(text, 0, div(@told_bytes, 4))
 end

@@ -134,19 +134,23 @@ defmodule Tidepool.Oci.Http do
     cond do
       encoding not in [nil, "", "identity"] -> {:error, :encoded}
       transfer = header(headers, "transfer-encoding") -> chunked(connection, String.downcase(transfer), bytes, until)
-      length = header(headers, "content-length") -> sized(connection, Integer.parse(length), bytes, until)
+      length = header(headers, "content-length") -> sized(connection, content_length(length), bytes, until)
       true -> with(:ok <- packets(connection, :raw), do: rest(connection, bytes, until, ""))
     end
   end
 
-  defp sized(connection, {length, ""}, bytes, until) when length >= 0 and length <= bytes do
+  # The VM reads a number in one go, however long it is: the length of no body has more digits.
+  defp content_length(text), do: if(text =~ ~r/\A[0-9]{1,18}\z/, do: String.to_integer(text))
+
+  defp sized(_connection, nil, _bytes, _until), do: {:error, :not_http}
+
+  defp sized(connection, length, bytes, until) when length <= bytes do
     with :ok <- packets(connection, :raw),
          {:ok, pieces} <- exactly(connection, length, until, []),
          do: {:ok, IO.iodata_to_binary(pieces)}
   end
 
-  defp sized(_connection, {length, ""}, _bytes, _until) when length > 0, do: {:error, :too_long}
-  defp sized(_connection, _no_length, _bytes, _until), do: {:error, :not_http}
+  defp sized(_connection, _length, _bytes, _until), do: {:error, :too_long}
 
   defp exactly(_connection, 0, _until, pieces), do: {:ok, Enum.reverse(pieces)}
 
@@ -207,12 +211,9 @@ defmodule Tidepool.Oci.Http do
 
   # What stands behind the length is an extension, and a line that was longer than a line may be comes in pieces.
   defp chunk_length(line) do
-    case Integer.parse(line, 16) do
-      {length, rest} when length >= 0 ->
-        if rest =~ ~r/\A[ \t]*(?:;.*)?\r\n\z/, do: {:ok, length}, else: {:error, :not_http}
-
-      _no_length ->
-        {:error, :not_http}
+    case Regex.run(~r/\A([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?\r\n\z/, line) do
+      [_all, digits] -> {:ok, String.to_integer(digits, 16)}
+      nil -> {:error, :not_http}
     end
   end
 

@@ -144,6 +144,8 @@ defmodule Tidepool.Oci.Registry do
   # An address of somewhere else, as origin and target; there is nothing in it that ends a line.
   defp parsed(text, base \\ nil) do
     with true <- text =~ ~r/\A[\x21-\x7e]+\z/,
+         # The VM reads a port in one go, however long it is.
+         false <- text =~ ~r/\A(?:[^:\/?#]*:)?\/\/[^\/?#]*:[0-9]{6,}(?:[\/?#]|\z)/,
          {:ok, uri} <- URI.new(text),
          %URI{scheme: scheme, host: "" <> host, port: port, userinfo: nil} = uri when host != "" and port in 1..65_535 <-
            if(base, do: URI.merge(base, uri), else: uri),

@@ -30,7 +30,7 @@ defmodule Tidepool.Process.Remote do
   # Bytes that are sent to one process, and to all, before they are asked; what a message takes beside its own, and as much for a tag.
   @window 65_536
   @windows 262_144
-  @overhead 144
+  @overhead 160
   # Links that are made and removed before those that they are with are asked whether they know of them.
   @most_links 256
   # Processes of other nodes that are remembered.

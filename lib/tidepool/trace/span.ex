@@ -89,7 +89,7 @@ defmodule Tidepool.Trace.Span do
   defp error(_ended_well), do: nil
 
   # Copied: a part would keep the whole, for as long as the collector is away.
-  defp text(text) when byte_size(text) > @text_bytes, do: text |> binary_part(0, @text_bytes) |> text()
+  defp text(text) when byte_size(text) > @text_bytes, do: text |> Options.cut(@text_bytes) |> text()
 
   defp text(text),
     do: if(String.valid?(text), do: :binary.copy(text), else: String.replace(text, ~r/[^\x20-\x7e]/, "�"))

@@ -101,7 +101,10 @@ defmodule TidepoolWeb.Resources.Mcp do
         {:refused, 400, :invalid_request, "a request that listens has less than 64 KiB", %{id: id}}
 
       client.streams? ->
-        Listening.subscription(id, params, version, client.origin)
+        listening = Listening.subscription(id, params, version, client.origin)
+        # A stream goes on, and has no place that others read in.
+        Reading.finish(client.bytes, client.origin)
+        listening
 
       true ->
         {:refused, 406, :invalid_request, "it is answered by a stream: `accept` has to name `text/event-stream`",
@@ -164,7 +167,7 @@ defmodule TidepoolWeb.Resources.Mcp do
 
   defp room(body, origin) do
     with :full <- Reading.begin(body, origin) do
-      {:refused, 503, :internal, "as many large messages are read as may be at a time: try again in a moment"}
+      {:refused, 503, :internal, "as many messages of this size are read as may be at a time: try again in a moment"}
     end
   end
 

@@ -19,6 +19,10 @@ defmodule TidepoolWeb.Resources.Session do
 
   @lifetime_s 43_200
   @idle_s 3_600
+  # Of each half, as text.
+  @half_bytes 43
+  # A browser has one of a name for each path, and the node's have one path.
+  @cookies 64
 
   @impl true
   def routes do
@@ -47,17 +51,25 @@ defmodule TidepoolWeb.Resources.Session do
 
   # With the token and a cookie that somebody else has seen nobody is signed out.
   def serve("DELETE", ["session"], %{headers: headers, origin: origin}) do
-    for {"x-tidepool", key} <- headers,
-        {"cookie", cookies} <- headers,
-        # One by one: a head has room for tens of thousands.
-        cookie <- String.splitter(cookies, ";"),
-        [name, id] <- [cookie |> String.trim() |> String.split("=", parts: 2)],
-        name == name(),
-        do: Listener.close_session({id, key})
+    with %{"x-tidepool" => key, "cookie" => cookies} when byte_size(key) == @half_bytes <- Map.new(headers),
+         do: for(id <- ids(cookies), do: Listener.close_session({id, key}))
 
     Log.changed(:signed_out, nil, origin)
     {status, type, headers, body} = private(200, status(nil))
     {status, type, [{"set-cookie", cookie("", 0)} | headers], body}
+  end
+
+  # Those that may be of sessions of this node. Cookies are looked at one by one, and a listener is asked for its port once: a head has
+  # room for tens of thousands.
+  defp ids(cookies) do
+    name = name()
+
+    cookies
+    |> String.splitter(";")
+    |> Stream.map(&(&1 |> String.trim() |> String.split("=", parts: 2)))
+    |> Stream.filter(&match?([^name, id] when byte_size(id) == @half_bytes, &1))
+    |> Stream.map(fn [_name, id] -> id end)
+    |> Enum.take(@cookies)
   end
 
   # `token`: is there one, so that changes need it? `calls`: do calls need it, too? `may`: what who has signed in may do, and with which

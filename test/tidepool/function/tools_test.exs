@@ -36,6 +36,35 @@ defmodule Tidepool.Function.ToolsTest do
     assert exports(function, ["number", "nobody"]) == []
   end
 
+  test "exports are looked at once for all tools" do
+    functions =
+      for number <- 1..600 do
+        interface = "test:many/interface#{number}@1.0.0"
+        %{name: "#{interface}#only#{number}", interface: interface, function: "only#{number}", params: [], result: nil}
+      end
+
+    tools =
+      for number <- 1..64,
+          do: if(rem(number, 2) == 0, do: "only#{number}", else: "test:many/interface#{number}#only#{number}")
+
+    function = %{tools: tools, interface: Tidepool.Native.json_encode_large(%{functions: functions})}
+
+    {exports, reductions} =
+      Task.await(
+        Task.async(fn ->
+          {:reductions, before} = Process.info(self(), :reductions)
+          exports = Tools.of(function)
+          {:reductions, behind} = Process.info(self(), :reductions)
+          {exports, behind - before}
+        end),
+        60_000
+      )
+
+    assert for({%{"function" => function}, true} <- exports, do: function) == for(number <- 1..64, do: "only#{number}")
+    # A look at all of them with each tool takes 900,000.
+    assert reductions < 150_000
+  end
+
   test "a deploy is refused whose tools are no exports, or of a module that has none that are called by name" do
     for {wasm, tools, told} <- [
           {guest("component", "tools"), ["number"], "`number`"},

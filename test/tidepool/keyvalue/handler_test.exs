@@ -46,7 +46,8 @@ defmodule Tidepool.Keyvalue.HandlerTest do
     for {sentence, said} <- [
           {"it is kept", "it is kept"},
           {whole, whole},
-          {whole <> ".", String.duplicate("ü", 256)},
+          {whole <> ".", whole},
+          {"a" <> whole, "a" <> String.duplicate("ü", 511)},
           {<<"tide", 255>>, inspect(<<"tide", 255>>)}
         ],
         line <- ["get k", "set k v", "delete k", "add k 1"] do

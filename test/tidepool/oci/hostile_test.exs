@@ -3,8 +3,8 @@ defmodule Tidepool.Oci.HostileTest do
   # this node are changed on the way.
   use Tidepool.Case, async: false
 
-  alias Tidepool.{Config, Error, FalseRegistry, Native, TestRegistry}
-  alias Tidepool.Oci.Places
+  alias Tidepool.{Config, Error, FalseRegistry, Native, OwnTrace, TestRegistry}
+  alias Tidepool.Oci.{Http, Places}
 
   @module "priv/testing/loop.wasm"
   @type_of "application/vnd.oci.image.manifest.v1+json"
@@ -111,6 +111,52 @@ defmodule Tidepool.Oci.HostileTest do
     end
 
     assert {:ok, _function} = module |> serving() |> FalseRegistry.start!() |> deploy(name)
+  end
+
+  test "a length that has more digits than any is not read" do
+    # The VM reads a number in one go, whatever others wait for.
+    reads = [{:erlang, :binary_to_integer, 1}, {:erlang, :binary_to_integer, 2}]
+    digits = String.duplicate("7", 16_000)
+    chunked = head([{"transfer-encoding", "chunked"}])
+
+    for {answer, outcome, read} <- [
+          {[head([{"content-length", digits}]), "tide"], {:error, :not_http}, 0},
+          {[chunked, digits, "\r\ntide\r\n0\r\n\r\n"], {:error, :not_http}, 0},
+          {[chunked, "+4\r\ntide\r\n0\r\n\r\n"], {:error, :not_http}, 0},
+          {[head([{"content-length", 4}]), "tide"], {:ok, "tide"}, 1},
+          {[chunked, "4;a=b\r\ntide\r\n0\r\n\r\n"], {:ok, "tide"}, 2}
+        ] do
+      "127.0.0.1:" <> port = FalseRegistry.start!(fn _path, _headers -> {:raw, answer} end)
+
+      request = %{
+        scheme: :http,
+        host: "127.0.0.1",
+        port: String.to_integer(port),
+        addresses: [{127, 0, 0, 1}],
+        target: "/",
+        headers: [],
+        bytes: 100,
+        until: System.monotonic_time(:millisecond) + 30_000
+      }
+
+      {got, calls, _sent} = OwnTrace.of(reads, fn -> Http.get(request) end)
+      assert length(calls) == read and Enum.all?(calls, fn [text | _base] -> byte_size(text) < 20 end)
+      assert with({:ok, %{body: body}} <- got, do: {:ok, body}) == outcome
+    end
+  end
+
+  test "a port that has more digits than any is not read", %{name: name, module: module} do
+    reads = [{:erlang, :binary_to_integer, 1}, {:erlang, :binary_to_integer, 2}]
+    digits = String.duplicate("7", 16_000)
+
+    for location <- ["http://127.0.0.1:#{digits}/", "//127.0.0.1:#{digits}", "http://127.0.0.1:#{digits}?a"] do
+      elsewhere = always({302, [{"location", location}], ""})
+      address = FalseRegistry.start!(serving(module, at("/blobs/", elsewhere)))
+      deploy = fn -> Tidepool.deploy(nil, name: name, ref: "oci://#{address}/a:1") end
+      assert {{:error, %Error{reason: :registry_failed}}, calls, _sent} = OwnTrace.of(reads, deploy)
+      # That of the registry is.
+      assert calls != [] and Enum.all?(calls, fn [text | _base] -> byte_size(text) < 20 end)
+    end
   end
 
   test "a manifest and a module that are other than their digest are refused", %{name: name, module: module} do

@@ -53,4 +53,27 @@ defmodule TidepoolWeb.Mcp.KeptTest do
     assert Task.await_many(holding, 60_000) == [nil, nil]
     eventually(fn -> Shares.count(:interfaces) == 0 end)
   end
+
+  # All that a client may have: by a process of its own, for who is refused one gives back all that it has.
+  defp hold_places!(client) do
+    take = fn -> for _call <- 1..128, do: :ok = Shares.take(:waiting_for_interfaces, client, 256) end
+    start_supervised!({Agent, take}, restart: :temporary)
+  end
+
+  test "no more calls wait for interfaces to be read than there are places for, of which a client leaves others some" do
+    client = Shares.client(:elixir)
+    waiting = hold_places!(client)
+    asked = key()
+    assert Kept.text(asked, :elixir, &fail/0, :bounded) == :full
+    # Others wait, and so do lists, of which there are not as many.
+    assert Kept.text(asked, {:no_token, "192.0.2.7:4000"}, fn -> "other" end, :bounded) == "other"
+    assert Kept.text(asked, :elixir, fn -> "list" end) == "list"
+    # What is there is waited for by none.
+    Kept.put(asked, "kept")
+    assert Kept.text(asked, :elixir, &fail/0, :bounded) == "kept"
+    Agent.stop(waiting)
+    eventually(fn -> Shares.count(:waiting_for_interfaces) == 0 end)
+    assert Kept.text(key(), :elixir, fn -> "then" end, :bounded) == "then"
+    assert Shares.count(:waiting_for_interfaces) == 0
+  end
 end

@@ -85,13 +85,15 @@ defmodule TidepoolWeb.Mcp.ListeningTest do
   test "a subscription is acknowledged, names itself in all that it tells, and ends with a result when the node stops" do
     peer = Peer.start!(server: true)
     client = subscribe(port(peer), "listen-1", %{toolsListChanged: true, promptsListChanged: true})
-    other = subscribe(port(peer), 2, %{promptsListChanged: true})
+    # A long message is read, and has no place for as long as its stream goes on.
+    other = subscribe(port(peer), 2, %{promptsListChanged: true, padding: String.duplicate("x", 5_000)})
     meta = %{"io.modelcontextprotocol/subscriptionId" => "listen-1"}
 
     assert {%{"method" => "notifications/subscriptions/acknowledged", "params" => params}, client} = message(client)
     assert params == %{"_meta" => meta, "notifications" => %{"toolsListChanged" => true}}
     assert {%{"params" => %{"notifications" => none}}, other} = message(other)
     assert none == %{}
+    assert Peer.call(peer, Shares, :count, [:middling_messages]) == 0
 
     Peer.deploy!(peer, "component", "tools", name: "f", tools: ["only"])
     assert {%{"method" => @changed, "params" => %{"_meta" => ^meta}}, client} = message(client)

@@ -7,7 +7,7 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
   is for what names no tool, or is no such request.
   """
 
-  alias Tidepool.{Error, Execution, Native}
+  alias Tidepool.{Error, Execution, Native, Options}
   alias Tidepool.Catalog.Origin
   alias TidepoolWeb.{EventStream, Reply, Resource, Stream}
   alias TidepoolWeb.Resource.Shares
@@ -15,7 +15,7 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
 
   # Of a result: models read no more, and as JSON it is several times as long.
   @result_bytes 1_048_576
-  # Of what was sent, so much is in an error.
+  # Of what was sent, so many bytes are in an error.
   @shown 128
   # Of lists of tools, each of which may have 1 MiB, that are made and sent at a time.
   @lists 64
@@ -88,9 +88,7 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
   defp asked(method, _params, _id, _client), do: unknown(method)
 
   defp unknown(method),
-    do:
-      {:error, :unknown_method,
-       "there is no method #{String.slice(method, 0, @shown)} here: this server has tools alone"}
+    do: {:error, :unknown_method, "there is no method #{Options.cut(method, @shown)} here: this server has tools alone"}
 
   defp capabilities, do: Native.json_encode(%{tools: %{listChanged: true}})
   defp owner(client), do: Running.owner(client.origin, client.session)
@@ -177,8 +175,11 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
     do: {:error, :invalid_params, "`name` is missing: that of a tool, as `tools/list` tells it"}
 
   defp find(origin, name) do
-    with :error <- Tools.find(origin, name),
-         do: {:error, :invalid_params, "unknown tool: #{String.slice(name, 0, @shown)}"}
+    case Tools.find(origin, name) do
+      {:ok, tool} -> {:ok, tool}
+      :error -> {:error, :invalid_params, "unknown tool: #{Options.cut(name, @shown)}"}
+      :full -> {:error, :internal, "too many calls wait for interfaces to be read at the moment: call again later"}
+    end
   end
 
   defp arguments(%{} = arguments), do: {:ok, arguments}

@@ -8,6 +8,7 @@ defmodule TidepoolWeb.Resources.Mcp.Envelope do
   them. It is told by `initialize`, and tells a client's calls from those of others.
   """
 
+  alias Tidepool.Options
   alias TidepoolWeb.Resources.Mcp.Messages
 
   @prefix "io.modelcontextprotocol/"
@@ -32,7 +33,7 @@ defmodule TidepoolWeb.Resources.Mcp.Envelope do
     end
   end
 
-  defp shortened(said), do: String.slice(said, 0, 64)
+  defp shortened(said), do: Options.cut(said, 64)
 
   @doc "A new id of a session."
   @spec new_session :: String.t()
@@ -84,7 +85,8 @@ defmodule TidepoolWeb.Resources.Mcp.Envelope do
   defp named(id, name, said), do: if(decoded(said) == name, do: :ok, else: mismatch(id, "mcp-name", "name"))
 
   defp decoded("=?base64?" <> rest) do
-    with true <- String.ends_with?(rest, "?="), {:ok, text} <- Base.decode64(String.slice(rest, 0..-3//1)) do
+    with true <- String.ends_with?(rest, "?="),
+         {:ok, text} <- Base.decode64(binary_part(rest, 0, byte_size(rest) - 2)) do
       text
     else
       _no_base64 -> nil

@@ -9,9 +9,12 @@ defmodule TidepoolWeb.Resources.Mcp.Exports do
   | `extism` | `input`, a text | text, or bytes as a resource |
   """
 
-  alias Tidepool.{Error, Function, Native}
+  alias Tidepool.{Error, Function, Native, Options}
   alias Tidepool.Function.Tools
   alias TidepoolWeb.Resources.Mcp.Reading
+
+  # Of an argument's name that was sent, so many bytes are in an error.
+  @shown 128
 
   @type schema :: map
 
@@ -122,7 +125,7 @@ defmodule TidepoolWeb.Resources.Mcp.Exports do
   defp known(export, arguments, names) do
     case Map.keys(arguments) -- names do
       [] -> :ok
-      [unknown | _more] -> wrong(export, unknown, "there is no `#{String.slice(unknown, 0, 128)}`: #{has(names)}")
+      [unknown | _more] -> wrong(export, unknown, "there is no `#{Options.cut(unknown, @shown)}`: #{has(names)}")
     end
   end
 
@@ -130,7 +133,7 @@ defmodule TidepoolWeb.Resources.Mcp.Exports do
   defp has(names), do: "it has #{Enum.join(names, ", ")}"
 
   defp wrong(%{"name" => name}, path, why),
-    do: {:error, Error.new(:invalid_arguments, "of `#{name}` " <> why, nil, %{path: String.slice(path, 0, 128)})}
+    do: {:error, Error.new(:invalid_arguments, "of `#{name}` " <> why, nil, %{path: Options.cut(path, @shown)})}
 
   @doc "Arguments by name with what may be left out, as a call of a typed export wants them."
   @spec whole(map, Tools.export()) :: map

@@ -21,6 +21,13 @@ defmodule TidepoolWeb.Resources.Mcp.Tools do
   # What is left of a name that does not fit, beside the characters of its hash.
   @kept 50
   @hash 12
+  # Bytes of a name that was cut: what is left of it, an underscore and the hash.
+  @cut (1 + @hash)..(@kept + 1 + @hash)
+  @name ~r/\A[A-Za-z0-9_-]{1,64}\z/
+  # Functions whose tools are looked through for one name.
+  @functions 16
+  # An interface of more is read once for all names that are asked for: as terms it has many times its bytes.
+  @interface_bytes 512
 
   @type tool :: {Function.t(), Tools.export(), name :: String.t()}
   @type position :: {function :: String.t(), index :: non_neg_integer}
@@ -81,45 +88,94 @@ defmodule TidepoolWeb.Resources.Mcp.Tools do
   defp key(%{name: name, abi: abi, sha256: sha256, tools: tools, description: description}),
     do: :crypto.hash(:sha256, :erlang.term_to_binary({name, abi, sha256, tools, description}))
 
-  @doc "The tool of a name, if there is one that a client may call."
-  @spec find(Origin.t(), String.t()) :: {:ok, tool} | :error
+  @doc "The tool of a name, if there is one that a client may call; `:full` when too many wait to look for theirs."
+  @spec find(Origin.t(), String.t()) :: {:ok, tool} | :error | :full
   def find(origin, name) do
     name
-    |> names()
+    |> names(origin)
     |> functions(origin)
     |> Enum.find_value(:error, fn function ->
-      if export = export(function, name, origin), do: {:ok, {function, export, name}}
+      case export(function, name, origin) do
+        nil -> nil
+        :full -> :full
+        export -> {:ok, {function, export, name}}
+      end
     end)
   end
 
-  defp export(%{interface: interface} = function, name, origin) do
-    if Tools.large?(interface) do
-      key = {key(function), name}
-      text = Kept.text(key, origin, fn -> keep(function, key) end)
-      text && Tools.decode(text)
-    else
-      search(function, name)
+  defp export(%{interface: interface} = function, name, origin)
+       when is_binary(interface) and byte_size(interface) >= @interface_bytes,
+       do: kept(key(function), function, name, origin)
+
+  defp export(function, name, _origin), do: search(function, Tools.of(function), name)
+
+  defp kept(key, function, name, origin) do
+    make = fn -> keep(key, function, name) end
+    text = Kept.text({key, name}) || unless(none?(key, name), do: Kept.text({key, name}, origin, make, :bounded))
+    if is_binary(text), do: Tools.decode(text), else: text
+  end
+
+  defp search(function, exports, name),
+    do: Enum.find_value(named(function, exports), fn {_function, export, of} -> of == name && export end)
+
+  defp keep(key, function, name) do
+    # Another may have looked while this one has waited.
+    unless none?(key, name) do
+      exports = Tools.of(function)
+      if Kept.text({key, :names}) == nil, do: Kept.put({key, :names}, called(function, exports))
+
+      if export = search(function, exports, name) do
+        json = Native.json_encode_large(export)
+        Kept.put({key, name}, json)
+        json
+      end
     end
   end
 
-  defp search(function, name),
-    do: Enum.find_value(named(function, Tools.of(function)), fn {_function, export, of} -> of == name && export end)
-
-  defp keep(function, {_function, name} = key) do
-    if export = search(function, name) do
-      json = Native.json_encode_large(export)
-      Kept.put(key, json)
-      json
-    end
+  # What all tools of a function are called, a line each. So whatever further names are asked for that none has, the interface is not read
+  # again; and what is kept is as much as there are tools, and not as much as clients ask for.
+  defp called(function, exports) do
+    lines = for {_function, _export, name} <- named(function, exports), do: [name, ?\n]
+    IO.iodata_to_binary([?\n | lines])
   end
 
-  # Of functions that may have a tool of this name.
-  defp names(name) do
-    case String.split(name, "__", parts: 2) do
+  # Is it known that this is no tool's name?
+  defp none?(key, name) do
+    names = Kept.text({key, :names})
+    names != nil and :binary.match(names, "\n" <> name <> "\n") == :nomatch
+  end
+
+  # Of functions that may have a tool of this name. One that was cut may be of any function whose own name it begins with. As many as there
+  # are can be called so: these are the ones that have most of it in their names.
+  defp names(name, origin) do
+    case name =~ @name and String.split(name, "__", parts: 2) do
       [function, _export] -> [function]
-      [_cut] -> Stream.filter(Catalog.tool_names(), &String.starts_with?(name, cut(&1)))
+      [cut] when byte_size(cut) in @cut -> likeliest(cut, origin)
+      _none -> []
     end
   end
+
+  defp likeliest(name, origin) do
+    possible =
+      for function <- Catalog.tool_names(),
+          begins?(name, function),
+          beginning = cut(function),
+          String.starts_with?(name, beginning <> "_"),
+          Access.sees?(origin, function),
+          do: {byte_size(beginning), function}
+
+    for {_bytes, function} <- possible |> Enum.sort(:desc) |> Enum.take(@functions), do: function
+  end
+
+  # May a name begin with what is left of a function's? Most do not by their first letters, and are not cut for it.
+  defp begins?(name, function) do
+    common = :binary.longest_common_prefix([name, function])
+
+    common >= @kept or common == byte_size(function) or not kept?(:binary.at(function, common))
+  end
+
+  # Is a byte in what is left of a name? Others are an underscore there.
+  defp kept?(byte), do: byte in ?A..?Z or byte in ?a..?z or byte in ?0..?9 or byte == ?-
 
   # Those of them that have tools and that a client may call, one after the other: all at once would be copies of all that is known of them.
   defp functions(names, origin) do

@@ -7,9 +7,9 @@ pub(crate) type Resource = Box<dyn Any + Send + Sync>;
 
 /// What a message takes beside its bytes, when a mailbox's bytes are counted: its place, of which there may be twice as many, and what the
 /// allocator adds.
-const OVERHEAD_BYTES: usize = 144;
+const OVERHEAD_BYTES: usize = 160;
 /// What its tag takes in a mailbox of many, where it is the only one with that.
-const TAG_BYTES: usize = 144;
+const TAG_BYTES: usize = 160;
 /// What the place of one of its resources takes, beside what its handle would count.
 const RESOURCE_BYTES: usize = 64;
 /// Most resources of a message.

@@ -187,7 +187,7 @@ fn all_processes_together_have_no_more_than_the_program_may_and_what_is_received
 fn a_mailbox_takes_as_much_again_of_what_nobody_can_wait_with_and_then_its_owner_is_to_end() {
     let program = program(1, 1_000);
     let process = program.add_guest("a".into(), 0).unwrap();
-    assert!(matches!(process.send(message(700), &process, 1_000), Sent::Done));
+    assert!(matches!(process.send(message(550), &process, 1_000), Sent::Done));
     for id in 0..8 {
         process.deliver(Message::ProcessDied { id }, 1_000);
     }
@@ -278,7 +278,7 @@ fn who_sends_and_who_looks_for_a_message_moves_no_more_of_those_that_are_due() {
 fn a_message_that_is_to_come_counts_its_place_among_those_beside_itself() {
     let program = program(1, 1_000);
     let process = program.add_guest("a".into(), 0).unwrap();
-    let (later, each) = (Duration::from_secs(100), 240);
+    let (later, each) = (Duration::from_secs(100), 256);
     let send = || process.send_after(Data::of(0, Vec::new()), later, 3 * each);
     assert!(send().is_ok() && send().is_ok());
     let number = process.send_later(7, Data::of(0, Vec::new()), later, 3 * each).unwrap();

@@ -18,6 +18,9 @@ const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How long a driver waits that needs no timer.
 pub const FOREVER: Duration = NEVER.saturating_mul(100);
 
+/// So many whose time has come get in line at a time: a visit waits for no more, however many slept until the same moment.
+const IN_LINE: usize = 32;
+
 /// A queue of processes `W`, and the runner `R` that drives them.
 pub struct RunQueue<W, R>(Mutex<Queue<W, R>>);
 
@@ -108,7 +111,8 @@ impl<W, R: Copy> RunQueue<W, R> {
     /// Who is next, in the order in which they were woken or their time came.
     pub fn next(&self, now: Instant) -> Next<W> {
         let mut queue = self.lock();
-        while let Some(first) = queue.due.first_entry().filter(|first| first.key().0 <= now) {
+        for _ in 0..IN_LINE {
+            let Some(first) = queue.due.first_entry().filter(|first| first.key().0 <= now) else { break };
             let ((at, _number), who) = first.remove_entry();
             queue.ready.push_back(Entry { who, due: Some(at) });
         }
@@ -181,6 +185,21 @@ mod tests {
         assert_eq!(queue.next(now + ms(20)), entry('a', Some(10)));
         assert_eq!(queue.next(now + ms(20)), entry('b', Some(20)));
         assert_eq!(queue.next(now + ms(20)), Next::Wait(Some(ms(10))));
+    }
+
+    #[test]
+    fn of_thousands_that_are_due_at_once_a_few_get_in_line_at_a_time_and_all_have_their_turn() {
+        let (queue, now) = (RunQueue::<u64, u8>::default(), Instant::now());
+        assert!(!queue.begin(RUNNER, now, |_| false).unwrap());
+        for number in 0..10_000 {
+            queue.add_at(now, number, number, None).unwrap();
+        }
+        for number in 0..10_000 {
+            let due = queue.lock().due.len();
+            assert_eq!(queue.next(now), Next::Visit(Entry { who: number, due: Some(now) }));
+            assert!(due - queue.lock().due.len() <= IN_LINE);
+        }
+        assert_eq!(queue.next(now), Next::Wait(None));
     }
 
     #[test]

@@ -6,8 +6,9 @@ use crate::connection::state::ConnectionState;
 use crate::edge::sessions::{Session, Sessions};
 use crate::edge::shared::Edge;
 use crate::edge::tokens::{Subject, Tokens};
+use crate::message::cookies;
 use crate::message::refusal::Refusal;
-use hyper::header::{AUTHORIZATION, COOKIE as COOKIE_HEADER, HOST, HeaderMap, ORIGIN};
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
 use hyper::{Method, Uri};
 use std::sync::Arc;
 use std::time::Instant;
@@ -190,6 +191,9 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 
 /// Cookies are sent to all ports of a host: each server there has a cookie with a name of its own that begins like this.
 pub(crate) const COOKIE: &[u8] = b"tidepool_";
+/// Cookies of servers on a host that are looked at: a browser has one for each port. Others on the host may set more, and may replace
+/// a server's own.
+const MOST_SERVERS: usize = 64;
 /// The characters of a session's first half, and of its second one: 256 bits in Base64.
 const HALF: usize = 43;
 /// What the server's own pages send: the second half of their session, or anything else where they have none.
@@ -206,22 +210,20 @@ enum BySession {
     Vouched(Vouched),
 }
 
-/// Whoever sends a token means that one. All cookies of a request are looked at: a head has bounds, and others on the host may
-/// have set any number of them.
+/// Whoever sends a token means that one.
 fn by_session(sessions: &Sessions, tokens: &Tokens, head: Head<'_>) -> BySession {
     let (method, _, headers) = head;
     if headers.contains_key(AUTHORIZATION) {
         return BySession::None;
     }
-    let cookies = headers.get_all(COOKIE_HEADER).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
-    let ours = cookies.filter_map(|cookie| {
-        let named = cookie.trim_ascii().strip_prefix(COOKIE)?;
+    let ours = cookies::of(headers).filter_map(|cookie| {
+        let named = cookie.strip_prefix(COOKIE)?;
         let end = named.iter().position(|byte| *byte == b'=')?;
         named.get(end.saturating_add(1)..).filter(|id| id.len() == HALF)
     });
     let key = if is_own_page(head) { headers.get(PAGE).map(|key| key.as_bytes()) } else { None };
     let by_user = !reads(method) || headers.contains_key(BY_USER);
-    match sessions.find(ours, key, by_user, Instant::now()) {
+    match sessions.find(ours.take(MOST_SERVERS), key, by_user, Instant::now()) {
         Session::Unknown => BySession::None,
         Session::Unproved => BySession::NotOurs,
         Session::Open(None) => BySession::Vouched(Vouched::Server),
@@ -351,16 +353,17 @@ mod tests {
     }
 
     #[test]
-    fn no_number_of_other_servers_cookies_signs_anybody_out() {
+    fn cookies_of_other_servers_sign_nobody_out_and_no_more_are_looked_at_than_a_host_has_servers() {
         let sessions = signed_in(ID);
-        let foreign = format!("tidepool_4000={}; ", "f".repeat(HALF));
-        let line = format!("{}tidepool_4000={ID}", foreign.repeat(500));
-        assert_eq!(verdict_of(Some("s3cret"), &sessions, "POST", &[("cookie", &line), OURS, SAME]), None);
-        // HTTP/2 may send each in a header of its own.
-        let mut lines = vec![("cookie", foreign.trim_end_matches("; ")); 500];
-        let own = format!("tidepool_4000={ID}");
-        lines.extend([("cookie", own.as_str()), OURS, SAME]);
-        assert_eq!(verdict_of(Some("s3cret"), &sessions, "POST", &lines), None);
+        let (foreign, own) = (format!("tidepool_4001={}", "f".repeat(HALF)), format!("tidepool_4000={ID}"));
+        for (others, reason) in [(MOST_SERVERS - 1, None), (MOST_SERVERS, Some(Reason::Unauthorized))] {
+            let line = format!("{}theme=dark; {own}", format!("{foreign}; ").repeat(others));
+            assert_eq!(verdict_of(Some("s3cret"), &sessions, "POST", &[("cookie", &line), OURS, SAME]), reason);
+            // HTTP/2 may send each in a header of its own.
+            let mut lines = vec![("cookie", foreign.as_str()); others];
+            lines.extend([("cookie", own.as_str()), OURS, SAME]);
+            assert_eq!(verdict_of(Some("s3cret"), &sessions, "POST", &lines), reason);
+        }
     }
 
     #[test]

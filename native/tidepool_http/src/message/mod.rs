@@ -1,5 +1,6 @@
-//! What requests and answers consist of: responses, refusals, percent-encoding, trace contexts.
+//! What requests and answers consist of: responses, refusals, cookies, percent-encoding, trace contexts.
 
+pub(crate) mod cookies;
 pub(crate) mod percent;
 pub(crate) mod refusal;
 pub(crate) mod response;

@@ -4,26 +4,28 @@ use crate::backend::contract::{Deploy, Route};
 use crate::backend::token::Scope;
 use crate::budget::answer_window::AnswerShare;
 use crate::budget::heads;
+use crate::budget::shares::Hold;
 use crate::connection::state::ConnectionState;
 use crate::edge::access;
-use crate::edge::shared::{Edge, Purpose};
+use crate::edge::shared::{Edge, Purpose, Slot};
 use crate::edge::tokens::Subject;
-use crate::exchange::body::{self, Bounds};
-use crate::exchange::handover::hand_over;
+use crate::exchange::body::{self, Bounds, Held};
+use crate::exchange::handover::{aborted, hand_over};
 use crate::exchange::written::Http;
 use crate::message::percent;
 use crate::message::refusal::{Refusal, shown};
 use crate::message::response::Response;
-use crate::routes::parts;
+use crate::routes::parts::{self, Fault, Part};
 use axum::body::Body;
-use axum::extract::multipart::{Field, Multipart, MultipartError};
+use axum::extract::multipart::Multipart;
 use axum::extract::{DefaultBodyLimit, FromRequest};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hyper::Request;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use std::sync::Arc;
 use tidepool_errors::Reason;
+use tokio::task::spawn_blocking;
 
 /// Most fields of a form beside the module. What they mean is the backend's to say.
 const MAX_FIELDS: usize = 64;
@@ -33,6 +35,9 @@ const REFERENCE: &str = "ref";
 
 /// Longest text of a field.
 const TEXT_BYTES: usize = 64 << 10;
+
+/// Forms of so many bytes are taken apart by a thread of their own.
+const APART_BYTES: usize = 1 << 20;
 
 /// What a module begins with.
 const MAGIC: &[u8] = b"\0asm";
@@ -80,19 +85,14 @@ where
     let bounds = bounds(edge);
     let held = body::read(edge, &accounts, body, &bounds).await?;
     access::check_again(edge, &caller)?;
-    let _upload = edge.admit_upload(accounts.clone())?;
-    // The module, the fields, and one more of either, which is refused.
-    if !parts::have_short_heads(&held.bytes, boundary, MAX_FIELDS + 2) {
-        return Err(long_head());
-    }
-    // In memory and bounded, so the parser sees one piece: its searches are linear, whatever the client sent.
-    let mut whole = Request::new(Body::from(held.bytes));
+    let upload = edge.admit_upload(accounts.clone())?;
+    let (parts, _held) = split(held, upload, boundary).await?;
+    let mut whole = Request::new(Body::from(parts::without_contents(&parts, boundary)));
     whole.headers_mut().extend(parts::form_type(boundary).map(|kind| (CONTENT_TYPE, kind)));
     // Its bound was kept; axum's own would cut it at 2 MB.
     DefaultBodyLimit::disable().apply(&mut whole);
     let form = Multipart::from_request(whole, &()).await.map_err(|_| not_multipart())?;
-    let deploy = Deploy { query, trace: edge.trace(&head.headers), ..fields(form, &bounds).await? };
-    let _hold = held.hold;
+    let deploy = Deploy { query, trace: edge.trace(&head.headers), ..fields(form, parts, &bounds).await? };
     let answer = hand_over(edge, Route::Deploy(deploy, caller)).answer().await;
     answer.map(|response| (response, AnswerShare::of(&accounts)))
 }
@@ -110,26 +110,49 @@ fn not_multipart() -> Refusal {
     Refusal::new(Reason::NotMultipart, "upload a form, as in `curl -F wasm=@FILE.wasm URL/deploy`")
 }
 
-fn malformed(_: MultipartError) -> Refusal {
+fn malformed() -> Refusal {
     Refusal::new(Reason::MalformedForm, "the form can't be read: upload it as in `curl -F wasm=@FILE.wasm URL/deploy`")
 }
 
 fn long_head() -> Refusal {
-    let most = parts::HEAD_BYTES;
-    let message = format!("a part of the form has more than {most} bytes before its content: give it a shorter name");
+    let (each, all) = (parts::HEAD_BYTES, parts::HEADS_BYTES);
+    let message =
+        format!("a part of a form has {each} bytes before its content at most, and all have {all}: give shorter names");
     Refusal::new(Reason::MalformedForm, message)
 }
 
-async fn fields(mut form: Multipart, bounds: &Bounds) -> Result<Deploy, Refusal> {
+/// The parts of a form, with what it holds: of the budget, and a place among uploads. Both are held until it is taken apart, whether its
+/// client waits for that or not.
+async fn split(held: Held, upload: Slot, boundary: &str) -> Result<(Vec<Part>, (Hold, Slot)), Refusal> {
+    let boundary = boundary.to_owned();
+    let parts = apart(held.bytes.len(), move || {
+        // The module, the fields, and one more of either, which is refused.
+        (parts::split(&held.bytes, &boundary, MAX_FIELDS + 2), (held.hold, upload))
+    });
+    match parts.await? {
+        (Ok(parts), held) => Ok((parts, held)),
+        (Err(Fault::LongHead), _held) => Err(long_head()),
+        (Err(Fault::Malformed), _held) => Err(malformed()),
+    }
+}
+
+/// Does what takes as long as so many bytes are many: by a thread that serves no connections, where that may be a millisecond and more.
+async fn apart<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    if bytes < APART_BYTES { Ok(work()) } else { spawn_blocking(work).await.map_err(|_| aborted()) }
+}
+
+/// What a form says, whose parts these are.
+async fn fields(mut form: Multipart, parts: Vec<Part>, bounds: &Bounds) -> Result<Deploy, Refusal> {
     let mut wasm = None;
     let mut deploy = Deploy::default();
-    while let Some(field) = form.next_field().await.map_err(malformed)? {
+    let mut contents = parts.into_iter().map(|part| part.content);
+    while let Some(field) = form.next_field().await.map_err(|_| malformed())? {
+        let bytes = contents.next().ok_or_else(malformed)?;
         // Nothing is called by a longer name.
         let name = shown(field.name().unwrap_or_default());
         if name == "wasm" {
             deploy.file_name = field.file_name().map(last_segment);
             short(&name, deploy.file_name.as_ref().map_or(0, String::len), FILE_NAME_BYTES)?;
-            let bytes = whole(field).await?;
             if let (None, Some(named)) = (&deploy.file_name, file_name(&bytes)) {
                 return Err(no_file(named));
             }
@@ -140,7 +163,7 @@ async fn fields(mut form: Multipart, bounds: &Bounds) -> Result<Deploy, Refusal>
                 return Err(Refusal::new(Reason::DuplicateField, "give `wasm` once").with("field", "wasm"));
             }
         } else if deploy.fields.len() < MAX_FIELDS {
-            let text = text(field, &name).await?;
+            let text = text(bytes, &name)?;
             deploy.fields.push((name, text));
         } else {
             let message = format!("a form may have {MAX_FIELDS} fields beside `wasm`");
@@ -153,20 +176,6 @@ async fn fields(mut form: Multipart, bounds: &Bounds) -> Result<Deploy, Refusal>
     }
     deploy.wasm = wasm;
     Ok(deploy)
-}
-
-/// The content of a field, not copied when the parser finds it in one piece, as it does.
-async fn whole(mut field: Field<'_>) -> Result<Bytes, Refusal> {
-    let first = field.chunk().await.map_err(malformed)?.unwrap_or_default();
-    let Some(second) = field.chunk().await.map_err(malformed)? else {
-        return Ok(first);
-    };
-    let mut joined = BytesMut::from(first);
-    joined.extend_from_slice(&second);
-    while let Some(more) = field.chunk().await.map_err(malformed)? {
-        joined.extend_from_slice(&more);
-    }
-    Ok(joined.freeze())
 }
 
 /// The name of a file, where that was given in place of its content.
@@ -182,8 +191,7 @@ fn no_file(named: &str) -> Refusal {
     Refusal::new(Reason::InvalidField, message).with("field", "wasm")
 }
 
-async fn text(field: Field<'_>, name: &str) -> Result<String, Refusal> {
-    let bytes = whole(field).await?;
+fn text(bytes: Bytes, name: &str) -> Result<String, Refusal> {
     if bytes.starts_with(MAGIC) {
         let message =
             format!("`{name}` is a module: call its field `wasm`, as in `curl -F wasm=@FILE.wasm URL/deploy`");
@@ -205,4 +213,19 @@ fn short(name: &str, size: usize, limit: usize) -> Result<(), Refusal> {
 /// Some clients send a path; the separators are those of any system.
 fn last_segment(path: &str) -> String {
     path.rsplit(['/', '\\']).next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[tokio::test]
+    async fn no_large_form_is_taken_apart_by_a_thread_that_serves_connections() {
+        let serving = thread::current().id();
+        let by = |bytes| async move { apart(bytes, || thread::current().id()).await.unwrap() };
+        assert_eq!(by(APART_BYTES - 1).await, serving);
+        assert_ne!(by(APART_BYTES).await, serving);
+    }
 }

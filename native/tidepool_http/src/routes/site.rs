@@ -20,6 +20,7 @@ use crate::exchange::passed::passed;
 use crate::exchange::pump::{self, beside};
 use crate::exchange::stream::Begun;
 use crate::exchange::written::Http;
+use crate::message::cookies;
 use crate::message::percent;
 use crate::message::refusal::{Refusal, shown};
 use crate::routes::call;
@@ -260,9 +261,7 @@ fn forget_connection(headers: &mut HeaderMap) -> Result<(), Refusal> {
 
 /// Takes out the cookies of the server's own pages: a browser sends them to all ports of a host.
 fn withhold_own_cookies(headers: &mut HeaderMap) {
-    let lines = headers.get_all(COOKIE).iter();
-    let cookies = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
-    let others: Vec<&[u8]> = cookies.filter(|cookie| !cookie.starts_with(access::COOKIE)).collect();
+    let others: Vec<&[u8]> = cookies::of(headers).filter(|cookie| !cookie.starts_with(access::COOKIE)).collect();
     match HeaderValue::from_bytes(&others.join(b"; ".as_slice())) {
         Ok(line) if !others.is_empty() => drop(headers.insert(COOKIE, line)),
         _ => drop(headers.remove(COOKIE)),

@@ -6,12 +6,13 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::client::conn::http2::handshake;
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{COOKIE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use std::convert::Infallible;
 use std::future::ready;
+use std::iter;
 use tidepool_http::{Config, Reason, RequestBody, Route};
 use tokio::net::TcpStream;
 
@@ -27,7 +28,7 @@ fn with(mut request: Request<Full<Bytes>>, more: HeaderMap) -> Request<Full<Byte
 }
 
 #[tokio::test]
-async fn a_head_with_more_fields_than_it_may_have_is_431_and_others_of_its_connection_go_on() {
+async fn a_head_with_more_fields_or_cookies_than_it_may_have_is_431_and_others_of_its_connection_go_on() {
     let mut edge = Edge::start(config());
     let (mut sender, _connection) = http2::connect(&edge).await;
     for path in ["/functions", "/call/f", "/call/site", "/health", "/deploy", "/nobody"] {
@@ -47,6 +48,20 @@ async fn a_head_with_more_fields_than_it_may_have_is_431_and_others_of_its_conne
     edge.route().await;
     assert_eq!(soon(answer).await.unwrap().unwrap().status(), 200);
     edge.assert_given_back().await;
+    let cookies = |lines: usize| {
+        let line = HeaderValue::try_from("a=1;".repeat(127) + "b=2").unwrap();
+        iter::repeat_n((COOKIE, line), lines).collect::<HeaderMap>()
+    };
+    for path in ["/functions", "/call/f", "/call/site", "/health", "/deploy", "/nobody"] {
+        let refused = soon(sender.send_request(with(get(path), cookies(3)))).await.unwrap();
+        assert_eq!(refused.status(), 431, "{path}");
+        let body = refused.into_body().collect().await.unwrap().to_bytes();
+        assert!(String::from_utf8_lossy(&body).contains("256 cookies"), "{path}");
+    }
+    edge.assert_untouched();
+    let answer = tokio::spawn(sender.send_request(with(get("/functions"), cookies(2))));
+    edge.route().await;
+    assert_eq!(soon(answer).await.unwrap().unwrap().status(), 200);
     // By HTTP/1 there are fewer.
     let mut client = edge.client().await;
     client.send(format!("GET /functions HTTP/1.1\r\nhost: localhost\r\n{}\r\n", "x: \r\n".repeat(100))).await;

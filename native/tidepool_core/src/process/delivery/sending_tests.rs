@@ -27,7 +27,7 @@ impl std::task::Wake for Flag {
     }
 }
 
-/// So many that wait for room for a message of 300 bytes with this tag.
+/// So many that wait for room for a message of 420 bytes with this tag.
 fn senders(process: &Arc<Process>, count: usize, tag: i64) -> Vec<(SendingPlace, Arc<Flag>)> {
     let sender = |_| {
         let (mut place, woken) = (SendingPlace::new(Arc::clone(process), 1_000), Arc::new(Flag::default()));
@@ -38,7 +38,7 @@ fn senders(process: &Arc<Process>, count: usize, tag: i64) -> Vec<(SendingPlace,
 }
 
 fn look(place: &mut SendingPlace, from: &Process, tag: i64, woken: &Arc<Flag>) -> Sent {
-    place.send(message(tag, 200), from, &Waker::from(Arc::clone(woken)))
+    place.send(message(tag, 100), from, &Waker::from(Arc::clone(woken)))
 }
 
 fn woken(senders: &[(SendingPlace, Arc<Flag>)]) -> Vec<usize> {

@@ -80,6 +80,25 @@ fn the_index_has_no_more_than_the_messages_that_are_there() {
 }
 
 #[test]
+fn no_step_of_a_mailbox_takes_as_long_as_it_has_messages() {
+    let mut mailbox = Mailbox::default();
+    for tag in 1..=10_000 {
+        mailbox.push(message(tag, 0));
+        let tags = mailbox.index.as_ref().map_or(0, HashMap::len);
+        assert_eq!(tags, if mailbox.len() < INDEXED { 0 } else { mailbox.len() }, "made of few, and kept up");
+    }
+    for step in 0..9_990 {
+        // From both ends, so that places are emptied behind others.
+        let tag = if step % 2 == 0 { step / 2 + 1 } else { 10_000 - step / 2 };
+        assert!(mailbox.take(&[tag]).is_some());
+        assert_eq!(mailbox.index.as_ref().map(HashMap::len), Some(mailbox.len()), "what is left is indexed");
+        let (places, tags) = (mailbox.arrivals.capacity(), mailbox.index.as_ref().map_or(0, HashMap::capacity));
+        let most = 16 * mailbox.len().max(INDEXED);
+        assert!(places <= most && tags <= most, "{places} places and {tags} tags for {}", mailbox.len());
+    }
+}
+
+#[test]
 fn only_what_is_waited_for_wakes_and_once() {
     let mut mailbox = Mailbox::default();
     mailbox.wait(&[3, 4], Waker::noop());

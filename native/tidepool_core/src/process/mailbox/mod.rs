@@ -11,7 +11,8 @@ use foldhash::fast::RandomState;
 use self::senders::Senders;
 use super::message::Message;
 
-/// From so many messages on, those with tags are found by an index.
+/// From so many messages on, those with tags are found by an index, which is made of these and kept up with each that comes: made of all
+/// later, it would take as long as there are messages.
 const INDEXED: usize = 32;
 /// Tags that a wait keeps in place; with more of them it waits for whatever comes.
 const TAGS: usize = 4;
@@ -19,14 +20,14 @@ const TAGS: usize = 4;
 /// The messages of one process that it has not received.
 #[derive(Default)]
 pub(super) struct Mailbox {
-    /// In the order of their arrival; those that were received out of it leave their place empty.
-    arrivals: VecDeque<Option<Message>>,
-    /// The number of the first place.
-    first: u64,
+    /// In the order of their arrival, each with its number; those that were received out of it leave their place empty.
+    arrivals: VecDeque<(u64, Option<Message>)>,
+    /// The number of the next message.
+    next: u64,
     /// How many of the places are empty.
     empty: usize,
-    /// For each tag the numbers of places that have a message with it, the oldest first, once there are many.
-    index: Option<HashMap<i64, VecDeque<u64>, RandomState>>,
+    /// For each tag the numbers of the messages with it, the oldest first, since there were many.
+    index: Option<Index>,
     bytes: usize,
     wanted: WantedTags,
     waker: Option<Waker>,
@@ -61,7 +62,7 @@ impl Mailbox {
 
     /// All of them, in the order of their arrival.
     pub(super) fn all(&self) -> impl Iterator<Item = &Message> {
-        self.arrivals.iter().flatten()
+        self.arrivals.iter().filter_map(|(_, message)| message.as_ref())
     }
 
     /// What they take.
@@ -83,11 +84,14 @@ impl Mailbox {
     pub(super) fn push(&mut self, message: Message) -> Option<Waker> {
         let tag = message.tag();
         self.bytes += message.bytes();
-        let number = self.first + to_u64(self.arrivals.len());
-        if let (Some(index), Some(tag)) = (&mut self.index, tag) {
-            index.entry(tag).or_default().push_back(number);
+        let number = self.next;
+        self.next += 1;
+        self.arrivals.push_back((number, Some(message)));
+        if let Some(index) = &mut self.index {
+            add(index, number, tag);
+        } else if self.arrivals.len() >= INDEXED {
+            self.index = Some(index(&self.arrivals));
         }
-        self.arrivals.push_back(Some(message));
         if !self.wanted.has(tag) {
             return None;
         }
@@ -98,7 +102,7 @@ impl Mailbox {
     /// The oldest message, or the oldest with one of `tags` if there are any. Tag 0 is none.
     pub(super) fn take(&mut self, tags: &[i64]) -> Option<Message> {
         let place = if tags.is_empty() { (self.len() > 0).then_some(0) } else { self.find(tags) }?;
-        let message = self.arrivals.get_mut(place)?.take()?;
+        let message = self.arrivals.get_mut(place)?.1.take()?;
         self.bytes -= message.bytes();
         self.forget(message.tag());
         self.empty += 1;
@@ -107,19 +111,17 @@ impl Mailbox {
     }
 
     /// Is there a message that [`Mailbox::take`] would take?
-    pub(super) fn has(&mut self, tags: &[i64]) -> bool {
+    pub(super) fn has(&self, tags: &[i64]) -> bool {
         if tags.is_empty() { self.len() > 0 } else { self.find(tags).is_some() }
     }
 
-    fn find(&mut self, tags: &[i64]) -> Option<usize> {
-        if self.arrivals.len() < INDEXED {
+    fn find(&self, tags: &[i64]) -> Option<usize> {
+        let Some(index) = &self.index else {
             let has = |message: &Message| message.tag().is_some_and(|tag| tags.contains(&tag));
-            return self.arrivals.iter().position(|message| message.as_ref().is_some_and(has));
-        }
-        let (arrivals, first) = (&self.arrivals, self.first);
-        let index = self.index.get_or_insert_with(|| index(arrivals, first));
+            return self.arrivals.iter().position(|(_, message)| message.as_ref().is_some_and(has));
+        };
         let oldest = tags.iter().filter_map(|tag| index.get(tag)?.front()).min()?;
-        usize::try_from(oldest.checked_sub(first)?).ok()
+        self.arrivals.binary_search_by_key(oldest, |(number, _)| *number).ok()
     }
 
     /// The oldest message with this tag has been taken: it is always the oldest, whatever it was taken by.
@@ -136,9 +138,8 @@ impl Mailbox {
 
     /// The first place is never empty, and no more than half of many are.
     fn tidy(&mut self) {
-        while matches!(self.arrivals.front(), Some(None)) {
+        while matches!(self.arrivals.front(), Some((_, None))) {
             self.arrivals.pop_front();
-            self.first += 1;
             self.empty -= 1;
         }
         if self.arrivals.is_empty() {
@@ -146,10 +147,20 @@ impl Mailbox {
             if self.arrivals.capacity() > INDEXED {
                 self.arrivals = VecDeque::new();
             }
-        } else if self.empty > INDEXED && self.empty * 2 > self.arrivals.len() {
-            self.first += to_u64(self.arrivals.len());
-            self.arrivals.retain(Option::is_some);
-            (self.empty, self.index) = (0, None);
+            return;
+        }
+        if self.empty > INDEXED && self.empty * 2 > self.arrivals.len() {
+            self.arrivals.retain(|(_, message)| message.is_some());
+            self.empty = 0;
+        }
+        // Room that is not counted any more.
+        if let Some(room) = to_shrink_to(self.arrivals.capacity(), self.arrivals.len()) {
+            self.arrivals.shrink_to(room);
+        }
+        if let Some(index) = &mut self.index
+            && let Some(room) = to_shrink_to(index.capacity(), index.len())
+        {
+            index.shrink_to(room);
         }
     }
 
@@ -217,18 +228,25 @@ impl Mailbox {
     }
 }
 
-fn index(arrivals: &VecDeque<Option<Message>>, first: u64) -> HashMap<i64, VecDeque<u64>, RandomState> {
-    let mut index: HashMap<i64, VecDeque<u64>, RandomState> = HashMap::default();
-    for (number, message) in (first..).zip(arrivals) {
-        if let Some(tag) = message.as_ref().and_then(Message::tag) {
-            index.entry(tag).or_default().push_back(number);
-        }
+type Index = HashMap<i64, VecDeque<u64>, RandomState>;
+
+fn index(arrivals: &VecDeque<(u64, Option<Message>)>) -> Index {
+    let mut index = Index::default();
+    for (number, message) in arrivals {
+        add(&mut index, *number, message.as_ref().and_then(Message::tag));
     }
     index
 }
 
-fn to_u64(number: usize) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
+/// To how many places so many are to be brought, of which few are taken.
+fn to_shrink_to(places: usize, taken: usize) -> Option<usize> {
+    (places > 4 * taken.max(INDEXED)).then_some(2 * taken)
+}
+
+fn add(index: &mut Index, number: u64, tag: Option<i64>) {
+    if let Some(tag) = tag {
+        index.entry(tag).or_default().push_back(number);
+    }
 }
 
 #[cfg(test)]
