@@ -45,8 +45,13 @@ defmodule Tidepool.MixProject do
 
   # Elixir alone, without the library: Mix ends well after a compiler that is run by itself, whatever came of it.
   defp compile_elixir(arguments) do
+    # As Mix's `compile` does, which knows from them whose modules are called.
+    for application <- application()[:extra_applications], do: load(application)
     with {:error, _diagnostics} <- Mix.Task.run("compile.elixir", arguments), do: exit({:shutdown, 1})
   end
+
+  defp load({application, :optional}), do: load(application)
+  defp load(application), do: Application.load(application)
 
   defp elixirc_paths(:test), do: ["lib", "test/support"]
   defp elixirc_paths(_env), do: ["lib"]
