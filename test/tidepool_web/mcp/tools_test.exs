@@ -2,16 +2,15 @@ defmodule TidepoolWeb.Mcp.ToolsTest do
   # How often interfaces are read for the names that clients ask for, whether these are tools or not.
   use Tidepool.Case, async: false
 
-  alias Tidepool.{CallTrace, TestModule}
+  alias Tidepool.{OwnTrace, TestModule}
   alias Tidepool.Function.Tools, as: Exports
   alias TidepoolWeb.Resource.Shares
   alias TidepoolWeb.Resources.Mcp.{Calls, Tools}
 
   # The functions whose exports are read meanwhile.
   defp read(work) do
-    CallTrace.start({Exports, :of, 1})
-    work.()
-    for [%{name: name}] <- CallTrace.stop(), do: name
+    {_result, calls, _sent} = OwnTrace.of([{Exports, :of, 1}], work)
+    for [%{name: name}] <- calls, do: name
   end
 
   defp client, do: %{origin: :elixir, version: "2025-11-25", session: nil, bytes: 100, form: :one}
