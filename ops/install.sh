@@ -437,6 +437,7 @@ main() {
     shift
   done
   case $version in
+    @*) die "these are the sources of install.sh: bin/archive makes the one that installs a version; in a clone bin/start starts a node" ;;
     *[!A-Za-z0-9.+-]* | .*) die "$version is no version" ;;
   esac
   [ -z "$purge" ] || [ "$action" = uninstall ] || die "--purge goes with --uninstall"

@@ -26,6 +26,8 @@ failed=()
 start=$SECONDS
 # Set when all together have taken too long.
 late=
+# So many tests that measure may have to do so more than once: more of them are a cause of their own.
+most_again=10
 
 # Runs all that are wanted; `failed` has the names of those that did not pass. The deadline for all together goes on until `conclude`.
 run_steps() {
@@ -225,7 +227,7 @@ conclude() {
     sed -n -E \
       -e "/^test result: |^[0-9]+ (doctests?|propert|tests?).*failures?/s/^/$step: /p" \
       -e "/^Top .* slowest/,/^$/s/^/$step: /p" \
-      -e "/^AGAIN /s/^/$step: /p" "$logs/$step"
+      -e "/^(AGAIN|SHORT) /s/^/$step: /p" "$logs/$step"
   done
   printf '\n=== summary ===\n'
   for step in "${wanted[@]}"; do
@@ -239,7 +241,11 @@ conclude() {
   ((${#flaky[@]} + again == 0)) || printf '%s\n' "${#flaky[@]} FLAKY, $again AGAIN" ${flaky[@]+"${flaky[@]}"}
   # What was not run has not passed.
   for step in "${wanted[@]}"; do [[ ${state[$step]:-} == @(ok|flaky|FAILED) ]] || unrun+=("$step"); done
-  [[ -n $late || ${#failed[@]} -gt 0 || ${#unrun[@]} -gt 0 ]] || return 0
+  if [[ -z $late && ${#failed[@]} -eq 0 && ${#unrun[@]} -eq 0 ]]; then
+    ((again > most_again)) || return 0
+    printf '\nFAILED: %s tests that measure had to do so again, and %s may\n' "$again" "$most_again"
+    return 1
+  fi
   for step in ${failed[@]+"${failed[@]}"}; do
     printf '\n=== what failed in %s ===\n' "$step"
     failures "$logs/$step"

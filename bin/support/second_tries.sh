@@ -6,15 +6,15 @@ most_second_tries=3
 
 # What must hold each time: durability, linearizability, isolation and limits. Elixir's by file, Rust's by program and module. Not among
 # them are files with limits of a second or drains, beside which a machine may stand still: deploy/restart, request_limits, edge/shares.
-strict_tests='^test/cluster/(actors|histories|other_stores|outside|replicated|replicated_members|transfer)_test'
-strict_tests+='|^test/fault/(actor_|deploy_faults|full_disk|hostile_guests|isolation|memory|sigkill)'
+strict_tests='^test/cluster/(actors|histories|other_stores|outside|replicated|replicated_histories|replicated_members|seven_voters|transfer)_test'
+strict_tests+='|^test/fault/(actor_|chat_kills|deploy_faults|full_disk|hostile_guests|isolation|memory|sigkill)'
 strict_tests+='|^test/fault/cluster/(killed_nodes|ordeal|partition|return)_test'
 strict_tests+='|^test/tidepool/(data|limits|namespaces|records|function/bounds|keyvalue/actors)_test|^test/fuzz/'
-strict_tests+='|^test/tidepool/(actor/archive|actor/differing|actor/frozen|actor/quota|catalog/log|catalog/record|catalog/store|data/damaged_folder)_test'
+strict_tests+='|^test/tidepool/(actor/archive|actor/differing|actor/frozen|actor/output_gate|actor/quota|catalog/log|catalog/record|catalog/store|data/damaged_folder|data/kept)_test'
 strict_tests+='|^test/tidepool_web/(deploy_shares|namespaces)_test'
 strict_tests+='|^core/(caps|differential|image_changes|images|limits|namespaces|components::limits)::'
 strict_tests+='|^edge/(namespaces|overload)::|^histories/|^tidepool_records_units/replicated::'
-strict_tests+='|^records/(disk|log|model|moving|returns|several|shared|survives|voters)::'
+strict_tests+='|^records/(alarms|disk|gone|log|members|model|moving|returns|several|shared|survives|voters)::'
 
 # The tests that failed, by a step's log, one a line: `test/a_test.exs:12` of Elixir's, `PROGRAM/NAME` of Rust's. Fails when
 # something else went wrong, too, or may have: each failure that the log counts has to be named in it. Of `embed` and `browser` none
@@ -93,7 +93,9 @@ try_alone() {
   watch_of[$job]=$!
   set +m
   running=("$job")
+  # The deadline of all ends the wait alone.
   wait "$job" || outcome=$?
+  [[ -z $late ]] || end_group "$job"
   running=()
   end_watch "$job"
   return "$outcome"
@@ -111,8 +113,13 @@ try_again() {
   ((${#tests[@]} <= most_second_tries)) || return 0
   ! printf '%s\n' "${tests[@]}" | grep -q -E "$strict_tests" || return 0
   for step in "${failed[@]}"; do
+    if [[ -n $late ]]; then
+      left+=("$step")
+      continue
+    fi
     printf '\n=== %s: a second try of %s ===\n' "$step" "$(paste -s -d ' ' "$logs/$step.tests")"
     if ! try_alone "$step"; then
+      [[ -z $late ]] || printf 'test: all checks together have run for %s minutes: the second try is ended\n' "$all_minutes"
       cat "$logs/$step.again"
       left+=("$step")
       continue

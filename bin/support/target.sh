@@ -17,13 +17,26 @@ take_target() {
     exec {target_lock}>"$folder.lock"
     if flock -n "$target_lock"; then
       export CARGO_TARGET_DIR=$folder
-      if [[ $folder == "$shared" ]]; then make_room; else passing_target=$folder; fi
+      if [[ $folder == "$shared" ]]; then
+        drop_left "$shared"
+        make_room
+      else
+        passing_target=$folder
+      fi
       date_sources
       return
     fi
     exec {target_lock}>&-
   done
   die "three runs build already: wait for one of them"
+}
+
+# Removes what runs beside another have left that were killed: nobody has their locks.
+drop_left() {
+  local folder
+  for folder in "$1-2" "$1-3"; do
+    [[ ! -d $folder ]] || flock -n "$folder.lock" rm -rf --one-file-system "$folder" || true
+  done
 }
 
 # Removes what nobody has read for the longest, until there is no more than may be. Cargo builds again what it does not find. Not of

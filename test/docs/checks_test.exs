@@ -297,6 +297,33 @@ defmodule Tidepool.Docs.ChecksTest do
     assert output =~ "FAILED: elixir"
   end
 
+  test "the deadline of all checks ends a second try, and what it has started" do
+    says = flaky_mix(mix_fails(["test/a_test.exs:7"]))
+    hangs = String.replace(says, "echo \"$*\"", "echo $$ >\"$0.pid\"; sleep 300; echo \"$*\"")
+    folder = tree!(%{"tools/mix" => hangs})
+    {output, 1} = checks(folder, ["elixir"], all: "0.3")
+    assert output =~ "all checks together have run for 0.3 minutes: the second try is ended"
+    assert output =~ "FAILED: elixir"
+    pid = String.trim(File.read!(Path.join(folder, "tools/mix.pid")))
+    eventually(fn -> not running?(pid) end)
+  end
+
+  test "more tests that measure, and had to more than once, than may are a failure" do
+    says = fn count -> "#!/bin/sh\ncase \"$*\" in *\"test --seed\"*) seq -f 'AGAIN %g: late' #{count} ;; esac\n" end
+    assert {output, 0} = checks(tree!(%{"tools/mix" => says.(10)}), ["elixir"])
+    assert output =~ "0 FLAKY, 10 AGAIN"
+    assert {output, 1} = checks(tree!(%{"tools/mix" => says.(11)}), ["elixir"])
+    assert output =~ "FAILED: 11 tests that measure had to do so again, and 10 may"
+  end
+
+  test "no check is named beside those that all are, or that belong to what has changed" do
+    for arguments <- [["--all", "tidy"], ["--long", "tidy"], ["--since", "main", "tidy"]] do
+      assert {output, 1} = checks(tree!(%{"bin/dev" => "#!/bin/sh\necho step browser\n"}), arguments)
+      assert output =~ "is not named as well"
+      refute output =~ "begins at"
+    end
+  end
+
   test "slow tests are run beside the others that are flaky, and what is asked for wrongly is told" do
     mix = flaky_mix(mix_fails(["test/a_test.exs:7"]))
     {output, 0} = checks(tree!(%{"tools/mix" => mix}), ["elixir", "slow"])

