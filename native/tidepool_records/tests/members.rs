@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use support::group::{Group, NODES, until};
 use support::members::{add, change, members, remove, replace};
-use support::voters::{begun, key_of, made, owning, put, read};
+use support::voters::{LONG_MS, asked, begun, key_of, made, owning, put, read};
 use support::{PATIENCE, commit, owner};
-use tidepool_records::{Key, MemberChange, Place, Records, SHARDS, Standing, StoreError, Voter};
+use tidepool_records::{Ask, Key, MemberChange, Place, Records, SHARDS, Standing, StoreError, Voter};
 
 /// Who votes, by what a voter says.
 fn voters(group: &Group, by: &str) -> Vec<String> {
@@ -255,6 +255,73 @@ fn what_would_leave_no_majority_or_reaches_nobody_is_refused() {
     change(&group, "a", &remove("b")).unwrap();
     refused(&remove("a"), "only voter");
     made(&records, &key, epoch, 2);
+}
+
+#[test]
+fn a_voter_that_was_removed_while_it_was_away_is_told_so_when_it_is_back_and_is_in_the_way_of_no_other() {
+    let (group, records, key, epoch) = begun();
+    group.stop("c");
+    change(&group, "a", &remove("c")).unwrap();
+    made(&records, &key, epoch, 1);
+    group.start("c");
+    until("it is told", || matches!(group.standing("c"), Standing::Outside(why) if why.contains("no member")));
+    let own = group.records("c", owner("c", 1));
+    assert!(matches!(own.read(&key), Err(StoreError::NoVoter(_))));
+    own.close();
+    made(&records, &key, epoch, 2);
+    assert_eq!(voters(&group, "b"), ["a", "b"]);
+}
+
+#[test]
+fn a_node_that_was_removed_and_put_back_from_an_earlier_time_is_not_added_and_that_is_said_at_once() {
+    let (group, records, key, epoch) = begun();
+    made(&records, &key, epoch, 1);
+    group.stop("c");
+    let earlier = group.copied("c");
+    group.start("c");
+    made(&records, &key, epoch, 2);
+    let node = group.records("c", owner("c", 1));
+    assert_eq!(read(&node, &key), 2);
+    // Every second in a node: all know by then how far its disk is.
+    asked(&node, &Ask::Renew(LONG_MS));
+    node.close();
+    change(&group, "a", &remove("c")).unwrap();
+    group.stop("c");
+    group.put_back("c", &earlier);
+    group.start("c");
+    let added = change(&group, "a", &add("c"));
+    assert!(matches!(&added, Err(StoreError::Members(why)) if why.contains("earlier time")), "{added:?}");
+    made(&records, &key, epoch, 3);
+}
+
+#[test]
+fn when_a_majority_has_lost_its_folders_what_one_that_is_left_exports_is_what_all_had() {
+    let (group, records, key, epoch) = begun();
+    made(&records, &key, epoch, 1);
+    let reader = group.records("c", owner("c", 1));
+    assert_eq!(read(&reader, &key), 1);
+    reader.close();
+    records.close();
+    for node in ["a", "b"] {
+        group.stop(node);
+        std::fs::remove_dir_all(group.folder(node)).unwrap();
+        group.start(node);
+    }
+    // It may have led.
+    group.stop("c");
+    group.start("c");
+    until(
+        "it is told what to do",
+        || matches!(members(&group, "c"), Err(StoreError::Away(why)) if why.contains("export the records")),
+    );
+    let kept = tempfile::tempdir().unwrap();
+    let (archive, folder) = (kept.path().join("archive"), kept.path().join("replicated"));
+    Place::Voter(&group.folder("c"), "c").export(None, &archive, false).unwrap();
+    assert_eq!(Place::Voter(&folder, "a").import(&archive, false).unwrap().records, 1);
+    let voter = Voter::alone(&folder, "a").unwrap();
+    let imported = Records::open_replicated(&voter, owner("a", 1)).unwrap();
+    assert_eq!(read(&imported, &key), 1);
+    imported.close();
 }
 
 #[test]

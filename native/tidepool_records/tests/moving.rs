@@ -215,6 +215,13 @@ fn records_that_voters_keep_are_replaced_by_none_and_what_is_imported_is_the_fir
     assert_eq!(records.read(&key).unwrap().unwrap().head, b"another");
     records.close();
     let Place::Voter(moved) = &to else { unreachable!() };
+    for file in moved.path().read_dir().unwrap() {
+        std::fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    // What its node has noted of it, as when another was removed by hand.
+    std::fs::write(moved.path().join("refused"), "it was removed").unwrap();
+    let refused = import(&path, &to, false);
+    assert!(matches!(&refused, Err(StoreError::NoVoter(why)) if why.contains("move this folder away")), "{refused:?}");
     std::fs::remove_dir_all(moved.path()).unwrap();
     assert_eq!(import(&path, &to, false).unwrap(), Moved { records: 6, common: 2 });
     assert!(to.open().read(&Key::new("counter", "many")).unwrap().is_some());

@@ -4,6 +4,8 @@
 
 use crate::support;
 
+use std::time::Duration;
+
 use support::group::{Group, until};
 use support::members::{add, change, remove, replace};
 use support::voters::{begun, key_of, made, owning};
@@ -79,4 +81,26 @@ fn a_voter_that_does_not_understand_the_others_is_behind_for_as_long_as_they_are
     made(&records, &key, epoch, 3);
     group.board.heal();
     until("it has all", || behind().is_none());
+}
+
+#[test]
+fn a_folder_that_has_got_another_name_is_refused_at_once_leads_nobody_and_says_whose_it_is() {
+    let group = Group::named(&["a"], &["a"]);
+    group.until_member("a");
+    group.stop("a");
+    group.put_back("b", &group.copied("a"));
+    let is_refused = || matches!(group.standing("b"), Standing::Refused(why) if why.contains("this folder is a's"));
+    for named in [&["b"][..], &["a", "b", "c"]] {
+        group.start_named("b", named);
+        until("it is refused", is_refused);
+        // It is looked at each second whether one that leads is a member.
+        std::thread::sleep(Duration::from_secs(2));
+        assert!(is_refused(), "{:?}", group.standing("b"));
+        group.stop("b");
+    }
+    // By its own name it is what it was.
+    std::fs::remove_dir_all(group.folder("a")).unwrap();
+    group.put_back("a", &group.copied("b"));
+    group.start_named("a", &["a"]);
+    group.until_member("a");
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use support::group::{Group, Line, NODES, until};
+use support::members::members;
 use support::voters::{LONG_MS, asked, begun, key_of, made, make, owning, put, read, seq, shards_of};
 use support::{commit, lease, owner};
 use tidepool_records::{Ask, Change, Image, Key, Put, Standing, StoreError, Voter};
@@ -310,6 +311,15 @@ fn a_voter_that_finds_damage_ends_and_the_others_go_on() {
     made(&records, &key, epoch, 3);
     let other = group.records("b", owner("b", 1));
     assert_eq!(read(&other, &key), 3);
+    // Opened again it would find the same.
+    assert!(matches!(group.standing("c"), Standing::Stopped(why) if why.contains("replaced as a member")));
+    until("it is told what to do", || {
+        members(&group, "a").is_ok_and(|members| {
+            let mut problems =
+                members.into_iter().filter(|member| member.node == "c").filter_map(|member| member.problem);
+            problems.any(|why| why.contains("damaged") && why.contains("replaced as a member"))
+        })
+    });
 }
 
 /// What is known of the records of one node.

@@ -26,6 +26,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 const LED: Duration = Duration::from_secs(30);
 /// How long a voter waits for one that leads.
 const LEADERLESS: Duration = Duration::from_secs(30);
+/// What to do where no majority will be there again.
+pub(super) const LOST: &str = "If a majority has lost its folders for good, export the records from a voter that is left, stop \
+                              all, and import that";
 
 /// Whether a voter is one of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,12 +158,25 @@ impl Group {
         let why = match self.goes_on() {
             Ok(()) if self.is_full() => "there is no room on its disk: make some, and it goes on by itself".into(),
             Ok(()) => return None,
-            Err(StoreError::Stopped(_why)) => {
-                "its disk has failed, as its log says: see to that, and it opens its folder again by itself".into()
-            }
+            Err(StoreError::Stopped(why)) => match self.remedy(&why) {
+                Some(remedy) => format!("what it keeps is damaged, as its log says: {remedy}"),
+                None => {
+                    "its disk has failed, as its log says: see to that, and it opens its folder again by itself".into()
+                }
+            },
             Err(error) => error.to_string(),
         };
         Some(why)
+    }
+
+    /// What to do where it is damage that Raft has ended for: opened again it finds the same. Raft keeps no more of an error than its words.
+    pub(super) fn remedy(&self, why: &str) -> Option<&'static str> {
+        let remedy = if self.is_alone() {
+            "stop it, move its folder away, and import a backup"
+        } else {
+            "stop it, move its folder away, start it with an empty one, and have it replaced as a member"
+        };
+        why.contains("damaged").then_some(remedy)
     }
 
     /// Has another heard of a later time of this disk?
@@ -238,7 +254,7 @@ impl Group {
                 None => may_be |= leader.is_some(),
             }
             if Instant::now() + PAUSE >= end {
-                let why = why.unwrap_or_else(|| self.why_none(leader.as_ref(), within));
+                let why = why.unwrap_or_else(|| self.why_none(asked, leader.as_ref(), within));
                 return Err(Unanswered { error: StoreError::Away(why), may_be });
             }
             sleep(PAUSE).await;
@@ -282,9 +298,13 @@ impl Group {
         }
     }
 
-    fn why_none(&self, leader: Option<&Leader>, within: Duration) -> Arc<str> {
+    fn why_none(&self, asked: &Lead, leader: Option<&Leader>, within: Duration) -> Arc<str> {
         match (&*self.standing.borrow(), leader) {
             (Standing::Waiting(why), _) => Arc::clone(why),
+            // For whoever looks what to do.
+            (_, None) if matches!(asked, Lead::Members | Lead::Change(_)) => {
+                format!("no voter leads at the moment: start those that are away. {LOST}").into()
+            }
             (_, None) => "no voter leads at the moment".into(),
             (_, Some(_)) => format!("no majority has answered within {} ms", within.as_millis()).into(),
         }

@@ -19,9 +19,11 @@ const WAITING_BYTES: usize = 64 << 20;
 /// Makes the folder of a node's voter of the records of archives. It is there when all of them are in it.
 ///
 /// # Errors
-/// [`StoreError::NoVoter`] when a voter has such a folder already; what the archive says; when something can't be written.
+/// [`StoreError::NoVoter`] when there is something in such a folder already, be it what a node has noted of it; what the archive says; when
+/// something can't be written.
 pub(crate) fn import(folder: &Path, node: &str, from: &mut Source) -> Result<Moved, StoreError> {
-    if ["log.db", "records.db"].iter().any(|file| folder.join(file).exists()) {
+    // It is to get the name of the new one.
+    if fs::read_dir(folder).is_ok_and(|mut files| files.next().is_some()) {
         let why = format!(
             "{} is a voter's already, and nothing is imported into what nodes keep together: move this folder away on every one of them, \
              import on one, start that, and add the others to it",

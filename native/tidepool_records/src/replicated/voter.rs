@@ -206,7 +206,10 @@ impl Voter {
     pub fn standing(&self) -> Standing {
         let group = &self.0.group;
         match group.goes_on() {
-            Err(StoreError::Stopped(why)) => Standing::Stopped(why),
+            Err(StoreError::Stopped(why)) => match group.remedy(&why) {
+                Some(remedy) => Standing::Stopped(format!("{why}. What to do: {remedy}").into()),
+                None => Standing::Stopped(why),
+            },
             Ok(()) if group.is_full() => Standing::Full,
             _goes_on => group.standing.borrow().clone(),
         }
@@ -292,6 +295,11 @@ async fn start(group: &Group) -> Result<(), StoreError> {
         [(disk, _member)] => *disk == own,
         _more => false,
     };
+    // It has got another name since. By this one it is refused, and leads nobody.
+    if members.iter().any(|(disk, member)| *disk == own && *member != group.own) {
+        tokio::spawn(join(group.clone()));
+        return Ok(());
+    }
     if is_alone && is_named_alone {
         join(group.clone()).await;
         return lead_alone(group).await;

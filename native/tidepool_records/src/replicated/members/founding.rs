@@ -39,7 +39,7 @@ async fn stands(group: &Group) -> Result<Standing, StoreError> {
     if let Some((_disk, Member { node })) = members.iter().find(|(disk, _member)| *disk == own)
         && *node != group.own.node
     {
-        return Ok(Standing::Refused(copied(node, &group.own.node)));
+        return Ok(Standing::Refused(of_another(node, &group.own.node)));
     }
     if !members.is_empty() {
         return Ok(Standing::Member);
@@ -151,6 +151,14 @@ fn apart(node: &str, own: &str) -> Arc<str> {
 
 fn outside(node: &str) -> Arc<str> {
     format!("{node} is no member of those that keep records any more").into()
+}
+
+fn of_another(node: &str, own: &str) -> Arc<str> {
+    format!(
+        "this folder is {node}'s. If {own} was called {node} before, start it by that name; or if {node} is another node, these are copies of \
+         one folder: give {own} an empty one, and add it as a member"
+    )
+    .into()
 }
 
 fn copied(one: &str, other: &str) -> Arc<str> {

@@ -22,7 +22,7 @@ pub use self::change::{MemberChange, MemberState};
 pub(super) use self::founding::{Since, join, since_alone};
 pub(super) use self::standing::{finish, watch_others};
 pub(super) use self::succession::give_up_lead;
-use super::group::Group;
+use super::group::{Group, LOST};
 use super::network::{earlier, other_version};
 use super::rpc::{Led, Question, Said};
 use super::types::{DiskId, Member};
@@ -161,6 +161,8 @@ impl Group {
         }
         self.majorities(&members, after(&members, node, disk)).await?;
         if members.node(disk).is_none() {
+            // One that was removed, and put back from an earlier time, is told apart by its disk. It would be sent nothing, and waited for.
+            self.here(disk, node).await.map_err(|why| Unchanged::Refused(why.to_string()))?;
             self.agree(ChangeMembers::AddNodes([(disk, Member { node: node.into() })].into())).await?;
         }
         // That may take long, and others change meanwhile.
@@ -246,7 +248,7 @@ impl Group {
             let there = there.await.into_iter().filter(|is_there| *is_there).count();
             if there * 2 <= voters.len() {
                 return Err(Unchanged::Refused(format!(
-                    "{there} of {} voters answer, which is no majority: nothing could be agreed on, or written afterwards",
+                    "{there} of {} voters answer, which is no majority: nothing could be agreed on, or written afterwards. {LOST}",
                     voters.len()
                 )));
             }
