@@ -9,6 +9,8 @@ defmodule Tidepool.Data do
   require Logger
 
   alias Tidepool.{Audit, Catalog, Config, Error, Native}
+  alias Tidepool.Actor.Journal.Archive
+  alias Tidepool.Actor.Voter
   alias Tidepool.Catalog.{Log, Store}
 
   @nameless "nonode@nohost"
@@ -70,13 +72,14 @@ defmodule Tidepool.Data do
   @doc """
   Makes the data of node `from` that of node `to`, neither of which may run. Returns how many functions there are.
 
-  What `to` had may be no more than what a start makes. Nothing is copied: afterwards `from` has no data.
+  What `to` had may be no more than what a start makes. Nothing is copied: afterwards `from` has no data. What `from` keeps of actors
+  together with other nodes is by its name, and refused.
 
   Errors have the reasons `:invalid_option`, `:data_in_use` and `:storage`.
   """
   @spec adopt(Path.t(), from :: String.t(), to :: String.t()) :: {:ok, non_neg_integer} | {:error, Error.t()}
   def adopt(data, from, to) do
-    with :ok <- different(from, to), :ok <- present(data, from) do
+    with :ok <- different(from, to), :ok <- present(data, from), :ok <- no_voter(Store.folder(data, from), from, to) do
       moved = move(Store.folder(data, from), from, Store.folder(data, to), to)
       with {:ok, functions, _locks} <- moved, do: {:ok, functions}
     end
@@ -108,6 +111,21 @@ defmodule Tidepool.Data do
 
       known ->
         if from in known, do: :ok, else: invalid("#{from} has no data in #{data}: #{Enum.join(known, ", ")} have")
+    end
+  end
+
+  # The others know its disk by its name, and so does its log: by another one it would neither lead nor follow.
+  defp no_voter(folder, from, to) do
+    if Archive.voter?(folder) do
+      voter = Voter.folder(folder)
+
+      invalid(
+        "#{voter} has actors that nodes keep together, and is bound to the name #{from}. To have a member called #{to}, start #{to} with a " <>
+          "folder of its own, add it as a member, and remove #{from}. If #{from} is alone, export its actors, and import them for #{to}. Of a " <>
+          "copy, or when these actors are not needed, move #{voter} and #{voter}.members away first"
+      )
+    else
+      :ok
     end
   end
 
@@ -184,6 +202,10 @@ defmodule Tidepool.Data do
   end
 
   defp log(folder), do: Path.join(folder, "catalog.log")
+
+  @doc "Does the node run whose folder this is? It is not locked meanwhile."
+  @spec running?(folder :: Path.t()) :: boolean
+  def running?(folder), do: running?(folder, held())
 
   # To try the lock would keep a node from starting that does so at this moment: Linux lists who holds what.
   defp running?(folder, held) do

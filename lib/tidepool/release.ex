@@ -114,9 +114,10 @@ defmodule Tidepool.Release do
   """
   @spec export_actors(file :: Path.t(), class: String.t(), overwrite: boolean, node: String.t(), data: Path.t()) :: :ok
   def export_actors(file, options \\ []) do
-    with {:ok, place} <- actors(options),
+    with {:ok, place} <- actors(options, &has_or_named/3),
          {:ok, moved} <- Archive.export(place, file, options[:class], options[:overwrite] == true) do
       IO.puts("#{file} has #{counted(moved)}")
+      place |> doubt() |> IO.write()
     else
       {:error, %Error{} = error} -> fail(error)
     end
@@ -133,7 +134,7 @@ defmodule Tidepool.Release do
   """
   @spec import_actors(Path.t() | [Path.t(), ...], overwrite: boolean, node: String.t(), data: Path.t()) :: :ok
   def import_actors(files, options \\ []) do
-    with {:ok, place} <- actors(options),
+    with {:ok, place} <- actors(options, &named_there/3),
          {:ok, moved} <- Archive.import(place, files, options[:overwrite] == true) do
       for actor <- moved.differing, do: IO.puts(differs(actor))
       IO.puts("imported #{counted(moved)}")
@@ -152,13 +153,25 @@ defmodule Tidepool.Release do
   """
   @spec accept_actors(node: String.t(), data: Path.t()) :: :ok
   def accept_actors(options \\ []) do
-    with {:ok, place} <- actors(options),
+    with {:ok, place} <- actors(options, &has_or_named/3),
          {:ok, missing} <- Archive.accept(place) do
       IO.puts(if missing, do: "accepted without what is missing: #{missing}", else: "nothing is missing of the actors")
     else
       {:error, %Error{} = error} -> fail(error)
     end
   end
+
+  defp doubt({:voter, folder, node} = place) do
+    others = Archive.others(place)
+
+    if others == [] or Data.running?(folder),
+      do: "",
+      else:
+        "#{node} does not run: the file has what it had when it ended. #{Enum.join(others, ", ")} kept the same actors, and may have later " <>
+          "changes: if one of these runs, export from that one\n"
+  end
+
+  defp doubt(_place), do: ""
 
   defp differs(%{class: class, name: name} = actor),
     do: "#{class}/#{name}: the state of #{actor.kept} is imported, and that of #{actor.of} is in #{actor.differing}"
@@ -169,8 +182,8 @@ defmodule Tidepool.Release do
   defp many(1, thing), do: "1 #{thing}"
   defp many(count, thing), do: "#{count} #{thing}s"
 
-  # A folder that is named is meant, and not a database.
-  defp actors(options) do
+  # A folder that is named is meant, and not a database. `may?` says whether a node's voter is one that is meant.
+  defp actors(options, may?) do
     with {:ok, settings} <- settings(),
          given = Keyword.merge(Keyword.take(settings, [:actors, :data]), Keyword.take(options, [:data])),
          {:ok, config} <- Config.Schema.check(given) do
@@ -179,9 +192,7 @@ defmodule Tidepool.Release do
           {:ok, {:postgres, url}}
 
         {{:replicated, names}, _or_another} ->
-          with {:ok, node} <- one_of(named(options), names),
-               {:ok, folder} <- folder(options),
-               do: {:ok, {:voter, folder, node}}
+          with {:ok, folder} <- folder(options), do: voter(named(options), folder, names, may?)
 
         _local ->
           with {:ok, folder} <- folder(options), do: {:ok, {:folder, folder}}
@@ -189,15 +200,20 @@ defmodule Tidepool.Release do
     end
   end
 
-  # Its voter has the name.
-  defp one_of(node, names) do
-    if node in names do
-      {:ok, node}
+  defp voter(node, folder, names, may?) do
+    if may?.(node, folder, names) do
+      {:ok, {:voter, folder, node}}
     else
       message = "nodes keep actors together, and #{node} is none of them: name one of #{Enum.join(names, ", ")}"
       {:error, Error.new(:no_store, message)}
     end
   end
+
+  # Who begins a group is found by the others by its name.
+  defp named_there(node, _folder, names), do: node in names
+
+  # One that was added later may be named nowhere, and has all.
+  defp has_or_named(node, folder, names), do: node in names or Archive.voter?(folder)
 
   defp folder(options) do
     with {:ok, data} <- if(data = options[:data], do: {:ok, Path.expand(data)}, else: data()),

@@ -8,10 +8,11 @@ defmodule Tidepool.ReplicatedActorsTest do
   import Tidepool.ActorNodes
 
   alias Mix.Tasks.Tidepool.Members
-  alias Tidepool.{Actor, Error, Host, Keyvalue, Peer, TestCluster}
+  alias Tidepool.{Actor, Error, Host, Keyvalue, Peer, Release, TestCluster}
   alias Tidepool.Actor.Bucket
   alias Tidepool.Actor.Journal.Archive
   alias Tidepool.Actor.Ownership.{Lease, Outside, Shards}
+  alias Tidepool.Actor.Voter
   alias Tidepool.Catalog.Store
 
   @patience 60_000
@@ -249,6 +250,17 @@ defmodule Tidepool.ReplicatedActorsTest do
     own_some(late)
     eventually(fn -> match?({:outside, _why}, standing(third)) end, @patience)
     assert answer(late, "actor", "sum", "") == "60"
+    # It is a member, whoever is named, and notes that when the one that leads has told it.
+    refute to_string(late.node) in elem(context.settings[:actors], 1)
+    eventually(fn -> late |> Peer.folder() |> Voter.folder() |> Voter.refusal() == nil end, @patience)
+    file = Path.join(tmp_folder!(), "actors")
+
+    export =
+      "Process.group_leader(self(), elem(StringIO.open(\"\"), 1)); #{inspect(Release)}.export_actors(#{inspect(file)})"
+
+    assert {:ok, _binding} = Peer.call(late, Code, :eval_string, [export])
+    place = {:folder, tmp_folder!()}
+    assert {:ok, %{actors: 1, modules: 1}} = Archive.import(place, file, false)
 
     url = Peer.url(one, "")
     table = capture_io(fn -> Members.run(["--url", url]) end)

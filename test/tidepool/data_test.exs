@@ -7,6 +7,7 @@ defmodule Tidepool.DataTest do
   import ExUnit.CaptureIO
 
   alias Tidepool.{Data, Error, FaultVersion, Peer}
+  alias Tidepool.Actor.Voter
   alias Tidepool.Catalog.Store
 
   @nameless "nonode@nohost"
@@ -137,6 +138,19 @@ defmodule Tidepool.DataTest do
     File.write!(Path.join(Store.folder(data, @nameless), "catalog.log.torn"), "what could not be read")
     assert {:error, %Error{reason: :invalid_option}} = Data.adopt(data, "old@localhost", @nameless)
     assert {:ok, 1} = Data.adopt(data, "old@localhost", "new@localhost")
+  end
+
+  test "data of a node that keeps actors by its name, as one of several or alone, is not adopted, and a sentence says why" do
+    data = data_of!("old@localhost", 1)
+    voter = data |> Store.folder("old@localhost") |> Voter.folder()
+    File.mkdir_p!(voter)
+    File.write!(Path.join(voter, "records.db"), "")
+    assert {:error, %Error{reason: :invalid_option, message: message}} = Data.adopt(data, "old@localhost", @nameless)
+    for word <- ["add it as a member", "remove old@localhost", "export", voter], do: assert(message =~ word)
+    assert File.ls!(data) == ["old@localhost"]
+    # As it says.
+    File.rm_rf!(voter)
+    assert {:ok, 1} = Data.adopt(data, "old@localhost", @nameless)
   end
 
   test "what is adopted is held meanwhile, and given back" do

@@ -122,6 +122,7 @@ defmodule Tidepool.Actor.Voter do
   def init({named, data}) do
     :ets.new(__MODULE__, [:named_table, :protected, read_concurrency: true])
     folder = data |> Store.folder() |> folder()
+    clear(folder)
     Process.send_after(self(), :members, @members_ms)
 
     {:ok,
@@ -135,6 +136,22 @@ defmodule Tidepool.Actor.Voter do
        asking: %{},
        reaching: %{}
      })}
+  end
+
+  # An import that was ended on its way has left it, and no other is made while this node has the data folder.
+  defp clear(folder) do
+    left = folder <> ".import"
+
+    case File.rm_rf(left) do
+      {:ok, []} ->
+        :ok
+
+      {:ok, _removed} ->
+        Logger.warning("an import of actors was ended on its way, and #{left}, which it left, is removed")
+
+      {:error, posix, path} ->
+        Logger.warning("can't remove #{path}, which an import has left: #{:file.format_error(posix)}")
+    end
   end
 
   @impl true

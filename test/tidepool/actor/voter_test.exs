@@ -2,7 +2,10 @@ defmodule Tidepool.Actor.VoterTest do
   # What a node notes of its voter's folder. Not async: the table of what is true of the voter has a name.
   use Tidepool.Case
 
+  import ExUnit.CaptureLog
+
   alias Tidepool.Actor.Voter
+  alias Tidepool.Catalog.Store
   alias Tidepool.Native
 
   test "what a folder was refused for is noted until a voter that leads has told the node that it is a member" do
@@ -27,5 +30,16 @@ defmodule Tidepool.Actor.VoterTest do
     {:noreply, state} = Voter.handle_info(told, state)
     refute File.exists?(refused)
     assert state.refusal == nil
+  end
+
+  test "what an import has left that was ended on its way is gone when the node starts, and that is said" do
+    data = tmp_folder!()
+    folder = data |> Store.folder() |> Voter.folder()
+    left = folder <> ".import"
+    File.mkdir_p!(left)
+    File.write!(Path.join(left, "log.db"), "half of it")
+    {{:ok, %{folder: ^folder}}, log} = with_log(fn -> Voter.init({[to_string(node())], data}) end)
+    refute File.exists?(left)
+    assert log =~ left
   end
 end

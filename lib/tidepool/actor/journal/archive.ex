@@ -110,6 +110,17 @@ defmodule Tidepool.Actor.Journal.Archive do
   @spec records(folder :: Path.t()) :: Path.t()
   def records(folder), do: Path.join([folder, "actors", "records.db"])
 
+  @doc "Is there in a node's data folder what its voter keeps?"
+  @spec voter?(folder :: Path.t()) :: boolean
+  def voter?(folder), do: File.exists?(voters(folder))
+
+  defp voters(folder), do: folder |> Voter.folder() |> Path.join("records.db")
+
+  @doc "The names of the other nodes that keep the actors of this place, as its node has noted them last: while it is away they may go on."
+  @spec others(place) :: [String.t()]
+  def others({:voter, folder, node}), do: Company.known(Voter.folder(folder)) -- [node]
+  def others(_place), do: []
+
   defp there({:postgres, url}), do: {:ok, {:shared, url}}
   defp there({:folder, folder}), do: there(records(folder), {:file, records(folder)})
 
@@ -118,7 +129,7 @@ defmodule Tidepool.Actor.Journal.Archive do
 
     case Voter.refusal(own) do
       nil ->
-        there(Path.join(own, "records.db"), {{:voter, node}, own})
+        there(voters(folder), {{:voter, node}, own})
 
       why ->
         error(

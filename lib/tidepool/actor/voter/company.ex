@@ -68,7 +68,9 @@ defmodule Tidepool.Actor.Voter.Company do
     :ok
   end
 
-  defp known(folder) do
+  @doc "Those that were members when it was noted last, this node among them; none when it was alone, or in no group."
+  @spec known(folder :: Path.t()) :: [String.t()]
+  def known(folder) do
     case File.read(file(folder)) do
       {:ok, text} -> text |> String.split("\n", trim: true) |> Enum.filter(&Config.node_name?/1) |> Enum.take(@most)
       {:error, _none} -> []
