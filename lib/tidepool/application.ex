@@ -45,6 +45,7 @@ defmodule Tidepool.Application do
 
     with :ok <- Config.Variables.check_release(settings),
          {:ok, config} <- Config.Schema.check(settings),
+         :ok <- Config.Names.check_own(config, to_string(node()), Config.Names.own_kind()),
          :ok <- Certificates.check_given(config),
          {:ok, config, temporary} <- with_data(config) do
       # Guests ask for what answers for their folders often.

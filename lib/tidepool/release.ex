@@ -50,6 +50,7 @@ defmodule Tidepool.Release do
 
     with :ok <- Config.Variables.check(System.get_env()),
          {:ok, config} <- Config.Schema.check(settings),
+         :ok <- Config.Names.check_own(config, own_name(), coming_kind()),
          :ok <- Certificates.check_given(config),
          :ok <- free_data(config.data),
          :ok <- free_port(config) do
@@ -58,6 +59,9 @@ defmodule Tidepool.Release do
       {:error, %Error{} = error} -> fail(%{error | message: "tidepool can't start: #{error.message}"})
     end
   end
+
+  # The kind of the name that the node is about to have: the VM of this command has another.
+  defp coming_kind, do: %{"name" => :long, "sname" => :short}[System.get_env("RELEASE_DISTRIBUTION")]
 
   defp free_data(data) when is_binary(data) do
     with {:ok, _lock} <- Store.claim(Store.folder(data, own_name())), do: :ok

@@ -39,6 +39,20 @@ defmodule Tidepool.Ship.EnvironmentTest do
     assert flags =~ "inet_dist_use_interface {0,0,0,0}"
   end
 
+  test "a node whose host has no dot has a short name, by which Erlang finds others of that kind" do
+    env = [{"RELEASE_COOKIE", "secret"}, {"TIDEPOOL_CLUSTER_ADDRESS", "0.0.0.0"}]
+    kind = fn env -> with {0, [_node, kind | _more]} <- source(env), do: kind end
+    assert kind.([{"RELEASE_NODE", "a@host1"} | env]) == "sname"
+    assert kind.([{"RELEASE_NODE", "a.b@host1"} | env]) == "sname"
+    assert kind.([{"RELEASE_NODE", "a@host1.internal"} | env]) == "name"
+    assert kind.([{"RELEASE_NODE", "a@host1"}, {"RELEASE_DISTRIBUTION", "name"} | env]) == "name"
+    # It can be reached by others all the same.
+    assert {1, [text]} = source([{"RELEASE_NODE", "a@host1"}])
+    assert text =~ "RELEASE_COOKIE"
+    assert {1, [text]} = source([{"RELEASE_NODE", "a@host1"}, {"RELEASE_COOKIE", "secret"}])
+    assert text =~ "TIDEPOOL_CLUSTER_ADDRESS"
+  end
+
   test "what is no node's name is refused in a sentence" do
     for name <- ["x y@10.0.0.1", "é@10.0.0.1", "bad@@10.0.0.1", "a@b@c", "x", "@10.0.0.1", "x@", "x;y@10.0.0.1"] do
       assert {1, [text]} = source([{"RELEASE_NODE", name}, {"RELEASE_COOKIE", "secret"}])

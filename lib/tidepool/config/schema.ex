@@ -412,6 +412,7 @@ defmodule Tidepool.Config.Schema do
   """
 
   alias Tidepool.{Config, Error}
+  alias Tidepool.Config.Names
 
   @doc "The schema of the settings."
   @spec settings :: Tidepool.Options.schema()
@@ -429,10 +430,10 @@ defmodule Tidepool.Config.Schema do
          :ok <- paired(config),
          :ok <- closable(config),
          actors = store(config.actors),
-         :ok <- kept(actors, config.data) do
-      # Nodes that keep actors together have to find each other.
-      seeds = Enum.uniq(Config.seeds(config.seeds) ++ voters(actors))
-
+         :ok <- kept(actors, config.data),
+         # Nodes that keep actors together have to find each other.
+         seeds = Enum.uniq(Config.seeds(config.seeds) ++ voters(actors)),
+         :ok <- Names.check(seeds, config.dns) do
       {:ok,
        %{
          config
