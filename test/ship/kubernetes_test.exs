@@ -1,7 +1,7 @@
 Code.require_file("built.exs", __DIR__)
 
 defmodule Tidepool.Ship.KubernetesTest do
-  # ops/kubernetes/tidepool.yaml says nothing that Kubernetes does not know, or that a node does not have.
+  # ops/kubernetes/tidepool.yaml, and restore.yaml beside it, say nothing that Kubernetes does not know, or that a node does not have.
   use Tidepool.Case, async: false
 
   alias Tidepool.{Built, Config}
@@ -9,6 +9,7 @@ defmodule Tidepool.Ship.KubernetesTest do
   @moduletag :ship
 
   @file_name "ops/kubernetes/tidepool.yaml"
+  @restore "ops/kubernetes/restore.yaml"
   # The oldest and the newest of those that are in use.
   @versions ["1.30", "1.37"]
 
@@ -52,6 +53,7 @@ defmodule Tidepool.Ship.KubernetesTest do
     for version <- @versions do
       command = ["--strict", "--quiet", "-k", version]
       Built.run!(Built.validator("kubernetes-validate"), command ++ [@file_name])
+      Built.run!(Built.validator("kubernetes-validate"), command ++ [@restore])
 
       # The check finds what is wrong.
       wrong = Path.join(tmp_folder!(), "wrong.yaml")
@@ -95,6 +97,26 @@ defmodule Tidepool.Ship.KubernetesTest do
     settings = [seeds: seeds, lame_duck: String.to_integer(lame_duck), drain: String.to_integer(drain)]
     settings = settings ++ [actors: actors, data: "/var/lib/tidepool"]
     assert {:ok, _config} = Config.Schema.check(settings)
+  end
+
+  test "the pod by which actors are restored is no node's, and has the first node's volume, name, user and folders",
+       context do
+    [pod] = Built.yaml!(@restore)
+    [container] = pod["spec"]["containers"]
+    env = for variable <- container["env"], do: {variable["name"], variable}
+    # By the labels of nodes it would be called.
+    assert pod["metadata"]["labels"] == nil
+    first = resolved(context, "#{context.name}-0")
+    own = resolved(%{context | env: env}, pod["metadata"]["name"])
+    assert own["RELEASE_NODE"] == first["RELEASE_NODE"]
+    assert own["RELEASE_COOKIE"] == first["RELEASE_COOKIE"]
+    # A group begins with that node.
+    assert own["TIDEPOOL_ACTORS"] == "replicated:" <> first["RELEASE_NODE"]
+    [%{"metadata" => %{"name" => claim}}] = context.set["volumeClaimTemplates"]
+    claims = for %{"persistentVolumeClaim" => %{"claimName" => name}} <- pod["spec"]["volumes"], do: name
+    assert claims == ["#{claim}-#{context.name}-0"]
+    assert pod["spec"]["securityContext"] == context.pod["securityContext"]
+    for key <- ["image", "securityContext", "volumeMounts"], do: assert(container[key] == context.container[key])
   end
 
   test "secrets are those that the file says how to make, with what may lack marked", context do
