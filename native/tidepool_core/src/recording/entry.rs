@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::bytes::{Reader, Writer};
 use super::damaged::Damaged;
+use super::exchange::request;
 use super::exchange::streams::{Said, Stream};
 use super::values;
 use crate::base::request::{HostReply, HostRequest};
@@ -279,6 +280,17 @@ impl Entry {
             }
             _ => return Err(Damaged::Form),
         })
+    }
+
+    /// The same, with nothing of what it is a part of: a piece of a body keeps all that was read of its connection at once.
+    pub(super) fn own(self) -> Self {
+        match self {
+            Entry::Said(stream, Said::Bytes(bytes)) => Entry::Said(stream, Said::Bytes(Bytes::copy_from_slice(&bytes))),
+            Entry::Said(stream, Said::Trailers(trailers)) => {
+                Entry::Said(stream, Said::Trailers(request::own(&trailers)))
+            }
+            entry => entry,
+        }
     }
 
     /// What it takes in memory, roughly, in bytes.

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::Uri;
+use http::uri::{Authority, Parts, PathAndQuery};
+use http::{HeaderMap, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty};
 
@@ -133,7 +134,7 @@ impl Exchange {
     }
 
     /// Changes the headers of the request, unless it was taken.
-    pub fn change_headers(&self, change: impl FnOnce(&mut http::HeaderMap)) {
+    pub fn change_headers(&self, change: impl FnOnce(&mut HeaderMap)) {
         if let Inner::One(Some(ends)) = &mut *self.inner() {
             change(ends.request.headers_mut());
         }
@@ -203,6 +204,26 @@ impl Left {
     pub(crate) fn is_alone(&self) -> bool {
         Arc::strong_count(&self.0) == 1
     }
+}
+
+/// What a map of fields has for each name that there is room for, and for each further value of a name, in lists that double.
+pub(crate) const NAME_BYTES: usize = 112;
+pub(crate) const MORE_BYTES: usize = 144;
+
+/// What a map of fields takes beside their texts.
+pub(crate) fn map_bytes(fields: &HeaderMap) -> usize {
+    let names = fields.capacity().saturating_mul(NAME_BYTES);
+    names.saturating_add(fields.len().saturating_sub(fields.keys_len()).saturating_mul(MORE_BYTES))
+}
+
+/// A copy of a URI, which keeps nothing of what this one is a part of: who sends a request may have it count something until its URI is
+/// gone. `None` where it is no URI, as one that was taken apart.
+pub(crate) fn own(uri: &Uri) -> Option<Uri> {
+    let authority = uri.authority().map(|authority| Authority::try_from(authority.as_str())).transpose().ok()?;
+    let path = uri.path_and_query().map(|path| PathAndQuery::try_from(path.as_str())).transpose().ok()?;
+    let mut parts = Parts::default();
+    (parts.scheme, parts.authority, parts.path_and_query) = (uri.scheme().cloned(), authority, path);
+    Uri::from_parts(parts).ok()
 }
 
 fn probe() -> Ends {

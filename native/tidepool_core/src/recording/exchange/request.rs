@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::{BodyExt, Empty};
 
-use crate::base::request::exchange::{Ends, Exchange, Respond};
+use crate::base::request::exchange::{self, Ends, Exchange, Respond};
 use crate::recording::bytes::{Reader, Writer};
 use crate::recording::damaged::Damaged;
 
@@ -17,14 +17,14 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// That of a request that nobody has taken yet.
+    /// That of a request that nobody has taken yet. It is a copy: what the request has may be a small part of what was read of its
+    /// connection, or count something of its client's, and a tape outlives both.
     pub(in crate::recording) fn of(exchange: &Exchange) -> Option<Self> {
-        exchange.peek(|request, is_secure| Head {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            headers: request.headers().clone(),
-            is_secure,
-        })
+        let head = exchange.peek(|request, is_secure| {
+            let (method, uri) = (request.method().clone(), exchange::own(request.uri())?);
+            Some(Head { method, uri, headers: own(request.headers()), is_secure })
+        });
+        head.flatten()
     }
 
     /// A request with this head. It has no body: its guest is told of one by the recording.
@@ -37,8 +37,9 @@ impl Head {
 
     /// What it takes, in bytes.
     pub(in crate::recording) fn size(&self) -> usize {
-        let uri = self.uri.path_and_query().map_or(0, |it| it.as_str().len());
-        size_of::<Self>() + uri + headers_bytes(&self.headers)
+        let authority = self.uri.authority().map_or(0, |it| it.as_str().len());
+        let path = self.uri.path_and_query().map_or(0, |it| it.as_str().len());
+        size_of::<Self>() + self.method.as_str().len() + authority + path + headers_bytes(&self.headers)
     }
 
     pub(in crate::recording) fn write(&self, writer: &mut Writer) {
@@ -55,9 +56,23 @@ impl Head {
     }
 }
 
+/// A copy of headers, or trailers, which keeps nothing of what their values are parts of, and has room for no more than there are.
+pub(in crate::recording) fn own(headers: &HeaderMap) -> HeaderMap {
+    let mut own = HeaderMap::with_capacity(headers.keys_len());
+    for (name, value) in headers {
+        let copy = HeaderValue::from_bytes(value.as_bytes());
+        own.append(name.clone(), copy.unwrap_or_else(|_| value.clone()));
+    }
+    own
+}
+
+/// What the texts of a header take beside their bytes: each has a place of its own.
+const TEXTS_BYTES: usize = 32;
+
 /// What headers or trailers take, in bytes.
 pub(super) fn headers_bytes(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
+    let texts = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + TEXTS_BYTES);
+    exchange::map_bytes(headers) + texts.sum::<usize>()
 }
 
 /// Writes headers, or trailers.
@@ -80,4 +95,53 @@ pub(super) fn read_headers(reader: &mut Reader) -> Result<HeaderMap, Damaged> {
         headers.try_append(name, value).map_err(|_| Damaged::Form)?;
     }
     Ok(headers)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    /// What was read of a connection.
+    struct Read(Arc<[u8]>);
+
+    impl AsRef<[u8]> for Read {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    #[test]
+    fn a_head_keeps_nothing_of_what_its_request_was_read_from() {
+        let read: Arc<[u8]> = Arc::from([b"/wide?n=17".as_slice(), b"v".repeat(1_000).as_slice()].concat());
+        let whole = Bytes::from_owner(Read(Arc::clone(&read)));
+        let mut request = Request::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+        *request.uri_mut() = Uri::from_maybe_shared(whole.slice(..10)).unwrap();
+        for name in ["x-one", "x-one", "x-two"] {
+            let value = HeaderValue::from_maybe_shared(whole.slice(20..30)).unwrap();
+            request.headers_mut().append(name, value);
+        }
+        let (uri, headers) = (request.uri().to_string(), format!("{:?}", request.headers()));
+        let respond: Respond = Box::new(|_response| {});
+        let exchange = Exchange::new(Ends { request, is_secure: true, respond, is_bounded: true });
+        let head = Head::of(&exchange).unwrap();
+        assert_eq!((head.uri.to_string(), format!("{:?}", head.headers)), (uri, headers));
+        drop((exchange, whole));
+        assert_eq!(Arc::strong_count(&read), 1);
+    }
+
+    #[test]
+    fn a_head_is_as_large_as_its_map_and_not_as_its_texts_alone() {
+        let names = (0..100).map(|number| HeaderName::try_from(format!("x{number}")).unwrap());
+        let headers: HeaderMap = names.map(|name| (name, HeaderValue::from_static(""))).collect();
+        let head =
+            |uri: &str, headers| Head { method: Method::GET, uri: uri.parse().unwrap(), headers, is_secure: false };
+        let (small, large) = (head("http://a/b", HeaderMap::new()), head("http://a/b", headers));
+        assert!(large.size() - small.size() > 10_000, "{}", large.size());
+        assert_eq!(head("http://aaa/bbbb", HeaderMap::new()).size(), small.size() + 5);
+    }
 }

@@ -1,5 +1,5 @@
 //! Entries while a tape is taped: small ones as bytes, one after the other, as recordings have them; large ones as they are, so that
-//! nothing large is copied.
+//! nothing large is copied but what is a part of something else.
 
 use crate::recording::bytes::Writer;
 use crate::recording::entry::Entry;
@@ -62,6 +62,8 @@ impl Packed {
             return self.small.0.len() - before;
         }
         self.small.0.truncate(before);
+        let entry = entry.own();
+        let size = entry.size();
         self.large.push((before, entry));
         size
     }
@@ -90,11 +92,35 @@ impl Packed {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use bytes::Bytes;
 
     use super::*;
     use crate::recording::bytes::Reader;
     use crate::recording::entry::{Answer, Asked, Clock};
+    use crate::recording::exchange::streams::{Said, Stream};
+
+    /// What was read of a connection at once.
+    struct Read(Arc<[u8]>);
+
+    impl AsRef<[u8]> for Read {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    #[test]
+    fn a_piece_of_a_body_keeps_nothing_of_what_it_was_read_with() {
+        let read: Arc<[u8]> = Arc::from(vec![7; 8_192]);
+        let mut packed = Packed::default();
+        for size in [10, 1_100, 4_000] {
+            let piece = Bytes::from_owner(Read(Arc::clone(&read))).slice(..size);
+            assert!(packed.push(Entry::Said(Stream::Request, Said::Bytes(piece))) >= size);
+        }
+        assert_eq!(packed.large.len(), 2);
+        assert_eq!(Arc::strong_count(&read), 1);
+    }
 
     #[test]
     fn entries_are_written_as_they_were_pushed_wherever_one_begins() {

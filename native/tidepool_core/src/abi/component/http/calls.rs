@@ -7,20 +7,22 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use http_body_util::{BodyExt, Limited};
-use wasmtime::Store;
 use wasmtime::component::{Instance, Resource};
+use wasmtime::{AsContextMut, Store};
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::p2::types::{HostIncomingRequest, HostResponseOutparam};
 use wasmtime_wasi_http::{Error, WasiHttpView};
 
+use super::content::of_request;
 use super::fate::{Fate, Running};
+use super::growing::came;
 use super::head::Head;
 use super::patience::{Patience, paced};
 use crate::abi::contract::{Abi, ComponentAbi};
 use crate::abi::interface::{self, Interface};
 use crate::abi::slots::State;
 use crate::base::error::CallError;
-use crate::base::request::exchange::{Body, Ends, Exchange};
+use crate::base::request::exchange::{self, Body, Ends, Exchange};
 use crate::base::request::{Payload, Reply, Takes};
 use crate::store::failure::call_error;
 
@@ -78,9 +80,15 @@ async fn handle(
     instance: &Instance,
     interface: &Interface,
 ) -> Result<Reply, CallError> {
-    let Some(Ends { request, is_secure, respond, is_bounded }) = exchange.take() else {
+    let Some(Ends { mut request, is_secure, respond, is_bounded }) = exchange.take() else {
         return Err(CallError::Internal { message: "the request was handled already".into() });
     };
+    // Who has sent it may count its head until its URI is gone, which is when the call is over: a guest that keeps the request has a copy,
+    // which is its function's.
+    let _counted = request.uri().clone();
+    if let Some(uri) = exchange::own(request.uri()) {
+        *request.uri_mut() = uri;
+    }
     let allowed = store.data().function.limits.reply_bytes;
     let fate = Arc::new(Fate::new(allowed));
     let running = Running(&fate);
@@ -98,9 +106,11 @@ async fn handle(
         let function = index.and_then(|index| instance.get_func(&mut *store, index));
         let function = function.ok_or_else(|| wasmtime::Error::msg("the handler is not exported"))?;
         let function = function.typed::<Handle, ()>(&*store)?;
+        let bytes = of_request(&request);
         let mut http = store.data_mut().http();
         let request = http.new_incoming_request(scheme, request)?;
         let response = http.new_response_outparam_from_callback(move |response| set.set(response))?;
+        came(&mut store.as_context_mut(), &request, bytes)?;
         let mut patience = Patience::new(idle);
         let mut handled = pin!(function.call_async(&mut *store, (request, response)));
         poll_fn(|cx| {

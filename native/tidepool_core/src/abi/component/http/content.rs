@@ -4,24 +4,22 @@
 use std::collections::HashSet;
 
 use http::HeaderMap;
-use wasmtime::component::ResourceTable;
+use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi_http::FieldMap;
 use wasmtime_wasi_http::p2::bindings::http::types::{Method, Scheme};
 use wasmtime_wasi_http::p2::body::{HostFutureTrailers, HostIncomingBody};
 use wasmtime_wasi_http::p2::types::{
-    HostFutureIncomingResponse, HostIncomingResponse, HostOutgoingRequest, HostOutgoingResponse,
+    HostFutureIncomingResponse, HostIncomingRequest, HostIncomingResponse, HostOutgoingRequest, HostOutgoingResponse,
 };
 
 use super::bounds::{BODY_BYTES, FIELD_BYTES, RECEIVED_BYTES, SENT_BYTES};
+use crate::base::request::exchange::{MORE_BYTES, NAME_BYTES, map_bytes};
 use crate::store::host_share::HostShare;
 
 /// So much is nobody's; and what is held more than there is, at least, so that it is not counted again for each header.
 const SPARE_BYTES: usize = 64 << 10;
 /// Values of fields that are counted one by one; more of them have the bytes that fields may have.
 const COUNTED: usize = 128;
-/// What `http` has for each name that there is room for, and for each further value of a name, in lists that double.
-const NAME_BYTES: usize = 112;
-const MORE_BYTES: usize = 144;
 /// What each handle takes.
 const ENTRY_BYTES: usize = size_of::<HostOutgoingRequest>();
 /// What the host's table keeps of each that is gone: it never gets shorter.
@@ -43,6 +41,9 @@ pub(in crate::abi::component) struct Content {
     most_entries: usize,
     /// What tables of the guest's may have of each of these, which may have been in all of them in turn.
     slot_bytes: usize,
+    /// Requests that have come for the guest and that it has yet, by their numbers, with what their heads take: nobody else can look into
+    /// these.
+    requests: Vec<(u32, usize)>,
 }
 
 impl Content {
@@ -59,6 +60,12 @@ impl Content {
         self.slot_bytes
     }
 
+    /// Notes a request that has come for the guest, and what its head takes. It may keep that for longer than its call.
+    pub(super) fn came(&mut self, request: u32, bytes: usize, table: &ResourceTable) {
+        self.requests.retain(|(other, _bytes)| *other != request && has_request(table, *other));
+        self.requests.push((request, bytes));
+    }
+
     /// Counts so many bytes more. What is to be held then, if that is more than is held.
     pub(super) fn grow(&mut self, bytes: usize, table: &mut ResourceTable) -> Option<usize> {
         self.bytes = self.bytes.saturating_add(bytes);
@@ -70,7 +77,9 @@ impl Content {
         let (bytes, entries) = of_table(table);
         let free = self.most_entries.saturating_sub(entries).saturating_mul(FREE_ENTRY_BYTES);
         let slots = self.most_entries.saturating_mul(self.slot_bytes);
-        self.bytes = bytes.saturating_add(free).saturating_add(slots);
+        self.requests.retain(|(request, _bytes)| has_request(table, *request));
+        let heads = self.requests.iter().map(|(_request, bytes)| *bytes).fold(0, usize::saturating_add);
+        self.bytes = [free, slots, heads].into_iter().fold(bytes, usize::saturating_add);
         let spare = SPARE_BYTES.max(self.bytes / 8);
         let wanted = if self.bytes <= SPARE_BYTES { 0 } else { self.bytes.saturating_add(spare) };
         if wanted > self.held {
@@ -102,6 +111,11 @@ impl Content {
     pub(super) fn hold(&mut self, share: HostShare, bytes: usize) {
         (self.share, self.held) = (Some(share), bytes);
     }
+}
+
+/// Is there this request?
+fn has_request(table: &ResourceTable, request: u32) -> bool {
+    table.get(&Resource::<HostIncomingRequest>::new_borrow(request)).is_ok()
 }
 
 /// What is in a table, and how many entries that is.
@@ -168,16 +182,67 @@ fn of_texts(request: &HostOutgoingRequest) -> usize {
 
 /// What fields take, those included that were in them.
 pub(super) fn of_fields(fields: &HeaderMap) -> usize {
-    let names = fields.capacity().saturating_mul(NAME_BYTES);
-    let more = fields.len().saturating_sub(fields.keys_len()).saturating_mul(MORE_BYTES);
     let texts = match fields.len() {
         count if count > COUNTED => FIELD_BYTES,
         _ => fields.iter().map(|(name, value)| name.as_str().len().saturating_add(value.len())).sum(),
     };
-    names.saturating_add(more).saturating_add(texts)
+    map_bytes(fields).saturating_add(texts)
+}
+
+/// What the head of a request takes at most. It goes by what is in the map, and not by the map's room, which is another in a replay.
+pub(super) fn of_request<B>(request: &http::Request<B>) -> usize {
+    let uri = request.uri();
+    let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
+    let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    let fields = request.headers().iter();
+    let texts = fields.map(|(name, value)| name.as_str().len().saturating_add(value.len()));
+    let fields = texts.map(|texts| texts.saturating_add(2 * NAME_BYTES)).fold(0, usize::saturating_add);
+    // The authority is there twice.
+    [authority, authority, path, request.method().as_str().len()].into_iter().fold(fields, usize::saturating_add)
 }
 
 /// What one more value takes at most, with its name.
 pub(super) fn of_value(name_bytes: usize, value_bytes: usize) -> usize {
     name_bytes.saturating_add(value_bytes).saturating_add(NAME_BYTES + MORE_BYTES)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::{BodyExt, Empty};
+    use wasmtime_wasi_http::{Error, WasiHttpCtx, WasiHttpCtxView};
+
+    use super::super::outgoing::Hooks;
+    use super::*;
+
+    /// A request that has come, and what is to be held then.
+    fn came(content: &mut Content, table: &mut ResourceTable) -> (Resource<HostIncomingRequest>, Option<usize>) {
+        let body = Empty::<Bytes>::new().map_err(|never| -> Error { match never {} });
+        let request = http::Request::get("http://there.test/").header("x-wide", "v".repeat(40_000)).body(body).unwrap();
+        let bytes = of_request(&request);
+        let (mut ctx, mut hooks) = (WasiHttpCtx::new(), Hooks::default());
+        let mut http = WasiHttpCtxView { hooks: &mut hooks, table: &mut *table, ctx: &mut ctx };
+        let request = http.new_incoming_request(Scheme::Http, request).unwrap();
+        content.came(request.rep(), bytes, table);
+        (request, content.grow(bytes, table))
+    }
+
+    #[test]
+    fn requests_that_a_guest_keeps_over_its_calls_count_until_it_has_dropped_them() {
+        let (mut content, mut table) = (Content::of(1), ResourceTable::new());
+        let (first, wanted) = came(&mut content, &mut table);
+        assert_eq!(wanted, None, "one has room, as a call has");
+        let (second, wanted) = came(&mut content, &mut table);
+        assert!(wanted.is_some_and(|bytes| bytes > 80_000), "{wanted:?}");
+        // Of those that it drops nothing is left, however many there were.
+        for request in [first, second] {
+            table.delete(request).unwrap();
+        }
+        for _call in 0..100 {
+            let (request, wanted) = came(&mut content, &mut table);
+            assert_eq!(wanted, None);
+            table.delete(request).unwrap();
+        }
+    }
 }

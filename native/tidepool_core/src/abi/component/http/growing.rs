@@ -3,6 +3,7 @@
 use wasmtime::StoreContextMut;
 use wasmtime::component::Resource;
 use wasmtime_wasi_http::FieldMap;
+use wasmtime_wasi_http::p2::types::HostIncomingRequest;
 
 use super::bounds::RECEIVED_BYTES;
 use super::content::of_fields;
@@ -18,6 +19,20 @@ use crate::store::host_share::HostShare;
 pub(super) fn filled(store: &mut StoreContextMut<'_, State>, fields: u32) -> wasmtime::Result<()> {
     let fields = table_of(store).get(&Resource::<FieldMap>::new_borrow(fields));
     let bytes = fields.map_or(0, |fields| of_fields(fields));
+    grown(store, bytes)
+}
+
+/// Counts the head of a request that has come for the guest, for as long as the guest has that.
+///
+/// # Errors
+/// Stops the guest when there is no room for it.
+pub(super) fn came(
+    store: &mut StoreContextMut<'_, State>,
+    request: &Resource<HostIncomingRequest>,
+    bytes: usize,
+) -> wasmtime::Result<()> {
+    let context = store.data_mut().component_context();
+    context.http.content.came(request.rep(), bytes, &context.table);
     grown(store, bytes)
 }
 
