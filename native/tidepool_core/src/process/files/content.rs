@@ -9,6 +9,8 @@ use super::quota::Quota;
 
 /// Bytes of a piece.
 const PIECE: usize = 64 << 10;
+/// Room for so many pieces is not given back while a file has fewer.
+const FEW: usize = 16;
 
 /// A file. It lives as long as it has a name, or somebody has it open.
 pub(crate) struct File {
@@ -23,7 +25,7 @@ struct Content {
     /// Each as long as what was written to it; what follows up to its end is zeros.
     pieces: Vec<Vec<u8>>,
     size: u64,
-    /// Bytes that the quota has been told of.
+    /// Bytes that the quota has been told of: the room of all pieces, and of their list.
     held: usize,
     modified_ns: u64,
 }
@@ -107,10 +109,15 @@ impl File {
         Ok(end)
     }
 
-    /// Reserves what the pieces need: twice what they have, if that may be had.
+    /// Reserves what the pieces and their list need: twice what they have, if that may be had.
     fn make_room(&self, content: &mut Content, offset: u64, length: usize) -> Result<(), FileError> {
         let last = parts(offset, length).last().map_or(0, |part| part.piece);
-        let entries = (last + 1).saturating_sub(content.pieces.len()) * size_of::<Vec<u8>>();
+        let listed = content.pieces.capacity();
+        let entries = |ahead: bool| match last + 1 {
+            needs if needs <= listed => listed,
+            needs if ahead => needs.max(2 * listed),
+            needs => needs,
+        };
         let capacity = |part: &Part| content.pieces.get(part.piece).map_or(0, Vec::capacity);
         let plan = |ahead: bool| -> Vec<(usize, usize)> {
             let room = |part: Part| {
@@ -120,22 +127,25 @@ impl File {
             };
             parts(offset, length).filter_map(room).collect()
         };
-        let more = |plan: &[(usize, usize)]| -> usize {
+        let more = |plan: &[(usize, usize)], entries: usize| -> usize {
             let has = |piece: usize| content.pieces.get(piece).map_or(0, Vec::capacity);
-            plan.iter().map(|(piece, wants)| wants.saturating_sub(has(*piece))).sum::<usize>() + entries
+            let room = plan.iter().map(|(piece, wants)| wants.saturating_sub(has(*piece))).sum::<usize>();
+            room + entries.saturating_sub(listed) * size_of::<Vec<u8>>()
         };
-        let ahead = plan(true);
-        let (plan, held) = match more(&ahead) {
+        let ahead = (plan(true), entries(true));
+        let ((plan, entries), held) = match more(&ahead.0, ahead.1) {
             bytes if self.quota.grow(bytes).is_ok() => (ahead, bytes),
             _ => {
-                let exact = plan(false);
-                let bytes = more(&exact);
+                let exact = (plan(false), entries(false));
+                let bytes = more(&exact.0, exact.1);
                 self.quota.grow(bytes)?;
                 (exact, bytes)
             }
         };
         content.held += held;
         if content.pieces.len() <= last {
+            let room = entries.saturating_sub(content.pieces.len());
+            content.pieces.reserve_exact(room);
             content.pieces.resize_with(last + 1, Vec::new);
         }
         for (piece, wants) in plan {
@@ -158,11 +168,18 @@ impl File {
             let mut content = self.content();
             let (whole, rest) = place(size);
             let kept = (whole + usize::from(rest > 0)).min(content.pieces.len());
+            let listed = content.pieces.capacity();
             let cut = content.pieces.split_off(kept);
+            // The list keeps its room otherwise. It is moved when little of that is left, or a file that is cut piece by piece would have
+            // it moved each time.
+            if content.pieces.capacity() / 4 > kept.max(FEW) {
+                content.pieces.shrink_to_fit();
+            }
             if let Some(last) = content.pieces.get_mut(whole) {
                 last.truncate(rest);
             }
-            let freed = cut.iter().map(|piece| piece.capacity() + size_of::<Vec<u8>>()).sum::<usize>();
+            let entries = listed.saturating_sub(content.pieces.capacity()) * size_of::<Vec<u8>>();
+            let freed = cut.iter().map(Vec::capacity).sum::<usize>() + entries;
             (content.size, content.modified_ns) = (size, now_ns());
             content.held = content.held.saturating_sub(freed);
             self.quota.shrink(freed);
@@ -273,6 +290,41 @@ mod tests {
         one.write(Some(0), &full).unwrap();
         drop(one);
         other.write(Some(0), &full).unwrap();
+    }
+
+    #[test]
+    fn a_file_counts_as_what_it_has_however_much_was_cut_of_it() {
+        let file = file(128 << 20);
+        let listed = || file.content().pieces.capacity();
+        let assert_counted = || {
+            let content = file.content();
+            let pieces = content.pieces.iter().map(Vec::capacity).sum::<usize>();
+            assert_eq!(content.held, pieces + content.pieces.capacity() * size_of::<Vec<u8>>());
+        };
+        for _time in 0..3 {
+            file.write(Some(1_000 * PIECE as u64), b"x").unwrap();
+            file.write(Some(0), b"x").unwrap();
+            assert_counted();
+            file.resize(1).unwrap();
+            assert_counted();
+            assert!(file.content().held < 100, "{}", file.content().held);
+        }
+        // Piece by piece the list is moved a few times alone, to be cut as to be filled.
+        let mut moved = 0;
+        for piece in 0..1_000 {
+            let before = listed();
+            file.write(Some(piece * PIECE as u64), b"x").unwrap();
+            moved += usize::from(listed() != before);
+            assert_counted();
+        }
+        for pieces in (0..1_000).rev() {
+            let before = listed();
+            file.resize(pieces * PIECE as u64).unwrap();
+            moved += usize::from(listed() != before);
+            assert_counted();
+        }
+        assert!(moved < 20, "{moved}");
+        assert!(listed() <= 4 * (FEW + 1), "{}", listed());
     }
 
     #[test]
