@@ -75,7 +75,10 @@ defmodule TidepoolWeb.Listener do
   # How long a link with a code is good for.
   @code_ms 60_000
 
-  @doc "A code that stands for the token once, within a minute; `nil` where there is no token, or no edge."
+  @doc """
+  A code that stands for the token once, within a minute; `nil` where there is no token, or no edge. The page knows it by its 43 letters:
+  tokens that are made here have more.
+  """
   @spec open_code :: String.t() | nil
   def open_code do
     server = List.first(servers())

@@ -101,13 +101,17 @@ function App() {
     </main>`;
 }
 
-/** Trades the code of a link, which is in no log: what is behind # is not sent. */
+/**
+ * Trades the code of a link, which is in no log: what is behind # is not sent. A token that was made here is no code, and longer than one:
+ * whoever has one could send a link with it, and would have who follows that sign in as him.
+ */
 async function enter() {
   const code = /^#code=(.+)$/.exec(location.hash)?.[1];
   if (!code) return;
   history.replaceState(null, "", "#/");
   dispatchEvent(new HashChangeEvent("hashchange"));
-  await signInWith(code).catch(() => (location.hash = "#/sign-in/late"));
+  const traded = /^[\w-]{43}$/.test(code) ? signInWith(code) : Promise.reject();
+  await traded.catch(() => (location.hash = "#/sign-in/late"));
 }
 
 async function signInWith(secret) {

@@ -53,6 +53,23 @@ test("a link with a code signs in once, and leaves nothing in the address", asyn
   await late.context.close();
 });
 
+test("a link with a token signs nobody in, and nobody out", async () => {
+  const asked = ["-X", "POST", "-H", `authorization: Bearer ${token}`, "--data-binary", '{"name":"linked","scopes":["read"]}'];
+  const { secret: made } = JSON.parse(curl(...asked, `${node.url}/tokens`));
+  assert.match(made, /^tidepool_[\w-]{43}$/);
+  const { page, context } = await openPage(browser, node);
+  await signIn(page, node);
+  const [cookies, key] = [await context.cookies(), await keyOf(page)];
+  await page.goto("about:blank");
+  await page.goto(`${node.url}/ui/#code=${made}`);
+  await page.waitForSelector("text=That link was used");
+  assert.equal(page.url().includes(made), false);
+  assert.deepEqual([await context.cookies(), await keyOf(page)], [cookies, key]);
+  await page.waitForSelector('header span:text-is("TIDEPOOL_TOKEN")');
+  await context.close();
+  curl("-X", "DELETE", "-H", `authorization: Bearer ${token}`, `${node.url}/tokens/linked`);
+});
+
 test("the token signs in, another does not, and nothing of it is kept where scripts read but half of a session", async () => {
   const { page, context } = await openPage(browser, node);
   await page.goto(`${node.url}/ui/#/node`);

@@ -150,6 +150,8 @@ defmodule TidepoolWeb.SessionTest do
 
   test "a code signs in once", %{peer: peer, url: url} do
     code = Peer.call(peer, Listener, :open_code, [])
+    # By this the page of a link tells it from a token.
+    assert code =~ ~r/\A[\w-]{43}\z/
     {cookie, key} = session!(url, "authorization: Bearer #{code}")
     assert {404, _headers, _error} = remove(peer, cookie, key ++ @same)
     assert {401, _headers, _error} = sign_in(url, ["authorization: Bearer #{code}"])
