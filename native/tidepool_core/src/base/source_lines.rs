@@ -4,6 +4,7 @@
 //! that, whatever it says. It is read when it is asked for first, and then kept as a table.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -17,6 +18,8 @@ const MAX_HEADER_BYTES: u32 = 256 << 10;
 /// Most entries of the table, and most files of it.
 const MAX_ROWS: usize = 500_000;
 const MAX_FILES: usize = 20_000;
+/// Most looks at a file, of all programs together: each program has files of its own, which may be those of others.
+const MAX_LOOKS: usize = 100_000;
 /// Longest path of a file, and of each of its two parts while it is read.
 const MAX_PATH_BYTES: usize = 256;
 /// The sections that lines are found in: programs, and names of files, which version 5 keeps apart.
@@ -176,8 +179,7 @@ impl Table {
 
     /// What can't be read has no lines; what is before and after it has.
     fn read(parts: &[Part]) -> Self {
-        let (table, known) = (Table::default(), HashMap::new());
-        let mut reading = Reading { table, known, names: &[], code: 0..0 };
+        let mut reading = Reading::default();
         for part in parts {
             let [programs, names] = &part.sections;
             let bound = |offset| u32::try_from(offset).unwrap_or(u32::MAX);
@@ -193,9 +195,15 @@ impl Table {
 }
 
 /// A table on its way.
+#[derive(Default)]
 struct Reading<'a> {
     table: Table,
     known: HashMap<String, u32>,
+    /// The numbers of files by a hash of their names and folders as these were found: to read them takes far longer than that.
+    read: HashMap<u64, u32>,
+    hasher: RandomState,
+    /// How often a file was looked for.
+    looks: usize,
     /// Of the module that is read, and from where its code begins to its end.
     names: &'a [u8],
     code: Range<u32>,
@@ -262,40 +270,60 @@ impl Reading<'_> {
         }
     }
 
-    /// The number of a file by its path.
+    /// The number of a file by its path. No more are read than are kept, and none once too many were looked for: a module has room for
+    /// hundreds of thousands.
     fn file(&mut self, header: &LineProgramHeader<Slice<'_>>, file: Option<&FileEntry<Slice<'_>>>) -> u32 {
-        let path = file.map_or_else(String::new, |file| {
-            let name = self.text(file.path_name());
+        if self.looks >= MAX_LOOKS {
+            return NO_FILE;
+        }
+        self.looks += 1;
+        let names = self.names;
+        let (folder, name) = file.map_or((b"".as_slice(), b"".as_slice()), |file| {
             // The first folder is the one that the compiler ran in.
             let folder = file.directory(header).filter(|_| file.directory_index() != 0);
-            match folder.map(|folder| self.text(folder)) {
-                Some(folder) if !folder.is_empty() && !name.starts_with('/') => format!("{folder}/{name}"),
-                _ => name,
-            }
+            (folder.map_or(b"".as_slice(), |folder| bytes(names, folder)), bytes(names, file.path_name()))
         });
-        let path = shortened(path);
+        let hash = self.hasher.hash_one((folder, name));
+        if let Some(number) = self.read.get(&hash) {
+            return *number;
+        }
+        if self.read.len() >= MAX_FILES {
+            return NO_FILE;
+        }
+        let number = self.number(path(folder, name));
+        self.read.insert(hash, number);
+        number
+    }
+
+    fn number(&mut self, path: String) -> u32 {
         if let Some(known) = self.known.get(&path) {
             return *known;
-        }
-        if self.table.files.len() >= MAX_FILES {
-            return NO_FILE;
         }
         let number = u32::try_from(self.table.files.len()).unwrap_or(NO_FILE);
         self.table.files.push(path.clone());
         self.known.insert(path, number);
         number
     }
+}
 
-    fn text(&self, value: AttributeValue<Slice<'_>>) -> String {
-        let bytes = match value {
-            AttributeValue::String(text) => text.slice(),
-            AttributeValue::DebugLineStrRef(offset) => until_zero(self.names, offset.0),
-            _ => b"".as_slice(),
-        };
-        // Longer ones are cut anyway: not all of them is copied.
-        let bytes = bytes.get(..bytes.len().min(MAX_PATH_BYTES)).unwrap_or_default();
-        String::from_utf8_lossy(bytes).chars().filter(|letter| !letter.is_control()).collect()
-    }
+/// What stands for a text, of those that are in the programs, or are names. Longer ones are cut anyway: not all of them is looked at.
+fn bytes<'t>(names: &'t [u8], value: AttributeValue<Slice<'t>>) -> &'t [u8] {
+    let bytes = match value {
+        AttributeValue::String(text) => text.slice(),
+        AttributeValue::DebugLineStrRef(offset) => until_zero(names, offset.0),
+        _ => b"".as_slice(),
+    };
+    bytes.get(..bytes.len().min(MAX_PATH_BYTES)).unwrap_or_default()
+}
+
+/// The path of a file in a folder.
+fn path(folder: &[u8], name: &[u8]) -> String {
+    let (folder, name) = (text(folder), text(name));
+    shortened(if folder.is_empty() || name.starts_with('/') { name } else { format!("{folder}/{name}") })
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).chars().filter(|letter| !letter.is_control()).collect()
 }
 
 /// The end of a long path: that tells more.
@@ -422,6 +450,71 @@ mod tests {
                 }
             }
             let _ = SourceLines::of(&module(&good[..at])).map(|lines| line(&lines, 20));
+        }
+    }
+
+    fn uleb(mut number: u32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while number >= 0x80 {
+            bytes.push((number & 0x7f) as u8 | 0x80);
+            number >>= 7;
+        }
+        bytes.push(number as u8);
+        bytes
+    }
+
+    /// A program of version 5 with a row of each of so many files. The name of the first begins at an offset, and each next one so much
+    /// behind it.
+    fn files(count: u32, from: u32, apart: u32) -> Vec<u8> {
+        let mut header = [&[1, 1, 1, -5_i8 as u8, 14, 13][..], &[0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1]].concat();
+        // Two folders, which have names alone; files have one, and the number of their folder.
+        header.extend([1, 1, 0x1f, 2, 0, 0, 0, 0, 0, 0, 0, 0]);
+        header.extend([2, 1, 0x1f, 2, 0x0b]);
+        header.extend(uleb(count));
+        let mut instructions: Vec<u8> = vec![0, 5, 2, 1, 0, 0, 0];
+        for file in 0..count {
+            header.extend((from + file * apart).to_le_bytes());
+            header.push(1);
+            instructions.push(4);
+            instructions.extend(uleb(file));
+            instructions.push(0x21);
+        }
+        instructions.extend([0, 1, 1]);
+        let length = (header.len() as u32).to_le_bytes();
+        let rest = [&[5, 0, 4, 0][..], length.as_slice(), &header, &instructions].concat();
+        [(rest.len() as u32).to_le_bytes().as_slice(), &rest].concat()
+    }
+
+    #[test]
+    fn however_many_files_programs_name_no_more_are_read_than_are_kept() {
+        // To read such names takes longest: most of their letters are none.
+        let mut random = 1_u32;
+        let mut letter = || {
+            random ^= random << 13;
+            random ^= random >> 17;
+            random ^= random << 5;
+            random as u8 | 0x80
+        };
+        let names: Vec<u8> = (0..310_000).map(|_at| letter()).collect();
+        let read = |programs: u32| {
+            let all: Vec<u8> = (0..programs).flat_map(|at| files(16_000, at * 16_000, 1)).collect();
+            let lines = SourceLines::of(&[module(&all), custom(".debug_line_str", &names)].concat()).unwrap();
+            let began = Instant::now();
+            let count = lines.files().len();
+            (count, began.elapsed())
+        };
+        let ((few, soon), (many, later)) = (read(1), read(19));
+        assert!(few > 1_000 && few < many && many <= MAX_FILES, "{few} and {many}");
+        assert!(later < soon * 8 + Duration::from_millis(200), "{soon:?} and {later:?}");
+    }
+
+    #[test]
+    fn a_file_that_programs_name_again_and_again_is_one_until_too_many_were_looked_for() {
+        for (programs, is_known) in [(1, true), (7, false)] {
+            let all = [files(16_000, 0, 0).repeat(programs), lines_at(40)].concat();
+            let lines = SourceLines::of(&[module(&all), custom(".debug_line_str", b"one\0")].concat()).unwrap();
+            assert_eq!(lines.files(), ["one/one", "src/lib.rs"].get(..1 + usize::from(is_known)).unwrap());
+            assert_eq!(line(&lines, 40), is_known.then_some(7), "{programs}");
         }
     }
 
