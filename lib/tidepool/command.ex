@@ -7,6 +7,7 @@ defmodule Tidepool.Command do
   """
 
   alias Tidepool.{Engine, Error, Limits, Native, Options}
+  alias Tidepool.Error.Terminal
   alias Tidepool.Function.Spec
 
   @typedoc "Why a command has no result."
@@ -45,7 +46,7 @@ defmodule Tidepool.Command do
   defp console do
     receive do
       {:tidepool_console, _function, _version, _stream, text, _dropped} ->
-        say(text)
+        print(text)
         Native.console_taken(Engine.runtime())
 
       {:flush, pid} ->
@@ -53,6 +54,12 @@ defmodule Tidepool.Command do
     end
 
     console()
+  end
+
+  # What a program prints is its own, and so are the colours in it. Guests print any bytes.
+  defp print(text) do
+    text = if String.valid?(text), do: text, else: :unicode.characters_to_binary(text, :latin1)
+    IO.puts(:stderr, text)
   end
 
   @doc "Waits until standard error has all that guests have printed. By the process that called `start/0`."
@@ -133,10 +140,7 @@ defmodule Tidepool.Command do
     exit({:shutdown, status})
   end
 
-  @doc "Writes a line to standard error. Guests print any bytes."
+  @doc "Writes a text to standard error. Guests have said some of it, and may say any bytes."
   @spec say(String.t()) :: :ok
-  def say(text) do
-    text = if String.valid?(text), do: text, else: :unicode.characters_to_binary(text, :latin1)
-    IO.puts(:stderr, text)
-  end
+  def say(text), do: IO.puts(:stderr, Terminal.lines(text))
 end

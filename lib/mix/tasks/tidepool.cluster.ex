@@ -18,6 +18,7 @@ defmodule Mix.Tasks.Tidepool.Cluster do
 
   use Mix.Task
 
+  alias Tidepool.Error.Terminal
   alias Tidepool.Mix.{Request, Settings, Table}
 
   @impl true
@@ -84,7 +85,7 @@ defmodule Mix.Tasks.Tidepool.Cluster do
     moving = for %{"to" => to, "shards" => shards} <- [actors["moving"]], do: [text(shards), text(to)]
 
     [
-      "as #{status["node"]} sees it",
+      Terminal.line("as #{status["node"]} sees it"),
       Table.of(["NODE", "LINKS", "CATALOG", "PENDING", "SKEW MS"], nodes ++ lost ++ apart),
       Table.of(["FUNCTION", "VERSION", "SHA256", "READY", "NOT READY ON"], functions),
       Table.of(["ON THIS NODE ALONE"], withheld),

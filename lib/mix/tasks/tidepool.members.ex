@@ -18,6 +18,7 @@ defmodule Mix.Tasks.Tidepool.Members do
 
   use Mix.Task
 
+  alias Tidepool.Error.Terminal
   alias Tidepool.Mix.{Request, Settings, Table}
 
   # A node that is added gets all that there is first, and one that is removed hands its actors over.
@@ -56,7 +57,10 @@ defmodule Mix.Tasks.Tidepool.Members do
       for member <- members,
           do: [member["node"], part(member), if(member["answers"], do: "yes", else: "no"), lacks(member["lacks"])]
 
-    problems = for %{"node" => node, "problem" => problem} when problem != nil <- members, do: "#{node}: #{problem}"
+    problems =
+      for %{"node" => node, "problem" => problem} when problem != nil <- members,
+          do: Terminal.line("#{node}: #{problem}")
+
     Enum.join([Table.of(["NODE", "IS", "ANSWERS", "LACKS"], rows) | problems], "\n")
   end
 

@@ -37,6 +37,7 @@ defmodule Mix.Tasks.Tidepool.Replay do
   use Mix.Task
 
   alias Tidepool.{Command, Native, Recording}
+  alias Tidepool.Error.Terminal
 
   @switches [wasm: :string, against: :string, log: :boolean, json: :boolean, debug: :boolean]
   @prompt "(tidepool) "
@@ -103,12 +104,12 @@ defmodule Mix.Tasks.Tidepool.Replay do
       {:ok, lines, report, quits?} ->
         # What the guest has printed comes first.
         Command.flush()
-        Enum.each(lines, &IO.puts/1)
+        for line <- lines, do: IO.puts(Terminal.lines(line))
         status = if report, do: told(file, report, options), else: status
         if quits?, do: status, else: commands(session, file, options, status)
 
       {:error, text} ->
-        IO.puts("error: " <> text)
+        IO.puts("error: " <> Terminal.lines(text))
         commands(session, file, options, status)
     end
   end
@@ -174,9 +175,9 @@ defmodule Mix.Tasks.Tidepool.Replay do
 
   defp show(file, report, options) do
     if options[:json] do
-      IO.puts(Native.json_encode(Map.put(report, "file", file)))
+      report |> Map.put("file", file) |> Native.json_encode() |> Terminal.json() |> IO.puts()
     else
-      IO.puts("#{file}: #{report["verdict"]}")
+      IO.puts(Terminal.line("#{file}: #{report["verdict"]}"))
       for line <- Recording.Text.lines(report, options[:log] == true), do: IO.puts("  " <> line)
     end
   end

@@ -1,8 +1,13 @@
 defmodule Tidepool.Mix.Request do
   @moduledoc "What tasks ask a running node over HTTP."
 
+  alias Tidepool.Error.Terminal
+  alias Tidepool.Options
+
   @url "http://localhost:4000"
   @timeout_ms 10_000
+  # Of an answer that is none of a node. The client takes all of it, as it has no bound of its own: whoever runs a task names the server.
+  @shown_bytes 4_096
 
   @typedoc """
   `:url` is of the node, `:cacert` a file in PEM with the certificates that sign its own: those that the system knows by default.
@@ -33,9 +38,14 @@ defmodule Tidepool.Mix.Request do
 
     case :httpc.request(method, request, http, body_format: :binary) do
       {:ok, {{_version, 200, _reason}, _headers, body}} -> Tidepool.Native.json_decode(body)
-      {:ok, {{_version, status, _reason}, _headers, body}} -> {:error, "status #{status}, #{body}"}
+      {:ok, {{_version, status, _reason}, _headers, body}} -> {:error, "status #{status}, #{shown(body)}"}
       {:error, reason} -> {:error, inspect(reason)}
     end
+  end
+
+  defp shown(body) do
+    cut = Options.cut(body, @shown_bytes)
+    Terminal.line(cut) <> if(cut == body, do: "", else: "…")
   end
 
   defp authorization(nil), do: []

@@ -1,5 +1,7 @@
 defmodule Tidepool.Mix.Table do
-  @moduledoc "Tables that tasks print."
+  @moduledoc "Tables that tasks print. What is in them others have said."
+
+  alias Tidepool.Error.Terminal
 
   @doc """
   Rows below their heads, each column as wide as it needs to be; nothing where there are no rows.
@@ -14,7 +16,7 @@ defmodule Tidepool.Mix.Table do
   def of(_heads, []), do: ""
 
   def of(heads, rows) do
-    rows = [heads | rows]
+    rows = [heads | for(row <- rows, do: Enum.map(row, &Terminal.line/1))]
     widths = for column <- Enum.zip(rows), do: column |> Tuple.to_list() |> Enum.map(&String.length/1) |> Enum.max()
 
     Enum.map_join(rows, "\n", fn row ->

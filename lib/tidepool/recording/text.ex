@@ -1,12 +1,17 @@
 defmodule Tidepool.Recording.Text do
-  @moduledoc "The report of a replay as lines for people."
+  @moduledoc "The report of a replay as lines for people. Guests have said much of it."
+
+  alias Tidepool.Error.Terminal
 
   @doc "What was recorded, what came of it now, where they parted, and with `log?` what the host was asked."
   @spec lines(report :: map, log? :: boolean) :: [String.t()]
   def lines(report, log?) do
-    recorded(report) ++
-      outcome("replayed", report["replayed"]) ++
-      last(report) ++ parted(report["parted"]) ++ doubt(report) ++ log(report, log?)
+    lines =
+      recorded(report) ++
+        outcome("replayed", report["replayed"]) ++
+        last(report) ++ parted(report["parted"]) ++ doubt(report) ++ log(report, log?)
+
+    Enum.map(lines, &Terminal.line/1)
   end
 
   # One line for both, where they are the same.
