@@ -29,7 +29,7 @@ defmodule Tidepool.Recording do
   - `asked_more`: it asked the host for what nobody recorded; `asked_less`: it did not ask for something, and came to the same.
   """
 
-  alias Tidepool.{Catalog, Config, Engine, Error, Execution, Native}
+  alias Tidepool.{Catalog, Config, Engine, Error, Execution, Native, Options}
   alias Tidepool.Catalog.{BlobStore, Entry}
   alias Tidepool.Error.Reason
   alias Tidepool.Function.{Actors, Fields, Loader, Spec}
@@ -231,8 +231,9 @@ defmodule Tidepool.Recording do
   end
 
   # The function of a recording, as it was when that was made.
-  defp function({_name, version, about, _made, start}, call, wasm, against?, compile, times \\ 1) do
+  defp function({name, version, about, _made, start}, call, wasm, against?, compile, times \\ 1) do
     with {:ok, sha256, deployed} <- about(about),
+         :ok <- named(name, deployed[:name]),
          {:ok, wasm} <- module(wasm, sha256, against?),
          {:ok, entry} <- entry(deployed, version, wasm, start),
          entry = within(entry, call, times),
@@ -290,6 +291,12 @@ defmodule Tidepool.Recording do
   defp about(about) do
     with :error <- read_about(about), do: invalid("this node does not know all options that its function has")
   end
+
+  # By its name it has its turn, and by that among its options its account. Who has sent it may have written either.
+  defp named(name, name), do: :ok
+
+  defp named(name, other),
+    do: invalid("it says that it is of #{Options.show(name)}, and that this was deployed as #{Options.show(other)}")
 
   # The hash of the module, and the options of the deploy.
   defp read_about(about) do

@@ -161,10 +161,10 @@ defmodule Tidepool.FaultNative do
     lines
   end
 
-  @doc "A session of the debugger, with a call of a guest."
-  def session(runtime) do
+  @doc "A recording of a call of the guest `returns_2`, which says this about its function."
+  def recording(runtime, about) do
     :ok = Native.open_recordings(runtime, Tidepool.Case.tmp_folder!(), 1_048_576, 1_048_576)
-    recorded = Map.put(config("returns_2"), :record, {1_000_000, false, ""})
+    recorded = Map.put(config("returns_2"), :record, {1_000_000, false, about})
     {:ok, function} = Native.new_function(module(runtime, "wat", "returns_2"), recorded)
     :ok = Native.publish(runtime, [{"returns_2", "returns_2", function}])
     _outcome = runtime |> call("returns_2") |> finish()
@@ -172,6 +172,12 @@ defmodule Tidepool.FaultNative do
     receive(do: ({:tidepool_written, 1} -> :ok))
     {:ok, [{id, _bytes, _head, _call}]} = Native.recordings(runtime, "returns_2", 1)
     {:ok, recording} = Native.recording(runtime, id)
+    recording
+  end
+
+  @doc "A session of the debugger, with a call of a guest."
+  def session(runtime) do
+    recording = recording(runtime, "")
     wasm = Tidepool.Case.guest("wat", "returns_2")
     id = Native.compile(runtime, wasm, Map.put(compile_config(), :debugged, true))
     module = receive(do: ({:tidepool_compiled, ^id, {:ok, module, _facts}, _cpu_us} -> module))

@@ -2,7 +2,7 @@ defmodule Tidepool.Recording.ReplayTest do
   # Calls that were recorded come to the same when they are run again, and others do not.
   use Tidepool.Case, async: true
 
-  alias Tidepool.{Actor, CallTrace, Engine, Error, Native, Peer, Recording}
+  alias Tidepool.{Actor, CallTrace, Engine, Error, FaultNative, Native, Peer, Recording}
   alias Tidepool.Function.Fields
 
   # The newest recording of a function, as a file.
@@ -33,6 +33,27 @@ defmodule Tidepool.Recording.ReplayTest do
     {:ok, second} = Tidepool.call(name, "any")
     assert first != second
     assert {:ok, %{"verdict" => "same", "replayed" => %{"begins" => ^first}}} = Recording.replay(recording)
+  end
+
+  test "a recording that has two names for its function is refused, and neither has a replay" do
+    wasm = guest("wat", "returns_2")
+    name = deploy!("wat", "returns_2", record: :all)
+    _outcome = Tidepool.call(name, "returns_2")
+    own = recorded!(name)
+    {:ok, {^name, _version, about, _made, _start}, _call} = Native.read_recording(own)
+    assert verdict(own, wasm) == "same"
+
+    # Of another function, with what is said of that one.
+    other = FaultNative.recording(FaultNative.runtime(), about)
+
+    for refused <- [
+          Recording.replay(other, wasm),
+          Recording.replay(other, wasm, against: true),
+          Recording.debug(other, wasm)
+        ] do
+      assert {:error, %Error{reason: :invalid_recording, message: message}} = refused
+      assert message =~ ~s(it is of "returns_2", and that this was deployed as "#{name}")
+    end
   end
 
   test "what is said of a function is in a list of its recordings once, however many there are" do
