@@ -36,7 +36,7 @@ vm_flags() { sed -e '/^[[:space:]]*#/d' -e '/^[[:space:]]*$/d' "$root/rel/vm.arg
 # Does what it is given up to three times: what sends something over a network may be there again then.
 retried() {
   local pause
-  for pause in 5 20; do
+  for pause in ${RETRY_PAUSES:-5 20}; do
     if "$@"; then return; fi
     complain "failed, and begins again in $pause s: $*"
     sleep "$pause"

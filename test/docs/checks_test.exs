@@ -53,6 +53,7 @@ defmodule Tidepool.Docs.ChecksTest do
       {"CI", Keyword.get(options, :ci)},
       # Of this run: the programs there are not of that tree.
       {"CARGO_TARGET_DIR", nil},
+      {"RETRY_PAUSES", "0.1 0.1"},
       {"TIDEPOOL_STEP_MINUTES", Keyword.get(options, :step, "1")},
       {"TIDEPOOL_ALL_MINUTES", Keyword.get(options, :all, "2")}
     ]
@@ -262,6 +263,26 @@ defmodule Tidepool.Docs.ChecksTest do
       assert output =~ "FAILED: elixir"
       refute output =~ "FLAKY"
     end
+  end
+
+  # A registry that answers wrongly so many times.
+  defp fetches_after(times) do
+    """
+    #!/bin/sh
+    [ "$1" = fetch ] || exit 0
+    echo fetch >>"$0.asked"
+    [ $(wc -l <"$0.asked") -gt #{times} ] || { echo "error: got 500"; exit 101; }
+    """
+  end
+
+  test "what could not be fetched is fetched again, and if that fails the machine is named, and nothing is built" do
+    assert {output, 0} = checks(tree!(%{"tools/cargo" => fetches_after(2)}), ["tidy"])
+    assert output =~ "failed, and begins again in 0.1 s: fetch_crates"
+    refute output =~ "INFRA"
+    assert {output, 1} = checks(tree!(%{"tools/cargo" => fetches_after(99)}))
+    assert output =~ "INFRA: crates could not be fetched"
+    assert output =~ ~r/^elixir +- +- +not run: what it needs has failed$/m
+    assert output =~ "FAILED: setup"
   end
 
   test "what has to hold each time, more tests than three, and what is no test, are not tried again" do
