@@ -15,10 +15,10 @@ defmodule Tidepool.Command do
 
   @doc """
   Starts the application as it always is, but for what others would notice, and for these settings. What guests print goes to
-  standard error.
+  standard error, as this makes it of their bytes: as they are, where it is left out.
   """
-  @spec start(keyword) :: :ok | refusal
-  def start(settings \\ []) do
+  @spec start(keyword, (binary -> String.t())) :: :ok | refusal
+  def start(settings \\ [], shown \\ &raw/1) do
     # What is put before an application is loaded is lost then.
     for application <- [:tidepool, :logger], do: Application.load(application)
 
@@ -34,7 +34,9 @@ defmodule Tidepool.Command do
     case Application.ensure_all_started(:tidepool) do
       {:ok, _started} ->
         :logger.add_handler(__MODULE__, :logger_std_h, %{config: %{type: :standard_error}, level: :warning})
-        Native.subscribe_console(Engine.runtime(), spawn_link(&console/0) |> tap(&Process.put(:console, &1)))
+        console = spawn_link(fn -> console(shown) end)
+        Process.put(:console, console)
+        Native.subscribe_console(Engine.runtime(), console)
         :ok
 
       # It has said why.
@@ -43,26 +45,23 @@ defmodule Tidepool.Command do
     end
   end
 
-  defp console do
+  defp console(shown) do
     receive do
       {:tidepool_console, _function, _version, _stream, text, _dropped} ->
-        print(text)
+        IO.puts(:stderr, shown.(text))
         Native.console_taken(Engine.runtime())
 
       {:flush, pid} ->
         send(pid, :flushed)
     end
 
-    console()
+    console(shown)
   end
 
-  # What a program prints is its own, and so are the colours in it. Guests print any bytes.
-  defp print(text) do
-    text = if String.valid?(text), do: text, else: :unicode.characters_to_binary(text, :latin1)
-    IO.puts(:stderr, text)
-  end
+  # What a program of one's own prints is its own, and so are the colours in it. Guests print any bytes.
+  defp raw(text), do: if(String.valid?(text), do: text, else: :unicode.characters_to_binary(text, :latin1))
 
-  @doc "Waits until standard error has all that guests have printed. By the process that called `start/0`."
+  @doc "Waits until standard error has all that guests have printed. By the process that called `start/2`."
   @spec flush :: :ok
   def flush do
     Native.flush_console(Engine.runtime())

@@ -62,6 +62,14 @@ defmodule Tidepool.ReplayTaskTest do
     assert lines == ["panicked at '", ".tiderec: same"] |> List.duplicate(6) |> List.flatten()
   end
 
+  test "of what a replayed guest prints a terminal obeys nothing: whose it is only its recording says" do
+    # It writes to the clipboard of whoever looks, begins a line of its own, and turns what follows around.
+    file = Path.join(recorded!([{"log", "a\e]52;c;Zm9v\a\rb\u202E"}]), "log.tiderec")
+    assert {text, 0} = trial([file, "--wasm", @hello])
+    assert text =~ ~S(a\u{1b}]52;c;Zm9v\u{7}\rb\u{202e})
+    refute text =~ ~r/[\e\a\r\x{202E}]/u
+  end
+
   # `traced`, which loops for ever where it trapped.
   defp endless do
     [before, rest] = :binary.split(guest("rust", "traced"), <<0x2D, 0, 0, 0x41, 0xD5, 0, 0x73>>, [:global])
