@@ -99,7 +99,7 @@ defmodule Mix.Tasks.Compile.TidepoolNative do
   @doc "The files that the library is made of."
   @spec files() :: [Path.t()]
   def files do
-    crates = ~w(tidepool_errors tidepool_core tidepool_http tidepool_records tidepool_nif)
+    crates = ~w(tidepool_errors tidepool_fields tidepool_core tidepool_http tidepool_records tidepool_nif)
 
     files =
       for crate <- crates, pattern <- ["Cargo.toml", "*.{rs,tsv}", "src/**/*.rs"] do

@@ -119,6 +119,7 @@ KINDS = {
     "elixir": lambda _: [mix("Elixir", "--stale")],
     "rust": rust,
     "errors": lambda _: [cargo_test("errors", *RUST, "-p", "tidepool_errors", "--lib")],
+    "fields": lambda _: [cargo_test("fields", *RUST, "-p", "tidepool_fields", "--lib")],
     "records": lambda _: [
         cargo_test("records", *RUST, "-p", "tidepool_records_tests", "--test", "records", "--", "model::", "shared::", "survives::")
     ],

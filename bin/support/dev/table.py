@@ -78,6 +78,7 @@ TABLE = [
     for pattern, checks in [
         # Rust
         (r"native/tidepool_errors/.+", also(("errors", None), ("mix", "test/tidepool/error_test.exs"), ("docs", None), ("cli", None))),
+        (r"native/tidepool_fields/.+", lambda path, match: [*in_order(path), ("fields", None), *EVERY_CRATE(path, match)]),
         (r"native/tidepool_core/src/([a-z]+)/.+\.rs", room),
         (r"native/tidepool_core/tests/core/(\w+)(?:/.+)?(?:\.rs|\.tsv)", crate("core")),
         (r"native/tidepool_core/.+", crate("core")),

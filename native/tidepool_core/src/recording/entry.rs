@@ -8,7 +8,6 @@ use smallvec::SmallVec;
 
 use super::bytes::{Reader, Writer};
 use super::damaged::Damaged;
-use super::exchange::request;
 use super::exchange::streams::{Said, Stream};
 use super::values;
 use crate::base::request::{HostReply, HostRequest};
@@ -287,7 +286,7 @@ impl Entry {
         match self {
             Entry::Said(stream, Said::Bytes(bytes)) => Entry::Said(stream, Said::Bytes(Bytes::copy_from_slice(&bytes))),
             Entry::Said(stream, Said::Trailers(trailers)) => {
-                Entry::Said(stream, Said::Trailers(request::own(&trailers)))
+                Entry::Said(stream, Said::Trailers(tidepool_fields::own(&trailers)))
             }
             entry => entry,
         }

@@ -10,40 +10,24 @@ use std::sync::Arc;
 /// Most fields of a request's head, or behind its body. By HTTP/1 there are 100; by HTTP/2 browsers send each cookie in one of its own.
 pub(crate) const MOST_FIELDS: usize = 256;
 
-/// What a map of fields has for each name that there is room for, and for each further value of a name, in lists that double.
-const NAME_BYTES: usize = 112;
-const MORE_BYTES: usize = 144;
 /// What the text of a name takes beside its bytes.
 const TEXT_BYTES: usize = 32;
 
 /// How much more fields take than they count as by HTTP/2, where each has its texts and 32 bytes.
 const TIMES: usize = 7;
 
-/// Has each value be a copy that keeps nothing else. By HTTP/1 a value is a part of what was read of its connection, and keeps all of that:
-/// 64 KiB for some letters, with white space before them. Names are copies already, and so are values by HTTP/2.
-pub(crate) fn own(fields: &mut HeaderMap) {
-    for value in fields.values_mut() {
-        if let Ok(mut own) = HeaderValue::from_bytes(value.as_bytes()) {
-            own.set_sensitive(value.is_sensitive());
-            *value = own;
-        }
-    }
-}
-
 /// What fields take.
 pub(crate) fn bytes_of(fields: &HeaderMap) -> usize {
-    let names = fields.capacity().saturating_mul(NAME_BYTES);
-    let more = fields.len().saturating_sub(fields.keys_len()).saturating_mul(MORE_BYTES);
     let texts = fields.keys_len().saturating_mul(TEXT_BYTES);
-    [names, more, texts, texts_of(fields)].into_iter().fold(0, usize::saturating_add)
+    [tidepool_fields::map_bytes(fields), texts, texts_of(fields)].into_iter().fold(0, usize::saturating_add)
 }
 
 /// What the head of a request takes, with what is made of its texts: names, parameters, and what whoever answers it is told of them.
 ///
 /// By HTTP/1 there may be white space around these texts, of which nobody is told: the head is the buffer that its connection has read it
 /// into, for as long as somebody has a part of that. It is not counted here. A connection has one request at a time, and a buffer of as
-/// many bytes whether or not its head is complete, so that `max_connections` bounds both; and what outlives its request is a copy
-/// ([`own`]).
+/// many bytes whether or not its head is complete, so that `max_connections` bounds both. By HTTP/2 a value may be a part of a frame. What
+/// functions and recordings have of a head is a copy ([`tidepool_fields::own`]).
 pub(crate) fn taken(uri: &Uri, fields: &HeaderMap) -> usize {
     let made = uri_bytes(uri).saturating_mul(2).saturating_add(texts_of(fields));
     bytes_of(fields).saturating_add(made)
@@ -141,33 +125,6 @@ mod tests {
         assert_eq!(bytes_of(&HeaderMap::new()), 0);
         let uri: Uri = format!("http://localhost/{}?{}", "a".repeat(99), "b".repeat(900)).parse().unwrap();
         assert_eq!((uri_bytes(&uri), taken(&uri, &HeaderMap::new())), (1_010, 2_020));
-    }
-
-    #[test]
-    fn values_that_are_copies_keep_nothing_of_what_they_were_read_from() {
-        /// What was read of a connection.
-        struct Read(Arc<[u8]>);
-
-        impl AsRef<[u8]> for Read {
-            fn as_ref(&self) -> &[u8] {
-                &self.0
-            }
-        }
-
-        let read: Arc<[u8]> = Arc::from(b"one\t two".as_slice());
-        let whole = Bytes::from_owner(Read(Arc::clone(&read)));
-        let mut fields = HeaderMap::new();
-        for part in [0..3, 5..8, 0..0, 0..8] {
-            fields.append("x-part", HeaderValue::from_maybe_shared(whole.slice(part)).unwrap());
-        }
-        fields.get_mut("x-part").unwrap().set_sensitive(true);
-        let before = fields.clone();
-        own(&mut fields);
-        assert_eq!(fields, before);
-        let sensitive: Vec<bool> = fields.values().map(HeaderValue::is_sensitive).collect();
-        assert_eq!(sensitive, [true, false, false, false]);
-        drop((before, whole));
-        assert_eq!(Arc::strong_count(&read), 1);
     }
 
     #[test]

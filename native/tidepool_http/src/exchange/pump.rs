@@ -176,7 +176,8 @@ where
             Ok(data) => data,
             Err(Ok(trailers)) => {
                 head::check(&trailers)?;
-                intake.put(Come::Trailers(trailers));
+                // They wait for who reads them, and are a part of what was read of the connection.
+                intake.put(Come::Trailers(tidepool_fields::own(&trailers)));
                 return Ok(());
             }
             Err(Err(_)) => continue,

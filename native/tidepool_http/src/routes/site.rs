@@ -118,10 +118,10 @@ pub(crate) fn of_host<B>(edge: &Edge, request: &Request<B>) -> Result<Site, Refu
     Ok(Site { function, target: target(uri.path(), uri), is_own: false })
 }
 
-/// What a request is for: a URI has it by HTTP/2, a header by HTTP/1. It is a copy, which keeps nothing of the head.
+/// What a request is for: a URI has it by HTTP/2, a header by HTTP/1.
 fn authority(uri: &Uri, headers: &HeaderMap) -> Result<Authority, Refusal> {
     let given = match (uri.authority(), headers.get(HOST)) {
-        (Some(authority), _) => Authority::try_from(authority.as_str()).ok(),
+        (Some(authority), _) => Some(authority.clone()),
         (None, Some(host)) => Authority::try_from(host.as_bytes()).ok(),
         // HTTP/1.0 needs none.
         (None, None) => Some(Authority::from_static("localhost")),
@@ -185,8 +185,6 @@ where
     } else {
         withhold_own_cookies(&mut head.headers);
     }
-    // A function may keep them for as long as it likes, and so may a recording.
-    heads::own(&mut head.headers);
     let method = head.method.clone();
     let request: Request<Piecewise> = Request::from_parts(head, body);
     let exchange = ExchangeRequest { function, request, is_secure, trace };

@@ -68,9 +68,14 @@ pub enum Refusal {
 
 #[expect(clippy::large_enum_variant, reason = "there is one of each request, and all but probes are the large one")]
 enum Inner {
-    One(Option<Ends>),
+    One(Option<(Ends, Sent)>),
     /// As often as it is taken: `GET /`, whose response goes nowhere.
     Probe,
+}
+
+/// The URI that a request came with. Who has sent it may have its head counted for as long as that is there.
+pub(crate) struct Sent {
+    _uri: Option<Uri>,
 }
 
 /// What is in an [`Exchange`].
@@ -86,17 +91,18 @@ pub struct Ends {
 }
 
 impl Exchange {
-    /// One that nobody has served.
+    /// One that nobody has served. Its head is a copy, which keeps nothing of what it was read from, and has no more room than it needs: a
+    /// guest may keep it for as long as it likes, and so may a recording.
     #[must_use]
     pub fn new(ends: Ends) -> Self {
-        Self::of(Inner::One(Some(ends)), None)
+        Self::of(Inner::One(Some(owned(ends))), None)
     }
 
     /// One of a guest's, which is told when there is no response, and says when it waits for none.
     pub(crate) fn inside(ends: Ends, refuse: Refuse) -> (Self, Left) {
         let left = Left::default();
         let asking = Asking { left: left.clone(), refuse: Mutex::new(Some(refuse)) };
-        (Self::of(Inner::One(Some(ends)), Some(asking)), left)
+        (Self::of(Inner::One(Some(owned(ends))), Some(asking)), left)
     }
 
     /// Requests of nobody, by which it is found out what a handler does.
@@ -117,25 +123,25 @@ impl Exchange {
         self.0.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is in it; `None` when it was taken.
-    pub(crate) fn take(&self) -> Option<Ends> {
+    /// What is in it, and what is to be dropped when the request is over; `None` when it was taken.
+    pub(crate) fn take(&self) -> Option<(Ends, Sent)> {
         match &mut *self.inner() {
             Inner::One(ends) => ends.take(),
-            Inner::Probe => Some(probe()),
+            Inner::Probe => Some((probe(), Sent { _uri: None })),
         }
     }
 
     /// Looks at the request; `None` when it was taken, and of a probe.
     pub(crate) fn peek<T>(&self, look: impl FnOnce(&http::Request<Body>, bool) -> T) -> Option<T> {
         match &*self.inner() {
-            Inner::One(Some(ends)) => Some(look(&ends.request, ends.is_secure)),
+            Inner::One(Some((ends, _sent))) => Some(look(&ends.request, ends.is_secure)),
             Inner::One(None) | Inner::Probe => None,
         }
     }
 
     /// Changes the headers of the request, unless it was taken.
     pub fn change_headers(&self, change: impl FnOnce(&mut HeaderMap)) {
-        if let Inner::One(Some(ends)) = &mut *self.inner() {
+        if let Inner::One(Some((ends, _sent))) = &mut *self.inner() {
             change(ends.request.headers_mut());
         }
     }
@@ -206,19 +212,16 @@ impl Left {
     }
 }
 
-/// What a map of fields has for each name that there is room for, and for each further value of a name, in lists that double.
-pub(crate) const NAME_BYTES: usize = 112;
-pub(crate) const MORE_BYTES: usize = 144;
-
-/// What a map of fields takes beside their texts.
-pub(crate) fn map_bytes(fields: &HeaderMap) -> usize {
-    let names = fields.capacity().saturating_mul(NAME_BYTES);
-    names.saturating_add(fields.len().saturating_sub(fields.keys_len()).saturating_mul(MORE_BYTES))
+/// The same with a copy of the head.
+fn owned(mut ends: Ends) -> (Ends, Sent) {
+    let request = &mut ends.request;
+    *request.headers_mut() = tidepool_fields::own(request.headers());
+    let sent = Sent { _uri: own(request.uri()).map(|uri| std::mem::replace(request.uri_mut(), uri)) };
+    (ends, sent)
 }
 
-/// A copy of a URI, which keeps nothing of what this one is a part of: who sends a request may have it count something until its URI is
-/// gone. `None` where it is no URI, as one that was taken apart.
-pub(crate) fn own(uri: &Uri) -> Option<Uri> {
+/// A copy of a URI, which keeps nothing of what this one is a part of. `None` where it is no URI, as one that was taken apart.
+fn own(uri: &Uri) -> Option<Uri> {
     let authority = uri.authority().map(|authority| Authority::try_from(authority.as_str())).transpose().ok()?;
     let path = uri.path_and_query().map(|path| PathAndQuery::try_from(path.as_str())).transpose().ok()?;
     let mut parts = Parts::default();
@@ -246,5 +249,60 @@ impl PartialEq for Exchange {
 impl fmt::Debug for Exchange {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Exchange").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+mod tests {
+    use http::{HeaderName, HeaderValue, Request};
+
+    use super::*;
+
+    /// What was read of a connection.
+    struct Read(Arc<[u8]>);
+
+    impl AsRef<[u8]> for Read {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    /// A request whose head is a part of what was read, and whose map has had many more fields.
+    fn request(read: &Arc<[u8]>) -> Request<Body> {
+        let whole = Bytes::from_owner(Read(Arc::clone(read)));
+        let mut request = Request::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+        *request.uri_mut() = Uri::from_maybe_shared(whole.slice(..24)).unwrap();
+        for number in 0..200 {
+            let name = HeaderName::try_from(format!("x-{number}")).unwrap();
+            request.headers_mut().insert(name, HeaderValue::from_maybe_shared(whole.slice(24..)).unwrap());
+        }
+        for number in 2..200 {
+            request.headers_mut().remove(format!("x-{number}"));
+        }
+        assert!(request.headers().capacity() >= 200);
+        request
+    }
+
+    #[test]
+    fn a_request_has_a_copy_of_its_head_that_keeps_nothing_of_what_it_was_read_from_and_has_no_room_to_spare() {
+        let read: Arc<[u8]> = Arc::from(b"http://there.test/wide?1and much more".as_slice());
+        let respond = || -> Respond { Box::new(|_response| {}) };
+        let new =
+            Exchange::new(Ends { request: request(&read), is_secure: false, respond: respond(), is_bounded: true });
+        let ends = Ends { request: request(&read), is_secure: false, respond: respond(), is_bounded: false };
+        let (inside, _left) = Exchange::inside(ends, Box::new(|_why| {}));
+        for exchange in [new, inside] {
+            let (Ends { request, .. }, sent) = exchange.take().unwrap();
+            assert_eq!(request.uri(), "http://there.test/wide?1");
+            let values: Vec<&[u8]> = request.headers().values().map(HeaderValue::as_bytes).collect();
+            assert_eq!(values, [b"and much more"; 2]);
+            assert!(request.headers().capacity() < 4, "{}", request.headers().capacity());
+            assert!(Arc::strong_count(&read) > 1, "who sends it counts for as long as it is under way");
+            drop(sent);
+            drop(exchange);
+            assert_eq!(request.headers().len(), 2);
+        }
+        assert_eq!(Arc::strong_count(&read), 1);
     }
 }

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::{BodyExt, Empty};
 
-use crate::base::request::exchange::{self, Ends, Exchange, Respond};
+use crate::base::request::exchange::{Ends, Exchange, Respond};
 use crate::recording::bytes::{Reader, Writer};
 use crate::recording::damaged::Damaged;
 
@@ -17,14 +17,12 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// That of a request that nobody has taken yet. It is a copy: what the request has may be a small part of what was read of its
-    /// connection, or count something of its client's, and a tape outlives both.
+    /// That of a request that nobody has taken yet. Its texts are that one's, which keep nothing else.
     pub(in crate::recording) fn of(exchange: &Exchange) -> Option<Self> {
-        let head = exchange.peek(|request, is_secure| {
-            let (method, uri) = (request.method().clone(), exchange::own(request.uri())?);
-            Some(Head { method, uri, headers: own(request.headers()), is_secure })
-        });
-        head.flatten()
+        exchange.peek(|request, is_secure| {
+            let (method, uri) = (request.method().clone(), request.uri().clone());
+            Head { method, uri, headers: request.headers().clone(), is_secure }
+        })
     }
 
     /// A request with this head. It has no body: its guest is told of one by the recording.
@@ -56,23 +54,13 @@ impl Head {
     }
 }
 
-/// A copy of headers, or trailers, which keeps nothing of what their values are parts of, and has room for no more than there are.
-pub(in crate::recording) fn own(headers: &HeaderMap) -> HeaderMap {
-    let mut own = HeaderMap::with_capacity(headers.keys_len());
-    for (name, value) in headers {
-        let copy = HeaderValue::from_bytes(value.as_bytes());
-        own.append(name.clone(), copy.unwrap_or_else(|_| value.clone()));
-    }
-    own
-}
-
 /// What the texts of a header take beside their bytes: each has a place of its own.
 const TEXTS_BYTES: usize = 32;
 
 /// What headers or trailers take, in bytes.
 pub(super) fn headers_bytes(headers: &HeaderMap) -> usize {
     let texts = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + TEXTS_BYTES);
-    exchange::map_bytes(headers) + texts.sum::<usize>()
+    tidepool_fields::map_bytes(headers) + texts.sum::<usize>()
 }
 
 /// Writes headers, or trailers.

@@ -83,7 +83,7 @@ pub(crate) fn begun(function: &Arc<Function>, request: Request<Body>) -> (Task, 
 }
 
 /// Has a function handle a request. Whoever takes the response takes a piece when the guest can't go on, or leaves after some bytes.
-fn handled(function: &Arc<Function>, request: Request<Body>, most: usize) -> Outcome {
+pub(crate) fn handled(function: &Arc<Function>, request: Request<Body>, most: usize) -> Outcome {
     let (mut task, response) = begun(function, request);
     let signal = Arc::new(Signal::default());
     let (mut status, mut body, mut whole) = (0, None, Vec::new());

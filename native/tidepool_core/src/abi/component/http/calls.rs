@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use http::Request;
 use http_body_util::{BodyExt, Limited};
 use wasmtime::component::{Instance, Resource};
 use wasmtime::{AsContextMut, Store};
@@ -17,12 +18,13 @@ use super::content::of_request;
 use super::fate::{Fate, Running};
 use super::growing::came;
 use super::head::Head;
+use super::lent::Lent;
 use super::patience::{Patience, paced};
 use crate::abi::contract::{Abi, ComponentAbi};
 use crate::abi::interface::{self, Interface};
 use crate::abi::slots::State;
 use crate::base::error::CallError;
-use crate::base::request::exchange::{self, Body, Ends, Exchange};
+use crate::base::request::exchange::{Body, Ends, Exchange};
 use crate::base::request::{Payload, Reply, Takes};
 use crate::store::failure::call_error;
 
@@ -80,15 +82,10 @@ async fn handle(
     instance: &Instance,
     interface: &Interface,
 ) -> Result<Reply, CallError> {
-    let Some(Ends { mut request, is_secure, respond, is_bounded }) = exchange.take() else {
+    // Who has sent it has its head counted until the call is over: what a guest keeps of that is its function's.
+    let Some((Ends { request, is_secure, respond, is_bounded }, _sent)) = exchange.take() else {
         return Err(CallError::Internal { message: "the request was handled already".into() });
     };
-    // Who has sent it may count its head until its URI is gone, which is when the call is over: a guest that keeps the request has a copy,
-    // which is its function's.
-    let _counted = request.uri().clone();
-    if let Some(uri) = exchange::own(request.uri()) {
-        *request.uri_mut() = uri;
-    }
     let allowed = store.data().function.limits.reply_bytes;
     let fate = Arc::new(Fate::new(allowed));
     let running = Running(&fate);
@@ -97,7 +94,9 @@ async fn handle(
         false => request.map(|body| bounded(body, store.data().function.limits.payload_bytes)),
     };
     let idle = store.data().function.limits.client_idle();
-    let request = request.map(|body| paced(body, idle).map_err(told));
+    let (head, body) = request.into_parts();
+    let body = Lent::new(paced(body, idle));
+    let request = Request::from_parts(head, body.clone().map_err(told));
     let scheme = if is_secure { Scheme::Https } else { Scheme::Http };
     let head = Head::new(exchange, respond, (&fate, allowed), store.data().tape.is_some());
     let set = head.clone();
@@ -130,6 +129,7 @@ async fn handle(
     };
     let outcome: wasmtime::Result<Option<CallError>> = outcome.await;
     store.data_mut().end_requests();
+    body.end();
     match outcome {
         Ok(None) => {
             let recorded = fate.over()?;

@@ -4,6 +4,8 @@
 use std::collections::HashSet;
 
 use http::HeaderMap;
+use smallvec::SmallVec;
+use tidepool_fields::{MORE_BYTES, NAME_BYTES, map_bytes};
 use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi_http::FieldMap;
 use wasmtime_wasi_http::p2::bindings::http::types::{Method, Scheme};
@@ -13,7 +15,6 @@ use wasmtime_wasi_http::p2::types::{
 };
 
 use super::bounds::{BODY_BYTES, FIELD_BYTES, RECEIVED_BYTES, SENT_BYTES};
-use crate::base::request::exchange::{MORE_BYTES, NAME_BYTES, map_bytes};
 use crate::store::host_share::HostShare;
 
 /// So much is nobody's; and what is held more than there is, at least, so that it is not counted again for each header.
@@ -43,7 +44,7 @@ pub(in crate::abi::component) struct Content {
     slot_bytes: usize,
     /// Requests that have come for the guest and that it has yet, by their numbers, with what their heads take: nobody else can look into
     /// these.
-    requests: Vec<(u32, usize)>,
+    requests: SmallVec<[(u32, usize); 1]>,
 }
 
 impl Content {
@@ -189,7 +190,8 @@ pub(super) fn of_fields(fields: &HeaderMap) -> usize {
     map_bytes(fields).saturating_add(texts)
 }
 
-/// What the head of a request takes at most. It goes by what is in the map, and not by the map's room, which is another in a replay.
+/// What the head of a request takes at most. It goes by what is in the map, which has room for less than twice as much
+/// ([`Exchange::new`](crate::base::request::exchange::Exchange::new)): how much that is may be another in a replay.
 pub(super) fn of_request<B>(request: &http::Request<B>) -> usize {
     let uri = request.uri();
     let authority = uri.authority().map_or(0, |authority| authority.as_str().len());

@@ -11,6 +11,7 @@ mod fate;
 mod fields;
 mod growing;
 mod head;
+mod lent;
 mod outgoing;
 mod patience;
 mod response;

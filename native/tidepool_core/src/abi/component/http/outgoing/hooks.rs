@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::{HOST, HeaderValue};
 use http::uri::Scheme;
 use http::{Method, Request, Response};
-use http_body::Body;
+use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
@@ -119,12 +119,22 @@ fn failed(error: Error) -> Answering {
     Box::new(std::future::ready(Err(error)))
 }
 
-/// A response, of which nothing is to be driven beside its body.
+/// A response, of which nothing is to be driven beside its body. The guest may keep its fields for as long as it likes: they are copies,
+/// which keep nothing of what was read of their connection.
 fn answered<B>(response: Response<B>) -> Answered
 where
     B: Body<Data = Bytes, Error = Error> + Send + 'static,
 {
-    Ok((response.map(BodyExt::boxed_unsync), Box::new(std::future::ready(Ok(())))))
+    let mut response = response.map(|body| body.map_frame(own_trailers).boxed_unsync());
+    *response.headers_mut() = tidepool_fields::own(response.headers());
+    Ok((response, Box::new(std::future::ready(Ok(())))))
+}
+
+fn own_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(trailers) => Frame::trailers(tidepool_fields::own(&trailers)),
+        Err(frame) => frame,
+    }
 }
 
 impl WasiHttpHooks for Hooks {
