@@ -10,7 +10,7 @@ defmodule Mix.Tasks.Tidepool.Replay do
       mix tidepool.replay 00065a4f1c3e2d10-4096.tiderec --wasm shop.wasm --log
 
   It prints what was recorded and what came of it now, where a trap was, or a call that was cut, with the lines of the source, where the
-  module has debug data; before that, on standard error, what the guest prints.
+  module has debug data; before that, on standard error, what the guest prints, with its control characters written out.
 
   With `--against` the same call is made of another version of the module, or of each file of a folder:
 

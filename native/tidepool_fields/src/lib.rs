@@ -15,8 +15,8 @@ pub fn map_bytes(fields: &HeaderMap) -> usize {
     names.saturating_add(fields.len().saturating_sub(fields.keys_len()).saturating_mul(MORE_BYTES))
 }
 
-/// A copy of fields that keeps nothing else: all values are parts of one text, and there is room for no more names than there are, but for
-/// what a power of two has beyond them.
+/// A copy of fields that keeps nothing else: all values are parts of one text, and there is room for less than twice as many names as
+/// there are fields.
 ///
 /// A value may be a part of what was read of its connection, and keep all of that: by HTTP/1 64 KiB for some letters, with white space before
 /// them; by HTTP/2 a frame. A map never shrinks, whatever is taken out of it, and hyper uses the one of an earlier response again. Names
@@ -34,7 +34,10 @@ pub fn own(fields: &HeaderMap) -> HeaderMap {
         // What was a value is one.
         let mut copy = copy.unwrap_or_else(|_none| value.clone());
         copy.set_sensitive(value.is_sensitive());
-        own.append(name.clone(), copy);
+        // Of very many names with the same hashes it may take none.
+        if own.try_append(name.clone(), copy).is_err() {
+            return fields.clone();
+        }
     }
     own
 }
@@ -67,12 +70,11 @@ mod tests {
             fields.append("x-other", HeaderValue::from_static("a"));
         }
         fields.get_mut("x-part").unwrap().set_sensitive(true);
-        let before = fields.clone();
-        let fields = own(&fields);
-        assert_eq!(fields, before);
-        let sensitive: Vec<bool> = fields.get_all("x-part").iter().map(HeaderValue::is_sensitive).collect();
+        let copy = own(&fields);
+        assert_eq!(copy, fields);
+        let sensitive: Vec<bool> = copy.get_all("x-part").iter().map(HeaderValue::is_sensitive).collect();
         assert_eq!(sensitive, [true, false, false, false]);
-        drop((before, whole));
+        drop((fields, whole));
         assert_eq!(Arc::strong_count(&read), 1);
     }
 
