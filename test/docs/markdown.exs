@@ -85,8 +85,8 @@ defmodule Tidepool.Docs.Markdown do
   @doc "Runs all console blocks against the edges at `addresses`, which stand for localhost:4000 and the ports after it, with options of `System.cmd/3`."
   def run_console!(path, addresses, options \\ []) do
     # Of this run alone: what a page leaves goes, and two runs do not have the same files.
-    folder = Path.join(System.tmp_dir!(), "page-#{System.unique_integer([:positive])}")
-    File.mkdir!(folder)
+    folder = Path.join(System.tmp_dir!(), "page-#{System.pid()}-#{System.unique_integer([:positive])}")
+    File.mkdir_p!(folder)
     ExUnit.Callbacks.on_exit(fn -> File.rm_rf!(folder) end)
     own = &String.replace(&1, "/tmp/", folder <> "/")
 

@@ -271,7 +271,7 @@ defmodule Tidepool.RestartTest do
 
   test "stopping the application lets requests in flight finish" do
     peer = Peer.start!(server: true, drain: 30_000)
-    Peer.deploy!(peer, "rust", "sleepy")
+    Peer.deploy!(peer, "rust", "sleepy", limits: [time: 60_000])
     url = Peer.url(peer, "/call/sleepy?payload=10000")
     # The instance that the deploy has tried may still be on its way out.
     eventually(fn -> %{live: 0} = Peer.call(peer, Engine, :instances, []) end)
