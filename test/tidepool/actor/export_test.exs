@@ -21,7 +21,7 @@ defmodule Tidepool.Actor.ExportTest do
     end)
 
     data = tmp_folder!()
-    {:ok, data: data, file: Path.join(data, "file")}
+    {:ok, data: data, archive: Path.join(data, "archive")}
   end
 
   # The data folder of a node that keeps actors.
@@ -36,7 +36,7 @@ defmodule Tidepool.Actor.ExportTest do
   defp said(how), do: capture_io(:stderr, fn -> assert catch_exit(how.()) == {:shutdown, 1} end)
 
   test "a member exports whether the setting names it or not, and a group begins with one that is named",
-       %{data: data, file: file} do
+       %{data: data, archive: file} do
     member!(data, "d@x")
 
     assert capture_io(fn -> Release.export_actors(file, data: data, node: "d@x") end) ==
@@ -50,7 +50,7 @@ defmodule Tidepool.Actor.ExportTest do
 
   test "of a member that does not run an export may lack what others have by now, and that is said", %{
     data: data,
-    file: file
+    archive: file
   } do
     folder = member!(data, "a@x")
     export = fn -> capture_io(fn -> Release.export_actors(file, data: data, node: "a@x", overwrite: true) end) end

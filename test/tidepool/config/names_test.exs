@@ -18,13 +18,15 @@ defmodule Tidepool.Config.NamesTest do
           {[seeds: short, dns: "nodes.test"], "TIDEPOOL_DNS"}
         ] do
       assert {:error, %Error{reason: :invalid_option, message: message}} =
-               Config.Schema.check([data: "data"] ++ settings)
+               Config.Schema.check([data: "data", cluster: :auto] ++ settings)
 
       for word <- [short, other, "TIDEPOOL_ACTORS"], do: assert(message =~ word)
+      # One that looks for no others.
+      assert {:ok, _config} = Config.Schema.check([data: "data", cluster: false] ++ settings)
     end
 
     for names <- [["a@host1", "b@host2", "c@host3"], ["a@10.0.0.1", "b@host.example", "c@::1"]] do
-      assert {:ok, config} = Config.Schema.check(data: "data", actors: {:replicated, names})
+      assert {:ok, config} = Config.Schema.check(data: "data", cluster: :auto, actors: {:replicated, names})
       assert config.seeds == names
     end
   end
