@@ -48,6 +48,7 @@ impl http_body::Body for Lent {
 mod tests {
     use std::task::Waker;
 
+    use http_body::Body as _;
     use http_body_util::{BodyExt, Full};
 
     use super::*;
