@@ -9,7 +9,7 @@ use tokio::sync::SemaphorePermit;
 use super::group::{Group, Standing, said};
 use super::network::{Network, earlier};
 use super::rpc::{Answered, Asked, Part, Question, Said};
-use super::snapshot::{Receiving, aside};
+use super::snapshot::{Receiving, Took, aside, find_room};
 use super::types::{DiskId, Member, Types, packed, unpacked};
 
 /// Bytes of entries that are committed and wait for being applied, from which on no more are taken: until then they are in memory.
@@ -142,14 +142,23 @@ impl Group {
 
     async fn part(&self, from: DiskId, part: Part) -> Result<Said, String> {
         let (vote, meta) = (part.vote, part.meta.clone());
-        let (receiving, folder) = (Arc::clone(&self.receiving), self.folder.clone());
+        if vote < self.raft.metrics().borrow().vote {
+            return Err("another leads by now".into());
+        }
+        let (receiving, folder, node) = (Arc::clone(&self.receiving), self.folder.clone(), self.own.node.clone());
         let taken = aside(move || {
             let mut receiving = receiving.lock().unwrap_or_else(PoisonError::into_inner);
-            Receiving::take(&mut receiving, &folder, from, &part)
+            if part.at == 0 {
+                // The file that it comes to, and the transaction by which it takes the place of what is there.
+                find_room(&folder, part.length.saturating_mul(2), &node)?;
+            }
+            Receiving::take(&mut receiving, &folder, from, &part).map_err(|error| error.to_string())
         });
-        let taken = taken.await.map_err(|error| error.to_string())?;
-        let Some(snapshot) = taken.map_err(|error| error.to_string())? else { return Ok(Said::Taken) };
-        let snapshot = Snapshot { meta, snapshot: Box::new(snapshot) };
+        let snapshot = match taken.await.map_err(|error| error.to_string())?? {
+            Took::Part => return Ok(Said::Taken),
+            Took::Wanted(at) => return Ok(Said::Wanted(at)),
+            Took::Whole(snapshot) => Snapshot { meta, snapshot: Box::new(snapshot) },
+        };
         let installed = self.raft.install_full_snapshot(vote, snapshot).await;
         installed.map(Said::Snapshot).map_err(|error| error.to_string())
     }

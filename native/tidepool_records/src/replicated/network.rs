@@ -9,15 +9,15 @@ use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
 use openraft::{LogId, OptionalSend, Snapshot, Vote};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::claim::Claim;
 use super::machine::Machine;
 use super::members::lag::Lag;
 use super::rpc::{Answered, Asked, Part, Question, Said};
-use super::snapshot::aside;
+use super::snapshot::{Sends, Transfer, aside};
 use super::types::{DiskId, Member, Types, packed, unpacked};
-use crate::record::{finish, hasher};
+use crate::record::{StoreError, finish, hasher};
 
 /// How bytes get to the voter of another node, and what that answers.
 pub trait Links: Send + Sync + 'static {
@@ -41,9 +41,16 @@ impl Links for Alone {
 
 /// Bytes of a part of a snapshot, and how long one may take.
 const PART_BYTES: usize = 1 << 20;
-const PART: Duration = Duration::from_secs(10);
+pub(super) const PART: Duration = Duration::from_secs(10);
 /// How long the last may take, which is when all of them are put in place.
 const LAST_PART: Duration = Duration::from_secs(600);
+
+/// For how long no part may be taken, how long it is waited meanwhile before one is sent again, and how often one of before may be wanted.
+const VAIN: Duration = Duration::from_secs(300);
+const AGAIN_PART: Duration = Duration::from_millis(200);
+const BACK: u32 = 8;
+/// How long one that could not be sent a snapshot is left alone, which is copied as a whole each time.
+const UNSENT: Duration = Duration::from_secs(1);
 
 /// How long entries may take.
 const ENTRIES: Duration = Duration::from_secs(120);
@@ -65,6 +72,7 @@ pub(super) struct Network {
     pub(super) machine: Machine,
     /// It is told of those that are not understood.
     pub(super) lag: Arc<Lag>,
+    pub(super) sends: Arc<Sends>,
 }
 
 /// The way to one other voter.
@@ -185,25 +193,60 @@ impl Peer {
     ) -> Result<SnapshotResponse<DiskId>, StreamingError<Types, Fatal<DiskId>>> {
         // It is copied for one that is there.
         self.ask(Question::Here, PART).await?;
-        let unreadable = |why: String| Unreachable::new(&Why(why.into()));
-        let Snapshot { meta, snapshot } = snapshot;
-        let read = aside(move || snapshot.parts(PART_BYTES)).await;
-        let read = read.map_err(|error| unreadable(error.to_string()))?;
-        let mut parts = read.map_err(|error| unreadable(error.to_string()))?;
-        let (mut at, mut digest) = (0_u64, hasher("snapshot"));
-        loop {
-            let (bytes, is_last) = parts.read().map_err(|error| unreadable(error.to_string()))?;
-            digest.update(&bytes);
-            let next = at.saturating_add(bytes.len() as u64);
-            let whole = is_last.then(|| finish(&digest));
-            let part = Part { vote, meta: meta.clone(), at, bytes, whole };
-            let began = Instant::now();
-            match self.ask(Question::Part(part), if is_last { LAST_PART } else { PART }).await? {
-                Said::Snapshot(answer) => return Ok(answer),
-                Said::Taken if !is_last => at = next,
-                _other => return Err(NetworkError::new(&unfit()).into()),
+        let transfer = self.network.sends.begin(self.disk, snapshot.meta.last_log_id.map_or(0, |id| id.index));
+        match self.send_parts(vote, snapshot, &transfer).await {
+            Ok(answer) => {
+                transfer.done();
+                Ok(answer)
             }
-            breathe(began).await;
+            Err(why) => {
+                transfer.fails(Arc::clone(&why));
+                drop(transfer);
+                sleep(UNSENT).await;
+                Err(Unreachable::new(&Why(why)).into())
+            }
+        }
+    }
+
+    async fn send_parts(
+        &self,
+        vote: Vote<DiskId>,
+        snapshot: Snapshot<Types>,
+        transfer: &Transfer,
+    ) -> Result<SnapshotResponse<DiskId>, Arc<str>> {
+        let (node, unreadable) = (&self.node, |why: StoreError| -> Arc<str> { why.to_string().into() });
+        let Snapshot { meta, snapshot } = snapshot;
+        let parts = aside(move || snapshot.parts(PART_BYTES)).await;
+        let mut parts = parts.map_err(|error| error.to_string())??;
+        let (mut at, mut digest, mut back, mut taken) = (0_u64, hasher("snapshot"), 0_u32, Instant::now());
+        loop {
+            let (bytes, is_last) = parts.read().map_err(unreadable)?;
+            let mut with = digest.clone();
+            with.update(&bytes);
+            let next = at.saturating_add(bytes.len() as u64);
+            let whole = is_last.then(|| finish(&with));
+            let part = Part { vote, meta: meta.clone(), at, bytes, length: parts.length(), whole };
+            let (began, within) = (Instant::now(), if is_last { LAST_PART } else { PART });
+            match self.network.ask(node, Some(self.disk), Question::Part(part), within).await {
+                Ok(Said::Snapshot(answer)) => return Ok(answer),
+                Ok(Said::Taken) if !is_last => {
+                    (at, digest, taken) = (next, with, Instant::now());
+                    transfer.took(at);
+                    breathe(began).await;
+                }
+                Ok(Said::Wanted(from)) if from < next && back < BACK => {
+                    (at, back) = (from, back.saturating_add(1));
+                    digest = parts.go_back(at).map_err(unreadable)?;
+                }
+                Ok(_other) => return Err(unfit().0),
+                // Whether all of it is in place is not known.
+                Err(why) if is_last || taken.elapsed() > VAIN => return Err(why),
+                Err(why) => {
+                    transfer.fails(why);
+                    digest = parts.go_back(at).map_err(unreadable)?;
+                    sleep(AGAIN_PART).await;
+                }
+            }
         }
     }
 }
@@ -211,7 +254,7 @@ impl Peer {
 /// Waits for as long again as what has begun then has taken: whoever catches up has half of the time of disks and processors, and others
 /// the other half.
 async fn breathe(began: Instant) {
-    tokio::time::sleep(began.elapsed().min(PAUSE)).await;
+    sleep(began.elapsed().min(PAUSE)).await;
 }
 
 /// Why a node whose folder is of an earlier time answers nothing that counts.

@@ -63,6 +63,8 @@ pub(super) struct Part {
     pub(super) at: u64,
     #[serde(with = "serde_bytes")]
     pub(super) bytes: Vec<u8>,
+    /// Bytes of all parts.
+    pub(super) length: u64,
     /// The digest of all bytes, with the last of them.
     pub(super) whole: Option<Mark>,
 }
@@ -111,6 +113,8 @@ pub(super) enum Said {
     Elects,
     /// Nothing, for the question is of another version.
     NotUnderstood,
+    /// The part was not taken: the one after so many bytes is wanted.
+    Wanted(u64),
 }
 
 /// What the voter says that was asked to lead.

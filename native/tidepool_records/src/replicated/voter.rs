@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use openraft::error::Fatal;
 use openraft::{Config, Raft, SnapshotPolicy};
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -19,8 +20,8 @@ use super::members::lag::Lag;
 use super::members::{MemberChange, MemberState, Since, finish, give_up_lead, join, since_alone, watch_others};
 use super::network::{Alone, Links, Network};
 use super::rpc::{Lead, Led};
-use super::snapshot::{fresh, remove_left};
-use super::types::{Member, Types};
+use super::snapshot::{Sends, fresh, remove_left};
+use super::types::{DiskId, Member, Types};
 use crate::record::StoreError;
 use crate::sqlite::Readers;
 
@@ -111,7 +112,14 @@ impl Voter {
         let founders = named.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
         let claim = Claim { run: fresh()?, opened: log.last()?.max(machine.last_id()) };
         let lag = Arc::new(Lag::new());
-        let network = Network { links, own: log.disk(), claim, machine: machine.clone(), lag: Arc::clone(&lag) };
+        let network = Network {
+            links,
+            own: log.disk(),
+            claim,
+            machine: machine.clone(),
+            lag: Arc::clone(&lag),
+            sends: Arc::new(Sends::default()),
+        };
         let started = async {
             let raft = raft(&log, &machine, network.clone()).await?;
             let group = Group {
@@ -134,7 +142,7 @@ impl Voter {
         };
         let late = |_late| stopped(&format!("it has not begun to lead within {} s", OPEN.as_secs()));
         let group = runtime.block_on(async { tokio::time::timeout(OPEN, started).await }).map_err(late)??;
-        runtime.spawn(purge(group.raft.clone(), group.log.clone(), PURGE_BYTES, KEPT_BYTES));
+        runtime.spawn(purge(group.clone(), PURGE_BYTES));
         runtime.spawn(group.machine.clone().begin_log_anew());
         runtime.spawn(watch_others(group.clone()));
         runtime.spawn(finish(group.clone()));
@@ -276,7 +284,8 @@ async fn raft(log: &Log, machine: &Machine, network: Network) -> Result<Raft<Typ
         snapshot_policy: SnapshotPolicy::Never,
         // Not before it is known how it stands.
         enable_elect: false,
-        max_in_snapshot_log_to_keep: KEPT_ENTRIES,
+        // `purge` sees to that.
+        max_in_snapshot_log_to_keep: u64::MAX,
         max_payload_entries: SENT_ENTRIES,
         ..Config::default()
     };
@@ -330,24 +339,46 @@ async fn lead_alone(group: &Group) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Has the log purged whenever it has grown by so many bytes, for as long as Raft goes on: of what the state has but for the last entries,
-/// and of those of them that are more bytes than are `kept`.
-pub(super) async fn purge(raft: Raft<Types>, log: Log, grown: u64, kept: u64) {
-    let mut has_grown = false;
+/// Has the log purged whenever it has grown by so many bytes, for as long as Raft goes on.
+async fn purge(group: Group, grown: u64) {
+    let (mut seen, mut has_grown) = (0, false);
     loop {
         tokio::time::sleep(PURGE_EVERY).await;
         // Up to where the state was when it was looked at last, which is a moment after it was to be.
-        if has_grown
-            && let Ok(Some(up_to)) = log.before_last(KEPT_ENTRIES, kept).await
-            && raft.trigger().purge_log(up_to).await.is_err()
-        {
+        if has_grown && purge_but(&group, KEPT_BYTES).await.is_err() {
             return;
         }
-        has_grown = log.has_grown_by(grown);
-        if has_grown && raft.trigger().snapshot().await.is_err() {
-            return;
+        let bytes = group.log.bytes();
+        has_grown = bytes.saturating_sub(seen) >= grown;
+        if has_grown {
+            seen = bytes;
+            if group.raft.trigger().snapshot().await.is_err() {
+                return;
+            }
         }
     }
+}
+
+/// Has the log purged of what the state has, but for the last entries, as many of them as have no more bytes than are `kept`; and but for
+/// those that another voter is to get after a snapshot, while there is room for them. Up to where that is.
+///
+/// # Errors
+/// When Raft has ended.
+pub(super) async fn purge_but(group: &Group, kept: u64) -> Result<u64, Fatal<DiskId>> {
+    // As long as the log can't be read it is purged of nothing.
+    let Ok(before) = group.log.before_last(KEPT_ENTRIES, kept).await else { return Ok(0) };
+    let (last, known) = {
+        let metrics = group.raft.metrics();
+        let metrics = metrics.borrow();
+        (metrics.last_log_index.unwrap_or(0), metrics.replication.clone())
+    };
+    let up_to = before.unwrap_or(last.saturating_sub(KEPT_ENTRIES));
+    let up_to =
+        if group.is_full() { up_to } else { group.network.sends.purged(up_to, group.log.bytes(), known.as_ref()) };
+    if up_to > 0 {
+        group.raft.trigger().purge_log(up_to).await?;
+    }
+    Ok(up_to)
 }
 
 /// Has others elect another for as long as the state of this voter waits for room, for as long as Raft goes on. Where it is the log that

@@ -54,7 +54,7 @@ struct Shared {
     is_full: AtomicBool,
     /// The last entry that is committed, as far as Raft has said so. Nothing is waited for while it is locked.
     committed: Mutex<Option<LogId<DiskId>>>,
-    /// Bytes of the file that were appended since the log was to be purged, or opened; and those that there were then.
+    /// Bytes of the file as it was opened, and those that were appended since.
     bytes: AtomicU64,
     /// Up to which entry the state is on the disk; `None` when it will not be any more.
     state: watch::Sender<Option<u64>>,
@@ -141,13 +141,9 @@ impl Log {
         self.0.is_full.load(Ordering::Acquire)
     }
 
-    /// Has the file got entries of so many bytes since this was last so?
-    pub(super) fn has_grown_by(&self, bytes: u64) -> bool {
-        let has_grown = self.0.bytes.load(Ordering::Relaxed) >= bytes;
-        if has_grown {
-            self.0.bytes.store(0, Ordering::Relaxed);
-        }
-        has_grown
+    /// Bytes that the file has got, as if none was ever purged.
+    pub(super) fn bytes(&self) -> u64 {
+        self.0.bytes.load(Ordering::Relaxed)
     }
 
     /// The last entry before those at the end that take so many bytes of the file at most: the very last is among these, however long it

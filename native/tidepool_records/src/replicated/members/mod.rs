@@ -98,7 +98,9 @@ impl Group {
                 leads: *disk == own && leads,
                 answers: here.is_ok(),
                 lacks: has.map(|has| last.saturating_sub(has)),
-                problem: here.unwrap_or_else(|why| Some(why.to_string())),
+                problem: here
+                    .unwrap_or_else(|why| Some(why.to_string()))
+                    .or_else(|| self.network.sends.problem(*disk, has).map(|why| why.to_string())),
             }
         });
         Ok(states.collect())
@@ -205,7 +207,7 @@ impl Group {
     /// Returns when a disk has what this one had of the log when that was asked for.
     async fn caught_up_by(&self, node: &str, disk: DiskId) -> Result<(), Unchanged> {
         let mut metrics = self.raft.metrics();
-        let (mut most, mut since) = (0, Instant::now());
+        let (mut most, mut taken, mut since) = (0, 0, Instant::now());
         let wanted = metrics.borrow().last_log_index.unwrap_or(0);
         loop {
             let has = {
@@ -221,10 +223,12 @@ impl Group {
             if self.known().await?.node(disk).is_none() {
                 return Err(Unchanged::Refused(format!("{node} was removed meanwhile")));
             }
-            if has > most {
-                (most, since) = (has, Instant::now());
+            // A snapshot counts as entries at its end.
+            let takes = self.network.sends.taken(disk);
+            if has > most || takes > taken {
+                since = Instant::now();
             }
-            // A snapshot is heard of at its end.
+            (most, taken) = (most.max(has), takes);
             if since.elapsed() > STANDS {
                 return Err(Unchanged::Refused(format!(
                     "{node} has {most} of {wanted} entries of the log, and no more for {} s: it catches up when it can, and is no voter yet. \

@@ -1,9 +1,10 @@
 //! All that was applied up to an entry, as one database; and on its way from voter to voter, as a file in parts.
 
 mod receive;
+mod sends;
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -12,13 +13,17 @@ use rusqlite::backup::Backup;
 use rusqlite::{Connection, MAIN_DB};
 use tokio::task::JoinError;
 
-pub(super) use self::receive::Receiving;
-use crate::record::StoreError;
+pub(super) use self::receive::{Receiving, Took};
+pub(super) use self::sends::{Sends, Transfer};
+use crate::record::{StoreError, hasher};
 use crate::sqlite::readable;
 
 /// The files that a snapshot comes to, and that it is sent from.
 const RECEIVED: &str = "snapshot.received";
 const SENT: &str = "snapshot.sent";
+
+/// Room that is left for what others write meanwhile.
+const SPARE_BYTES: u64 = 16 << 20;
 
 /// A connection that goes on seeing what there was when it was made, whatever is applied later.
 pub(crate) struct Snapshot {
@@ -85,8 +90,16 @@ impl Snapshot {
     /// Copies it into a file that has no name, and is gone with what is returned. It needs as much room again.
     ///
     /// # Errors
-    /// When something can't be read or written.
-    pub(crate) fn parts(&self, bytes: usize) -> Result<Parts, StoreError> {
+    /// Why it can't be read or written, or that there is not that room.
+    pub(crate) fn parts(&self, bytes: usize) -> Result<Parts, String> {
+        let pages = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
+        let whole =
+            self.connection.lock().unwrap_or_else(PoisonError::into_inner).query_row(pages, [], |row| row.get(0));
+        find_room(&self.folder, whole.map_err(|error| error.to_string())?, "the node that leads")?;
+        self.copied(bytes).map_err(|error| error.to_string())
+    }
+
+    fn copied(&self, bytes: usize) -> Result<Parts, StoreError> {
         let path = self.folder.join(format!("{SENT}.{:016x}", fresh()?));
         let copied = (|| {
             let mut to = Connection::open(&path)?;
@@ -99,8 +112,8 @@ impl Snapshot {
         })();
         let _there_or_not = std::fs::remove_file(&path);
         let file = copied?;
-        let left = file.metadata().map_err(|error| StoreError::file(&path, &error))?.len();
-        Ok(Parts { file, path, left, bytes })
+        let length = file.metadata().map_err(|error| StoreError::file(&path, &error))?.len();
+        Ok(Parts { file, path, length, left: length, bytes })
     }
 }
 
@@ -129,11 +142,29 @@ pub(crate) fn fresh() -> Result<u64, StoreError> {
 pub(crate) struct Parts {
     file: File,
     path: PathBuf,
+    length: u64,
     left: u64,
     bytes: usize,
 }
 
 impl Parts {
+    /// Bytes of all of them.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Has the part after so many bytes be the next one, and tells the digest of those before it as far as it goes.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    pub(crate) fn go_back(&mut self, at: u64) -> Result<blake3::Hasher, StoreError> {
+        let mut digest = hasher("snapshot");
+        let read = self.file.rewind().and_then(|()| std::io::copy(&mut (&mut self.file).take(at), &mut digest));
+        let read = read.map_err(|error| StoreError::file(&self.path, &error))?;
+        self.left = self.length.saturating_sub(read);
+        Ok(digest)
+    }
+
     /// The next part, and whether it is the last.
     ///
     /// # Errors
@@ -145,6 +176,23 @@ impl Parts {
         self.left = self.left.saturating_sub(bytes.len() as u64);
         Ok((bytes, self.left == 0))
     }
+}
+
+/// Is there room for so many bytes on the disk of a node?
+///
+/// # Errors
+/// That there is not, and how much there is.
+pub(crate) fn find_room(folder: &Path, bytes: u64, node: &str) -> Result<(), String> {
+    let disk = rustix::fs::statvfs(folder).map_err(|error| StoreError::file(folder, &error.into()).to_string())?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if bytes.saturating_add(SPARE_BYTES) <= free {
+        return Ok(());
+    }
+    Err(format!(
+        "a copy of all records needs {} MiB on the disk of {node}, which has {} MiB left: make room, and it goes on by itself",
+        bytes.div_ceil(1 << 20),
+        free >> 20
+    ))
 }
 
 /// Removes what a voter that was killed has left of snapshots.

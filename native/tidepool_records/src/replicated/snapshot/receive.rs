@@ -21,35 +21,54 @@ pub(crate) struct Receiving {
     digest: blake3::Hasher,
 }
 
+/// What came of a part.
+pub(crate) enum Took {
+    /// It was taken, or had been before.
+    Part,
+    /// It was the last one.
+    Whole(Snapshot),
+    /// Nothing: the part after so many bytes is wanted.
+    Wanted(u64),
+}
+
 impl Receiving {
-    /// Takes a part, which begins a snapshot or goes on with the one that is being received. What is whole then, if that was the last.
+    /// Takes a part, which begins a snapshot or goes on with the one that is being received.
     ///
     /// # Errors
-    /// When it does not go on with what there is, can't be written, or is not what was sent: then it is to be sent from its beginning.
+    /// When it can't be written, or all of them are not what was sent: then it is to be sent from its beginning.
     pub(crate) fn take(
         received: &mut Option<Self>,
         folder: &Path,
         from: DiskId,
         part: &Part,
-    ) -> Result<Option<Snapshot>, StoreError> {
+    ) -> Result<Took, StoreError> {
         let end = part.at.saturating_add(part.bytes.len() as u64);
+        let is_of = |it: &Self| it.from == from && it.meta == part.meta;
         match received {
-            Some(it) if it.from == from && it.meta == part.meta && it.bytes == part.at => {}
+            Some(it) if is_of(it) && it.bytes == part.at => {}
             // It has come twice.
-            Some(it) if it.from == from && it.meta == part.meta && end <= it.bytes => return Ok(None),
+            Some(it) if is_of(it) && end <= it.bytes => return Ok(Took::Part),
             _ if part.at == 0 => *received = Some(Self::begin(folder, from, part.meta.clone())?),
-            _ => return Err(StoreError::Torn("a part of a snapshot".into())),
+            // One was lost, or this voter has begun anew.
+            Some(it) if is_of(it) => return Ok(Took::Wanted(it.bytes)),
+            _another_or_none => return Ok(Took::Wanted(0)),
         }
-        let Some(it) = received else { return Ok(None) };
+        let Some(it) = received else { return Ok(Took::Wanted(0)) };
+        let path = it.path.clone();
         if let Err(error) = it.write(&part.bytes) {
             *received = None;
+            // What there is of it is in the way of others on a full disk.
+            let _there_or_not = std::fs::remove_file(&path);
             return Err(error);
         }
-        let Some(whole) = part.whole else { return Ok(None) };
+        let Some(whole) = part.whole else { return Ok(Took::Part) };
         let is_whole = finish(&it.digest) == whole;
-        let path = it.path.clone();
         *received = None;
-        if is_whole { Snapshot::received(&path, folder).map(Some) } else { Err(StoreError::Torn("a snapshot".into())) }
+        if is_whole {
+            Snapshot::received(&path, folder).map(Took::Whole)
+        } else {
+            Err(StoreError::Torn("a snapshot".into()))
+        }
     }
 
     fn begin(folder: &Path, from: DiskId, meta: SnapshotMeta<DiskId, Member>) -> Result<Self, StoreError> {

@@ -2,16 +2,32 @@
 
 use std::time::Duration;
 
+use openraft::SnapshotMeta;
+
 use super::support::group::{Group, until};
 use super::support::owner;
 use super::support::voters::{key_of, made, make, owning, read, seq};
 use crate::record::{Change, Image, Key, Put, SHARDS};
 use crate::replicated::Voter;
-use crate::replicated::voter::purge;
+use crate::replicated::network::PART;
+use crate::replicated::rpc::{Part, Question, Said};
+use crate::replicated::voter::purge_but;
 
 /// A voter of the group, which is not closed before what is returned is.
 fn voter(group: &Group, node: &str) -> Voter {
     group.with(node, Voter::clone)
+}
+
+/// Has a voter purge its log but for the last entries that have so many bytes, as one that has become long, and says up to where that is.
+fn purged_but(group: &Group, node: &str, kept: u64) -> u64 {
+    let voter = voter(group, node);
+    let metrics = voter.0.group.raft.metrics();
+    let last = metrics.borrow().last_applied.unwrap().index;
+    voter.0.handle.block_on(voter.0.group.raft.trigger().snapshot()).unwrap();
+    until("it has a snapshot", || metrics.borrow().snapshot.is_some_and(|id| id.index >= last));
+    let purges = voter.0.handle.block_on(purge_but(&voter.0.group, kept)).unwrap();
+    until("it is purged", || metrics.borrow().purged.map_or(0, |id| id.index) >= purges);
+    purges
 }
 
 #[test]
@@ -53,12 +69,6 @@ fn a_voter_that_was_away_while_entries_were_purged_gets_all_of_the_state() {
     let last = group.last_entry("c");
     let large = |number: u64| Key::new("counter", format!("large {number}"));
     let image = |number: u64| vec![u8::try_from(number).unwrap(); 64 << 10];
-    for node in ["a", "b"] {
-        let voter = voter(&group, node);
-        let (raft, log) = (voter.0.group.raft.clone(), voter.0.group.log.clone());
-        // Of a log that may have few bytes.
-        voter.0.handle.spawn(purge(raft, log, 1 << 20, 2 << 20));
-    }
     for number in 0..MANY {
         let (key, image) = (large(number), Image::Whole(image(number).into()));
         let put =
@@ -66,8 +76,7 @@ fn a_voter_that_was_away_while_entries_were_purged_gets_all_of_the_state() {
         make(&records, &key, 1, &Change::Put(put));
     }
     for node in ["a", "b"] {
-        let metrics = voter(&group, node).0.group.raft.metrics();
-        until("entries are purged", || metrics.borrow().purged.is_some_and(|id| id.index > last + 1));
+        assert!(purged_but(&group, node, 2 << 20) > last + 1);
     }
     // Parts of it are lost, or come late or twice.
     group.board.faults(Some(1));
@@ -89,6 +98,67 @@ fn a_voter_that_was_away_while_entries_were_purged_gets_all_of_the_state() {
     assert_eq!(std::fs::read_dir(group.folder("c")).unwrap().filter(is_of_snapshots).count(), 0);
     group.start("c");
     until("it starts from there", || seq(&group.records("c", owner("c", 2)), &first).is_ok_and(|seq| seq == 2));
+}
+
+#[test]
+fn entries_after_a_snapshot_are_kept_for_as_long_as_it_is_on_its_way() {
+    let group = Group::founded();
+    let key = key_of(0, 0);
+    let (records, epochs) = owning(&group, "a", 1, &[key.shard()]);
+    let changes = |seqs: std::ops::RangeInclusive<u64>, bytes: usize| {
+        for seq in seqs {
+            let image = Image::Whole(vec![7; bytes].into());
+            let epoch = epochs[&key.shard()];
+            let put = Put { epoch, seq, alarm_at: None, head: Vec::new(), image, values: Vec::new() };
+            make(&records, &key, seq, &Change::Put(put));
+        }
+    };
+    group.stop("c");
+    let last = group.last_entry("c");
+    changes(1..=20, 64 << 10);
+    ["a", "b"].map(|node| assert!(purged_but(&group, node, 100 << 10) > last + 1));
+    let leader = ["a", "b"].into_iter().find(|node| voter(&group, node).0.group.leads()).unwrap();
+    let sends = voter(&group, leader).0.group.network.sends.clone();
+
+    group.board.slow_mib(Duration::from_secs(4));
+    group.start("c");
+    let of = || sends.under_way();
+    until("a snapshot is on its way", || !of().is_empty());
+    let entry = of()[0];
+    changes(21..=60, 1 << 10);
+    assert_eq!((purged_but(&group, leader, 10 << 10), of()), (entry, vec![entry]));
+    group.board.slow_mib(Duration::ZERO);
+    let reader = group.records("c", owner("c", 1));
+    until("it has the state", || seq(&reader, &key).is_ok_and(|seq| seq == 60));
+    reader.close();
+    group.stop("c");
+    assert_eq!(group.first_entry("c"), entry + 1, "the others have come as entries");
+}
+
+#[test]
+fn parts_of_a_snapshot_go_on_after_those_that_are_there_and_none_is_taken_without_room_for_all() {
+    let group = Group::founded();
+    let leader = ["a", "b", "c"].into_iter().find(|node| voter(&group, node).0.group.leads()).unwrap();
+    let other = if leader == "a" { "b" } else { "a" };
+    let disk = voter(&group, other).0.group.network.own;
+    let from = voter(&group, leader);
+    let vote = from.0.group.raft.metrics().borrow().vote;
+    let part = |at: u64, length: u64, id: &str| {
+        let meta = SnapshotMeta { snapshot_id: id.into(), ..SnapshotMeta::default() };
+        let question = Question::Part(Part { vote, meta, at, bytes: vec![7; 10], length, whole: None });
+        from.0.handle.block_on(from.0.group.network.ask(other, Some(disk), question, PART))
+    };
+    let why = part(0, 1 << 60, "one").unwrap_err();
+    assert!(why.contains(&format!("on the disk of {other}")), "{why}");
+    assert_eq!(std::fs::read_dir(group.folder(other)).unwrap().filter(is_of_snapshots).count(), 0);
+    let wanted = |said: Result<Said, _>| match said.unwrap() {
+        Said::Taken => None,
+        Said::Wanted(at) => Some(at),
+        other => panic!("{other:?}"),
+    };
+    let asked = [(10, "one"), (0, "one"), (0, "one"), (20, "one"), (10, "one"), (20, "other"), (20, "one")];
+    let said = asked.map(|(at, id)| wanted(part(at, 100, id)));
+    assert_eq!(said, [Some(0), None, None, Some(10), None, Some(0), None]);
 }
 
 fn is_of_snapshots(entry: &std::io::Result<std::fs::DirEntry>) -> bool {
