@@ -9,7 +9,7 @@ use tokio::sync::SemaphorePermit;
 use super::group::{Group, Standing, said};
 use super::network::{Network, earlier};
 use super::rpc::{Answered, Asked, Part, Question, Said};
-use super::snapshot::{Receiving, Took, aside, find_room};
+use super::snapshot::{Receiving, Took, aside};
 use super::types::{DiskId, Member, Types, packed, unpacked};
 
 /// Bytes of entries that are committed and wait for being applied, from which on no more are taken: until then they are in memory.
@@ -148,11 +148,7 @@ impl Group {
         let (receiving, folder, node) = (Arc::clone(&self.receiving), self.folder.clone(), self.own.node.clone());
         let taken = aside(move || {
             let mut receiving = receiving.lock().unwrap_or_else(PoisonError::into_inner);
-            if part.at == 0 {
-                // The file that it comes to, and the transaction by which it takes the place of what is there.
-                find_room(&folder, part.length.saturating_mul(2), &node)?;
-            }
-            Receiving::take(&mut receiving, &folder, from, &part).map_err(|error| error.to_string())
+            Receiving::take(&mut receiving, (&node, &folder), from, &part)
         });
         let snapshot = match taken.await.map_err(|error| error.to_string())?? {
             Took::Part => return Ok(Said::Taken),

@@ -46,7 +46,7 @@ pub(super) const PART: Duration = Duration::from_secs(10);
 const LAST_PART: Duration = Duration::from_secs(600);
 
 /// For how long no part may be taken, how long it is waited meanwhile before one is sent again, and how often one of before may be wanted.
-const VAIN: Duration = Duration::from_secs(300);
+const VAIN: Duration = Duration::from_secs(60);
 const AGAIN_PART: Duration = Duration::from_millis(200);
 const BACK: u32 = 8;
 /// How long one that could not be sent a snapshot is left alone, which is copied as a whole each time.
@@ -236,14 +236,15 @@ impl Peer {
                 }
                 Ok(Said::Wanted(from)) if from < next && back < BACK => {
                     (at, back) = (from, back.saturating_add(1));
-                    digest = parts.go_back(at).map_err(unreadable)?;
+                    let went = aside(move || parts.go_back(from)).await.map_err(|error| error.to_string())?;
+                    (parts, digest) = went.map_err(unreadable)?;
                 }
                 Ok(_other) => return Err(unfit().0),
                 // Whether all of it is in place is not known.
                 Err(why) if is_last || taken.elapsed() > VAIN => return Err(why),
                 Err(why) => {
                     transfer.fails(why);
-                    digest = parts.go_back(at).map_err(unreadable)?;
+                    parts.go_to(at).map_err(unreadable)?;
                     sleep(AGAIN_PART).await;
                 }
             }

@@ -228,7 +228,8 @@ impl Group {
             if has > most || takes > taken {
                 since = Instant::now();
             }
-            (most, taken) = (most.max(has), takes);
+            // One that always begins anew gets no further.
+            (most, taken) = (most.max(has), taken.max(takes));
             if since.elapsed() > STANDS {
                 return Err(Unchanged::Refused(format!(
                     "{node} has {most} of {wanted} entries of the log, and no more for {} s: it catches up when it can, and is no voter yet. \

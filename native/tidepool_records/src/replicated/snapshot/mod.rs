@@ -4,7 +4,7 @@ mod receive;
 mod sends;
 
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -153,16 +153,26 @@ impl Parts {
         self.length
     }
 
-    /// Has the part after so many bytes be the next one, and tells the digest of those before it as far as it goes.
+    /// Has the part after so many bytes be the next one.
     ///
     /// # Errors
-    /// When they can't be read.
-    pub(crate) fn go_back(&mut self, at: u64) -> Result<blake3::Hasher, StoreError> {
+    /// When it can't be read.
+    pub(crate) fn go_to(&mut self, at: u64) -> Result<(), StoreError> {
+        self.file.seek(SeekFrom::Start(at)).map_err(|error| StoreError::file(&self.path, &error))?;
+        self.left = self.length.saturating_sub(at);
+        Ok(())
+    }
+
+    /// The same, with the digest of what is before it, which is read again.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub(crate) fn go_back(mut self, at: u64) -> Result<(Self, blake3::Hasher), StoreError> {
         let mut digest = hasher("snapshot");
         let read = self.file.rewind().and_then(|()| std::io::copy(&mut (&mut self.file).take(at), &mut digest));
-        let read = read.map_err(|error| StoreError::file(&self.path, &error))?;
-        self.left = self.length.saturating_sub(read);
-        Ok(digest)
+        read.map_err(|error| StoreError::file(&self.path, &error))?;
+        self.go_to(at)?;
+        Ok((self, digest))
     }
 
     /// The next part, and whether it is the last.
