@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse};
 use openraft::{ServerState, Snapshot};
 use tokio::sync::SemaphorePermit;
 
@@ -142,9 +142,12 @@ impl Group {
 
     async fn part(&self, from: DiskId, part: Part) -> Result<Said, String> {
         let (vote, meta) = (part.vote, part.meta.clone());
-        if vote < self.raft.metrics().borrow().vote {
-            return Err("another leads by now".into());
+        let own = self.raft.metrics().borrow().vote;
+        if vote < own {
+            // It has asked for votes, or another leads: who sends this leads no more.
+            return Ok(Said::Snapshot(SnapshotResponse::new(own)));
         }
+        self.takes();
         let (receiving, folder, node) = (Arc::clone(&self.receiving), self.folder.clone(), self.own.node.clone());
         let taken = aside(move || {
             let mut receiving = receiving.lock().unwrap_or_else(PoisonError::into_inner);
@@ -156,6 +159,8 @@ impl Group {
             Took::Whole(snapshot) => Snapshot { meta, snapshot: Box::new(snapshot) },
         };
         let installed = self.raft.install_full_snapshot(vote, snapshot).await;
+        // The next heartbeat is on its way.
+        self.takes();
         installed.map(Said::Snapshot).map_err(|error| error.to_string())
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use openraft::error::RaftError;
@@ -26,6 +26,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 const LED: Duration = Duration::from_secs(30);
 /// How long a voter waits for one that leads.
 const LEADERLESS: Duration = Duration::from_secs(30);
+/// How long after a part of a snapshot a voter waits for the next one, which may take 10 s.
+const TAKING: Duration = Duration::from_secs(12);
 /// What to do where no majority will be there again.
 pub(super) const LOST: &str = "If a majority has lost its folders for good, export the records from a voter that is left, stop \
                               all, and import that";
@@ -82,6 +84,8 @@ pub(super) struct Group {
     pub(super) changing: Arc<tokio::sync::Mutex<()>>,
     /// The snapshot that is being received.
     pub(super) receiving: Arc<Mutex<Option<Receiving>>>,
+    /// When it was sent a part of one last, for as long as it asks for no votes.
+    pub(super) taking: Arc<Mutex<Option<Instant>>>,
 }
 
 /// Who leads.
@@ -112,6 +116,31 @@ impl Group {
     /// Is it the only one that votes, so that no other can lead?
     pub(super) fn is_alone(&self) -> bool {
         self.raft.metrics().borrow().membership_config.membership().voter_ids().count() == 1
+    }
+
+    /// It is sent a part of a snapshot, or was. openraft sends no heartbeats until all of it is there, and who hears of no leader asks for
+    /// votes: the one that leads would lose its lead at the end, and the next one begin anew. Another that hears of none goes on asking.
+    pub(super) fn takes(&self) {
+        *self.taking() = Some(Instant::now());
+        self.raft.runtime_config().elect(false);
+    }
+
+    /// May it ask for votes, as it stands? One that is no member does not: going on with that would be in the way when it is added again.
+    pub(super) fn elects(&self, standing: &Standing) {
+        self.raft.runtime_config().elect(*standing == Standing::Member && self.taking().is_none());
+    }
+
+    /// Has it ask for votes again, if it stands so, once no part of a snapshot has come for long.
+    pub(super) fn elects_again(&self) {
+        let is_over = self.taking().take_if(|last| last.elapsed() > TAKING).is_some();
+        if is_over {
+            self.elects(&self.standing.borrow());
+        }
+    }
+
+    fn taking(&self) -> MutexGuard<'_, Option<Instant>> {
+        // Nothing that can panic runs under the lock.
+        self.taking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Does something wait for room on its disk?

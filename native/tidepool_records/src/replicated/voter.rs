@@ -139,6 +139,7 @@ impl Voter {
                 holds: Arc::default(),
                 changing: Arc::default(),
                 receiving: Arc::default(),
+                taking: Arc::default(),
             };
             start(&group).await.map(|()| group)
         };

@@ -21,6 +21,7 @@ pub(crate) async fn watch_others(group: Group) {
     let (mut turn, mut removed_by) = (0_usize, None);
     while let Ok(members) = group.members().await {
         sleep(LOOK).await;
+        group.elects_again();
         // The members have changed since it was told that it is none: it may be needed before a leader tells it.
         let members_by = *group.raft.metrics().borrow().membership_config.log_id();
         let is_member = group.member(group.network.own).is_some() && !group.is_earlier();
@@ -48,9 +49,9 @@ pub(crate) async fn watch_others(group: Group) {
     }
 }
 
-/// Notes how it stands. One that is no member asks for no votes: going on with that would be in the way when it is added again.
+/// Notes how it stands, and whether it asks for votes.
 fn stand(group: &Group, standing: Standing) {
-    group.raft.runtime_config().elect(standing == Standing::Member);
+    group.elects(&standing);
     group.standing.send_if_modified(|now| {
         let is_new = *now != standing;
         *now = standing;
