@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse};
-use openraft::{ServerState, Snapshot};
+use openraft::{ServerState, Snapshot, Vote};
 use tokio::sync::SemaphorePermit;
 
 use super::group::{Group, Standing, said};
@@ -75,8 +75,10 @@ impl Group {
             return Ok(Said::NoMember);
         }
         // What it would take, or give, is to count for nobody.
-        let is_of_the_log =
-            matches!(question, Question::Vote(_) | Question::Append(_) | Question::Part(_) | Question::Elect);
+        let is_of_the_log = matches!(
+            question,
+            Question::Vote(_) | Question::Append(_) | Question::Part(_) | Question::Elect | Question::Comes(_)
+        );
         if self.is_earlier() && is_of_the_log {
             return Err(earlier(&self.own.node));
         }
@@ -86,6 +88,7 @@ impl Group {
             Question::Vote(request) => said(self.raft.vote(request).await, Said::Vote),
             Question::Append(request) => self.append(request).await,
             Question::Part(part) => self.part(from, part).await?,
+            Question::Comes(vote) => self.comes(vote),
             Question::Lead(asked) => Said::Led(self.lead(&asked).await),
             Question::Elect => self.succeed(from).await?,
         })
@@ -140,14 +143,18 @@ impl Group {
         Ok(Said::Elects)
     }
 
-    async fn part(&self, from: DiskId, part: Part) -> Result<Said, String> {
-        let (vote, meta) = (part.vote, part.meta.clone());
+    /// A snapshot comes. Who has asked for votes meanwhile, or has heard of another that leads, says so: who sends it leads no more then.
+    fn comes(&self, vote: Vote<DiskId>) -> Said {
         let own = self.raft.metrics().borrow().vote;
         if vote < own {
-            // It has asked for votes, or another leads: who sends this leads no more.
-            return Ok(Said::Snapshot(SnapshotResponse::new(own)));
+            return Said::Snapshot(SnapshotResponse::new(own));
         }
         self.takes();
+        Said::Taken
+    }
+
+    async fn part(&self, from: DiskId, part: Part) -> Result<Said, String> {
+        let (vote, meta) = (part.vote, part.meta.clone());
         let (receiving, folder, node) = (Arc::clone(&self.receiving), self.folder.clone(), self.own.node.clone());
         let taken = aside(move || {
             let mut receiving = receiving.lock().unwrap_or_else(PoisonError::into_inner);

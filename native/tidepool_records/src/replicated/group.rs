@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 const LED: Duration = Duration::from_secs(30);
 /// How long a voter waits for one that leads.
 const LEADERLESS: Duration = Duration::from_secs(30);
-/// How long after a part of a snapshot a voter waits for the next one, which may take 10 s.
+/// How long a voter that was told so takes a snapshot to be on its way; it is told every two seconds.
 const TAKING: Duration = Duration::from_secs(12);
 /// What to do where no majority will be there again.
 pub(super) const LOST: &str = "If a majority has lost its folders for good, export the records from a voter that is left, stop \
@@ -84,7 +84,7 @@ pub(super) struct Group {
     pub(super) changing: Arc<tokio::sync::Mutex<()>>,
     /// The snapshot that is being received.
     pub(super) receiving: Arc<Mutex<Option<Receiving>>>,
-    /// When it was sent a part of one last, for as long as it asks for no votes.
+    /// When it was told last that one comes, for as long as it asks for no votes.
     pub(super) taking: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -118,7 +118,7 @@ impl Group {
         self.raft.metrics().borrow().membership_config.membership().voter_ids().count() == 1
     }
 
-    /// It is sent a part of a snapshot, or was. openraft sends no heartbeats until all of it is there, and who hears of no leader asks for
+    /// It is sent a snapshot. openraft sends no heartbeats until all of it is there, and who hears of no leader asks for
     /// votes: the one that leads would lose its lead at the end, and the next one begin anew. Another that hears of none goes on asking.
     pub(super) fn takes(&self) {
         *self.taking() = Some(Instant::now());
@@ -130,7 +130,7 @@ impl Group {
         self.raft.runtime_config().elect(*standing == Standing::Member && self.taking().is_none());
     }
 
-    /// Has it ask for votes again, if it stands so, once no part of a snapshot has come for long.
+    /// Has it ask for votes again, if it stands so, once it was not told for long that a snapshot comes.
     pub(super) fn elects_again(&self) {
         let is_over = self.taking().take_if(|last| last.elapsed() > TAKING).is_some();
         if is_over {

@@ -49,6 +49,8 @@ const LAST_PART: Duration = Duration::from_secs(600);
 const VAIN: Duration = Duration::from_secs(60);
 const AGAIN_PART: Duration = Duration::from_millis(200);
 const BACK: u32 = 8;
+/// How often one that is sent a snapshot is told so.
+const COMES: Duration = Duration::from_secs(2);
 /// How long one that could not be sent a snapshot is left alone, which is copied as a whole each time.
 const UNSENT: Duration = Duration::from_secs(1);
 
@@ -192,9 +194,15 @@ impl Peer {
         snapshot: Snapshot<Types>,
     ) -> Result<SnapshotResponse<DiskId>, StreamingError<Types, Fatal<DiskId>>> {
         // It is copied for one that is there.
-        self.ask(Question::Here, PART).await?;
+        if let Some(higher) = self.comes(vote).await? {
+            return Ok(higher);
+        }
         let transfer = self.network.sends.begin(self.disk, snapshot.meta.last_log_id.map_or(0, |id| id.index));
-        match self.send_parts(vote, snapshot, &transfer).await {
+        let sent = tokio::select! {
+            sent = self.send_parts(vote, snapshot, &transfer) => sent,
+            higher = self.until_higher(vote) => Ok(higher),
+        };
+        match sent {
             Ok(answer) => {
                 transfer.done();
                 Ok(answer)
@@ -204,6 +212,24 @@ impl Peer {
                 drop(transfer);
                 sleep(UNSENT).await;
                 Err(Unreachable::new(&Why(why)).into())
+            }
+        }
+    }
+
+    /// Tells it that a snapshot comes: it hears no heartbeats until all of it is there, and is to ask for no votes. What it says if it has.
+    async fn comes(&self, vote: Vote<DiskId>) -> Result<Option<SnapshotResponse<DiskId>>, Unreachable> {
+        Ok(match self.ask(Question::Comes(vote), PART).await? {
+            Said::Snapshot(higher) => Some(higher),
+            _taken => None,
+        })
+    }
+
+    /// Tells it again and again, as it may take long until the next part is there.
+    async fn until_higher(&self, vote: Vote<DiskId>) -> SnapshotResponse<DiskId> {
+        loop {
+            sleep(COMES).await;
+            if let Ok(Some(higher)) = self.comes(vote).await {
+                return higher;
             }
         }
     }

@@ -39,6 +39,8 @@ pub(super) enum Question {
     Lead(Lead),
     /// By the voter that leads, and is about to end, to one that has all: that it asks for votes.
     Elect,
+    /// By the voter that leads: a snapshot comes, and no heartbeat until all of it is there.
+    Comes(Vote<DiskId>),
 }
 
 /// What the voter that leads is asked.
