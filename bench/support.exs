@@ -71,12 +71,18 @@ defmodule Bench do
 
   @doc "A database of PostgreSQL that writes to disk, and its URL; it ends when the port is closed."
   def postgres do
-    script = Path.expand("../bin/support/postgres", __DIR__)
-    server = Port.open({:spawn_executable, script}, [:binary, :exit_status, line: 1_000, args: ["fsync"]])
+    {server, socket} = server("postgres", ["fsync"])
+    {server, "postgres:///postgres?host=#{socket}&user=tidepool"}
+  end
+
+  @doc "A server of `bin/support`, and what it has said that it is ready with; it ends when the port is closed, or its owner ends."
+  def server(name, arguments \\ []) do
+    script = Path.expand("../bin/support/#{name}", __DIR__)
+    server = Port.open({:spawn_executable, script}, [:binary, :exit_status, line: 1_000, args: arguments])
 
     receive do
-      {^server, {:data, {:eol, "ready " <> socket}}} -> {server, "postgres:///postgres?host=#{socket}&user=tidepool"}
-      {^server, {:exit_status, status}} -> raise "bin/support/postgres ended with #{status}"
+      {^server, {:data, {:eol, "ready " <> said}}} -> {server, said}
+      {^server, {:exit_status, status}} -> raise "bin/support/#{name} ended with #{status}"
     end
   end
 

@@ -17,13 +17,23 @@ defmodule Bench.Cluster.Node do
     paths = Enum.flat_map(:code.get_path(), &[~c"-pa", &1])
     distribution = [~c"-name", Atom.to_charlist(name), ~c"-setcookie", Atom.to_charlist(cookie)]
     args = paths ++ [~c"-kernel", ~c"logger_level", ~c"error"] ++ distribution
+    env = [{~c"ERL_EPMD_PORT", to_charlist(names_port())}]
     # A busy machine takes longer than the 15 s that `:peer` waits for by itself.
-    {:ok, pid, _name} = :peer.start_link(%{connection: :standard_io, args: args, wait_boot: 120_000})
+    {:ok, pid, _name} = :peer.start_link(%{connection: :standard_io, args: args, env: env, wait_boot: 120_000})
     node = %__MODULE__{pid: pid, name: name}
     for {module, binary} <- @code, do: on(node, :code, :load_binary, [module, ~c"bench", binary])
     settings = [data: Path.join(folder(), to_string(name)), cluster: true, seeds: seeds, port: 0]
     :ok = probe(node, :configure, [settings ++ more])
     node
+  end
+
+  # Of the run's own port mapper, which is begun with the first node, and ends with the process that starts that.
+  defp names_port do
+    with nil <- :persistent_term.get(__MODULE__, nil) do
+      {_server, port} = Bench.server("epmd")
+      :persistent_term.put(__MODULE__, port)
+      port
+    end
   end
 
   @doc "Starts Tidepool there."

@@ -18,10 +18,20 @@ const shown = join(root, "docs/ui");
 const shots = process.env.PICTURES ? shown : join(root, "_build/browser");
 const axe = readFileSync(join(root, "test/browser/node_modules/axe-core/axe.min.js"), "utf8");
 
-/** A node of its own: its address, codes for links, and its end. */
+/** A server of bin/support: what it has said that it is ready with, and its end, which comes with this process at the latest. */
+async function startServer(name) {
+  const child = spawn(join(root, "bin/support", name), { stdio: ["pipe", "pipe", "inherit"] });
+  const { value } = await createInterface({ input: child.stdout })[Symbol.asyncIterator]().next();
+  assert(value?.startsWith("ready "), `${name} has not started`);
+  return { said: value.slice(6), stop: () => new Promise((done) => child.once("exit", done).stdin.end()) };
+}
+
+/** A node of its own: its address, codes for links, and its end. One with a name has a port mapper of its own. */
 export async function startNode(env = {}) {
+  const mapper = env.TOGETHER && await startServer("epmd");
   const child = spawn("mix", ["run", "--no-start", "test/browser/node.exs"], {
-    cwd: root, env: { ...process.env, MIX_ENV: "test", ...env }, stdio: ["pipe", "pipe", "inherit"],
+    cwd: root, env: { ...process.env, MIX_ENV: "test", ...(mapper && { ERL_EPMD_PORT: mapper.said }), ...env },
+    stdio: ["pipe", "pipe", "inherit"],
   });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const said = async (word) => {
@@ -41,16 +51,17 @@ export async function startNode(env = {}) {
       child.stdin.write("code\n");
       return said("code");
     },
-    stop: () => new Promise((done) => child.once("exit", done).stdin.end()),
+    async stop() {
+      await new Promise((done) => child.once("exit", done).stdin.end());
+      await mapper?.stop();
+    },
   };
 }
 
 /** A registry: its address, and its end. */
 export async function startRegistry() {
-  const child = spawn(join(root, "bin/support/registry"), { stdio: ["pipe", "pipe", "inherit"] });
-  const { value } = await createInterface({ input: child.stdout })[Symbol.asyncIterator]().next();
-  assert(value?.startsWith("ready "), "the registry has not started");
-  return { address: value.slice(6), stop: () => new Promise((done) => child.once("exit", done).stdin.end()) };
+  const { said: address, stop } = await startServer("registry");
+  return { address, stop };
 }
 
 /** curl as a user runs it. */

@@ -6,7 +6,7 @@ given = for {key, variable} <- named, value = System.get_env(variable), do: {key
 # A node that keeps actors by itself as several keep them together.
 together =
   if System.get_env("TOGETHER") do
-    {_said, 0} = System.cmd("epmd", ["-daemon"])
+    # Its port mapper is that of ERL_EPMD_PORT, and runs.
     {:ok, _started} = Node.start(:"page_#{System.pid()}@127.0.0.1")
     folder = Path.join(System.tmp_dir!(), "tidepool-page-#{System.pid()}")
     System.at_exit(fn _status -> File.rm_rf!(folder) end)

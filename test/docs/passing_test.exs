@@ -1,6 +1,6 @@
 defmodule Tidepool.Docs.PassingTest do
-  # What runs of bin/test leave: the folder for what is passing, as bin/support/running.sh makes it, and what is kept for the next run,
-  # of which bin/support/target.sh removes some.
+  # What runs of bin/test leave: the folder for what is passing, as bin/support/running.sh makes it, what is kept for the next run,
+  # of which bin/support/target.sh removes some, and no port mapper of nodes.
   use Tidepool.Case, async: true
 
   # Does nothing until its input ends.
@@ -28,6 +28,29 @@ defmodule Tidepool.Docs.PassingTest do
     assert Enum.sort(File.ls!(place)) == Enum.sort([Path.basename(stays), Path.basename(its)])
     for port <- [goes_on, next], do: Port.close(port)
     eventually(fn -> File.ls!(place) == [] end)
+  end
+
+  test "a port mapper of a run's own is at a port of its own, and goes with whoever has started it" do
+    start! = fn ->
+      port = Port.open({:spawn_executable, Path.expand("bin/support/epmd")}, [:binary, :exit_status, line: 1_000])
+      assert_receive {^port, {:data, {:eol, "ready " <> number}}}
+      {port, number}
+    end
+
+    there? = fn number ->
+      env = [{"ERL_EPMD_PORT", number}]
+      match?({_names, 0}, System.cmd("epmd", ["-names"], env: env, stderr_to_stdout: true))
+    end
+
+    {one, first} = start!.()
+    {other, second} = start!.()
+    assert length(Enum.uniq(["4369", first, second])) == 3
+    assert there?.(first) and there?.(second)
+    Port.close(one)
+    eventually(fn -> not there?.(first) end)
+    assert there?.(second)
+    Port.close(other)
+    eventually(fn -> not there?.(second) end)
   end
 
   # Files, and so many days ago somebody has read them.

@@ -1,17 +1,19 @@
-Code.require_file("foreground.exs", __DIR__)
+for file <- ["foreground.exs", "built.exs"], do: Code.require_file(file, __DIR__)
 
 defmodule Tidepool.Ship.ClusterTest do
   # Nodes as a user starts them by hand: found by epmd, with data folders of their own in the same place.
   use Tidepool.Case, async: false
 
-  alias Tidepool.{Foreground, Peer}
+  alias Tidepool.{Built, Foreground, FreePort, Peer}
 
   @moduletag :ship
 
   setup do
     # A cookie and a name server of their own, as there may be other nodes on this machine.
+    names_port = "#{FreePort.take()}"
+    on_exit(fn -> Built.end_name_server!(names_port) end)
     env = [{"TIDEPOOL_DATA", tmp_folder!()}, {"PORT", "0"}, {"ERL_AFLAGS", "-setcookie #{Peer.cookie()}"}]
-    %{env: env}
+    %{env: [{"ERL_EPMD_PORT", names_port} | env]}
   end
 
   defp start!(name, env), do: Foreground.start!("iex", ["--name", to_string(name), "-S", "mix", "phx.server"], env)

@@ -130,6 +130,7 @@ TABLE = [
         (r"bin/support/book/.+", also(("format", None), ("mix", "test/docs/book_test.exs"), ("left", "browser"))),
         (r"bin/(archive|release|setup|start)|bin/support/(cross\.txt|(python|release|tls|wasmtime)\.sh)", also(("syntax", None), ("left", "ship"))),
         (r"bin/test|bin/support/(running|second_tries|target)\.sh", also(("syntax", None), *(("mix", f"test/docs/{name}_test.exs") for name in ("checks", "passing")))),
+        (r"bin/support/epmd", also(("syntax", None), ("mix", "test/docs/passing_test.exs"), ("bench", "cluster"), ("left", "browser"))),
         (r"bin/.+", also(("syntax", None), ("left", "ship"))),
         (r"\.ci/run", also(("syntax", None))),
         (r"\.github/.+", also(("left", "ship"))),
