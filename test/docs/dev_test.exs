@@ -137,6 +137,35 @@ defmodule Tidepool.Docs.DevTest do
     assert left.() =~ "slow test/slow_test.exs\n"
   end
 
+  test "slow tests are left to bin/test, too, when a file of test/support is changed that they use, by way of another as well" do
+    folder =
+      tree!(%{
+        "test/one_test.exs" => "alias Tidepool.{Peer, Troop}\n",
+        "test/two_test.exs" => "alias Tidepool.{Peer, Trooper}\n",
+        "test/support/a/troop.ex" => "defmodule Tidepool.Troop do\n  alias Tidepool.Camp.Tent\nend\n",
+        "test/support/tent.ex" => "defmodule Tidepool.Camp.Tent do\nend\n",
+        "test/support/peer.ex" => "defmodule Tidepool.Peer do\nend\n",
+        "test/support/other.ex" => "defmodule Tidepool.Other do\nend\n"
+      })
+
+    rows = for name <- ~w(one two), do: "test/#{name}_test.exs\tlib/a/\tit is long\tlib/a_test.exs\n"
+    write!(folder, %{"bin/support/slow.tsv" => "file\tof\twhy\tinstead\n#{rows}", ".gitignore" => ""})
+    commit!(folder)
+
+    left = fn path ->
+      text = File.read!(Path.join(folder, path))
+      write!(folder, %{path => text <> "# changed\n"})
+      {output, 0} = dev(folder, ["--left"])
+      write!(folder, %{path => text})
+      output
+    end
+
+    assert left.("test/support/a/troop.ex") == "slow test/one_test.exs\n"
+    assert left.("test/support/tent.ex") == "slow test/one_test.exs\n"
+    assert left.("test/support/peer.ex") == "slow test/one_test.exs\nslow test/two_test.exs\n"
+    assert left.("test/support/other.ex") == ""
+  end
+
   test "each slow test is tagged, exists, says why, and what stays in its place is there and is not slow" do
     [_head | rows] = "bin/support/slow.tsv" |> File.read!() |> String.split("\n", trim: true)
     rows = for row <- rows, do: String.split(row, "\t")

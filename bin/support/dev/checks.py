@@ -151,7 +151,29 @@ def left(asked):
 
 
 def slow_tests(paths):
-    """Files of tests that each change is spared, of those that belong to these files: themselves, and what they test."""
+    """Files of tests that each change is spared, of those that belong to these files: themselves, what they test, and what they use."""
     with open(ROOT / "bin/support/slow.tsv", newline="") as table:
         rows = list(csv.DictReader(table, delimiter="\t", quoting=csv.QUOTE_NONE))
-    return [row["file"] for row in rows if any(path == row["file"] or re.match(row["of"], path) for path in paths)]
+    modules = support_modules(paths)
+    return [
+        row["file"]
+        for row in rows
+        if any(path == row["file"] or re.match(row["of"], path) for path in paths)
+        or modules and modules & words(ROOT / row["file"])
+    ]
+
+
+def support_modules(paths):
+    """The last words of the names of modules: those in these files of test/support, and all there that name one of them."""
+    files = {str(path.relative_to(ROOT)): path for path in (ROOT / "test/support").rglob("*.ex")}
+    changed = set(paths) & set(files)
+    modules, added = set(), changed
+    while added:
+        modules |= {name for path in added for name in re.findall(r"^defmodule (?:\w+\.)*(\w+) do$", files[path].read_text(), re.MULTILINE)}
+        added = {path for path in set(files) - changed if modules & words(files[path])}
+        changed |= added
+    return modules
+
+
+def words(file):
+    return set(re.findall(r"\w+", file.read_text()))
