@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-use crate::support::{Server, free_port, run, scratch};
+use crate::support::{Nobody, Server, run, scratch};
 
 /// New and kept connections, both versions.
 const WAYS: [&[&str]; 4] = [&[], &["--connections", "3"], &["--http2"], &["--http2", "--connections", "2"]];
@@ -103,7 +103,8 @@ fn every_report_says_which_wrong_statuses_came_and_how_many_of_each() {
 
 #[test]
 fn a_server_that_is_not_there_is_refused_and_one_that_speaks_no_http_is_told_so() {
-    let url = format!("http://{}/", free_port());
+    let nobody = Nobody::listens();
+    let url = format!("http://{}/", nobody.addr);
     for way in WAYS {
         let run = run(&[&["http", &url, "--rate", "100/s", "--duration", "50ms"], way].concat());
         run.assert_made();

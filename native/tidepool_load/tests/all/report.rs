@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::{BINARY, Server, finish, free_port, run, scratch};
+use crate::support::{BINARY, Nobody, Server, finish, run, scratch};
 
 #[test]
 fn json_has_the_promised_shape() {
@@ -57,7 +57,8 @@ fn the_page_stands_alone_and_has_its_plots() {
 #[test]
 fn a_missed_assertion_is_exit_code_1_and_a_held_one_is_0() {
     let server = Server::start("tcp", &[]);
-    let (there, nobody) = (server.addr.to_string(), free_port().to_string());
+    let held = Nobody::listens();
+    let (there, nobody) = (server.addr.to_string(), held.addr.to_string());
     // A closed loop has no rate to miss, so the machine's own load can't change these codes.
     let base = ["--concurrency", "1", "--duration", "100ms", "--timeout", "60s"];
     let code = |addr: &str, goal: &[&str]| run(&[&["tcp", addr][..], &base, goal].concat()).code();
@@ -73,10 +74,11 @@ fn a_missed_assertion_is_exit_code_1_and_a_held_one_is_0() {
 #[test]
 fn a_generator_that_can_not_keep_the_rate_says_so_with_exit_code_3() {
     // More is asked than any machine can start, and what is late is given up at once.
-    let (nobody, dir) = (free_port().to_string(), scratch());
+    let (nobody, dir) = (Nobody::listens(), scratch());
+    let addr = nobody.addr.to_string();
     let json = dir.path().join("report.json");
     let output = Command::new(BINARY)
-        .args(["tcp", &nobody, "--rate", "10M/s", "--duration", "200ms", "--catch-up", "1ms", "--json"])
+        .args(["tcp", &addr, "--rate", "10M/s", "--duration", "200ms", "--catch-up", "1ms", "--json"])
         .arg(&json)
         .output()
         .unwrap();

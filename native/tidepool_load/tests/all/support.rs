@@ -1,7 +1,7 @@
 //! What the tests of the binary share: running it, servers that go away with the test, and reading reports.
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -133,7 +133,20 @@ pub(crate) fn finish(output: Output, json: &PathBuf) -> Run {
     Run { output, json }
 }
 
-/// A port nobody listens on: bound, then given back.
-pub(crate) fn free_port() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+/// A port at which TCP is refused for as long as this is there: a connection has it, and nobody listens.
+pub(crate) struct Nobody {
+    /// Where nobody listens.
+    pub(crate) addr: SocketAddr,
+    _connection: [TcpStream; 2],
+}
+
+impl Nobody {
+    /// Takes a port.
+    pub(crate) fn listens() -> Nobody {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let connected = TcpStream::connect(addr).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        Nobody { addr, _connection: [connected, accepted] }
+    }
 }

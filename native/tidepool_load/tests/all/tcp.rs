@@ -2,12 +2,13 @@
 
 use std::net::TcpListener;
 
-use crate::support::{Server, free_port, run, scratch};
+use crate::support::{Nobody, Server, run, scratch};
 
 /// The runtimes this machine has; io_uring needs a kernel that allows it.
 pub(crate) fn runtimes() -> Vec<&'static str> {
     let mut runtimes = vec!["tokio", "smol", "threads"];
-    let addr = free_port().to_string();
+    let nobody = Nobody::listens();
+    let addr = nobody.addr.to_string();
     let probe = run(&["tcp", &addr, "--runtime", "io_uring", "--concurrency", "1", "--duration", "1ms"]);
     if probe.json.is_some() {
         runtimes.push("io_uring");
@@ -85,7 +86,8 @@ fn wrong_content_is_found_on_every_runtime() {
 
 #[test]
 fn a_refused_connection_is_counted_as_refused_on_every_runtime() {
-    let addr = free_port().to_string();
+    let nobody = Nobody::listens();
+    let addr = nobody.addr.to_string();
     for runtime in runtimes() {
         let run = run(&["tcp", &addr, "--runtime", runtime, "--rate", "100/s", "--duration", "100ms"]);
         run.assert_made();
