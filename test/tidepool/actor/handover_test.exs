@@ -64,10 +64,10 @@ defmodule Tidepool.Actor.HandoverTest do
       first = fn -> Handover.first(owner, to_string(node()), change) end
 
       {pid, monitor} = spawn_monitor(fn -> exit({:outcome, catch_exits(first)}) end)
-      assert_receive {:tidepool_shards, _from, {:hand_over, ^pid, mark}}, 5_000
+      assert_receive {:tidepool_shards, _from, {:hand_over, ^pid, mark}}
       refute_received {:DOWN, ^monitor, :process, ^pid, _reason}
       send(mark, {mark, :handed_over})
-      assert_receive {:DOWN, ^monitor, :process, ^pid, {:outcome, ^outcome}}, 5_000
+      assert_receive {:DOWN, ^monitor, :process, ^pid, {:outcome, ^outcome}}
       assert_received {:tidepool_shards, _from, {:go_on, ^mark}}
     end
   end

@@ -26,7 +26,7 @@ defmodule Tidepool.Actor.VoterTest do
     {:noreply, state} = Voter.handle_info(others, state)
     assert Voter.refusal(folder) == "it was removed"
     # It was asked for at once.
-    assert_receive {:tidepool_members, _id, {:ok, [{^own, true, true, true, _lacks, nil}]}} = told, 5_000
+    assert_receive {:tidepool_members, _id, {:ok, [{^own, true, true, true, _lacks, nil}]}} = told
     {:noreply, state} = Voter.handle_info(told, state)
     refute File.exists?(refused)
     assert state.refusal == nil

@@ -40,7 +40,7 @@ defmodule TidepoolWeb.Mcp.KeptTest do
     end
 
     holding = for _place <- 1..2, do: Task.async(fn -> Kept.text(key(), :elixir, hold) end)
-    makers = for _place <- 1..2, do: assert_receive({:making, pid} when is_pid(pid), 5_000) |> elem(1)
+    makers = for _place <- 1..2, do: assert_receive({:making, pid} when is_pid(pid)) |> elem(1)
     assert Shares.count(:interfaces) == 2
     # Others have a place, and what is there needs none.
     waited = key()

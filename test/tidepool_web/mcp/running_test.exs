@@ -97,7 +97,7 @@ defmodule TidepoolWeb.Mcp.RunningTest do
     for _cancel <- 1..1_000, do: Running.cancel(owner, 7)
     assert Process.info(task.pid, :message_queue_len) == {:message_queue_len, 1}
     send(task.pid, :room)
-    assert Task.await(task) == :closed
+    assert Task.await(task, 60_000) == :closed
   end
 
   test "a call goes with its request's process" do
