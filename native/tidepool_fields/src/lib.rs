@@ -51,19 +51,10 @@ mod tests {
 
     use super::*;
 
-    /// What was read of a connection.
-    struct Read(Arc<[u8]>);
-
-    impl AsRef<[u8]> for Read {
-        fn as_ref(&self) -> &[u8] {
-            &self.0
-        }
-    }
-
     #[test]
     fn values_that_are_copies_keep_nothing_of_what_they_were_read_from() {
         let read: Arc<[u8]> = Arc::from(b"one\t two".as_slice());
-        let whole = Bytes::from_owner(Read(Arc::clone(&read)));
+        let whole = Bytes::from_owner(Arc::clone(&read));
         let mut fields = HeaderMap::new();
         for part in [0..3, 5..8, 0..0, 0..8] {
             fields.append("x-part", HeaderValue::from_maybe_shared(whole.slice(part)).unwrap());

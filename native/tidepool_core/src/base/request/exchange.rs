@@ -259,18 +259,9 @@ mod tests {
 
     use super::*;
 
-    /// What was read of a connection.
-    struct Read(Arc<[u8]>);
-
-    impl AsRef<[u8]> for Read {
-        fn as_ref(&self) -> &[u8] {
-            &self.0
-        }
-    }
-
     /// A request whose head is a part of what was read, and whose map has had many more fields.
     fn request(read: &Arc<[u8]>) -> Request<Body> {
-        let whole = Bytes::from_owner(Read(Arc::clone(read)));
+        let whole = Bytes::from_owner(Arc::clone(read));
         let mut request = Request::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
         *request.uri_mut() = Uri::from_maybe_shared(whole.slice(..24)).unwrap();
         for number in 0..200 {

@@ -94,19 +94,10 @@ mod tests {
 
     use super::*;
 
-    /// What was read of a connection.
-    struct Read(Arc<[u8]>);
-
-    impl AsRef<[u8]> for Read {
-        fn as_ref(&self) -> &[u8] {
-            &self.0
-        }
-    }
-
     #[test]
     fn a_head_keeps_nothing_of_what_its_request_was_read_from() {
         let read: Arc<[u8]> = Arc::from([b"/wide?n=17".as_slice(), b"v".repeat(1_000).as_slice()].concat());
-        let whole = Bytes::from_owner(Read(Arc::clone(&read)));
+        let whole = Bytes::from_owner(Arc::clone(&read));
         let mut request = Request::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
         *request.uri_mut() = Uri::from_maybe_shared(whole.slice(..10)).unwrap();
         for name in ["x-one", "x-one", "x-two"] {

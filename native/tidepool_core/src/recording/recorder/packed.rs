@@ -101,21 +101,12 @@ mod tests {
     use crate::recording::entry::{Answer, Asked, Clock};
     use crate::recording::exchange::streams::{Said, Stream};
 
-    /// What was read of a connection at once.
-    struct Read(Arc<[u8]>);
-
-    impl AsRef<[u8]> for Read {
-        fn as_ref(&self) -> &[u8] {
-            &self.0
-        }
-    }
-
     #[test]
     fn a_piece_of_a_body_keeps_nothing_of_what_it_was_read_with() {
         let read: Arc<[u8]> = Arc::from(vec![7; 8_192]);
         let mut packed = Packed::default();
         for size in [10, 1_100, 4_000] {
-            let piece = Bytes::from_owner(Read(Arc::clone(&read))).slice(..size);
+            let piece = Bytes::from_owner(Arc::clone(&read)).slice(..size);
             assert!(packed.push(Entry::Said(Stream::Request, Said::Bytes(piece))) >= size);
         }
         assert_eq!(packed.large.len(), 2);
