@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use support::group::{Group, NODES, until};
 use support::members::{add, change, members, remove, replace};
-use support::voters::{LONG_MS, asked, begun, key_of, made, owning, put, read};
+use support::voters::{begun, copied_earlier, key_of, made, owning, put, read};
 use support::{PATIENCE, commit, owner};
-use tidepool_records::{Ask, Key, MemberChange, Place, Records, SHARDS, Standing, StoreError, Voter};
+use tidepool_records::{Key, MemberChange, Place, Records, SHARDS, Standing, StoreError, Voter};
 
 /// Who votes, by what a voter says.
 fn voters(group: &Group, by: &str) -> Vec<String> {
@@ -275,15 +275,7 @@ fn a_voter_that_was_removed_while_it_was_away_is_told_so_when_it_is_back_and_is_
 #[test]
 fn a_node_that_was_removed_and_put_back_from_an_earlier_time_is_not_added_and_that_is_said_at_once() {
     let (group, records, key, epoch) = begun();
-    made(&records, &key, epoch, 1);
-    group.stop("c");
-    let earlier = group.copied("c");
-    group.start("c");
-    made(&records, &key, epoch, 2);
-    let node = group.records("c", owner("c", 1));
-    assert_eq!(read(&node, &key), 2);
-    // Every second in a node: all know by then how far its disk is.
-    asked(&node, &Ask::Renew(LONG_MS));
+    let (earlier, node) = copied_earlier(&group, &records, &key, epoch);
     node.close();
     change(&group, "a", &remove("c")).unwrap();
     group.stop("c");

@@ -11,7 +11,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use support::group::{Group, Line, NODES, until};
 use support::members::members;
-use support::voters::{LONG_MS, asked, begun, key_of, made, make, owning, put, read, seq, shards_of};
+use support::voters::{LONG_MS, asked, begun, copied_earlier, key_of, made, make, owning, put, read, seq, shards_of};
 use support::{commit, lease, owner};
 use tidepool_records::{Ask, Change, Image, Key, Put, Standing, StoreError, Voter};
 
@@ -251,15 +251,8 @@ fn a_folder_that_was_copied_is_the_voter_of_one_node_alone() {
 #[test]
 fn a_folder_that_is_put_back_from_an_earlier_time_is_in_no_majority_however_often_it_is_opened() {
     let (group, records, key, epoch) = begun();
-    made(&records, &key, epoch, 1);
-    group.stop("c");
-    let earlier = group.copied("c");
-    group.start("c");
-    made(&records, &key, epoch, 2);
-    let node = group.records("c", owner("c", 1));
-    assert_eq!(read(&node, &key), 2);
-    // Every second in a node. The others have applied it when who has no shard there has read.
-    asked(&node, &Ask::Renew(LONG_MS));
+    let (earlier, node) = copied_earlier(&group, &records, &key, epoch);
+    // The others have applied its renewal when who has no shard there has read.
     for voter in ["a", "b"] {
         let reader = group.records(voter, owner("x", 1));
         assert_eq!(read(&reader, &key), 2);

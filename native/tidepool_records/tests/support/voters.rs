@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::group::{Group, NODES};
 use super::{commit, lease, owner};
+use tempfile::TempDir;
 use tidepool_records::{Answer, Ask, Change, Image, Key, Put, Records, SHARDS, StoreError};
 
 pub(crate) const LONG_MS: u32 = 3_600_000;
@@ -82,6 +83,21 @@ pub(crate) fn begun() -> (Group, Records, Key, u64) {
     let (records, epochs) = owning(&group, "a", 1, &[key.shard()]);
     let epoch = epochs[&key.shard()];
     (group, records, key, epoch)
+}
+
+/// The folder of the voter `c` as it was after one change, and its records when it has a second one, and all know how far its disk is:
+/// what has to be put back for it to be from an earlier time.
+pub(crate) fn copied_earlier(group: &Group, records: &Records, key: &Key, epoch: u64) -> (TempDir, Records) {
+    made(records, key, epoch, 1);
+    group.stop("c");
+    let earlier = group.copied("c");
+    group.start("c");
+    made(records, key, epoch, 2);
+    let node = group.records("c", owner("c", 1));
+    assert_eq!(read(&node, key), 2);
+    // Every second in a node.
+    asked(&node, &Ask::Renew(LONG_MS));
+    (earlier, node)
 }
 
 /// The number of changes, once that is known.
