@@ -337,6 +337,13 @@ defmodule Tidepool.Docs.ChecksTest do
     assert output =~ "FAILED: 11 tests that measure had to do so again, and 10 may"
   end
 
+  test "fuzzing begins with the seed of the run, and says how the same inputs are had again when one fails" do
+    folder = tree!(%{"native/target/release/fuzz" => "#!/bin/sh\necho \"asked: $*\"\nexit 1\n"})
+    {output, 1} = checks(folder, ["--seed", "21", "fuzz"])
+    assert output =~ ~r/^asked: .* --seed 21$/m
+    assert output =~ "bin/test --seed 21 fuzz\n"
+  end
+
   test "no check is named beside those that all are, or that belong to what has changed" do
     for arguments <- [["--all", "tidy"], ["--long", "tidy"], ["--since", "main", "tidy"]] do
       assert {output, 1} = checks(tree!(%{"bin/dev" => "#!/bin/sh\necho step browser\n"}), arguments)

@@ -51,6 +51,7 @@ pub fn report(name: &str, seed: u64, execution: u64, input: &[u8], how: &str) ->
     let path = corpus::save(name, input)?;
     println!("{name}: FAILED, seed {seed}, execution {execution}: {how}");
     println!("{name}: the input ({} bytes) is {}", input.len(), path.display());
+    println!("{name}: again, in native: cargo run --release -p tidepool_fuzz -- {name} --input {}", path.display());
     Ok(())
 }
 
