@@ -29,6 +29,9 @@
   (import "wasi_snapshot_preview1" "path_open"
     (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $print (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_pwrite" (func $write_at (param i32 i32 i32 i64 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_filestat_set_size" (func $cut (param i32 i64) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_close" (func $close (param i32) (result i32)))
 
   ;; 0: a result; 8: where it is; 64, 72, 80: entries; 128: a parameter; 192: 127.0.0.1; 256: a name of a host; 512: a tag;
   ;; 528: what is printed; 768: a module; 1024: room.
@@ -130,6 +133,19 @@
     (loop $more
       (br_if $more (i32.eqz (call $open (i32.const 3) (i32.const 0) (call $other) (i32.const 12) (i32.const 1)
         (i64.const 64) (i64.const 64) (i32.const 0) (i32.const 8)))))
+    (call $wait))
+  ;; Each is written to far behind its beginning, and then has a byte.
+  (func (export "files in memory that are cut") (call $begin)
+    (loop $more
+      (if (i32.eqz (call $open (i32.const 3) (i32.const 0) (call $other) (i32.const 12) (i32.const 1)
+        (i64.const 0x400040) (i64.const 0x400040) (i32.const 0) (i32.const 8)))
+        (then
+          ;; For that there is room.
+          (if (call $write_at (i32.load (i32.const 8)) (i32.const 528) (i32.const 1) (i64.const 65536000) (i32.const 16))
+            (then (unreachable)))
+          (if (call $cut (i32.load (i32.const 8)) (i64.const 1)) (then (unreachable)))
+          (if (call $close (i32.load (i32.const 8))) (then (unreachable)))
+          (br $more))))
     (call $wait))
   (func (export "lines that are printed") (call $begin)
     (loop $more (drop (call $print (i32.const 1) (i32.const 528) (i32.const 1) (i32.const 8)))
