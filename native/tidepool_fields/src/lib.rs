@@ -1,6 +1,5 @@
 //! Fields of HTTP, of heads and behind bodies: copies that keep nothing of what they were read from, and what a map of them takes.
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 
 /// What a map of fields has for each name that there is room for.
@@ -15,24 +14,18 @@ pub fn map_bytes(fields: &HeaderMap) -> usize {
     names.saturating_add(fields.len().saturating_sub(fields.keys_len()).saturating_mul(MORE_BYTES))
 }
 
-/// A copy of fields that keeps nothing else: all values are parts of one text, and there is room for less than twice as many names as
-/// there are fields.
+/// A copy of fields that keeps nothing else: each value has a text of its own, which goes with it when a guest takes it out, and there is
+/// room for less than twice as many names as there are fields.
 ///
 /// A value may be a part of what was read of its connection, and keep all of that: by HTTP/1 64 KiB for some letters, with white space before
 /// them; by HTTP/2 a frame. A map never shrinks, whatever is taken out of it, and hyper uses the one of an earlier response again. Names
 /// are copies already.
 #[must_use]
 pub fn own(fields: &HeaderMap) -> HeaderMap {
-    let mut texts = Vec::with_capacity(fields.values().map(HeaderValue::len).sum());
-    for value in fields.values() {
-        texts.extend_from_slice(value.as_bytes());
-    }
-    let mut texts = Bytes::from(texts);
     let mut own = HeaderMap::with_capacity(fields.keys_len());
     for (name, value) in fields {
-        let copy = HeaderValue::from_maybe_shared(texts.split_to(value.len()));
         // What was a value is one.
-        let mut copy = copy.unwrap_or_else(|_none| value.clone());
+        let mut copy = HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_none| value.clone());
         copy.set_sensitive(value.is_sensitive());
         // Of very many names with the same hashes it may take none.
         if own.try_append(name.clone(), copy).is_err() {
@@ -47,6 +40,7 @@ pub fn own(fields: &HeaderMap) -> HeaderMap {
 mod tests {
     use std::sync::Arc;
 
+    use bytes::Bytes;
     use http::HeaderName;
 
     use super::*;
@@ -67,6 +61,17 @@ mod tests {
         assert_eq!(sensitive, [true, false, false, false]);
         drop((fields, whole));
         assert_eq!(Arc::strong_count(&read), 1);
+    }
+
+    #[test]
+    fn a_value_of_a_copy_keeps_none_of_the_others() {
+        let names = ["x-one", "x-two", "x-one", "x-three"];
+        let fields: HeaderMap =
+            names.map(|name| (HeaderName::from_static(name), HeaderValue::from_static("odd"))).into_iter().collect();
+        let copy = own(&fields);
+        assert_eq!(copy.len(), 4);
+        // What is allocated begins at such an address, and a part of something larger with three bytes before it does not.
+        assert!(copy.values().all(|value| value.as_bytes().as_ptr().addr().is_multiple_of(8)));
     }
 
     #[test]
