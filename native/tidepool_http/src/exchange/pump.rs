@@ -264,3 +264,42 @@ impl Drop for Pumping {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use http_body_util::Empty;
+    use hyper::HeaderMap;
+    use hyper::header::{ETAG, HeaderValue};
+    use std::future::ready;
+    use std::net::SocketAddr;
+
+    /// What was read of a connection.
+    struct Read(Arc<[u8]>);
+
+    impl AsRef<[u8]> for Read {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    #[tokio::test]
+    async fn fields_behind_a_body_keep_nothing_of_what_they_were_read_with() {
+        let read: Arc<[u8]> = Arc::from(b"a value and much more".as_slice());
+        let value = Bytes::from_owner(Read(Arc::clone(&read))).slice(..7);
+        let mut fields = HeaderMap::new();
+        fields.insert(ETAG, HeaderValue::from_maybe_shared(value).unwrap());
+        let body = Empty::<Bytes>::new().with_trailers(ready(Some(Ok(fields)))).boxed_unsync();
+        let time = Duration::from_secs(60);
+        let bounds = Bounds { bytes: 1, time, too_large: Reason::PayloadTooLarge, named_bytes: 1 };
+        let peer = SocketAddr::from(([127, 0, 0, 1], 50_000));
+        let connection = Arc::new(ConnectionState::new(peer, Accounts::default(), Arc::default()));
+        let intake = Arc::new(Intake::ahead(1));
+        come((&intake, &connection), body, &bounds, true).await.unwrap();
+        let mut reader = BodyReader(intake);
+        let fields = reader.frame().await.unwrap().unwrap().into_trailers().unwrap();
+        assert_eq!(fields.get(ETAG).unwrap(), "a value");
+        assert_eq!(Arc::strong_count(&read), 1);
+    }
+}

@@ -91,10 +91,12 @@ impl Packed {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
+    use http::header::{ETAG, HeaderMap, HeaderValue};
 
     use super::*;
     use crate::recording::bytes::Reader;
@@ -110,6 +112,20 @@ mod tests {
             assert!(packed.push(Entry::Said(Stream::Request, Said::Bytes(piece))) >= size);
         }
         assert_eq!(packed.large.len(), 2);
+        assert_eq!(Arc::strong_count(&read), 1);
+    }
+
+    #[test]
+    fn fields_behind_a_body_keep_nothing_of_what_they_were_read_with() {
+        let read: Arc<[u8]> = Arc::from(vec![b'v'; 8_192]);
+        let mut packed = Packed::default();
+        for size in [10, 4_000] {
+            let value = Bytes::from_owner(Read(Arc::clone(&read))).slice(..size);
+            let mut fields = HeaderMap::new();
+            fields.insert(ETAG, HeaderValue::from_maybe_shared(value).unwrap());
+            packed.push(Entry::Said(Stream::Trailers, Said::Trailers(fields)));
+        }
+        assert!(!packed.large.is_empty());
         assert_eq!(Arc::strong_count(&read), 1);
     }
 

@@ -208,8 +208,49 @@ async fn inside(awaited: Awaited, first_byte: Option<Duration>, between_bytes: O
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 mod tests {
+    use std::future::ready;
+    use std::pin::Pin;
+    use std::task::{Context, Poll, Waker};
+
+    use http::HeaderMap;
+    use http::header::ETAG;
+    use http_body_util::Empty;
+
     use super::*;
+
+    /// What was read of a connection.
+    struct Read(Arc<[u8]>);
+
+    impl AsRef<[u8]> for Read {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    #[test]
+    fn a_response_and_what_is_behind_it_keep_nothing_of_what_they_were_read_from() {
+        let [head, behind] = [(); 2].map(|()| -> Arc<[u8]> { Arc::from(b"a value and much more".as_slice()) });
+        let fields = |read: &Arc<[u8]>| {
+            let value = Bytes::from_owner(Read(Arc::clone(read))).slice(..7);
+            let mut fields = HeaderMap::new();
+            fields.insert(ETAG, HeaderValue::from_maybe_shared(value).unwrap());
+            fields
+        };
+        let nothing = Empty::<Bytes>::new().map_err(|never| -> Error { match never {} });
+        let mut response = Response::new(nothing.with_trailers(ready(Some(Ok(fields(&behind))))));
+        *response.headers_mut() = fields(&head);
+        let (response, _driven) = answered(response).unwrap();
+        let (kept, mut body) = response.into_parts();
+        let next = Pin::new(&mut body).poll_frame(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(Some(Ok(frame))) = next else { panic!("it is there") };
+        let trailers = frame.into_trailers().unwrap();
+        for (fields, read) in [(&kept.headers, head), (&trailers, behind)] {
+            assert_eq!(fields.get(ETAG).unwrap(), "a value");
+            assert_eq!(Arc::strong_count(&read), 1);
+        }
+    }
 
     #[test]
     fn a_process_that_says_nothing_of_times_waits_for_no_server_for_ever_and_a_call_has_its_own_time() {
