@@ -47,6 +47,9 @@ impl Bounds {
     }
 }
 
+/// A body of a single frame that is as large stays where it was read.
+const TAKEN_BYTES: usize = 64 << 10;
+
 /// A body in memory, with its share of the budget.
 #[derive(Debug)]
 pub(crate) struct Held {
@@ -131,7 +134,7 @@ where
         if size >= CHARGED_BYTES && !hold.cover(size) {
             return Err(edge.overloaded());
         }
-        // One frame, the usual case, is not copied.
+        // One frame, the usual case, is joined with none.
         if bytes.is_empty() && joined.is_empty() {
             bytes = data;
             continue;
@@ -146,6 +149,59 @@ where
         }
         joined.extend_from_slice(&data);
     }
-    let bytes = if joined.is_empty() { bytes } else { edge.backend.joined(joined) };
+    let bytes = if joined.is_empty() { own(bytes) } else { edge.backend.joined(joined) };
     Ok(Held { bytes, hold })
+}
+
+/// A frame as a backend may keep it, and all whom that gives it to: a small one may be a part of what its connection reads into, which is
+/// there for as long as that is.
+fn own(frame: Bytes) -> Bytes {
+    if frame.len() < TAKEN_BYTES { Bytes::copy_from_slice(&frame) } else { frame }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::backend::contract::{Backend, Route};
+    use crate::backend::responder::{Answer, Deferral};
+    use crate::message::response::{ContentType, Response};
+    use crate::settings::config;
+    use http_body_util::Full;
+    use std::sync::Arc;
+
+    struct Idle;
+
+    impl Backend for Idle {
+        fn request(&self, _route: Route, _deferral: Deferral<'_>) -> Answer {
+            Answer::Now(Response::new(200, ContentType::Bytes, Vec::new()))
+        }
+    }
+
+    /// What was read of a connection.
+    struct Read(Arc<[u8]>);
+
+    impl AsRef<[u8]> for Read {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    #[tokio::test]
+    async fn a_small_body_keeps_nothing_of_what_it_was_read_with_and_a_large_one_is_where_it_was_read() {
+        let edge = Edge::new(config(), Arc::new(Idle));
+        let bounds = Bounds {
+            bytes: TAKEN_BYTES,
+            time: Duration::from_secs(60),
+            too_large: Reason::PayloadTooLarge,
+            named_bytes: TAKEN_BYTES,
+        };
+        let whole: Arc<[u8]> = Arc::from(vec![7; TAKEN_BYTES]);
+        for size in [1, TAKEN_BYTES - 1, TAKEN_BYTES] {
+            let frame = Bytes::from_owner(Read(Arc::clone(&whole))).slice(..size);
+            let held = read(&edge, &Accounts::default(), Full::new(frame), &bounds).await.unwrap();
+            assert_eq!(held.bytes, whole.get(..size).unwrap());
+            assert_eq!(Arc::strong_count(&whole) == 1, size < TAKEN_BYTES, "{size}");
+        }
+    }
 }

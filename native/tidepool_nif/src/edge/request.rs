@@ -25,9 +25,6 @@ use crate::terms::decode::{List, Short};
 use crate::terms::message::message;
 use crate::terms::{atoms, encode};
 
-/// Larger payloads are taken as they are.
-const TAKEN_BYTES: usize = 64 << 10;
-
 /// Requests on their way to processes, and the dispatcher that spawns one for each.
 ///
 /// A dispatcher's messages have no terms of a request, since they live on in its heap until it collects garbage. The edge's
@@ -143,9 +140,7 @@ impl Dispatchers {
             let function = &published.function;
             let operation = operation.map_or(&*published.operation, str::as_bytes).into();
             function.suits_inline().then(|| {
-                // Before the payload is copied.
-                function.admit(payload.len())?;
-                let payload = own(payload).into();
+                let payload = std::mem::take(payload).into();
                 let task = function.start(Request { operation, payload, depth: 1, timeout: Duration::MAX })?;
                 Ok((task, function.is_typed()))
             })
@@ -273,11 +268,6 @@ fn operation_text(operation: &[u8]) -> String {
 fn response(reply: Reply, is_typed: bool) -> Response {
     let body = buffers::shared(reply.into_bytes());
     if is_typed { Response::new(200, ContentType::Json, body) } else { Response::reply(body) }
-}
-
-/// A payload as a call may keep it. One of a single frame may be a small part of what its connection reads into.
-fn own(payload: &mut Bytes) -> Bytes {
-    if payload.len() < TAKEN_BYTES { Bytes::copy_from_slice(payload) } else { std::mem::take(payload) }
 }
 
 /// Makes the next stage of the one before.
