@@ -38,3 +38,16 @@ impl NetError {
         NetError::Name { name: text.chars().take(MAX_NAME_BYTES).collect() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_tells_no_more_of_what_is_no_name_than_a_name_may_have() {
+        let told = |text: &str| NetError::name(text).to_string();
+        assert_eq!(told("no port"), "`no port` is no host and port, such as example.com:80");
+        assert_eq!(told(&"é".repeat(1_000_000)), told(&"é".repeat(MAX_NAME_BYTES)));
+        assert_ne!(told(&"é".repeat(1_000_000)), told(&"é".repeat(MAX_NAME_BYTES - 1)));
+    }
+}
