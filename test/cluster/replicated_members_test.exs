@@ -8,12 +8,13 @@ defmodule Tidepool.ReplicatedMembersTest do
   import Tidepool.ActorNodes
 
   alias Mix.Tasks.Tidepool.Members
-  alias Tidepool.{Actor, ActorLoad, Error, Peer, TestCluster}
+  alias Tidepool.{Actor, ActorLoad, Error, Peer, SmallDisk, TestCluster}
   alias Tidepool.Actor.Journal.Archive
   alias Tidepool.Actor.Ownership.{LeaseHolder, Shards}
   alias Tidepool.Actor.Voter
 
   @patience 60_000
+  @disk if(SmallDisk.available?(), do: :any, else: "mounting a disk takes a superuser")
 
   setup do
     names = for stem <- ~w(a b c), do: Peer.name(stem)
@@ -133,6 +134,29 @@ defmodule Tidepool.ReplicatedMembersTest do
     eventually(fn -> problem(back, back) == "none" end, @patience)
     assert {200, _members} = change(one, "remove", back)
     eventually(fn -> known(other) == all -- [to_string(back.node)] end, @patience)
+  end
+
+  @tag skip: @disk != :any && @disk
+  test "a member that makes its state again on a full disk says so, and goes on by itself when there is room",
+       %{peers: [one, other, third], settings: settings} do
+    assert {:ok, "1"} = Peer.call(one, Actor, :call, ["ledger", "actor", "add", "1"])
+    Peer.halt(third)
+    [folder] = Path.wildcard(Path.join([third.data, "**/actors/replicated"]))
+    before = folder <> ".before"
+    File.rename!(folder, before)
+    SmallDisk.mount!(folder, 65_536)
+    # Not the state, which is made again of the log.
+    for file <- Path.wildcard(Path.join(before, "log.db*")), do: File.cp!(file, Path.join(folder, Path.basename(file)))
+    SmallDisk.fill!(folder)
+    back = TestCluster.restart!(third, [one.node, other.node], settings)
+    eventually(fn -> health(back) == {503, "store_stopped"} end, @patience)
+    eventually(fn -> problem(other, third) =~ "no room on the disk of #{third.node}" end, @patience)
+    assert answer(other, "actor", "add", "1", request_id: "2") == "2"
+    SmallDisk.free!(folder)
+    eventually(fn -> health(back) == {200, "ok"} end, @patience)
+    eventually(fn -> problem(other, third) == "none" end, @patience)
+    own_some(back)
+    assert answer(back, "actor", "sum", "") == "2"
   end
 
   test "nothing is exported from a member that was removed, unless it is all that is left", %{

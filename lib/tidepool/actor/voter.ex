@@ -51,6 +51,14 @@ defmodule Tidepool.Actor.Voter do
     ArgumentError -> false
   end
 
+  @doc "Is this node's folder not open, as there is no room on its disk for what is written first? It is opened when there is."
+  @spec without_room? :: boolean
+  def without_room? do
+    :ets.member(__MODULE__, :full)
+  rescue
+    ArgumentError -> false
+  end
+
   @doc "Is this node no member of those that keep actors together, as it is none of them yet, or was removed? It may be added."
   @spec outside? :: boolean
   def outside? do
@@ -304,6 +312,7 @@ defmodule Tidepool.Actor.Voter do
          ) do
       {:ok, answer} when is_binary(answer) -> {:ok, answer}
       {:ok, :busy} -> {:error, "#{name} has too much to answer at the moment"}
+      {:ok, :full} -> {:error, "there is no room on the disk of #{name}: make some, and it goes on by itself"}
       {:ok, _not_open} -> {:error, "#{name} has not opened what it keeps of actors: its log says why"}
       {:error, :gone} -> {:error, "#{name} does not keep actors with others: see its setting actors"}
       {:error, :lost} -> {:error, "#{name} is not to be reached: start it, or see to the network between the nodes"}
@@ -328,13 +337,14 @@ defmodule Tidepool.Actor.Voter do
       if match?({:catching_up, _why}, Native.voter_standing(voter)), do: mark(:catching_up)
       look(%{state | voter: voter, there?: true})
     else
-      {:error, posix} -> unopened(state, to_string(:file.format_error(posix)))
-      {:error, _kind, message} -> unopened(state, message)
+      {:error, posix} -> unopened(state, posix, to_string(:file.format_error(posix)))
+      {:error, kind, message} -> unopened(state, kind, message)
     end
   end
 
-  defp unopened(state, why) do
+  defp unopened(state, kind, why) do
     mark(:stopped)
+    if kind in [:full, :enospc], do: :ets.insert(__MODULE__, {:full}), else: :ets.delete(__MODULE__, :full)
     state |> say(:error, "can't open what it keeps of actors: #{why} (#{state.folder})") |> look()
   end
 end

@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use support::{commit, commit_all};
-use tidepool_records::{Change, Image, Key, Put, Records, StoreError};
+use tidepool_records::{Change, Image, Key, Put, Records, StoreError, Voter};
 
 /// In the environment of a process whose disk fails: the folder where it writes.
 const FOLDER: &str = "TIDEPOOL_RECORDS_FOLDER";
@@ -211,6 +211,42 @@ fn finds_no_room_for_an_entry() {
 #[test]
 fn an_entry_of_a_voter_waits_for_room_on_a_full_disk_and_changes_after_it_are_told_that_there_is_none() {
     on_a_small_disk(24 << 20, "finds_no_room_for_an_entry");
+}
+
+/// Not a test by itself: what runs on a disk of its own.
+#[test]
+fn finds_no_room_for_a_state_that_is_made_again() {
+    let Some(folder) = folder() else { return };
+    let address = support::voter(&folder);
+    let records = support::open(&address);
+    let large = |number: u64| Key::new("large", number.to_string());
+    let image = |number: u64| number.to_le_bytes().repeat(16 << 10);
+    for number in 0..64 {
+        let (head, image) = (vec![], Image::Whole(image(number).into()));
+        let put = Change::Put(Put { epoch: 1, seq: 1, alarm_at: None, head, image, values: vec![] });
+        commit(&records, &large(number), put).unwrap();
+    }
+    records.close();
+    for end in ["", "-wal", "-shm"] {
+        let _there_or_not = std::fs::remove_file(folder.join(format!("records.db{end}")));
+    }
+    // For some steps of it.
+    let filler = fill(&folder, 4 << 20);
+    for _again in 0..2 {
+        assert!(matches!(Voter::alone(&folder, "a").err(), Some(StoreError::Full)));
+    }
+    std::fs::remove_file(filler).unwrap();
+    let records = support::open(&address);
+    for number in 0..64 {
+        assert_eq!(records.read(&large(number)).unwrap().unwrap().images, [image(number)]);
+    }
+    assert!(until_written(&records) > 0);
+    records.close();
+}
+
+#[test]
+fn a_voter_whose_state_is_made_again_on_a_full_disk_says_so_and_goes_on_when_there_is_room() {
+    on_a_small_disk(96 << 20, "finds_no_room_for_a_state_that_is_made_again");
 }
 
 /// Not a test by itself: what a process does whose disk fails for a while.

@@ -1,7 +1,7 @@
 defmodule Tidepool.Actor.Voter.Questions do
   @moduledoc """
   What voters of other nodes ask this node's (`Tidepool.Nodes.Server`): bytes, which `Tidepool.Native.voter_answer/3` reads. `:not_open` is
-  the answer as long as this node's voter is not.
+  the answer as long as this node's voter is not, and `:full` while that is for want of room on its disk.
   """
 
   @behaviour Tidepool.Nodes.Server
@@ -27,7 +27,7 @@ defmodule Tidepool.Actor.Voter.Questions do
   def answer(question, asker, deadline, _argument) do
     case Voter.voter() do
       {:ok, voter} -> answered(voter, question, asker, left(deadline))
-      :none -> :not_open
+      :none -> if Voter.without_room?(), do: :full, else: :not_open
     end
   end
 

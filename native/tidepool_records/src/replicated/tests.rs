@@ -56,7 +56,7 @@ fn put(seq: u64) -> Change {
 }
 
 /// By an image of so many bytes.
-fn put_of(seq: u64, bytes: usize) -> Change {
+pub(super) fn put_of(seq: u64, bytes: usize) -> Change {
     let image = Image::Whole(seq.to_le_bytes().repeat(bytes / 8).into());
     Change::Put(Put { epoch: 1, seq, alarm_at: None, head: seq.to_le_bytes().to_vec(), image, values: Vec::new() })
 }
@@ -71,14 +71,14 @@ fn commit(records: &Replicated, key: &Key, seq: u64) -> Result<(), StoreError> {
     commit_by(records, key, put(seq))
 }
 
-fn commit_by(records: &Replicated, key: &Key, change: Change) -> Result<(), StoreError> {
+pub(super) fn commit_by(records: &Replicated, key: &Key, change: Change) -> Result<(), StoreError> {
     answered(|tell| {
         records.commit(key.clone(), change, Box::new(move |outcome| drop(tell.send(outcome)))).unwrap();
     })
 }
 
 /// A voter's records, all of whose shards this node has by the epoch 1.
-fn opened(voter: &Voter) -> Replicated {
+pub(super) fn opened(voter: &Voter) -> Replicated {
     let records = Replicated::open(voter, Owner { node: "a".into(), incarnation: 1 }).unwrap();
     for ask in [Ask::Renew(3_600_000), Ask::Claim((0..crate::record::SHARDS).collect())] {
         let within = Duration::from_secs(60);

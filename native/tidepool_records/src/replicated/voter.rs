@@ -13,6 +13,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 
 use super::claim::Claim;
+use super::full::is_full;
 use super::group::{Group, Standing, Unanswered, stopped};
 use super::log::Log;
 use super::machine::Machine;
@@ -72,8 +73,9 @@ impl Voter {
     /// each of them is there, and names the same. Does not wait for others.
     ///
     /// # Errors
-    /// [`StoreError::NoVoter`] when the log lacks what was written to it, or a file is older than the other; when a file can't be read, is of
-    /// a later version or in use, or the system gives no thread.
+    /// [`StoreError::NoVoter`] when the log lacks what was written to it, or a file is older than the other;
+    /// [`StoreError::Full`] when there is no room for what is to be written before it begins: opened again it goes on from there; when a
+    /// file can't be read, is of a later version or in use, or the system gives no thread.
     pub fn open(folder: &Path, node: &str, named: &[String], links: Arc<dyn Links>) -> Result<Self, StoreError> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(THREADS)
@@ -107,9 +109,10 @@ impl Voter {
                 )
                 .into(),
             ),
+            error if is_full(&error) => StoreError::Full,
             error => error,
         })?;
-        machine.reapply();
+        machine.reapply()?;
         remove_left(folder)?;
         let founders = named.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
         let claim = Claim { run: fresh()?, opened: log.last()?.max(machine.last_id()) };
@@ -121,6 +124,10 @@ impl Voter {
             machine: machine.clone(),
             lag: Arc::clone(&lag),
             sends: Arc::new(Sends::default()),
+        };
+        let waits_for_room = {
+            let (log, machine) = (log.clone(), machine.clone());
+            move || log.is_full() || machine.is_full()
         };
         let started = async {
             let raft = raft(&log, &machine, network.clone()).await?;
@@ -143,7 +150,10 @@ impl Voter {
             };
             start(&group).await.map(|()| group)
         };
-        let late = |_late| stopped(&format!("it has not begun to lead within {} s", OPEN.as_secs()));
+        let late = |_late| match waits_for_room() {
+            true => StoreError::Full,
+            false => stopped(&format!("it has not begun to lead within {} s", OPEN.as_secs())),
+        };
         let group = runtime.block_on(async { tokio::time::timeout(OPEN, started).await }).map_err(late)??;
         runtime.spawn(purge(group.clone(), PURGE_BYTES));
         runtime.spawn(group.machine.clone().begin_log_anew());
