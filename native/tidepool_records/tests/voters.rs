@@ -13,7 +13,7 @@ use support::group::{Group, Line, NODES, until};
 use support::members::members;
 use support::voters::{LONG_MS, asked, begun, copied_earlier, key_of, made, make, owning, put, read, seq, shards_of};
 use support::{commit, lease, owner};
-use tidepool_records::{Ask, Change, Image, Key, Put, Standing, StoreError, Voter};
+use tidepool_records::{Ask, Change, Image, Key, Put, Records, Standing, StoreError, Voter};
 
 #[test]
 fn what_one_node_was_answered_every_node_reads_at_once() {
@@ -246,6 +246,43 @@ fn a_folder_that_was_copied_is_the_voter_of_one_node_alone() {
     made(&records, &key, epoch, next);
     copy.close();
     group.stop("d");
+}
+
+#[test]
+fn a_folder_that_was_copied_and_is_open_twice_by_one_name_is_the_voter_of_the_one_that_has_gone_on() {
+    let (group, records, key, epoch) = begun();
+    group.stop("c");
+    group.put_back("copy", &group.copied("c"));
+    group.start("c");
+    let node = group.records("c", owner("c", 1));
+    let renewed = |seq| {
+        made(&records, &key, epoch, seq);
+        assert_eq!(read(&node, &key), seq);
+        // Every second in a node. The others have applied it when who has no shard there has read.
+        asked(&node, &Ask::Renew(LONG_MS));
+        for voter in ["a", "b"] {
+            let reader = group.records(voter, owner("x", 1));
+            assert_eq!(read(&reader, &key), seq);
+            reader.close();
+        }
+    };
+    (1..=2).for_each(renewed);
+    // As on another machine: its words are those of the same node, and what is said to that gets to the other.
+    let (line, named) = (Line { board: group.board.clone(), from: "c".into() }, NODES.map(String::from));
+    let copy = Voter::open(&group.folder("copy"), "c", &named, std::sync::Arc::new(line)).unwrap();
+    let own = Records::open_replicated(&copy, owner("c", 2)).unwrap();
+    let is_earlier = |why: &str| why.contains("earlier time") && why.contains("replaced as a member");
+    until("it is refused", || matches!(copy.standing(), Standing::Refused(why) if is_earlier(&why)));
+    assert!(matches!(own.read(&key), Err(StoreError::NoVoter(_))));
+    assert!(matches!(lease(&own, Ask::Renew(LONG_MS)), Err(StoreError::NoVoter(_))));
+    // The one that has gone on is the voter that it was, by whose word the two that are left are a majority.
+    assert_eq!(group.standing("c"), Standing::Member);
+    own.close();
+    drop(copy);
+    group.stop("b");
+    made(&records, &key, epoch, 3);
+    assert_eq!(read(&node, &key), 3);
+    node.close();
 }
 
 #[test]

@@ -376,7 +376,8 @@ fn what_can_not_be_applied_is_refused_before_it_is_in_the_log() {
 fn a_disk_is_open_once_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let voter = Voter::alone(folder.path(), "a").unwrap();
-    assert!(Voter::alone(folder.path(), "a").is_err());
+    let again = Voter::alone(folder.path(), "a").err();
+    assert!(matches!(&again, Some(StoreError::NoVoter(why)) if why.contains("open elsewhere")), "{again:?}");
     drop(voter);
     assert!(Voter::alone(folder.path(), "a").is_ok());
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::error::Fatal;
 use openraft::{Config, Raft, SnapshotPolicy};
+use rusqlite::ErrorCode;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use tokio::sync::watch;
@@ -73,7 +74,7 @@ impl Voter {
     /// each of them is there, and names the same. Does not wait for others.
     ///
     /// # Errors
-    /// [`StoreError::NoVoter`] when the log lacks what was written to it, or a file is older than the other;
+    /// [`StoreError::NoVoter`] when the log lacks what was written to it, a file is older than the other, or the folder is open already;
     /// [`StoreError::Full`] when there is no room for what is to be written before it begins: opened again it goes on from there; when a
     /// file can't be read, is of a later version or in use, or the system gives no thread.
     pub fn open(folder: &Path, node: &str, named: &[String], links: Arc<dyn Links>) -> Result<Self, StoreError> {
@@ -106,6 +107,12 @@ impl Voter {
             StoreError::Behind(why) => StoreError::NoVoter(
                 format!(
                     "{why}. Put back what was there; or if it is lost, start {node} with an empty folder, and have it replaced as a member"
+                )
+                .into(),
+            ),
+            StoreError::Sqlite(why) if why.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => StoreError::NoVoter(
+                format!(
+                    "the folder of {node} is open elsewhere: if another node runs on it, stop one, and give each a data folder of its own"
                 )
                 .into(),
             ),
