@@ -5,6 +5,8 @@ defmodule Bench.Replicated.Probe do
   alias Tidepool.Actor.Ownership.Shards
 
   @class "ledger"
+  # Of a value that is written. Its key counts, too, and 64 KiB are the most.
+  @value_kib 60
 
   @doc "So many names of actors that are this node's."
   def names(count) do
@@ -59,8 +61,44 @@ defmodule Bench.Replicated.Probe do
     if now < until, do: longest(name, until, so_far), else: so_far
   end
 
+  @doc "What each caller of these waits for each answer, one call after the other for so many ms, in µs; it asks again until there is one."
+  def waits(names, ms) do
+    until = System.monotonic_time(:microsecond) + ms * 1_000
+    names |> Enum.map(&Task.async(fn -> waits(&1, until, []) end)) |> Task.await_many(:infinity) |> Enum.concat()
+  end
+
+  defp waits(name, until, so_far) do
+    began = System.monotonic_time(:microsecond)
+    answered(name)
+    now = System.monotonic_time(:microsecond)
+    so_far = [now - began | so_far]
+    if now < until, do: waits(name, until, so_far), else: so_far
+  end
+
   defp answered(name) do
     with {:error, _reason} <- Actor.call(@class, name, "add", "1", timeout: 1_000), do: answered(name)
+  end
+
+  @doc "KiB of each value that `put/2` writes."
+  def value_kib, do: @value_kib
+
+  @doc "Has each of these write a value, beside its others or in place of the one with this number."
+  def put(names, number) do
+    key = "value #{number}"
+    # In the guest's memory it takes next to nothing of what is written, and as a value all that it is.
+    value = :binary.copy(<<number>>, @value_kib * 1_024)
+    payload = <<byte_size(key)::little-16, key::binary, value::binary>>
+    script = "kv put #{byte_size(payload)}\n" <> payload
+    names |> Enum.map(&Task.async(fn -> put!(&1, script) end)) |> Task.await_many(:infinity)
+    :ok
+  end
+
+  # Another may be elected meanwhile.
+  defp put!(name, script) do
+    case Actor.call(@class, name, "host", script, timeout: 60_000) do
+      {:ok, answer} -> "" = answer
+      {:error, %{reason: reason}} when reason in [:no_store, :unknown_outcome] -> put!(name, script)
+    end
   end
 
   @doc "The node that leads, once there is one."

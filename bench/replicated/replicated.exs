@@ -1,7 +1,8 @@
 # Measures: actors on the disks of three nodes, beside those of one node's file and of three with PostgreSQL; nodes that end
 # bench/all runs it with: --short
 #
-# All nodes are on this machine, and share its cores and its disk. `--short` has fewer rounds, and no node that is away.
+# All nodes are on this machine, and share its cores and its disk, of which they take some 5 GiB. `--short` has fewer rounds, and no
+# node that is away.
 Code.require_file("../cluster/node.exs", __DIR__)
 
 defmodule Bench.Replicated do
@@ -12,8 +13,13 @@ defmodule Bench.Replicated do
 
   @code Code.require_file("probe.exs", __DIR__) || []
 
-  # What a voter that is away lacks.
+  # What a voter that is away lacks: changes of which the others have the entries; and MiB of values of which they do not, for they keep
+  # 512 of entries. It gets a copy of all, then: a value of each of so many keys of each actor.
   @changes 200_000
+  @mib 675
+  @keys 64
+  # How long callers are watched at a time.
+  @slice_ms 500
 
   def run do
     # Nodes are killed, and their controlling processes end with them.
@@ -101,7 +107,7 @@ defmodule Bench.Replicated do
     taken = Task.async(fn -> probe(one, :longest, [its_own, ms]) end)
     # Callers are at it by then.
     Process.sleep(2_000)
-    {_output, 0} = System.cmd("kill", ["-KILL", Peer.on(leads, System, :pid, [])])
+    kill!(leads)
     longest = waits |> Task.await_many(:infinity) |> Enum.max()
 
     [
@@ -110,40 +116,59 @@ defmodule Bench.Replicated do
     ] ++ if(short?, do: [], else: away(leads.name, one, again))
   end
 
-  # Callers go on, of one owner, while a voter that was away gets what it lacks.
+  defp kill!(node), do: {_output, 0} = System.cmd("kill", ["-KILL", Peer.on(node, System, :pid, [])])
+
+  # Callers go on, of one owner, while a voter that was away gets what it lacks: first by entries, and then by a copy of all.
   defp away(name, other, again) do
     own = probe(other, :names, [64])
-    {written, before} = written(other, own, [])
-    began = System.monotonic_time(:millisecond)
-    caught_up = Task.async(fn -> caught_up(other, own, name, began, []) end)
-    again.(name)
-    {meanwhile, took} = Task.await(caught_up, :infinity)
-    lost = 1 - Enum.sum(meanwhile) / length(meanwhile) / before
-
-    [
-      {"a voter that lacks #{written} changes is started, and has them after", took / 1_000, "s", {:at_most, 60}},
-      {"… and others have so much less of their calls meanwhile", lost * 100, "%", {:at_most, 20}}
-    ]
+    written = written(other, own, 0)
+    {node, _copied?, rows} = back("a voter that lacks #{written} changes", {name, other, own}, again)
+    Peer.probe(node, :until, [:balanced, [to_string(name)], true])
+    kill!(node)
+    own = probe(other, :names, [64])
+    for round <- 1..div(@mib * 1_024, 64 * Probe.value_kib()), do: probe(other, :put, [own, rem(round, @keys)])
+    {_node, copied?, more} = back("a voter that lacks #{@mib} MiB, more than is kept,", {name, other, own}, again)
+    rows ++ more ++ [{"… by a copy of all (1), or by entries (0)", if(copied?, do: 1, else: 0), "", {:at_least, 1}}]
   end
 
-  # Calls in each half of a second until it lacks nothing; and how long that has taken.
-  defp caught_up(other, own, name, began, calls) do
-    calls = [probe(other, :many, [own, 500]) | calls]
+  # A voter is started again: how long it takes until it has all, and what callers wait for meanwhile, beside what they did before.
+  defp back(who, {name, other, own}, again) do
+    before = for _slice <- 1..20, do: probe(other, :waits, [own, @slice_ms])
+    began = System.monotonic_time(:millisecond)
+    watched = Task.async(fn -> caught_up(other, own, name, began, {[], false}) end)
+    node = again.(name)
+    {meanwhile, copied?, took} = Task.await(watched, :infinity)
+    calls = fn slices -> Enum.sum(Enum.map(slices, &length/1)) / length(slices) end
+    less = 1 - calls.(meanwhile) / calls.(before)
+    wait = fn slices, percent -> slices |> Enum.concat() |> Bench.percentile(percent) end
+
+    rows = [
+      {"#{who} is started, and has all after", took / 1_000, "s", {:at_most, 60}},
+      {"… and others have so much less of their calls meanwhile", less * 100, "%", {:at_most, 20}},
+      {"… p99 of a call meanwhile, beside before", wait.(meanwhile, 99) / wait.(before, 99), "×", nil},
+      {"… longest wait of a call meanwhile", wait.(meanwhile, 100) / 1_000, "ms", nil},
+      {"… beside before", wait.(meanwhile, 100) / wait.(before, 100), "×", nil}
+    ]
+
+    {node, copied?, rows}
+  end
+
+  # What each call has waited in each half of a second until it lacks nothing; whether a copy of all has come; and how long that has taken.
+  defp caught_up(other, own, name, began, {slices, copied?}) do
+    slices = [probe(other, :waits, [own, @slice_ms]) | slices]
     took = System.monotonic_time(:millisecond) - began
+    copied? = copied? or Path.wildcard(Path.join([Peer.folder(), "#{name}", "**", "snapshot.received*"])) != []
     lacks = probe(other, :lacks, [to_string(name)])
     if took > 300_000, do: raise("it still lacks #{inspect(lacks)} entries")
     # It never lacks nothing while others write: no more than is on its way.
-    if is_integer(lacks) and lacks <= 8, do: {calls, took}, else: caught_up(other, own, name, began, calls)
+    if is_integer(lacks) and lacks <= 8,
+      do: {slices, copied?, took},
+      else: caught_up(other, own, name, began, {slices, copied?})
   end
 
-  # How many, and how many there are in half a second.
-  defp written(node, own, calls) do
-    written = Enum.sum(calls)
-
-    if written < @changes,
-      do: written(node, own, [probe(node, :many, [own, 500]) | calls]),
-      else: {written, written / length(calls)}
-  end
+  # How many changes, when they are enough.
+  defp written(_node, _own, written) when written >= @changes, do: written
+  defp written(node, own, written), do: written(node, own, written + probe(node, :many, [own, @slice_ms]))
 end
 
 Bench.Replicated.run()
