@@ -12,6 +12,8 @@ defmodule Tidepool.Docs.BlocksTest do
   # Commands that are not for this node, by how they begin, variables before them left out, and what runs them.
   @elsewhere %{
     "bin/start" => "test/ship/start_test.exs",
+    "curl -sS --data-binary" => "test/docs/blocks_test.exs",
+    "curl -sS -F wasm=@guests/ledger/rust/ledger.wasm -F actor=true" => "test/docs/blocks_test.exs",
     "curl -sS localhost:4000/members" => "test/cluster/replicated_test.exs",
     "iex -S mix phx.server" => "test/ship/start_test.exs",
     "iex -S mix tidepool.server" => "test/ship/start_test.exs",
