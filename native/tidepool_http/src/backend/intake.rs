@@ -284,15 +284,6 @@ mod tests {
     use crate::budget::shares::{Accounts, BodyBudget};
     use hyper::header::{DATE, ETAG, HeaderValue};
 
-    /// Memory that was read of a connection at once, and is there as long as somebody has a piece of it.
-    struct Read(Arc<[u8]>);
-
-    impl AsRef<[u8]> for Read {
-        fn as_ref(&self) -> &[u8] {
-            &self.0
-        }
-    }
-
     fn pieces(reader: &BodyReader) -> Vec<usize> {
         std::iter::from_fn(|| match reader.read() {
             Piece::Data(data) => Some(data.len()),
@@ -304,14 +295,16 @@ mod tests {
     #[test]
     fn what_is_read_ahead_byte_by_byte_takes_as_much_as_its_bytes() {
         let intake = Arc::new(Intake::ahead(64 << 10));
-        let (reader, read) = (BodyReader(Arc::clone(&intake)), Arc::from([7_u8]));
+        let reader = BodyReader(Arc::clone(&intake));
+        // What was read of a connection at once, and is there as long as somebody has a piece of it.
+        let read: Arc<[u8]> = Arc::from([7]);
         for _ in 0..64 << 10 {
-            intake.put(Come::Data(Bytes::from_owner(Read(Arc::clone(&read)))));
+            intake.put(Come::Data(Bytes::from_owner(Arc::clone(&read))));
         }
         assert_eq!(Arc::strong_count(&read), 1);
         assert_eq!(pieces(&reader), [GATHERED_BYTES; 4]);
         // What was asked for, and what comes behind it.
-        intake.put(Come::Data(Bytes::from_owner(Read(Arc::clone(&read)))));
+        intake.put(Come::Data(Bytes::from_owner(Arc::clone(&read))));
         intake.put(Come::Data(Bytes::from_static(b"yz")));
         intake.put(Come::Trailers(HeaderMap::new()));
         assert_eq!(pieces(&reader), [1, 2]);

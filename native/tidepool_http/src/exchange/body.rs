@@ -178,15 +178,6 @@ mod tests {
         }
     }
 
-    /// What was read of a connection.
-    struct Read(Arc<[u8]>);
-
-    impl AsRef<[u8]> for Read {
-        fn as_ref(&self) -> &[u8] {
-            &self.0
-        }
-    }
-
     #[tokio::test]
     async fn a_small_body_keeps_nothing_of_what_it_was_read_with_and_a_large_one_is_where_it_was_read() {
         let edge = Edge::new(config(), Arc::new(Idle));
@@ -198,7 +189,7 @@ mod tests {
         };
         let whole: Arc<[u8]> = Arc::from(vec![7; TAKEN_BYTES]);
         for size in [1, TAKEN_BYTES - 1, TAKEN_BYTES] {
-            let frame = Bytes::from_owner(Read(Arc::clone(&whole))).slice(..size);
+            let frame = Bytes::from_owner(Arc::clone(&whole)).slice(..size);
             let held = read(&edge, &Accounts::default(), Full::new(frame), &bounds).await.unwrap();
             assert_eq!(held.bytes, whole.get(..size).unwrap());
             assert_eq!(Arc::strong_count(&whole) == 1, size < TAKEN_BYTES, "{size}");

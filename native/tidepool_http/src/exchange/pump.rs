@@ -275,19 +275,10 @@ mod tests {
     use std::future::ready;
     use std::net::SocketAddr;
 
-    /// What was read of a connection.
-    struct Read(Arc<[u8]>);
-
-    impl AsRef<[u8]> for Read {
-        fn as_ref(&self) -> &[u8] {
-            &self.0
-        }
-    }
-
     #[tokio::test]
     async fn fields_behind_a_body_keep_nothing_of_what_they_were_read_with() {
         let read: Arc<[u8]> = Arc::from(b"a value and much more".as_slice());
-        let value = Bytes::from_owner(Read(Arc::clone(&read))).slice(..7);
+        let value = Bytes::from_owner(Arc::clone(&read)).slice(..7);
         let mut fields = HeaderMap::new();
         fields.insert(ETAG, HeaderValue::from_maybe_shared(value).unwrap());
         let body = Empty::<Bytes>::new().with_trailers(ready(Some(Ok(fields)))).boxed_unsync();

@@ -120,7 +120,7 @@ mod tests {
         let read: Arc<[u8]> = Arc::from(vec![b'v'; 8_192]);
         let mut packed = Packed::default();
         for size in [10, 4_000] {
-            let value = Bytes::from_owner(Read(Arc::clone(&read))).slice(..size);
+            let value = Bytes::from_owner(Arc::clone(&read)).slice(..size);
             let mut fields = HeaderMap::new();
             fields.insert(ETAG, HeaderValue::from_maybe_shared(value).unwrap());
             packed.push(Entry::Said(Stream::Trailers, Said::Trailers(fields)));

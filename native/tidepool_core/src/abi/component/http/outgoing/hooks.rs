@@ -220,20 +220,11 @@ mod tests {
 
     use super::*;
 
-    /// What was read of a connection.
-    struct Read(Arc<[u8]>);
-
-    impl AsRef<[u8]> for Read {
-        fn as_ref(&self) -> &[u8] {
-            &self.0
-        }
-    }
-
     #[test]
     fn a_response_and_what_is_behind_it_keep_nothing_of_what_they_were_read_from() {
         let [head, behind] = [(); 2].map(|()| -> Arc<[u8]> { Arc::from(b"a value and much more".as_slice()) });
         let fields = |read: &Arc<[u8]>| {
-            let value = Bytes::from_owner(Read(Arc::clone(read))).slice(..7);
+            let value = Bytes::from_owner(Arc::clone(read)).slice(..7);
             let mut fields = HeaderMap::new();
             fields.insert(ETAG, HeaderValue::from_maybe_shared(value).unwrap());
             fields
