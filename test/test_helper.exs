@@ -12,12 +12,13 @@ if :default in :logger.get_handler_ids(),
 
 Tidepool.LogWatch.start()
 
-# What needs a build of its own is run by `bin/test ship` and `bin/test release`, what takes long by `bin/test slow`. A minute for a test and 0.1 s for a message, the defaults, are little on a
-# busy machine.
+# What needs a build of its own is run by `bin/test ship` and `bin/test release`, what takes long by `bin/test slow`, each of which
+# gives a test ten minutes by --timeout. Others have two, unless a tag says more, or they are run whole: then ExUnit says where one
+# waits. 0.1 s for a message, the default, is little on a busy machine.
 ExUnit.start(
   capture_log: true,
   exclude: [:ship, :slow],
-  timeout: 600_000,
+  timeout: Tidepool.Case.sample(120_000, 600_000),
   assert_receive_timeout: 60_000,
   formatters: [ExUnit.CLIFormatter, Tidepool.Slowest]
 )

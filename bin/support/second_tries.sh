@@ -65,7 +65,7 @@ second_try() {
   case $1 in
     rust) rust_tests --exact --test-threads 1 "${names[@]#*/}" ;;
     # Before Elixir 1.15 a line is taken of one file alone.
-    *) for name in "${names[@]}"; do mix_test --max-cases 1 "$name" || return; done ;;
+    *) for name in "${names[@]}"; do long_test --max-cases 1 "$name" || return; done ;;
   esac >"$2.again" 2>&1 && (($(tests_that_passed "$2.again") >= ${#names[@]}))
 }
 

@@ -6,6 +6,8 @@ defmodule Tidepool.Docs.BlocksTest do
   # how it is made.
   use Tidepool.Case, async: true
 
+  @moduletag timeout: 600_000
+
   alias Tidepool.{Book, Peer, TestRegistry, Tool}
   alias Tidepool.Docs.Markdown
 
