@@ -153,7 +153,12 @@ impl Group {
         Said::Taken
     }
 
+    /// A part of a snapshot, which says as well that one comes. One of a voter that leads no more takes the place of no other.
     async fn part(&self, from: DiskId, part: Part) -> Result<Said, String> {
+        let said = self.comes(part.vote);
+        if !matches!(said, Said::Taken) {
+            return Ok(said);
+        }
         let (vote, meta) = (part.vote, part.meta.clone());
         let (receiving, folder, node) = (Arc::clone(&self.receiving), self.folder.clone(), self.own.node.clone());
         let taken = aside(move || {

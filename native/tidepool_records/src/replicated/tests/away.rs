@@ -1,21 +1,43 @@
 //! Voters that were away: they get the entries that they lack, or all of the state where these are purged.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::SnapshotMeta;
+use openraft::{SnapshotMeta, Vote};
 
-use super::support::group::{Group, until};
+use super::support::group::{Group, NODES, until};
 use super::support::owner;
 use super::support::voters::{key_of, made, make, owning, read, seq};
 use crate::record::{Change, Image, Key, Put, SHARDS};
 use crate::replicated::Voter;
 use crate::replicated::network::PART;
 use crate::replicated::rpc::{Part, Question, Said};
+use crate::replicated::types::{DiskId, Member};
 use crate::replicated::voter::purge_but;
 
 /// A voter of the group, which is not closed before what is returned is.
 fn voter(group: &Group, node: &str) -> Voter {
     group.with(node, Voter::clone)
+}
+
+/// One of these voters that leads, and one that does not.
+fn leading(group: &Group, nodes: &[&str]) -> (Voter, Voter) {
+    let leads = |node: &str| voter(group, node).0.group.leads();
+    until("one leads", || nodes.iter().any(|node| leads(node)));
+    let (leaders, others): (Vec<&str>, Vec<&str>) = nodes.iter().copied().partition(|node| leads(node));
+    (voter(group, leaders[0]), voter(group, others[0]))
+}
+
+/// What a voter says that another one asks.
+fn said(from: &Voter, to: &Voter, question: Question) -> Result<Said, Arc<str>> {
+    let Member { node } = &to.0.group.own;
+    from.0.handle.block_on(from.0.group.network.ask(node, Some(to.0.group.network.own), question, PART))
+}
+
+/// Ten bytes of a snapshot that has so many.
+fn part(vote: Vote<DiskId>, at: u64, length: u64, id: &str) -> Part {
+    let meta = SnapshotMeta { snapshot_id: id.into(), ..SnapshotMeta::default() };
+    Part { vote, meta, at, bytes: vec![7; 10], length, whole: None }
 }
 
 /// Has a voter purge its log but for the last entries that have so many bytes, as one that has become long, and says up to where that is.
@@ -144,16 +166,9 @@ fn entries_after_a_snapshot_are_kept_for_as_long_as_it_is_on_its_way() {
 #[test]
 fn parts_of_a_snapshot_go_on_after_those_that_are_there_and_none_is_taken_without_room_for_all() {
     let group = Group::founded();
-    let leader = ["a", "b", "c"].into_iter().find(|node| voter(&group, node).0.group.leads()).unwrap();
-    let other = if leader == "a" { "b" } else { "a" };
-    let disk = voter(&group, other).0.group.network.own;
-    let from = voter(&group, leader);
-    let vote = from.0.group.raft.metrics().borrow().vote;
-    let part = |at: u64, length: u64, id: &str| {
-        let meta = SnapshotMeta { snapshot_id: id.into(), ..SnapshotMeta::default() };
-        let question = Question::Part(Part { vote, meta, at, bytes: vec![7; 10], length, whole: None });
-        from.0.handle.block_on(from.0.group.network.ask(other, Some(disk), question, PART))
-    };
+    let (from, to) = leading(&group, &NODES);
+    let (vote, other) = (from.0.group.raft.metrics().borrow().vote, &to.0.group.own.node);
+    let part = |at, length, id| said(&from, &to, Question::Part(part(vote, at, length, id)));
     let why = part(0, 1 << 60, "one").unwrap_err();
     assert!(why.contains(&format!("on the disk of {other}")), "{why}");
     assert_eq!(std::fs::read_dir(group.folder(other)).unwrap().filter(is_of_snapshots).count(), 0);
@@ -165,6 +180,22 @@ fn parts_of_a_snapshot_go_on_after_those_that_are_there_and_none_is_taken_withou
     let asked = [(10, "one"), (0, "one"), (0, "one"), (20, "one"), (10, "one"), (20, "other"), (20, "one")];
     let said = asked.map(|(at, id)| wanted(part(at, 100, id)));
     assert_eq!(said, [Some(0), None, None, Some(10), None, Some(0), None]);
+}
+
+#[test]
+fn a_part_says_that_a_snapshot_comes_and_one_of_a_voter_that_leads_no_more_takes_the_place_of_no_other() {
+    let group = Group::founded();
+    let (from, to) = leading(&group, &NODES);
+    let vote = from.0.group.raft.metrics().borrow().vote;
+    let part = |vote, at, id| said(&from, &to, Question::Part(part(vote, at, 100, id)));
+    let is_told = || to.0.group.taking.lock().unwrap().is_some();
+    assert!(!is_told());
+    assert!(matches!(part(vote, 0, "one"), Ok(Said::Taken)));
+    assert!(is_told(), "it asks for no votes");
+    let before = Vote::new(0, from.0.group.network.own);
+    let answer = part(before, 0, "other");
+    assert!(matches!(&answer, Ok(Said::Snapshot(higher)) if higher.vote > before), "{answer:?}");
+    assert!(matches!(part(vote, 10, "one"), Ok(Said::Taken)), "it goes on");
 }
 
 fn is_of_snapshots(entry: &std::io::Result<std::fs::DirEntry>) -> bool {
