@@ -1,6 +1,7 @@
 //! What Raft asks of a disk, and what becomes of one whose files are gone, older, or damaged.
 
 mod away;
+mod elects;
 mod leases;
 #[path = "../../tests/support/mod.rs"]
 mod support;

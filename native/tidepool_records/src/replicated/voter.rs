@@ -343,14 +343,12 @@ async fn start(group: &Group) -> Result<(), StoreError> {
                 None => {}
             }
         }
-        group.raft.runtime_config().elect(true);
         join(group).await;
     });
     Ok(())
 }
 
 async fn lead_alone(group: &Group) -> Result<(), StoreError> {
-    group.raft.runtime_config().elect(true);
     group.raft.trigger().elect().await.map_err(|error| stopped(&error))?;
     let waits = group.raft.wait(Some(OPEN));
     waits.current_leader(group.network.own, "the only voter leads").await.map_err(|error| stopped(&error))?;

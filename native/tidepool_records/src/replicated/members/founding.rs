@@ -8,6 +8,7 @@ use std::time::Duration;
 use openraft::error::RaftError;
 use tokio::time::{Instant, sleep};
 
+use super::standing::stand;
 use crate::record::StoreError;
 use crate::replicated::group::{Group, Standing, stopped};
 use crate::replicated::rpc::{Question, Said};
@@ -23,7 +24,7 @@ const GROWN: Duration = Duration::from_secs(5);
 pub(crate) async fn join(group: Group) {
     loop {
         match stands(&group).await {
-            Ok(Standing::Member) => return drop(group.standing.send_replace(Standing::Member)),
+            Ok(Standing::Member) => return stand(&group, Standing::Member),
             // It may be made a member yet.
             Ok(standing) => drop(group.standing.send_replace(standing)),
             // Raft has ended, and says why to who asks.

@@ -24,7 +24,7 @@ pub(crate) async fn watch_others(group: Group) {
         group.elects_again();
         // The members have changed since it was told that it is none: it may be needed before a leader tells it.
         let members_by = *group.raft.metrics().borrow().membership_config.log_id();
-        let is_member = group.member(group.network.own).is_some() && !group.is_earlier();
+        let is_member = group.member(group.network.own).is_some();
         if is_member && (group.leads() || removed_by.is_some_and(|by| by != members_by)) {
             removed_by = None;
             stand(&group, Standing::Member);
@@ -42,15 +42,18 @@ pub(crate) async fn watch_others(group: Group) {
                 removed_by = Some(members_by);
                 Standing::Outside(removed(&group.own.node))
             }
-            Ok(Said::Here { leads: true, is_member: true, .. }) if !group.is_earlier() => Standing::Member,
+            Ok(Said::Here { leads: true, is_member: true, .. }) => Standing::Member,
             _unknown => continue,
         };
         stand(&group, standing);
     }
 }
 
-/// Notes how it stands, and whether it asks for votes.
-fn stand(group: &Group, standing: Standing) {
+/// Notes how it stands, and whether it asks for votes. One of an earlier time is refused, whoever takes it for a member.
+pub(super) fn stand(group: &Group, standing: Standing) {
+    if standing == Standing::Member && group.is_earlier() {
+        return;
+    }
     group.elects(&standing);
     group.standing.send_if_modified(|now| {
         let is_new = *now != standing;
