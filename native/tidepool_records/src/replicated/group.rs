@@ -16,7 +16,7 @@ use super::machine::Machine;
 use super::members::lag::Lag;
 use super::network::Network;
 use super::rpc::{Lead, Led, Question, Said};
-use super::snapshot::Receiving;
+use super::snapshot::{Receiving, aside};
 use super::types::{DiskId, Member, Types};
 use crate::record::StoreError;
 
@@ -130,11 +130,13 @@ impl Group {
         self.raft.runtime_config().elect(*standing == Standing::Member && self.taking().is_none());
     }
 
-    /// Has it ask for votes again, if it stands so, once it was not told for long that a snapshot comes.
-    pub(super) fn elects_again(&self) {
+    /// Has it ask for votes again, if it stands so, once it was not told for long that a snapshot comes; what it has of one goes.
+    pub(super) async fn elects_again(&self) {
         let is_over = self.taking().take_if(|last| last.elapsed() > TAKING).is_some();
         if is_over {
             self.elects(&self.standing.borrow());
+            let receiving = Arc::clone(&self.receiving);
+            let _gone = aside(move || *receiving.lock().unwrap_or_else(PoisonError::into_inner) = None).await;
         }
     }
 

@@ -21,7 +21,7 @@ pub(crate) async fn watch_others(group: Group) {
     let (mut turn, mut removed_by) = (0_usize, None);
     while let Ok(members) = group.members().await {
         sleep(LOOK).await;
-        group.elects_again();
+        group.elects_again().await;
         // The members have changed since it was told that it is none: it may be needed before a leader tells it.
         let members_by = *group.raft.metrics().borrow().membership_config.log_id();
         let is_member = group.member(group.network.own).is_some();

@@ -45,7 +45,7 @@ impl Snapshot {
         Ok(Snapshot { connection: Mutex::new(connection), folder })
     }
 
-    /// Of a file that was received, which has no name from then on.
+    /// Of a file that was received, which needs no name from then on.
     ///
     /// # Errors
     /// When it is no snapshot.
@@ -55,7 +55,6 @@ impl Snapshot {
         connection.pragma_update(None, "synchronous", "off")?;
         connection.pragma_update(None, "journal_mode", "memory")?;
         connection.query_row("SELECT count(*) FROM applied", [], |row| row.get::<_, i64>(0))?;
-        let _there_or_not = std::fs::remove_file(path);
         Ok(Snapshot { connection: Mutex::new(connection), folder: folder.into() })
     }
 

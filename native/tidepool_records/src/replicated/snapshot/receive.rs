@@ -44,32 +44,27 @@ impl Receiving {
         part: &Part,
     ) -> Result<Took, String> {
         let end = part.at.saturating_add(part.bytes.len() as u64);
-        let is_of = |it: &Self| it.from == from && it.meta == part.meta;
-        match received {
-            Some(it) if is_of(it) && it.bytes == part.at => {}
+        let is_of = |it: &&Self| it.from == from && it.meta == part.meta;
+        match received.as_ref().filter(is_of).map(|it| it.bytes) {
+            Some(bytes) if bytes == part.at => {}
             // It has come twice.
-            Some(it) if is_of(it) && end <= it.bytes => return Ok(Took::Part),
-            _ if part.at == 0 => {
+            Some(bytes) if end <= bytes => return Ok(Took::Part),
+            _another_or_none if part.at == 0 => {
+                // Its file, which has the same name, goes first.
                 *received = None;
                 *received = Some(Self::begin(node, folder, from, part)?);
             }
             // One was lost, or this voter has begun anew.
-            Some(it) if is_of(it) => return Ok(Took::Wanted(it.bytes)),
-            _another_or_none => return Ok(Took::Wanted(0)),
+            there => return Ok(Took::Wanted(there.unwrap_or(0))),
         }
-        let Some(it) = received else { return Ok(Took::Wanted(0)) };
-        let path = it.path.clone();
-        if let Err(error) = it.write(&part.bytes) {
-            *received = None;
-            // What there is of it is in the way of others on a full disk.
-            let _there_or_not = std::fs::remove_file(&path);
-            return Err(error.to_string());
-        }
-        let Some(whole) = part.whole else { return Ok(Took::Part) };
-        let is_whole = finish(&it.digest) == whole;
-        *received = None;
-        if is_whole {
-            Snapshot::received(&path, folder).map(Took::Whole).map_err(|error| error.to_string())
+        let Some(mut it) = received.take() else { return Ok(Took::Wanted(0)) };
+        it.write(&part.bytes).map_err(|error| error.to_string())?;
+        let Some(whole) = part.whole else {
+            *received = Some(it);
+            return Ok(Took::Part);
+        };
+        if finish(&it.digest) == whole {
+            Snapshot::received(&it.path, folder).map(Took::Whole).map_err(|error| error.to_string())
         } else {
             Err(format!("what {node} got is not what it was sent: it is sent again"))
         }
@@ -77,8 +72,6 @@ impl Receiving {
 
     fn begin(node: &str, folder: &Path, from: DiskId, part: &Part) -> Result<Self, String> {
         let path = folder.join(RECEIVED);
-        // One of before, which nobody goes on with.
-        let _there_or_not = std::fs::remove_file(&path);
         // The file, and the transaction by which it takes the place of what is there.
         find_room(folder, part.length.saturating_mul(2), node)?;
         let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path);
@@ -91,5 +84,12 @@ impl Receiving {
         self.bytes = self.bytes.saturating_add(bytes.len() as u64);
         self.digest.update(bytes);
         Ok(())
+    }
+}
+
+impl Drop for Receiving {
+    /// Its file is of no use without it, or has been opened, and would be in the way of others on a full disk.
+    fn drop(&mut self) {
+        let _there_or_not = std::fs::remove_file(&self.path);
     }
 }

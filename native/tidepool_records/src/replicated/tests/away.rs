@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use openraft::{SnapshotMeta, Vote};
 
+use super::elects::told_long_ago;
 use super::support::group::{Group, NODES, until};
 use super::support::owner;
 use super::support::voters::{key_of, made, make, owning, read, seq};
-use crate::record::{Change, Image, Key, Put, SHARDS};
+use crate::record::{Change, Image, Key, Put, SHARDS, finish, hasher};
 use crate::replicated::Voter;
 use crate::replicated::network::PART;
 use crate::replicated::rpc::{Part, Question, Said};
@@ -196,6 +197,27 @@ fn a_part_says_that_a_snapshot_comes_and_one_of_a_voter_that_leads_no_more_takes
     let answer = part(before, 0, "other");
     assert!(matches!(&answer, Ok(Said::Snapshot(higher)) if higher.vote > before), "{answer:?}");
     assert!(matches!(part(vote, 10, "one"), Ok(Said::Taken)), "it goes on");
+}
+
+#[test]
+fn what_was_received_of_a_snapshot_goes_when_it_is_not_what_was_sent_and_when_no_more_of_it_comes() {
+    let group = Group::founded();
+    let (from, to) = leading(&group, &NODES);
+    let (vote, other) = (from.0.group.raft.metrics().borrow().vote, &to.0.group.own.node);
+    let files = || std::fs::read_dir(group.folder(other)).unwrap().filter(is_of_snapshots).count();
+    let part = |at, length, whole| said(&from, &to, Question::Part(Part { whole, ..part(vote, at, length, "one") }));
+    let why = part(0, 10, Some([0; 16])).unwrap_err();
+    assert!(why.contains("not what it was sent"), "{why}");
+    assert_eq!(files(), 0);
+    let mut digest = hasher("snapshot");
+    digest.update(&[7; 10]);
+    assert!(part(0, 10, Some(finish(&digest))).is_err(), "it is what was sent, and no snapshot");
+    assert_eq!(files(), 0);
+    assert!(matches!(part(0, 100, None), Ok(Said::Taken)));
+    assert_eq!(files(), 1);
+    told_long_ago(&to);
+    until("it is gone", || files() == 0);
+    assert!(matches!(part(10, 100, None), Ok(Said::Wanted(0))), "it begins anew");
 }
 
 fn is_of_snapshots(entry: &std::io::Result<std::fs::DirEntry>) -> bool {
