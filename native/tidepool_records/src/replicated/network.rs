@@ -51,7 +51,7 @@ const AGAIN_PART: Duration = Duration::from_millis(200);
 const BACK: u32 = 8;
 /// How often one that is sent a snapshot is told so.
 const COMES: Duration = Duration::from_secs(2);
-/// How long one that could not be sent a snapshot is left alone, which is copied as a whole each time.
+/// How long one that is there and could not be sent a snapshot is left alone.
 const UNSENT: Duration = Duration::from_secs(1);
 
 /// How long entries may take.
@@ -187,41 +187,59 @@ impl Peer {
         answer?.map(|said| (last, said)).map_err(|why| Unreachable::new(&Why(why)))
     }
 
-    /// Sends a snapshot in parts.
+    /// Sends a snapshot in parts. Where that fails, returns once the other takes one: openraft has the next one made at once, and that
+    /// flushes the state, and reads it.
     async fn send(
         &self,
         vote: Vote<DiskId>,
         snapshot: Snapshot<Types>,
     ) -> Result<SnapshotResponse<DiskId>, StreamingError<Types, Fatal<DiskId>>> {
+        let transfer = self.network.sends.begin(self.disk, snapshot.meta.last_log_id.map_or(0, |id| id.index));
+        let why = match self.try_send(vote, snapshot, &transfer).await {
+            Ok(answer) => {
+                transfer.done();
+                return Ok(answer);
+            }
+            Err(why) => why,
+        };
+        transfer.fails(Arc::clone(&why));
+        // No entries are kept for it meanwhile.
+        drop(transfer);
+        loop {
+            match self.comes(vote).await {
+                Ok(None) => break,
+                Ok(Some(higher)) => return Ok(higher),
+                // One that has just started is told so before it asks for votes.
+                Err(_away) => sleep(AGAIN).await,
+            }
+        }
+        sleep(UNSENT).await;
+        Err(Unreachable::new(&Why(why)).into())
+    }
+
+    async fn try_send(
+        &self,
+        vote: Vote<DiskId>,
+        snapshot: Snapshot<Types>,
+        transfer: &Transfer,
+    ) -> Result<SnapshotResponse<DiskId>, Arc<str>> {
         // It is copied for one that is there.
         if let Some(higher) = self.comes(vote).await? {
             return Ok(higher);
         }
-        let transfer = self.network.sends.begin(self.disk, snapshot.meta.last_log_id.map_or(0, |id| id.index));
-        let sent = tokio::select! {
-            sent = self.send_parts(vote, snapshot, &transfer) => sent,
+        tokio::select! {
+            sent = self.send_parts(vote, snapshot, transfer) => sent,
             higher = self.until_higher(vote) => Ok(higher),
-        };
-        match sent {
-            Ok(answer) => {
-                transfer.done();
-                Ok(answer)
-            }
-            Err(why) => {
-                transfer.fails(Arc::clone(&why));
-                drop(transfer);
-                sleep(UNSENT).await;
-                Err(Unreachable::new(&Why(why)).into())
-            }
         }
     }
 
     /// Tells it that a snapshot comes: it hears no heartbeats until all of it is there, and is to ask for no votes. What it says if it has.
-    async fn comes(&self, vote: Vote<DiskId>) -> Result<Option<SnapshotResponse<DiskId>>, Unreachable> {
-        Ok(match self.ask(Question::Comes(vote), PART).await? {
-            Said::Snapshot(higher) => Some(higher),
-            _taken => None,
-        })
+    async fn comes(&self, vote: Vote<DiskId>) -> Result<Option<SnapshotResponse<DiskId>>, Arc<str>> {
+        match self.network.ask(&self.node, Some(self.disk), Question::Comes(vote), PART).await? {
+            Said::Taken => Ok(None),
+            Said::Snapshot(higher) => Ok(Some(higher)),
+            _other => Err(unfit().0),
+        }
     }
 
     /// Tells it again and again, as it may take long until the next part is there.

@@ -3,6 +3,7 @@
 mod away;
 mod elects;
 mod leases;
+mod sending;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
