@@ -260,7 +260,13 @@ impl Peer {
     ) -> Result<SnapshotResponse<DiskId>, Arc<str>> {
         let (node, unreadable) = (&self.node, |why: StoreError| -> Arc<str> { why.to_string().into() });
         let Snapshot { meta, snapshot } = snapshot;
-        let parts = aside(move || snapshot.parts(PART_BYTES)).await;
+        let one = Arc::clone(&self.network.sends.copying).lock_owned().await;
+        let copied = move || {
+            // Who waits for it may be gone before it is there.
+            let _one = one;
+            snapshot.parts(PART_BYTES)
+        };
+        let parts = aside(copied).await;
         let mut parts = parts.map_err(|error| error.to_string())??;
         let (mut at, mut digest, mut back, mut taken) = (0_u64, hasher("snapshot"), 0_u32, Instant::now());
         loop {

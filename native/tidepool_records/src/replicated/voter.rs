@@ -22,7 +22,7 @@ use super::members::lag::Lag;
 use super::members::{MemberChange, MemberState, Since, finish, give_up_lead, join, since_alone, watch_others};
 use super::network::{Alone, Links, Network};
 use super::rpc::{Lead, Led};
-use super::snapshot::{Sends, find_room, fresh, remove_left};
+use super::snapshot::{Sends, fresh, has_room_to_keep, remove_left};
 use super::types::{DiskId, Member, Types};
 use crate::record::StoreError;
 use crate::sqlite::Readers;
@@ -45,8 +45,6 @@ const SENT_ENTRIES: u64 = 64;
 /// lacks more gets all of the state, which is copied as a whole on both disks.
 const KEPT_ENTRIES: u64 = 200_000;
 const KEPT_BYTES: u64 = 512 << 20;
-/// Bytes that the disk is to have left where more is kept for one that gets all of the state.
-const HELD_ROOM: u64 = 1 << 30;
 
 /// A voter whose disk is open. Its clones are the same; it ends with the last of them, and of the records that were opened on it.
 #[derive(Clone)]
@@ -392,9 +390,11 @@ pub(super) async fn purge_but(group: &Group, kept: u64) -> Result<u64, Fatal<Dis
     };
     let up_to = before.unwrap_or(last.saturating_sub(KEPT_ENTRIES));
     // What is kept for others is not to be in the way of what is written here.
-    let has_room = find_room(&group.folder, HELD_ROOM, &group.own.node).is_ok();
-    let bytes = group.log.bytes();
-    let up_to = if has_room { group.network.sends.purged(up_to, bytes, known.as_ref()) } else { up_to };
+    let up_to = if has_room_to_keep(&group.folder) {
+        group.network.sends.purged(up_to, group.log.bytes(), known.as_ref())
+    } else {
+        up_to
+    };
     if up_to > 0 {
         group.raft.trigger().purge_log(up_to).await?;
     }

@@ -22,8 +22,9 @@ use crate::sqlite::readable;
 const RECEIVED: &str = "snapshot.received";
 const SENT: &str = "snapshot.sent";
 
-/// Room that is left for what others write meanwhile.
+/// Room that is left for what others write meanwhile: at least, and where more is kept for a voter that gets a snapshot.
 const SPARE_BYTES: u64 = 16 << 20;
+const HELD_ROOM: u64 = 1 << 30;
 
 /// A connection that goes on seeing what there was when it was made, whatever is applied later.
 pub(crate) struct Snapshot {
@@ -86,7 +87,8 @@ impl Snapshot {
         copy(&own, all_of)
     }
 
-    /// Copies it into a file that has no name, and is gone with what is returned. It needs as much room again.
+    /// Copies it into a file that has no name, and is gone with what is returned. It needs as much room again, and as much is to be left
+    /// beside it, but no more than a GiB: it is there for as long as it is sent.
     ///
     /// # Errors
     /// Why it can't be read or written, or that there is not that room.
@@ -94,7 +96,7 @@ impl Snapshot {
         let pages = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
         let whole =
             self.connection.lock().unwrap_or_else(PoisonError::into_inner).query_row(pages, [], |row| row.get(0));
-        find_room(&self.folder, whole.map_err(|error| error.to_string())?, "the node that leads")?;
+        find_room(&self.folder, with_spare(whole.map_err(|error| error.to_string())?), "the node that leads")?;
         self.copied(bytes).map_err(|error| error.to_string())
     }
 
@@ -187,13 +189,27 @@ impl Parts {
     }
 }
 
+/// The bytes of a copy, and of what is to be left beside it.
+fn with_spare(bytes: u64) -> u64 {
+    bytes.saturating_add(bytes.min(HELD_ROOM))
+}
+
+/// Has a disk room for what is written, and for what is kept for a voter that gets a snapshot?
+pub(crate) fn has_room_to_keep(folder: &Path) -> bool {
+    free(folder).is_ok_and(|free| free >= HELD_ROOM)
+}
+
+fn free(folder: &Path) -> Result<u64, StoreError> {
+    let disk = rustix::fs::statvfs(folder).map_err(|error| StoreError::file(folder, &error.into()))?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 /// Is there room for so many bytes on the disk of a node?
 ///
 /// # Errors
 /// That there is not, and how much there is.
-pub(crate) fn find_room(folder: &Path, bytes: u64, node: &str) -> Result<(), String> {
-    let disk = rustix::fs::statvfs(folder).map_err(|error| StoreError::file(folder, &error.into()).to_string())?;
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+fn find_room(folder: &Path, bytes: u64, node: &str) -> Result<(), String> {
+    let free = free(folder).map_err(|error| error.to_string())?;
     if bytes.saturating_add(SPARE_BYTES) <= free {
         return Ok(());
     }
@@ -217,4 +233,14 @@ pub(crate) fn remove_left(folder: &Path) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beside_a_copy_there_is_to_be_as_much_room_again_up_to_a_gib() {
+        assert_eq!([0, 100 << 20, 1 << 30, 1 << 40].map(with_spare), [0, 200 << 20, 2 << 30, (1 << 40) + (1 << 30)]);
+    }
 }

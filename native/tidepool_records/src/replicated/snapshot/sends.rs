@@ -14,7 +14,11 @@ const HELD_BYTES: u64 = 4 << 30;
 
 /// Those that this voter sends, while it leads.
 #[derive(Debug, Default)]
-pub(crate) struct Sends(Mutex<BTreeMap<DiskId, Sent>>);
+pub(crate) struct Sends {
+    sent: Mutex<BTreeMap<DiskId, Sent>>,
+    /// Held by who copies one: what two find room for together there may be no room for.
+    pub(crate) copying: Arc<tokio::sync::Mutex<()>>,
+}
 
 /// One of them, to a disk.
 #[derive(Debug)]
@@ -88,7 +92,7 @@ impl Sends {
 
     fn sends(&self) -> MutexGuard<'_, BTreeMap<DiskId, Sent>> {
         // Nothing that can panic runs under the lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,7 +1,6 @@
 //! How a snapshot is sent, by what the other one answers.
 
-use std::collections::VecDeque;
-use std::future::pending;
+use std::future::{pending, ready};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use openraft::raft::SnapshotResponse;
 use openraft::{RaftSnapshotBuilder, Vote};
 use tempfile::TempDir;
 
+use super::support::group::until;
 use crate::replicated::claim::Claim;
 use crate::replicated::network::{Network, PART};
 use crate::replicated::rpc::{Answered, Asked, Question, Said};
@@ -20,10 +20,10 @@ use crate::replicated::{Answering, Links, Voter};
 /// The disk of the other one.
 const OTHER: DiskId = 77;
 
-/// What the other one was asked, each within which time; and what it answers one after the other, and then nothing.
+/// What the other one was asked, each within which time; and what it answers, by that and by how often it was asked.
 struct Other {
     asked: Mutex<Vec<(&'static str, Duration)>>,
-    answers: Mutex<VecDeque<Result<Said, &'static str>>>,
+    answer: Box<dyn Fn(&'static str, usize) -> Result<Said, &'static str> + Send + Sync>,
 }
 
 impl Links for Other {
@@ -33,19 +33,20 @@ impl Links for Other {
             Question::Part(_part) => "part",
             other => panic!("{other:?}"),
         };
-        self.asked.lock().unwrap().push((asked, within));
-        let answer = self.answers.lock().unwrap().pop_front();
-        Box::pin(async move {
-            match answer {
-                Some(Ok(said)) => {
-                    let claim = Claim { run: 1, opened: None };
-                    Ok(packed(&Answered { from: OTHER, claim, said }).unwrap())
-                }
-                Some(Err(why)) => Err(why.into()),
-                None => pending().await,
-            }
-        })
+        let nth = {
+            let mut all = self.asked.lock().unwrap();
+            all.push((asked, within));
+            all.len()
+        };
+        let claim = Claim { run: 1, opened: None };
+        let answer = (self.answer)(asked, nth).map(|said| packed(&Answered { from: OTHER, claim, said }).unwrap());
+        Box::pin(ready(answer.map_err(Arc::<str>::from)))
     }
+}
+
+/// By which it is sent.
+fn vote() -> Vote<DiskId> {
+    Vote::new_committed(1, 7)
 }
 
 /// A voter that sends one.
@@ -56,15 +57,11 @@ struct Sender {
 }
 
 impl Sender {
-    fn to<const N: usize>(answers: [Result<Said, &'static str>; N]) -> Self {
+    fn to(answer: impl Fn(&'static str, usize) -> Result<Said, &'static str> + Send + Sync + 'static) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let voter = Voter::alone(folder.path(), "a").unwrap();
-        let other = Arc::new(Other { asked: Mutex::default(), answers: Mutex::new(answers.into()) });
+        let other = Arc::new(Other { asked: Mutex::default(), answer: Box::new(answer) });
         Sender { voter, other, _folder: folder }
-    }
-
-    fn vote(&self) -> Vote<DiskId> {
-        Vote::new_committed(1, self.voter.0.group.network.own)
     }
 
     fn send(&self) -> Result<SnapshotResponse<DiskId>, StreamingError<Types, Fatal<DiskId>>> {
@@ -73,7 +70,7 @@ impl Sender {
         self.voter.0.handle.block_on(async {
             let snapshot = group.machine.clone().build_snapshot().await.unwrap();
             let mut peer = network.new_client(OTHER, &Member { node: "b".into() }).await;
-            peer.full_snapshot(self.vote(), snapshot, pending(), RPCOption::new(PART)).await
+            peer.full_snapshot(vote(), snapshot, pending(), RPCOption::new(PART)).await
         })
     }
 
@@ -84,8 +81,13 @@ impl Sender {
 
 #[test]
 fn one_that_is_away_or_takes_none_is_sent_no_part_and_no_other_snapshot_is_made_until_it_takes_one() {
-    for (answer, why) in [(Err("it is away"), "it is away"), (Ok(Said::Later), "it was answered something else")] {
-        let sender = Sender::to([answer, Ok(Said::Later), Err("it is away"), Ok(Said::Taken)]);
+    for (is_away, why) in [(true, "it is away"), (false, "it was answered something else")] {
+        let sender = Sender::to(move |_asked, nth| match nth {
+            1 if is_away => Err("it is away"),
+            1 | 2 => Ok(Said::Later),
+            3 => Err("it is away"),
+            _more => Ok(Said::Taken),
+        });
         let sent = sender.send();
         assert!(matches!(sent, Err(StreamingError::Unreachable(_))), "{sent:?}");
         assert_eq!(sender.asked(), ["comes"; 4]);
@@ -93,4 +95,22 @@ fn one_that_is_away_or_takes_none_is_sent_no_part_and_no_other_snapshot_is_made_
         assert_eq!(sends.problem(OTHER, None).as_deref(), Some(why));
         assert!(sends.under_way().is_empty(), "no entries are kept for it");
     }
+}
+
+#[test]
+fn copies_are_made_one_at_a_time_and_who_waits_for_one_is_told_meanwhile_that_it_comes() {
+    let sender = Sender::to(|asked, _nth| match asked {
+        "comes" => Ok(Said::Taken),
+        _part => Ok(Said::Snapshot(SnapshotResponse::new(vote()))),
+    });
+    let sent = std::thread::scope(|threads| {
+        let copying = Arc::clone(&sender.voter.0.group.network.sends.copying).try_lock_owned().unwrap();
+        let sent = threads.spawn(|| sender.send().map_err(|error| error.to_string()));
+        until("it is told again", || sender.asked().len() > 1);
+        assert_eq!(sender.asked(), ["comes"; 2]);
+        drop(copying);
+        sent.join().unwrap()
+    });
+    assert_eq!(sent.unwrap().vote, vote());
+    assert!(sender.asked().contains(&"part"));
 }
