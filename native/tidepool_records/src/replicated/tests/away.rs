@@ -22,7 +22,7 @@ fn voter(group: &Group, node: &str) -> Voter {
 }
 
 /// One of these voters that leads, and one that does not.
-fn leading(group: &Group, nodes: &[&str]) -> (Voter, Voter) {
+pub(super) fn leading(group: &Group, nodes: &[&str]) -> (Voter, Voter) {
     let leads = |node: &str| voter(group, node).0.group.leads();
     until("one leads", || nodes.iter().any(|node| leads(node)));
     let (leaders, others): (Vec<&str>, Vec<&str>) = nodes.iter().copied().partition(|node| leads(node));
@@ -30,7 +30,7 @@ fn leading(group: &Group, nodes: &[&str]) -> (Voter, Voter) {
 }
 
 /// What a voter says that another one asks.
-fn said(from: &Voter, to: &Voter, question: Question) -> Result<Said, Arc<str>> {
+pub(super) fn said(from: &Voter, to: &Voter, question: Question) -> Result<Said, Arc<str>> {
     let Member { node } = &to.0.group.own;
     from.0.handle.block_on(from.0.group.network.ask(node, Some(to.0.group.network.own), question, PART))
 }

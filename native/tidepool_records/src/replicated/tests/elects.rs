@@ -8,7 +8,9 @@ use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use openraft::{CommittedLeaderId, Entry, EntryPayload, LogId, Membership, Vote};
 use tokio::time::Instant;
 
-use super::support::group::until;
+use super::away::{leading, said};
+use super::support::group::{Group, until};
+use super::support::voters::{key_of, made, owning};
 use crate::replicated::Voter;
 use crate::replicated::claim::Claim;
 use crate::replicated::network::Alone;
@@ -19,6 +21,25 @@ use crate::replicated::types::{Member, packed, unpacked};
 pub(super) fn told_long_ago(voter: &Voter) {
     let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
     *voter.0.group.taking.lock().unwrap() = Some(long_ago);
+}
+
+#[test]
+fn a_voter_asks_for_votes_again_that_was_not_told_for_long_that_a_snapshot_comes() {
+    let group = Group::founded();
+    let key = key_of(0, 0);
+    let (records, epochs) = owning(&group, "a", 1, &[key.shard()]);
+    group.stop("c");
+    made(&records, &key, epochs[&key.shard()], 1);
+    records.close();
+    let (leader, other) = leading(&group, &["a", "b"]);
+    let (vote, node) = (leader.0.group.raft.metrics().borrow().vote, leader.0.group.own.node.clone());
+    assert!(matches!(said(&leader, &other, Question::Comes(vote)), Ok(Said::Taken)));
+    drop(leader);
+    group.stop(&node);
+    // It lacks the change, and can't be elected.
+    group.start("c");
+    told_long_ago(&other);
+    until("it leads", || other.0.group.leads());
 }
 
 #[test]
