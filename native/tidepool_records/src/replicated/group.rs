@@ -26,8 +26,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 const LED: Duration = Duration::from_secs(30);
 /// How long a voter waits for one that leads.
 const LEADERLESS: Duration = Duration::from_secs(30);
-/// How long a voter that was told so takes a snapshot to be on its way; it is told every two seconds.
-const TAKING: Duration = Duration::from_secs(12);
+/// How long a voter that was told so takes a snapshot to be on its way. It is told so by each part, and four seconds apart at most beside
+/// that, for each time that its answer is lost.
+pub(super) const TAKING: Duration = Duration::from_secs(12);
 /// What to do where no majority will be there again.
 pub(super) const LOST: &str = "If a majority has lost its folders for good, export the records from a voter that is left, stop \
                               all, and import that";

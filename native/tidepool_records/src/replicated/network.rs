@@ -49,8 +49,8 @@ const LAST_PART: Duration = Duration::from_secs(600);
 const VAIN: Duration = Duration::from_secs(60);
 const AGAIN_PART: Duration = Duration::from_millis(200);
 const BACK: u32 = 8;
-/// How often one that is sent a snapshot is told so.
-const COMES: Duration = Duration::from_secs(2);
+/// How long after its answer one that is sent a snapshot is told so again, and how long that answer may take.
+pub(super) const COMES: Duration = Duration::from_secs(2);
 /// How long one that is there and could not be sent a snapshot is left alone.
 const UNSENT: Duration = Duration::from_secs(1);
 
@@ -235,7 +235,7 @@ impl Peer {
 
     /// Tells it that a snapshot comes: it hears no heartbeats until all of it is there, and is to ask for no votes. What it says if it has.
     async fn comes(&self, vote: Vote<DiskId>) -> Result<Option<SnapshotResponse<DiskId>>, Arc<str>> {
-        match self.network.ask(&self.node, Some(self.disk), Question::Comes(vote), PART).await? {
+        match self.network.ask(&self.node, Some(self.disk), Question::Comes(vote), COMES).await? {
             Said::Taken => Ok(None),
             Said::Snapshot(higher) => Ok(Some(higher)),
             _other => Err(unfit().0),

@@ -12,7 +12,8 @@ use tempfile::TempDir;
 
 use super::support::group::until;
 use crate::replicated::claim::Claim;
-use crate::replicated::network::{Network, PART};
+use crate::replicated::group::TAKING;
+use crate::replicated::network::{COMES, Network, PART};
 use crate::replicated::rpc::{Answered, Asked, Question, Said};
 use crate::replicated::types::{DiskId, Member, Types, packed, unpacked};
 use crate::replicated::{Answering, Links, Voter};
@@ -113,4 +114,6 @@ fn copies_are_made_one_at_a_time_and_who_waits_for_one_is_told_meanwhile_that_it
     });
     assert_eq!(sent.unwrap().vote, vote());
     assert!(sender.asked().contains(&"part"));
+    let (_comes, within) = sender.other.asked.lock().unwrap()[1];
+    assert!((COMES + within) * 2 < TAKING, "one that is lost is told again while the other waits");
 }
