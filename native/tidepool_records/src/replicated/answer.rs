@@ -171,7 +171,8 @@ impl Group {
             Took::Whole(snapshot) => Snapshot { meta, snapshot: Box::new(snapshot) },
         };
         let installed = self.raft.install_full_snapshot(vote, snapshot).await;
-        // The next heartbeat is on its way.
+        // The next heartbeat is on its way. Nothing may have told it so since the last part came: while it was put in place, what waits for
+        // Raft has all turns.
         self.takes();
         installed.map(Said::Snapshot).map_err(|error| error.to_string())
     }

@@ -26,8 +26,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 const LED: Duration = Duration::from_secs(30);
 /// How long a voter waits for one that leads.
 const LEADERLESS: Duration = Duration::from_secs(30);
-/// How long a voter that was told so takes a snapshot to be on its way. It is told so by each part, and four seconds apart at most beside
-/// that, for each time that its answer is lost.
+/// How long a voter that was told so takes a snapshot to be on its way. It is told so by each part; and beside that two seconds after its
+/// answer to the last time, or four where that is lost.
 pub(super) const TAKING: Duration = Duration::from_secs(12);
 /// What to do where no majority will be there again.
 pub(super) const LOST: &str = "If a majority has lost its folders for good, export the records from a voter that is left, stop \
@@ -119,8 +119,9 @@ impl Group {
         self.raft.metrics().borrow().membership_config.membership().voter_ids().count() == 1
     }
 
-    /// It is sent a snapshot. openraft sends no heartbeats until all of it is there, and who hears of no leader asks for
-    /// votes: the one that leads would lose its lead at the end, and the next one begin anew. Another that hears of none goes on asking.
+    /// It is sent a snapshot. Until all of it is there openraft sends heartbeats with commits and reads, and none by the clock. Who hears of
+    /// no leader asks for votes: the one that leads would lose its lead at the end, and the next one begin anew. Another that hears of none
+    /// goes on asking.
     pub(super) fn takes(&self) {
         *self.taking() = Some(Instant::now());
         self.raft.runtime_config().elect(false);

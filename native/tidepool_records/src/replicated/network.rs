@@ -197,7 +197,10 @@ impl Peer {
         let transfer = self.network.sends.begin(self.disk, snapshot.meta.last_log_id.map_or(0, |id| id.index));
         let why = match self.try_send(vote, snapshot, &transfer).await {
             Ok(answer) => {
-                transfer.done();
+                // Where that is a higher vote, another leads, and sees to it.
+                if answer.vote == vote {
+                    transfer.done();
+                }
                 return Ok(answer);
             }
             Err(why) => why,
@@ -233,7 +236,8 @@ impl Peer {
         }
     }
 
-    /// Tells it that a snapshot comes: it hears no heartbeats until all of it is there, and is to ask for no votes. What it says if it has.
+    /// Tells it that a snapshot comes: it hears no heartbeats by the clock until all of it is there, and is to ask for no votes. What it says
+    /// if it has asked, or has heard of another that leads.
     async fn comes(&self, vote: Vote<DiskId>) -> Result<Option<SnapshotResponse<DiskId>>, Arc<str>> {
         match self.network.ask(&self.node, Some(self.disk), Question::Comes(vote), COMES).await? {
             Said::Taken => Ok(None),

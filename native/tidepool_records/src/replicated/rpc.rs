@@ -39,7 +39,7 @@ pub(super) enum Question {
     Lead(Lead),
     /// By the voter that leads, and is about to end, to one that has all: that it asks for votes.
     Elect,
-    /// By the voter that leads: a snapshot comes, and no heartbeat until all of it is there.
+    /// By the voter that leads: a snapshot comes, and no heartbeat by the clock until all of it is there.
     Comes(Vote<DiskId>),
 }
 
@@ -92,9 +92,9 @@ pub(super) enum Said {
     },
     Vote(VoteResponse<DiskId>),
     Append(AppendEntriesResponse<DiskId>),
-    /// The snapshot has taken the place of what was there.
+    /// The snapshot has taken the place of what was there; or by a higher vote, it has not, and will not.
     Snapshot(SnapshotResponse<DiskId>),
-    /// The part was taken, and the next is wanted.
+    /// The part was taken, and the next is wanted; or the snapshot may come.
     Taken,
     Led(Led),
     /// It is there, and leads or does not; the disk that asks is a member, or is not, by this entry of the log; and what is wrong with who

@@ -42,7 +42,7 @@ const ROOM_EVERY: Duration = Duration::from_millis(250);
 /// Entries that a voter that was away is sent at a time.
 const SENT_ENTRIES: u64 = 64;
 /// Entries that are kept for voters that were away for some minutes, at some hundred a second, and the bytes that these may have. Who
-/// lacks more gets all of the state, which is copied as a whole on both disks.
+/// lacks more gets all of the state, which is copied on the disk of who sends it, and takes twice as much on its own.
 const KEPT_ENTRIES: u64 = 200_000;
 const KEPT_BYTES: u64 = 512 << 20;
 

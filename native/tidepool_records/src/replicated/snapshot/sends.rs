@@ -107,7 +107,7 @@ impl Transfer {
         self.note(|sent| sent.why = Some(why));
     }
 
-    /// It has all, and is to get the entries after it.
+    /// The other has all of it, and is to get the entries after it.
     pub(crate) fn done(self) {
         self.note(|sent| (sent.why, sent.by) = (None, None));
     }

@@ -1,5 +1,6 @@
 //! How a snapshot is sent, by what the other one answers.
 
+use std::collections::BTreeMap;
 use std::future::{pending, ready};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -116,4 +117,13 @@ fn copies_are_made_one_at_a_time_and_who_waits_for_one_is_told_meanwhile_that_it
     assert!(sender.asked().contains(&"part"));
     let (_comes, within) = sender.other.asked.lock().unwrap()[1];
     assert!((COMES + within) * 2 < TAKING, "one that is lost is told again while the other waits");
+}
+
+#[test]
+fn no_entries_are_kept_for_a_voter_that_has_heard_of_another_leader_instead_of_getting_a_snapshot() {
+    let higher = Vote::new_committed(2, 8);
+    let sender = Sender::to(move |_asked, _nth| Ok(Said::Snapshot(SnapshotResponse::new(higher))));
+    assert_eq!(sender.send().unwrap().vote, higher);
+    let known = BTreeMap::from([(OTHER, None)]);
+    assert_eq!(sender.voter.0.group.network.sends.purged(1_000, 0, Some(&known)), 1_000);
 }
