@@ -9,7 +9,6 @@ defmodule Tidepool.Data do
   require Logger
 
   alias Tidepool.{Audit, Catalog, Config, Error, Native}
-  alias Tidepool.Actor.Journal.Archive
   alias Tidepool.Actor.Voter
   alias Tidepool.Catalog.{Log, Store}
 
@@ -116,13 +115,14 @@ defmodule Tidepool.Data do
 
   # The others know its disk by its name, and so does its log: by another one it would neither lead nor follow.
   defp no_voter(folder, from, to) do
-    if Archive.voter?(folder) do
-      voter = Voter.folder(folder)
+    voter = Voter.folder(folder)
 
+    # One that has lost its records makes them again of its log.
+    if Enum.any?(["log.db", "records.db"], &File.exists?(Path.join(voter, &1))) do
       invalid(
-        "#{voter} has actors that nodes keep together, and is bound to the name #{from}. To have a member called #{to}, start #{to} with a " <>
-          "folder of its own, add it as a member, and remove #{from}. If #{from} is alone, export its actors, and import them for #{to}. Of a " <>
-          "copy, or when these actors are not needed, move #{voter} and #{voter}.members away first"
+        "#{voter} is for actors that nodes keep together, and is bound to the name #{from}. If #{from} is no member, or this is a copy, or " <>
+          "these actors are not needed, move #{voter} and #{voter}.members away first. To have a member called #{to}, start #{to} with a " <>
+          "folder of its own, add it as a member, and remove #{from}. If #{from} is alone, export its actors, and import them for #{to}"
       )
     else
       :ok

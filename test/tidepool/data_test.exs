@@ -144,10 +144,18 @@ defmodule Tidepool.DataTest do
     data = data_of!("old@localhost", 1)
     voter = data |> Store.folder("old@localhost") |> Voter.folder()
     File.mkdir_p!(voter)
-    File.write!(Path.join(voter, "records.db"), "")
-    assert {:error, %Error{reason: :invalid_option, message: message}} = Data.adopt(data, "old@localhost", @nameless)
-    for word <- ["add it as a member", "remove old@localhost", "export", voter], do: assert(message =~ word)
-    assert File.ls!(data) == ["old@localhost"]
+
+    for file <- ["records.db", "log.db"] do
+      File.write!(Path.join(voter, file), "")
+      assert {:error, %Error{reason: :invalid_option, message: message}} = Data.adopt(data, "old@localhost", @nameless)
+
+      for word <- ["no member", "add it as a member", "remove old@localhost", "export", voter],
+          do: assert(message =~ word)
+
+      assert File.ls!(data) == ["old@localhost"]
+      File.rm!(Path.join(voter, file))
+    end
+
     # As it says.
     File.rm_rf!(voter)
     assert {:ok, 1} = Data.adopt(data, "old@localhost", @nameless)

@@ -52,7 +52,8 @@ defmodule Tidepool.Config.Names do
   """
   @spec check_own(Config.t(), own :: String.t(), kind | nil) :: :ok | {:error, Error.t()}
   def check_own(%{cluster: true, seeds: seeds, dns: dns}, own, kind) when kind != nil do
-    case Enum.find(seeds, &(kind(&1) != kind)) do
+    # It needs no link with itself.
+    case Enum.find(seeds -- [own], &(kind(&1) != kind)) do
       nil when dns != nil and kind == :short ->
         refused(
           "this node, #{own}, has a short name, and nodes that are found by dns (TIDEPOOL_DNS) have addresses, which it can't reach: #{named(:long)}"

@@ -38,6 +38,9 @@ defmodule Tidepool.Config.NamesTest do
     assert Names.check_own(%{settings | cluster: false}, "a@10.0.0.1", :long) == :ok
     assert Names.check_own(%{settings | seeds: []}, "a@10.0.0.1", :long) == :ok
 
+    # It may be named alone, as by `--name tidepool@localhost` with `replicated:tidepool@localhost`.
+    assert Names.check_own(%{settings | seeds: ["a@localhost"]}, "a@localhost", :long) == :ok
+
     # By `--name a@host1` it looks for no `b@host2`, whatever is in DNS.
     for own <- ["a@host1", "a@10.0.0.1"] do
       assert {:error, %Error{reason: :invalid_option, message: message}} = Names.check_own(settings, own, :long)
