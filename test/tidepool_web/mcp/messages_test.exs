@@ -44,7 +44,8 @@ defmodule TidepoolWeb.Mcp.MessagesTest do
 
   test "a request has an id and an object of parameters, and what is wrong with one that has an id is told under it" do
     assert answers(ping(1)) == {:ok, answered(1)}
-    assert answers(ping("a")) == {:ok, answered("a")}
+    longest = String.duplicate("é", 128)
+    for id <- ["a", longest], do: assert(answers(ping(id)) == {:ok, answered(id)})
     params = %{jsonrpc: "2.0", id: 0, method: "m", params: %{a: 1}}
     assert {:ok, %{"id" => 0, "result" => %{"method" => "m", "params" => %{"a" => 1}}}} = answers(params)
 
@@ -70,6 +71,7 @@ defmodule TidepoolWeb.Mcp.MessagesTest do
     for {message, told} <- [
           {%{ping(1) | id: nil}, "the `id` of a request is a string or an integer"},
           {%{ping(1) | id: 1.5}, "the `id` of a request is a string or an integer"},
+          {%{ping(1) | id: String.duplicate("a", 257)}, "the `id` of a request has 256 bytes at most"},
           {%{ping(1) | method: 1}, "the `id` of a request is a string or an integer, and its `method` a string"},
           {%{ping(1) | jsonrpc: "1.0"}, "this is no message of JSON-RPC 2.0"},
           {%{jsonrpc: "2.0", method: 1}, "this is no message of JSON-RPC 2.0"},

@@ -16,7 +16,6 @@ defmodule TidepoolWeb.Resources.Mcp.Listening do
   @listeners 64
   @ping_ms 10_000
   @retry_ms 1_000
-  @id_bytes 256
 
   @changed "notifications/tools/list_changed"
   @subscription "io.modelcontextprotocol/subscriptionId"
@@ -39,10 +38,6 @@ defmodule TidepoolWeb.Resources.Mcp.Listening do
   @doc "The answer to a request of the newest version that listens: first what it is told of, then that, and a result at its end."
   @spec subscription(Messages.id(), params :: map, Messages.version(), Origin.t()) ::
           Resource.answer() | Messages.refused()
-  # Each notification has it.
-  def subscription(id, _params, _version, _origin) when is_binary(id) and byte_size(id) > @id_bytes,
-    do: {:refused, 400, :invalid_request, "the `id` of a request that listens has #{@id_bytes} bytes at most"}
-
   def subscription(id, %{"notifications" => %{} = wanted}, version, origin) do
     meta = %{@subscription => id}
     honoured = if wanted["toolsListChanged"] == true, do: %{toolsListChanged: true}, else: %{}

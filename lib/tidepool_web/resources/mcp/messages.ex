@@ -22,6 +22,8 @@ defmodule TidepoolWeb.Resources.Mcp.Messages do
   # Messages of a batch; and bytes of its answers, after which nothing more of it is done.
   @most 16
   @answers_bytes 8_388_608
+  # Of an `id`: it is kept until its request is answered, and each notification of one that listens has it.
+  @id_bytes 256
 
   @codes [
     parse_error: -32_700,
@@ -119,6 +121,9 @@ defmodule TidepoolWeb.Resources.Mcp.Messages do
   defp decoded(body), do: if(Reading.large?(body), do: Native.json_decode_large(body), else: Native.json_decode(body))
 
   defp wrong(why), do: {:refused, 400, :invalid_request, why}
+
+  defp kind(%{"jsonrpc" => "2.0", "id" => id, "method" => _method}) when is_binary(id) and byte_size(id) > @id_bytes,
+    do: {:invalid, :none, "the `id` of a request has #{@id_bytes} bytes at most"}
 
   defp kind(%{"jsonrpc" => "2.0", "id" => id, "method" => method} = message)
        when (is_binary(id) or is_integer(id)) and is_binary(method) do

@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering::SeqCst;
 /// What a stream has of the server.
 pub(crate) struct Has {
     hold: Option<Hold>,
+    _body: Option<Hold>,
     _slot: Slot,
     _place: Option<EndpointSlot>,
     _pumping: Option<Pumping>,
@@ -24,9 +25,9 @@ pub(crate) struct Has {
 
 impl Has {
     pub(crate) fn new(hold: Hold, begun: Begun, connection: &Arc<ConnectionState>) -> Self {
-        let Begun { slot, place, pump } = begun;
+        let Begun { slot, place, body, pump } = begun;
         let busy = connection.begin();
-        Has { hold: Some(hold), _slot: slot, _place: place, _pumping: pump.map(Pump::spawn), busy }
+        Has { hold: Some(hold), _body: body, _slot: slot, _place: place, _pumping: pump.map(Pump::spawn), busy }
     }
 
     /// Gives it back. A stream that was given up counts against its client.
@@ -51,6 +52,8 @@ impl Kept for Has {
 pub(crate) struct Begun {
     pub(crate) slot: Slot,
     pub(crate) place: Option<EndpointSlot>,
+    /// That of a body in memory, of which the backend may keep some for as long as it answers.
+    pub(crate) body: Option<Hold>,
     pub(crate) pump: Option<Pump>,
 }
 

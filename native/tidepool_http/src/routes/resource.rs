@@ -109,7 +109,7 @@ where
         Reply::Pieces(head, reader) => {
             // It goes when the answer has begun.
             slot.release_head();
-            streamed(edge, connection, head, reader, Begun { slot, place, pump })
+            streamed(edge, connection, head, reader, Begun { slot, place, body: hold, pump })
         }
     }
 }

@@ -202,7 +202,7 @@ where
                 keep_own_cookies(response.headers_mut());
             }
             let confine = if is_own { confine_trailers } else { keep_to_trailers };
-            passed(edge, connection, &method, response, Begun { slot, place: None, pump }, confine)
+            passed(edge, connection, &method, response, Begun { slot, place: None, body: None, pump }, confine)
         }
         Reply::Pieces(..) => Err(aborted()),
     }

@@ -347,6 +347,29 @@ async fn a_stream_that_finds_no_room_is_503_and_its_backend_hears_of_it() {
 }
 
 #[tokio::test]
+async fn a_body_that_was_read_whole_counts_until_the_answer_in_pieces_is_over() {
+    const BODY_BYTES: usize = 1_000_000;
+    let mut edge = Edge::start(config());
+    for is_whole in [true, false] {
+        let mut client = edge.client().await;
+        client.post("/payload/f", "", &vec![7; BODY_BYTES]).await;
+        let (writer, mut signals) = begin(edge.next().await.1);
+        assert_eq!(client.answer().await.status, 200);
+        assert!(write(&writer, &mut signals, b"first").await);
+        assert_eq!(client.chunk().await.unwrap(), "first");
+        assert_eq!(edge.server.stats().buffered_bytes, BODY_BYTES + CHANNEL_BYTES);
+        if is_whole {
+            writer.finish();
+            assert_eq!(client.chunk().await, None);
+        } else {
+            drop(client);
+            assert_eq!(soon(signals.recv()).await.unwrap(), Signal::Closed);
+        }
+        edge.assert_given_back().await;
+    }
+}
+
+#[tokio::test]
 async fn a_call_is_not_answered_in_pieces() {
     let mut edge = Edge::start(config());
     let (mut client, _, responder) = edge.ask("GET", "/call/f").await;
