@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tokio::sync::Mutex;
+
 use super::config::EngineKind;
 
 /// How many there may be, and are.
@@ -29,6 +31,8 @@ pub(crate) struct NetworkHeld {
     pub(crate) sockets: Arc<Held>,
     /// Names that are looked up.
     pub(crate) lookups: Arc<Held>,
+    /// Is locked by the one that waits for a lookup to end: all others are in line for it.
+    pub(crate) next_lookup: Arc<Mutex<()>>,
 }
 
 /// Who takes some of them.

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, Mutex, Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::error::NetError;
 use super::http::pool::Pool;
@@ -75,6 +75,8 @@ pub(crate) struct Access {
     /// Its own, and those of the node.
     own_lookups: Arc<Semaphore>,
     lookups: Takers,
+    /// See [`NetworkHeld::next_lookup`].
+    next_lookup: Arc<Mutex<()>>,
     pool: Arc<Pool>,
 }
 
@@ -88,7 +90,7 @@ pub(super) struct Lookup {
 impl Drop for Lookup {
     fn drop(&mut self) {
         self.takers.give_back();
-        // Each of those who wait looks whether it is left for it.
+        // One of each namespace, and of each function of none, looks whether it is left for it.
         self.network.looked_up.notify_waiters();
     }
 }
@@ -103,13 +105,14 @@ impl Access {
     ) -> Self {
         let sockets = namespace.map(|namespace| Arc::clone(&namespace.sockets));
         let takers = Takers::new(&network.sockets, sockets.into_iter().collect(), &function.sockets);
-        let lookups = Arc::clone(&namespace.unwrap_or(function).lookups);
+        let NetworkHeld { lookups, next_lookup, .. } = namespace.unwrap_or(function);
         Access {
             network: Arc::clone(network),
             grants: Arc::clone(grants),
             quotas: Quotas::new(network.max_program_sockets, takers),
             own_lookups: Arc::new(Semaphore::new(LOOKUPS_OF_PROGRAM)),
-            lookups: Takers::new(&network.lookups, vec![lookups], &Arc::default()),
+            lookups: Takers::new(&network.lookups, vec![Arc::clone(lookups)], &Arc::default()),
+            next_lookup: Arc::clone(next_lookup),
             pool: Arc::default(),
         }
     }
@@ -122,6 +125,7 @@ impl Access {
             quotas: self.quotas.clone(),
             own_lookups: Arc::clone(&self.own_lookups),
             lookups: self.lookups.clone(),
+            next_lookup: Arc::clone(&self.next_lookup),
             // Those that wait were made by the grants before.
             pool: Arc::default(),
         }
@@ -166,6 +170,8 @@ impl Access {
     /// Waits for the right to look a name up.
     pub(super) async fn lookup(&self) -> Result<Lookup, AcquireError> {
         let own = Arc::clone(&self.own_lookups).acquire_owned().await?;
+        // One of a namespace waits for an end: the others would find as little then as it does.
+        let _next = self.next_lookup.lock().await;
         loop {
             // One that ends between a look and the wait is seen.
             let mut ended = pin!(self.network.looked_up.notified());
@@ -201,7 +207,8 @@ impl Access {
 #[allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 mod tests {
     use std::future::Future;
-    use std::task::{Context, Poll, Waker};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Poll, Wake, Waker};
 
     use super::*;
     use crate::settings;
@@ -238,5 +245,51 @@ mod tests {
         // A program has few, however many are left.
         drop(shops);
         assert_eq!(taken(&blog, 1).len(), LOOKUPS_OF_PROGRAM);
+    }
+
+    /// How often somebody was woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_lookup_that_ends_wakes_one_of_those_of_a_namespace_who_wait_and_all_of_them_have_their_turn() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let network = Arc::new(Network::new(&settings::network(), runtime.handle().clone()));
+        let (function, shop) = (NetworkHeld::default(), NetworkHeld::default());
+        let program = |_each| Access::new(&network, &Arc::default(), &function, Some(&shop));
+        let programs: Vec<_> = (0..20).map(program).collect();
+        let waiting = programs.iter().flat_map(|program| (0..LOOKUPS_OF_PROGRAM).map(move |_each| program.lookup()));
+        let mut waiting: Vec<_> = waiting.map(Box::pin).collect();
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut context = Context::from_waker(&waker);
+        // Takes those rights that there are now.
+        let mut take = |rights: &mut Vec<Lookup>| {
+            waiting.retain_mut(|lookup| match lookup.as_mut().poll(&mut context) {
+                Poll::Ready(right) => {
+                    rights.push(right.unwrap());
+                    false
+                }
+                Poll::Pending => true,
+            });
+            waiting.len()
+        };
+        let mut rights = Vec::new();
+        let mut left = take(&mut rights);
+        assert_eq!((rights.len(), left), (LOOKUPS / 2, 20 * LOOKUPS_OF_PROGRAM - LOOKUPS / 2));
+        while left > 0 {
+            let before = woken.0.load(Ordering::Relaxed);
+            drop(rights.pop());
+            assert_eq!(woken.0.load(Ordering::Relaxed) - before, 1, "{left} wait");
+            let before = left;
+            left = take(&mut rights);
+            assert_eq!((rights.len(), left), (LOOKUPS / 2, before - 1));
+        }
     }
 }
