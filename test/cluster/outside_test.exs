@@ -6,7 +6,7 @@ defmodule Tidepool.OutsideTest do
   import Tidepool.ActorNodes
 
   alias Tidepool.{Actor, Error, Keyvalue, LogWatch, Peer, TestCluster}
-  alias Tidepool.Actor.Ownership.{Meetings, Outside, Shards}
+  alias Tidepool.Actor.Ownership.{Meetings, Outside, Shards, Waiters}
   alias Tidepool.Actor.Voter
   alias Tidepool.Actor.Voter.Company
 
@@ -100,6 +100,13 @@ defmodule Tidepool.OutsideTest do
     # It keeps nothing in memory of what others have.
     assert ask(outside, :get, ["visits", "tide"]) == {:ok, "high"}
     assert {:ok, %{"visits" => _bytes}} = Peer.call(outside, Keyvalue.Actors, :buckets, [])
+
+    # Of one that waited and was killed it keeps nothing either.
+    waiting = fn -> Peer.call(outside, :ets, :match, [Waiters, {{:killed, :"$1"}, :_}]) end
+    killed = Peer.call(outside, :erlang, :spawn, [Waiters, :await, [:killed, :infinity, &:erlang.node/0]])
+    eventually(fn -> length(waiting.()) == 1 end, @patience)
+    Peer.call(outside, Process, :exit, [killed, :kill])
+    eventually(fn -> waiting.() == [] end, @patience)
   end
 
   test "a node that is no member goes on when the one that it asks is killed, and no call is done twice" do

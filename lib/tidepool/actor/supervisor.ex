@@ -13,6 +13,7 @@ defmodule Tidepool.Actor.Supervisor do
   #   DispatchServer      answers other nodes about those that are here; only where nodes share a store, as all below
   #   LeaseHolder         which shards are this node's: it hands them on at the end, while what is above is there
   #   Meetings            looks for nodes that share another store
+  #   Waiters             drops what is left of those that were killed while they waited for a shard
   #   Directory, Outside  tell nodes that have no lease where shards are, and ask that; where nodes keep records together
 
   use Supervisor
@@ -57,7 +58,7 @@ defmodule Tidepool.Actor.Supervisor do
 
   defp owners(%{actors: actors}) do
     if actors != :local and Node.alive?(),
-      do: [DispatchServer, LeaseHolder, Meetings | outside(actors)],
+      do: [DispatchServer, LeaseHolder, Meetings, Waiters | outside(actors)],
       else: []
   end
 

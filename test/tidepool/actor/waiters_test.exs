@@ -9,7 +9,7 @@ defmodule Tidepool.Actor.WaitersTest do
   defp waiter!(key),
     do: Task.async(fn -> {Waiters.await(key, :infinity, fn -> true end), Process.info(self(), :messages)} end)
 
-  defp waiting(key), do: :ets.match(Waiters, {{key, :"$1"}})
+  defp waiting(key), do: :ets.match(Waiters, {{key, :"$1"}, :_})
 
   # Does none of those that are traced call anything here for a while? What else looks at them wakes them, but they call nothing.
   defp still? do
@@ -46,6 +46,20 @@ defmodule Tidepool.Actor.WaitersTest do
     Waiters.tell(key)
     assert waiters |> Task.await_many(@patience) |> Enum.uniq() == [{:ok, {:messages, []}}]
     assert waiting(key) == []
+    assert length(waiting(other)) == 1
+    Waiters.tell(other)
+    assert Task.await(waits_on, @patience) == {:ok, {:messages, []}}
+  end
+
+  test "rows of those that are killed while they wait go, and others wait on" do
+    {key, other} = {make_ref(), make_ref()}
+    waits_on = waiter!(other)
+    killed = for _ <- 1..2_500, do: spawn(Waiters, :await, [key, :infinity, fn -> true end])
+    eventually(fn -> length(waiting(key)) == 2_500 and length(waiting(other)) == 1 end, @patience)
+    Enum.each(killed, &Process.exit(&1, :kill))
+    # Where no store is shared nobody waits, and there is no such process.
+    start_supervised!(Waiters)
+    eventually(fn -> waiting(key) == [] end, @patience)
     assert length(waiting(other)) == 1
     Waiters.tell(other)
     assert Task.await(waits_on, @patience) == {:ok, {:messages, []}}
