@@ -326,6 +326,33 @@ defmodule Tidepool.ClusterTest do
     assert text =~ "changes of elsewhere#1 are refused, which #{a.node} passed on: its clock is 3"
   end
 
+  test "a look at the cluster takes no more of its process when many names were removed" do
+    [a, b] = cluster!(2)
+    Peer.deploy!(a, "rust", "hello_world", wait: :all)
+
+    words = fn ->
+      {:ok, view} = Peer.call(b, Cluster.Server, :view, [])
+      :erts_debug.flat_size(view)
+    end
+
+    before = words.()
+    now = System.os_time(:millisecond)
+
+    removed =
+      for number <- 1..500 do
+        stamp = {now, number, "elsewhere#1"}
+        {ClusterMessages.entry("removed_#{number}", stamp, limits: Limits.complete(%{}), removed: true), nil}
+      end
+
+    server = Peer.call(a, Process, :whereis, [Cluster.Server])
+    message = {:tidepool_cluster, server, Wire.encode({:push, removed})}
+    Peer.call(a, :erlang, :send, [{Cluster.Server, b.node}, message])
+    eventually(fn -> match?(%{removed: true}, Peer.call(b, Catalog, :entry, ["removed_500"])) end, 20_000)
+    # Of each there were 140; what nodes say of themselves differs by some.
+    assert words.() < before + 5_000
+    assert [%{name: "hello_world", version: 1}] = status(b).functions
+  end
+
   test "links are hidden ones, and links that an application has made are used and stay" do
     cookie = Peer.cookie()
     a = start!(Peer.name("a"), cookie, [], epmd: false)

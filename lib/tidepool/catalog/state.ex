@@ -141,6 +141,16 @@ defmodule Tidepool.Catalog.State do
     end
   end
 
+  @doc """
+  What lists of what is deployed need, without what was removed: of each name the hash of its entry, and that itself if it is held, else
+  its stamp.
+  """
+  @spec live(t) :: [{name :: String.t(), Digest.hash(), Entry.t() | Clock.stamp()}]
+  def live(state) do
+    for {name, %{removed: false, hash: hash, stamp: stamp}} <- state.index,
+        do: {name, hash, Map.get(state.held, name, stamp)}
+  end
+
   @doc "Lets go of entries that can be read by now."
   @spec release(t) :: t
   def release(%{held: held} = state) when held == %{}, do: state

@@ -65,9 +65,9 @@ defmodule Tidepool.Cluster.Processes do
   end
 
   defp look(state) do
-    case Server.view() do
+    case Server.joined() do
       # As of the events by which it is looked: one that is out of reach at this moment, and back in the next, makes none.
-      {:ok, view} -> Nodes.set(view.joined)
+      {:ok, joined} -> Nodes.set(joined)
       :alone -> Nodes.set([])
     end
 

@@ -14,7 +14,7 @@ defmodule Tidepool.Cluster.Server do
   require Logger
 
   alias Tidepool.{Catalog, Config, Events, Log, Nodes}
-  alias Tidepool.Catalog.{Arrivals, Entry, State}
+  alias Tidepool.Catalog.{Arrivals, Clock, Digest, Entry, State}
   alias Tidepool.Cluster.{Gossip, Links, Notices, Reconciler, Traffic, Waiters, Wire}
   alias Tidepool.Cluster.Links.Discovery
   alias Tidepool.Cluster.Report.Spread
@@ -37,14 +37,18 @@ defmodule Tidepool.Cluster.Server do
            %{
              node: String.t(),
              live: %{String.t() => Tidepool.Cluster.Report.t() | nil},
-             joined: [String.t()],
              lost: [String.t()],
              apart: [String.t()],
              skews: %{String.t() => integer},
-             catalog: State.t()
+             root: Digest.hash(),
+             functions: [{name :: String.t(), Digest.hash(), Entry.t() | Clock.stamp()}]
            }}
           | :alone
   def view, do: GenServer.call(__MODULE__, :view)
+
+  @doc "The nodes that have joined, as events tell of them."
+  @spec joined :: {:ok, [String.t()]} | :alone
+  def joined, do: GenServer.call(__MODULE__, :joined)
 
   @doc """
   Figures: nodes that are linked with this one, can be reached (this one included) and are lost; functions that it can't
@@ -61,7 +65,7 @@ defmodule Tidepool.Cluster.Server do
   Waits until the nodes of `extent` can serve the entry of this name, if it still is the one with this stamp, or `timeout` ms are
   over.
   """
-  @spec await(String.t(), Tidepool.Catalog.Clock.stamp(), Tidepool.Cluster.extent(), timeout :: non_neg_integer) ::
+  @spec await(String.t(), Clock.stamp(), Tidepool.Cluster.extent(), timeout :: non_neg_integer) ::
           {:ok | :timeout | :superseded, Tidepool.Cluster.spread()} | :alone
   def await(name, stamp, extent, timeout) do
     # It answers in time by itself.
@@ -123,18 +127,21 @@ defmodule Tidepool.Cluster.Server do
   def handle_call(:view, _from, state) do
     gossip = state.gossip
 
+    # The catalog's state is megabytes for each ten thousand names, those that were removed among them.
     view = %{
       node: state.name,
       live: Gossip.live(gossip),
-      joined: Gossip.joined(gossip),
       lost: Gossip.lost(gossip),
       apart: Enum.sort(state.apart),
       skews: Gossip.skews(gossip),
-      catalog: gossip.catalog
+      root: gossip.catalog.digest.root,
+      functions: State.live(gossip.catalog)
     }
 
     {:reply, {:ok, view}, state}
   end
+
+  def handle_call(:joined, _from, state), do: {:reply, {:ok, Gossip.joined(state.gossip)}, state}
 
   def handle_call(:figures, _from, %{gossip: gossip} = state) do
     figures = [

@@ -116,6 +116,14 @@ defmodule Tidepool.Catalog.StateTest do
     end
   end
 
+  test "what lists need of a name is its entry's hash and stamp, and the entry while that is held, and nothing of what was removed" do
+    entry = entry("f", {90, 0, "a@host#1"})
+    state = new([entry, entry("g", {91, 0, "a@host#1"}, removed: true)])
+    assert State.live(state) == [{"f", Entry.hash(entry), entry}]
+    released = State.release(%{state | read: fn name -> if name == "f", do: entry end})
+    assert State.live(released) == [{"f", Entry.hash(entry), entry.stamp}]
+  end
+
   test "an entry that was collected is gone, and one of which nothing was seen is news" do
     removed = entry("f", {100, 0, "a@host#1"}, removed: true)
     state = new([removed, entry("g", {200, 0, "b@host#1"})])
