@@ -74,12 +74,16 @@ defmodule Mix.Tasks.Tidepool.Certs do
     end
   end
 
-  # Nobody else may read it, at no moment: empty first, then closed to others, then filled.
+  # Nobody else may read it, at no moment: it is made in a folder that was closed to others before, as a file that was not there.
   defp secret!(path, bytes) do
-    beside = path <> ".new"
-    File.write!(beside, "")
+    folder = path <> ".new"
+    beside = Path.join(folder, "key")
+    File.rm_rf!(folder)
+    File.mkdir!(folder)
+    File.chmod!(folder, 0o700)
+    File.write!(beside, bytes, [:exclusive])
     File.chmod!(beside, 0o600)
-    File.write!(beside, bytes)
     File.rename!(beside, path)
+    File.rmdir!(folder)
   end
 end

@@ -76,6 +76,21 @@ defmodule Tidepool.Cluster.CertificatesTest do
     end
   end
 
+  test "no key is written to a file that another has opened before, or has put in its place", %{folder: folder} do
+    [a] = names(1)
+    elsewhere = Path.join(tmp_folder!(), "elsewhere")
+    File.mkdir_p!(Path.join(folder, a))
+    opened = Path.join(folder, "ca-key.pem.new")
+    File.write!(opened, "")
+    early = File.open!(opened)
+    File.ln_s!(elsewhere, Path.join([folder, a, "key.pem.new"]))
+    certs!(folder, [a])
+    assert IO.binread(early, 1) == :eof
+    refute File.exists?(elsewhere)
+    assert Path.wildcard("#{folder}/**/*.new") == []
+    for key <- ["ca-key.pem", "#{a}/key.pem"], do: assert(File.read!(Path.join(folder, key)) =~ "PRIVATE KEY")
+  end
+
   test "a later run adds and renews nodes by the authority that is there", %{folder: folder} do
     [a, b] = names(2)
     certs!(folder, [a])
