@@ -305,7 +305,7 @@ start_node() {
   node daemon || return 1
   until_true "$start_seconds" healthy "$url" && [ -n "$(answering)" ] && return
   printf 'install: no answer of %s/health within %s s; the end of the log in %s:\n' "$url" "$start_seconds" "$home/tmp/log" >&2
-  tail -n 20 "$home"/tmp/log/erlang.log.* >&2 2>/dev/null
+  node log >&2
   return 1
 }
 

@@ -1,7 +1,8 @@
 Code.require_file("built.exs", __DIR__)
 
 defmodule Tidepool.Ship.EntrypointTest do
-  # ops/entrypoint with a program in the release's place that says what it is given. image_test.exs has it in its container.
+  # ops/entrypoint and ops/node with a program in the release's place that says what it is given. image_test.exs has the first in its
+  # container, install_test.exs the second on a machine.
   use Tidepool.Case, async: true
 
   alias Tidepool.Built
@@ -13,12 +14,14 @@ defmodule Tidepool.Ship.EntrypointTest do
     bin = Path.join(folder, "release/bin")
     File.mkdir_p!(bin)
     File.cp!("ops/entrypoint", Path.join(bin, "entrypoint"))
+    File.cp!("ops/node", Path.join(bin, "tidepool-node"))
     File.write!(Path.join(bin, "tidepool"), ~s(#!/bin/sh\necho "$RELEASE_COOKIE $*"\n))
     File.chmod!(Path.join(bin, "tidepool"), 0o755)
     tmp = Path.join(folder, "tmp")
     File.mkdir_p!(tmp)
     env = [{"RELEASE_TMP", tmp}, {"RELEASE_NODE", nil}, {"RELEASE_COOKIE", nil}]
-    %{cookie: Path.join(tmp, "cookie"), start: fn -> Built.run!(Path.join(bin, "entrypoint"), ["start"], env: env) end}
+    start = fn -> Built.run!(Path.join(bin, "entrypoint"), ["start"], env: env) end
+    %{bin: bin, tmp: tmp, cookie: Path.join(tmp, "cookie"), start: start}
   end
 
   test "a container keeps the cookie that it made, for its user alone", %{cookie: cookie, start: start} do
@@ -38,5 +41,16 @@ defmodule Tidepool.Ship.EntrypointTest do
     assert start.() =~ ~r/\A[0-9a-f]{64} start\n\z/
     assert Path.wildcard(cookie <> "*") == [cookie]
     assert Bitwise.band(File.stat!(cookie).mode, 0o777) == 0o600
+  end
+
+  test "a program that is run has a folder of its own, and none that others may have put links into",
+       %{bin: bin, tmp: tmp} do
+    File.write!(Path.join(bin, "tidepool"), ~s(#!/bin/sh\necho "$RELEASE_TMP"\n))
+    run = fn env -> Built.run!(Path.join(bin, "tidepool-node"), ["run", "f.wasm"], env: env) |> String.trim() end
+    env = [{"RELEASE_TMP", nil}, {"RELEASE_NODE", nil}, {"TMPDIR", tmp}]
+    [one, other] = for _ <- 1..2, do: run.(env)
+    assert one != other and Path.dirname(one) == tmp
+    assert Bitwise.band(File.stat!(one).mode, 0o777) == 0o700
+    assert run.([{"RELEASE_TMP", tmp}, {"RELEASE_NODE", nil}]) == tmp
   end
 end

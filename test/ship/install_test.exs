@@ -222,6 +222,25 @@ defmodule Tidepool.Ship.InstallTest do
     end
   end
 
+  test "as root the end of the log is read as the node's user, and a terminal obeys nothing of it", context do
+    script = """
+    install --no-start >/dev/null
+    log=/var/lib/tidepool/tmp/log
+    mkdir -p $log
+    printf 'said \\033[2J\n' >$log/erlang.log.a
+    (umask 077 && echo a secret >/root/secret)
+    ln -s /root/secret $log/erlang.log.b
+    chown -hR tidepool: /var/lib/tidepool
+    # One that has no time to answer.
+    sed 's/^start_seconds=60/start_seconds=0/' /opt/tidepool/install.sh | sh 2>&1 || echo "it did not start"
+    """
+
+    output = machine!(context, root!("bookworm"), script)
+    assert_said(output, [~r/^install: no answer of/, "said ^[[2J", "it did not start"])
+    refute output =~ "\e"
+    refute output =~ "a secret"
+  end
+
   test "a user installs for himself, below his home or a folder that he names, and nothing elsewhere", context do
     script = """
     useradd --create-home ada
