@@ -86,7 +86,11 @@ defmodule Tidepool.Docs.ChecksTest do
     {output, 0} = checks(folder, ["--since", "main", "--seed", "7"])
     for step <- ~w(elixir browser model slow), do: assert(output =~ ~r/^#{step} +0:\d\d .*ok$/m)
     refute output =~ "ship"
-    assert "test --seed 7 --timeout 600000 --only slow test/a_test.exs" in lines(File.read!(Path.join(folder, "tools/mix.asked")))
+
+    assert "test --seed 7 --timeout 600000 --only slow test/a_test.exs" in lines(
+             File.read!(Path.join(folder, "tools/mix.asked"))
+           )
+
     {output, 0} = checks(folder, ["--slow-since", "main", "--seed", "7"])
     for step <- ~w(elixir model slow), do: assert(output =~ ~r/^#{step} +0:\d\d .*ok$/m)
     refute output =~ "browser"
@@ -225,7 +229,9 @@ defmodule Tidepool.Docs.ChecksTest do
     assert ["3 FLAKY, 1 AGAIN" | named] = lines(named)
     assert Enum.sort(named) == Enum.sort(flaky)
 
-    again = for test <- ["a_test.exs:7", "b_test.exs:8"], do: "test --seed 7 --timeout 600000 --max-cases 1 test/#{test}"
+    again =
+      for test <- ["a_test.exs:7", "b_test.exs:8"], do: "test --seed 7 --timeout 600000 --max-cases 1 test/#{test}"
+
     assert lines(File.read!(Path.join(folder, "tools/mix.again"))) == again
     assert File.read!(Path.join(folder, "tools/cargo.again")) =~ "--exact --test-threads 1 waits::it_waits\n"
   end
