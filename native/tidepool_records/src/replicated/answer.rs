@@ -171,8 +171,8 @@ impl Group {
             Took::Whole(snapshot) => Snapshot { meta, snapshot: Box::new(snapshot) },
         };
         let installed = self.raft.install_full_snapshot(vote, snapshot).await;
-        // The next heartbeat is on its way. Nothing may have told it so since the last part came: while it was put in place, what waits for
-        // Raft has all turns.
+        // The next heartbeat is on its way. It may be long since it was told last: while this one was put in place, questions that wait for
+        // Raft may have had all turns.
         self.takes();
         installed.map(Said::Snapshot).map_err(|error| error.to_string())
     }
