@@ -31,7 +31,7 @@ fn the_input_of_a_process_that_was_killed_is_kept_and_named() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("seed 5, execution") && said.contains("signal: 9"), "{said}");
-    let path = Path::new(said.trim_end().rsplit(" is ").next().unwrap());
+    let path = Path::new(said.lines().find_map(|line| line.rsplit_once(" bytes) is ")).unwrap().1);
     fs::remove_file(path).expect("the input is where it is said to be");
     assert!(!kept.exists());
 }
