@@ -284,6 +284,14 @@ impl Client {
         soon(self.stream.read_buf(&mut self.received)).await.is_ok_and(|count| count > 0)
     }
 
+    /// The status of the next answer, of whose body hardly a byte is read for that.
+    pub(crate) async fn status(&mut self) -> u16 {
+        while self.received.len() < "HTTP/1.1 200".len() {
+            assert!(self.more().await, "closed instead of answered");
+        }
+        std::str::from_utf8(&self.received[9..12]).unwrap().parse().unwrap()
+    }
+
     /// The next answer, interim ones included.
     pub(crate) async fn answer(&mut self) -> Answer {
         self.answer_to("GET").await
