@@ -3,6 +3,8 @@
 pub(crate) mod channel;
 pub(crate) mod contract;
 pub(crate) mod exchange;
+#[cfg(test)]
+pub(crate) mod idle;
 pub(crate) mod intake;
 pub(crate) mod outlet;
 pub(crate) mod responder;

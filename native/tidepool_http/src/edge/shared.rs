@@ -301,18 +301,8 @@ impl Drop for Slot {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::backend::contract::Route;
-    use crate::backend::responder::{Answer, Deferral};
-    use crate::message::response::{ContentType, Response};
+    use crate::backend::idle::Idle;
     use crate::settings::config;
-
-    struct Idle;
-
-    impl Backend for Idle {
-        fn request(&self, _route: Route, _deferral: Deferral<'_>) -> Answer {
-            Answer::Now(Response::new(200, ContentType::Bytes, Vec::new()))
-        }
-    }
 
     #[test]
     fn connections_of_one_address_leave_others_as_many_as_they_are() {

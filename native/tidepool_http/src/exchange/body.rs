@@ -153,8 +153,8 @@ where
     Ok(Held { bytes, hold })
 }
 
-/// A frame as a backend may keep it, and all whom that gives it to: a small one may be a part of what its connection reads into, which is
-/// there for as long as that is.
+/// A frame as a backend may keep it, or pass it on to be kept: a small one may be a part of what its connection reads into, and that
+/// stays as long as any part of it.
 fn own(frame: Bytes) -> Bytes {
     if frame.len() < TAKEN_BYTES { Bytes::copy_from_slice(&frame) } else { frame }
 }
@@ -163,20 +163,10 @@ fn own(frame: Bytes) -> Bytes {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::backend::contract::{Backend, Route};
-    use crate::backend::responder::{Answer, Deferral};
-    use crate::message::response::{ContentType, Response};
+    use crate::backend::idle::Idle;
     use crate::settings::config;
     use http_body_util::Full;
     use std::sync::Arc;
-
-    struct Idle;
-
-    impl Backend for Idle {
-        fn request(&self, _route: Route, _deferral: Deferral<'_>) -> Answer {
-            Answer::Now(Response::new(200, ContentType::Bytes, Vec::new()))
-        }
-    }
 
     #[tokio::test]
     async fn a_small_body_keeps_nothing_of_what_it_was_read_with_and_a_large_one_is_where_it_was_read() {
