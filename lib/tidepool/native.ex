@@ -553,8 +553,9 @@ defmodule Tidepool.Native do
   @doc """
   The process has so many links and monitors in the VM, or is to have them. By `:hold` `false` says that there is no room for them on its
   program's account; by `:need` the process ends as well, when it is driven next; by `:keep` they are counted whether there is room or not.
+  By `:noted` so are they, and the process has taken note of a link that another one of its program on this node has made or removed.
   """
-  @spec process_ties(task, links :: non_neg_integer, monitors :: non_neg_integer, :hold | :need | :keep) ::
+  @spec process_ties(task, links :: non_neg_integer, monitors :: non_neg_integer, :hold | :need | :keep | :noted) ::
           boolean | failure
   def process_ties(_task, _links, _monitors, _how), do: :erlang.nif_error(:not_loaded)
 

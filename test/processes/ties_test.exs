@@ -3,6 +3,7 @@ defmodule Tidepool.Processes.TiesTest do
   use Tidepool.Case, async: true
 
   alias Tidepool.Process, as: Guest
+  alias Tidepool.Process.Ties
   alias Tidepool.{Error, Growth, Puppets}
 
   @moduletag :lunatic
@@ -113,6 +114,27 @@ defmodule Tidepool.Processes.TiesTest do
     refute_received {:DOWN, ^down, :process, ^first, _reason}
     # The one that it was linked to has died of that.
     assert_receive {:DOWN, ^linked, :process, ^pid, {%Error{reason: {:limit, :total_memory}}, []}}, @patience
+  end
+
+  test "what a process is told of links is its program's until it takes note, and without room who tells it ends",
+       %{first: first, down: down} do
+    {child, pid} = Puppets.spawn(first)
+    # It takes note of nothing.
+    true = :erlang.suspend_process(pid)
+    for _time <- 1..100, do: assert(Puppets.tell(first, ?U, child) == 0)
+    true = :erlang.resume_process(pid)
+    assert Puppets.tell(pid, ?P, 1) == 1
+    # What that took is there again: nearly all of it, for some is kept for the next ones.
+    watch!(first, @most - 20)
+    true = :erlang.suspend_process(pid)
+    for _time <- 1..60, do: Puppets.ask(first, ?U, child)
+    assert_receive {:DOWN, ^down, :process, ^first, {%Error{reason: {:limit, :total_memory}}, []}}, @patience
+  end
+
+  test "a process has no link with itself, and tells itself of none" do
+    ties = Ties.new(nil)
+    assert Ties.serve({:unlink, self(), true}, nil, ties) == ties
+    refute_received _nothing
   end
 
   test "one that is to make a linked process without room for the link is told so", %{first: first, down: down} do

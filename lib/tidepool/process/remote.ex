@@ -194,8 +194,8 @@ defmodule Tidepool.Process.Remote do
   end
 
   @doc """
-  The caller's guest has told another one of a link that it has made, or removed. Those are messages of the VM's, which are on nobody's
-  account: one that has told so many waits until they have arrived.
+  The caller's guest has told another one of a link that it has made, or removed. Those are messages of the VM's, and of other nodes' on
+  nobody's account: one that has told so many waits until they have arrived.
   """
   @spec linked(Native.task(), pid) :: :ok
   def linked(task, pid) do

@@ -9,6 +9,9 @@ defmodule Tidepool.Process.Ties do
 
   The end of a link that others have made can't be refused: those were held to the account for theirs. A guest that has more of these
   than one process may have ends.
+
+  Who makes or removes a link tells the other driver of it. The library has counted that before, as the other process's, until the
+  other driver says that it has taken note; a guest is stopped that tells more than there is room for.
   """
 
   alias Tidepool.Native
@@ -46,9 +49,21 @@ defmodule Tidepool.Process.Ties do
   def serve({:link, nil, _guest?, _tag}, _task, _ties), do: exit(:noproc)
 
   def serve({:link, pid, true, tag}, task, {links, _watched, _told?} = ties) do
+    # Of a link before this one.
+    receive do
+      {:tidepool_unlinked, ^pid} -> note(task, pid, ties)
+    after
+      0 -> :ok
+    end
+
     case room(task, ties, {if(is_map_key(links, pid), do: 0, else: 1), 0}, :need) do
-      {:ok, ties} -> link(pid, tag, task, ties)
-      {:full, ties} -> ties
+      {:ok, ties} ->
+        link(pid, tag, task, ties)
+
+      {:full, ties} ->
+        # There is none, and the other one takes note of that: it was counted for one.
+        send(pid, {:tidepool_unlinked, self()})
+        ties
     end
   end
 
@@ -64,7 +79,7 @@ defmodule Tidepool.Process.Ties do
     end
   end
 
-  def serve({:unlink, nil, _guest?}, _task, ties), do: ties
+  def serve({:unlink, pid, _guest?}, _task, ties) when pid in [nil, self()], do: ties
   def serve({:unlink, pid, false}, task, ties), do: stop_watching(task, ties, pid)
 
   def serve({:unlink, pid, true}, task, {links, watched, told?}) do
@@ -139,22 +154,15 @@ defmodule Tidepool.Process.Ties do
   end
 
   def told({:tidepool_linked, pid, tag}, task, {links, watched, told?}),
-    do: {nil, keep(task, {Links.put(links, pid, tag), watched, told?})}
+    do: {nil, note(task, pid, {Links.put(links, pid, tag), watched, told?})}
 
   def told({:tidepool_unlinked, pid}, task, {links, watched, told?}),
-    do: {nil, keep(task, {Map.delete(links, pid), watched, told?})}
+    do: {nil, note(task, pid, {Map.delete(links, pid), watched, told?})}
 
   # The library knows processes of this node alone by their pids.
   defp local(pid), do: if(node(pid) == node(), do: pid)
 
   defp link(pid, tag, task, ties) do
-    # Of a link before this one.
-    receive do
-      {:tidepool_unlinked, ^pid} -> :ok
-    after
-      0 -> :ok
-    end
-
     send(pid, {:tidepool_linked, self(), tag})
 
     try do
@@ -211,6 +219,12 @@ defmodule Tidepool.Process.Ties do
   # What there is now, fewer for the most part, is counted whatever the account says.
   defp keep(task, ties) do
     count(task, ties, {0, 0}, :keep)
+    ties
+  end
+
+  # The same once note was taken of what another driver has told. On other nodes nobody has counted that.
+  defp note(task, pid, ties) do
+    count(task, ties, {0, 0}, if(node(pid) == node(), do: :noted, else: :keep))
     ties
   end
 

@@ -156,6 +156,13 @@ impl Task {
         }
     }
 
+    /// The same, once the process has taken note of a link that another one of its program on this node has made or removed.
+    pub fn note_ties(&self, ties: Ties) {
+        if let Some(member) = &self.member {
+            member.process.note_ties(ties, member.guest.program.mailbox_bytes);
+        }
+    }
+
     /// A message of the process's own that is due for a process of the host's, or of another node: who drives it sends that,
     /// whatever it waits for.
     #[must_use]

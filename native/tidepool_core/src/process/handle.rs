@@ -48,6 +48,8 @@ pub(super) struct Inner {
     pub(super) share: Share,
     pub(super) text_bytes: usize,
     pub(super) tie_bytes: usize,
+    /// What others have told of links, and it has not taken note of.
+    pub(super) notice_bytes: usize,
     /// What becomes its driver's, until its driver has it.
     unborn: Option<Box<dyn Any + Send>>,
     /// Whether it may run: its maker lets it go.

@@ -317,6 +317,29 @@ fn links_that_others_have_made_are_counted_beyond_the_account_and_end_who_has_mo
 }
 
 #[test]
+fn what_others_tell_of_links_is_of_the_programs_account_until_it_is_noted_or_its_process_ends() {
+    let program = with(Bounds { mailbox_bytes: 100_000, total_bytes: 150_000, ..bounds() });
+    let [one, other] = ["a", "b"].map(|entry| program.add_guest(entry.into(), 0).unwrap());
+    let none = Ties::default();
+    // 768 bytes each.
+    assert_eq!([(); 130].map(|()| one.announce(100_000)), [Ok(()); 130]);
+    assert_eq!(one.announce(100_000), Err((Limit::Messages, 100_000)), "one has its own bound");
+    let most = (0..130).take_while(|_number| other.announce(100_000).is_ok()).count();
+    assert!((50..70).contains(&most), "the program has no room for more than {most}");
+    assert_eq!(other.announce(100_000), Err((Limit::TotalMemory, 150_000)));
+    assert!(!other.hold_ties(Ties { links: 5, monitors: 0 }, 100_000), "nor for links");
+    (0..130).for_each(|_number| one.note_ties(none, 100_000));
+    (0..most).for_each(|_number| other.note_ties(none, 100_000));
+    assert!((0..120).all(|_number| other.announce(100_000).is_ok()), "those are gone");
+    (0..100).for_each(|_number| other.note_ties(none, 100_000));
+    one.note_ties(none, 100_000);
+    assert_eq!(one.announce(100_000), Ok(()), "what nobody had announced counts for nothing");
+    program.remove(&other);
+    assert!((0..120).all(|_number| one.announce(100_000).is_ok()), "the dead have none");
+    assert_eq!([one.overrun(), other.overrun()], [None, None], "a refusal ends nobody but who tells");
+}
+
+#[test]
 fn links_and_monitors_beside_messages_leave_these_their_own_room() {
     let program = with(Bounds { mailbox_bytes: 100_000, total_bytes: 150_000, ..bounds() });
     let process = program.add_guest("a".into(), 0).unwrap();

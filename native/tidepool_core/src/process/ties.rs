@@ -11,6 +11,9 @@ const MONITOR_BYTES: usize = 512;
 /// is told: they are on their way all at once when a crowd of processes ends that are linked to each other.
 const LINK_BYTES: usize = 768;
 
+/// What a process is told by another of a link that this has made or removed takes until it has taken note: as much as that link then.
+const NOTICE_BYTES: usize = LINK_BYTES;
+
 /// How many links and monitors a process has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ties {
@@ -52,6 +55,37 @@ impl Process {
         if inner.tie_bytes > bound {
             self.overrun_by(Limit::Messages, bound);
         }
+    }
+
+    /// The same of one that has taken note of a link that another has made or removed.
+    pub(crate) fn note_ties(&self, ties: Ties, bound: usize) {
+        {
+            let mut inner = self.inner();
+            inner.notice_bytes = inner.notice_bytes.saturating_sub(NOTICE_BYTES);
+        }
+        self.keep_ties(ties, bound);
+    }
+
+    /// Another process is about to tell its driver of a link that it has made or removed. That is a message of the VM's, which waits there
+    /// until this one is done with what it does, and whoever sends it may be gone by then.
+    ///
+    /// # Errors
+    /// How many bytes of that there may be, or of all.
+    pub(crate) fn announce(&self, bound: usize) -> Result<(), (Limit, usize)> {
+        let mut inner = self.inner();
+        if self.is_dead() {
+            return Ok(());
+        }
+        let bytes = inner.notice_bytes.saturating_add(NOTICE_BYTES);
+        if bytes > bound {
+            return Err((Limit::Messages, bound));
+        }
+        let all = inner.bytes().saturating_add(NOTICE_BYTES);
+        if !inner.share.hold(all) {
+            return Err((Limit::TotalMemory, inner.share.limit()));
+        }
+        inner.notice_bytes = bytes;
+        Ok(())
     }
 
     /// # Errors

@@ -178,7 +178,8 @@ fn process_tell<'a>(env: Env<'a>, task: &'a TaskHandle, signal: Term<'a>) -> Nif
 }
 
 /// The process has so many links and monitors in the VM, or is to: by `hold` `false` where there is no room for them, by `need` it ends as well
-/// when it is driven next, and by `keep` they are counted whether there is room or not.
+/// when it is driven next, and by `keep` they are counted whether there is room or not. By `noted` as well, and it has taken note of a link that
+/// another process of its program on this node has made or removed.
 #[rustler::nif]
 fn process_ties<'a>(env: Env<'a>, task: &'a TaskHandle, links: u32, monitors: u32, how: Atom) -> NifResult<Term<'a>> {
     let [links, monitors] = [links, monitors].map(|count| usize::try_from(count).unwrap_or(usize::MAX));
@@ -188,6 +189,10 @@ fn process_ties<'a>(env: Env<'a>, task: &'a TaskHandle, links: u32, monitors: u3
         how if how == atoms::need() => Ok(task.need_ties(ties)),
         how if how == atoms::keep() => {
             task.keep_ties(ties);
+            Ok(true)
+        }
+        how if how == atoms::noted() => {
+            task.note_ties(ties);
             Ok(true)
         }
         _ => Err(rustler::Error::BadArg),

@@ -241,6 +241,7 @@ rustler::atoms! {
     hold,
     need,
     keep,
+    noted,
     spawn,
     link,
     unlink,

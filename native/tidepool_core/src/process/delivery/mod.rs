@@ -352,7 +352,8 @@ impl Inner {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.text_bytes + self.tie_bytes + self.mailbox.bytes() + self.timers.bytes() + self.later.bytes()
+        let ties = self.tie_bytes + self.notice_bytes;
+        self.text_bytes + ties + self.mailbox.bytes() + self.timers.bytes() + self.later.bytes()
     }
 
     /// Tells the account what there is.

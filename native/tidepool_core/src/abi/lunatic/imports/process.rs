@@ -6,8 +6,8 @@ use bytes::Bytes;
 use wasmtime::{Caller, Linker};
 
 use crate::abi::begun::no_module;
-use crate::abi::guest::Module;
-use crate::abi::lunatic::support::{FAILED, OK, ask, failed, guest, handle, peer, program_full, put, take};
+use crate::abi::guest::{Guest, Module};
+use crate::abi::lunatic::support::{FAILED, OK, ask, failed, guest, handle, no_room, peer, program_full, put, take};
 use crate::abi::lunatic::taped::{Question, keep, question};
 use crate::abi::lunatic::waits::SLEEP;
 use crate::abi::memory;
@@ -65,10 +65,28 @@ async fn request(
         Question::Told(()) => return Ok(()),
         Question::Open(asked) => asked,
     };
-    let to = peer(&guest, id);
+    let request = request(peer(&guest, id));
+    if let Err(no_room) = announce(&mut caller, &guest, &request) {
+        return keep(&mut caller, asked, Err(no_room));
+    }
     // There is nothing that the guest could be told.
-    let _ = ask(&mut caller, request(to)).await;
+    let _ = ask(&mut caller, request).await;
     keep(&mut caller, asked, Ok(()))
+}
+
+/// Counts what another process is told of a link that is made or removed, until it takes note.
+///
+/// # Errors
+/// Stops the guest where there is no room for it.
+fn announce(caller: &mut Caller<'_, State>, guest: &Guest, request: &ProcessRequest) -> wasmtime::Result<()> {
+    let (ProcessRequest::Link { to, .. } | ProcessRequest::Unlink { to }) = request else { return Ok(()) };
+    // Those without a driver, those of the host's, and the guest itself are told nothing.
+    if to.address.is_none() || !to.is_guest || to.id == guest.process.id {
+        return Ok(());
+    }
+    let Some(other) = guest.program.process(to.id) else { return Ok(()) };
+    let announced = other.announce(guest.program.mailbox_bytes);
+    announced.map_err(|(limit, allowed)| no_room(caller, limit, u64::try_from(allowed).unwrap_or(u64::MAX)))
 }
 
 async fn exists(mut caller: Caller<'_, State>, id: u64) -> wasmtime::Result<i32> {
