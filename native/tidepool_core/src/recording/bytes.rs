@@ -104,6 +104,16 @@ impl Reader {
         Ok(several)
     }
 
+    /// The same of no more than `most`: of more none is read.
+    pub(super) fn few<T>(
+        &mut self,
+        most: usize,
+        one: impl FnMut(&mut Self) -> Result<T, Damaged>,
+    ) -> Result<Vec<T>, Damaged> {
+        let count = Reader::of(self.rest.clone()).size()?;
+        if count <= most { self.several(one) } else { Err(Damaged::Form) }
+    }
+
     /// One in a place of its own, of which there are as many as there are bytes.
     pub(super) fn boxed<T>(&mut self, one: impl FnOnce(&mut Self) -> Result<T, Damaged>) -> Result<Box<T>, Damaged> {
         self.room = self.room.checked_sub(size_of::<T>()).ok_or(Damaged::Form)?;

@@ -7,6 +7,9 @@ use crate::base::request::Away;
 use crate::recording::bytes::{Reader, Writer};
 use crate::recording::damaged::Damaged;
 
+/// Most arguments, and most variables: more have more bytes than a process may be given of both.
+const MOST_TEXTS: usize = 16_384;
+
 /// What a process began with. Its entry is the operation of its call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Begun {
@@ -64,8 +67,8 @@ impl Begun {
         let max_fuel = reader.option(Reader::number)?;
         let [first, second, third, is_foreign] = reader.array()?.map(|byte| byte != 0);
         let params = reader.bytes()?.to_vec();
-        let args = reader.several(Reader::text)?;
-        let env = reader.several(|reader| Ok((reader.text()?, reader.text()?)))?;
+        let args = reader.few(MOST_TEXTS, Reader::text)?;
+        let env = reader.few(MOST_TEXTS, |reader| Ok((reader.text()?, reader.text()?)))?;
         let may = [first, second, third];
         let with = Away { node, params, max_memory, max_fuel, may, args, env, ..Away::default() };
         let left = Letter::read(std::mem::take(&mut reader.rest))?;
@@ -99,6 +102,17 @@ mod tests {
         #[test]
         fn what_a_process_began_with_is_read_as_it_was_written(begun in begun()) {
             prop_assert_eq!(Begun::read(begun.write()), Ok(begun));
+        }
+
+        #[test]
+        fn no_process_began_with_more_texts_than_there_may_be(mut begun in begun(), is_argument in any::<bool>()) {
+            let more = MOST_TEXTS + 1;
+            if is_argument {
+                begun.with.args = vec![String::new(); more];
+            } else {
+                begun.with.env = vec![(String::new(), String::new()); more];
+            }
+            prop_assert_eq!(Begun::read(begun.write()), Err(Damaged::Form));
         }
 
         #[test]

@@ -7,6 +7,8 @@ use crate::recording::damaged::Damaged;
 
 /// The question that letters answer.
 pub(crate) const RECEIVE: &str = "lunatic::message.receive";
+/// Most modules that a message brings. Each is made again for who receives it, in one go.
+const MOST_MODULES: usize = 1_024;
 
 /// What has come, or that nothing has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +67,7 @@ impl Letter {
             0 => Letter::Nothing,
             1 => {
                 let (tag, capacity) = (i64::from_le_bytes(reader.array()?), reader.number()?);
-                let modules = reader.several(Reader::number)?;
+                let modules = reader.few(MOST_MODULES, Reader::number)?;
                 Letter::Data { tag, capacity, modules, bytes: std::mem::take(&mut reader.rest) }
             }
             2 => Letter::LinkDied { tag: i64::from_le_bytes(reader.array()?) },
@@ -120,5 +122,12 @@ mod tests {
             prop_assert_eq!(written.capacity(), written.len());
             prop_assert_eq!(Letter::read(written.into()), Ok(letter));
         }
+    }
+
+    #[test]
+    fn a_letter_with_more_modules_than_a_message_brings_is_none_and_no_list_of_them_is_made() {
+        let of = |count| Letter::read(Letter::data(0, 0, &vec![0; count], b"m").into());
+        assert!(matches!(of(MOST_MODULES), Ok(Letter::Data { modules, .. }) if modules.len() == MOST_MODULES));
+        assert_eq!([of(MOST_MODULES + 1), of(10_000_000)], [Err(Damaged::Form), Err(Damaged::Form)]);
     }
 }
