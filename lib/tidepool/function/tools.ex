@@ -104,11 +104,11 @@ defmodule Tidepool.Function.Tools do
     end
   end
 
-  @doc "Is an interface, or an export of it, so large as JSON that it is read beside the schedulers?"
+  @doc "Is an interface so large as JSON that it is read beside the schedulers?"
   @spec large?(String.t() | nil) :: boolean
   def large?(json), do: is_binary(json) and byte_size(json) >= @large_bytes
 
-  @doc "An export, or all of them, of their JSON."
+  @doc "An interface, or what is kept of one of its exports, of its JSON."
   @spec decode(String.t()) :: map
   def decode(json) do
     {:ok, decoded} = if large?(json), do: Native.json_decode_large(json), else: Native.json_decode(json)

@@ -150,9 +150,25 @@ defmodule TidepoolWeb.Mcp.MessagesTest do
       %{"name" => "along-x", "schema" => optional}
     ]
 
-    whole = &Exports.whole(&1, %{"params" => params})
+    brief = Exports.brief(:typed, %{"name" => "move", "params" => params, "result" => nil})
+    assert brief == %{"name" => "move", "optional" => ["along-x"], "object" => false}
+    whole = &Exports.whole(&1, brief["optional"])
     assert whole.(%{}) == %{"along-x" => nil}
     assert whole.(%{"along-x" => 1}) == %{"along-x" => 1}
     assert whole.(%{"along_x" => 1, "from" => 2}) == %{"along_x" => 1, "from" => 2}
+  end
+
+  test "where the names of what may be left out have more than 4 KiB, of which each takes 40 bytes more, all is to be sent" do
+    optional = %{"anyOf" => [%{"type" => "integer"}, %{"type" => "null"}]}
+    result = %{"type" => "point", "schema" => %{"type" => "object", "properties" => %{"x" => optional}}}
+
+    for {count, bytes, left_out} <- [{64, 24, 64}, {64, 25, 0}, {1, 4_056, 1}, {1, 4_057, 0}] do
+      names = for number <- 1..count, do: String.pad_leading("#{number}", bytes, "a")
+      params = for name <- names, do: %{"name" => name, "schema" => optional}
+      export = %{"name" => "move", "params" => params, "result" => result}
+      left_out = Enum.take(names, left_out)
+      assert Exports.brief(:typed, export) == %{"name" => "move", "optional" => left_out, "object" => true}
+      assert Exports.input(:typed, export).required == names -- left_out
+    end
   end
 end

@@ -80,6 +80,17 @@ defmodule TidepoolWeb.Mcp.ToolsTest do
     end
   end
 
+  test "a call has what it needs of its tool's export, however large that is" do
+    for {exports, params} <- [{1, 3}, {60, 100}] do
+      name = deploy_bytes!(TestModule.wide(exports, params), tools: ["*"])
+      # The second time it is there.
+      for _time <- 1..2 do
+        assert {:ok, {_function, export, _tool}} = Tools.find(:elixir, "#{name}__f1")
+        assert export == %{"name" => "f1", "params" => params}
+      end
+    end
+  end
+
   test "a call that may not wait for an interface is told so" do
     name = deploy_bytes!(TestModule.wide(10, 40), tools: ["*"])
     call = fn -> Calls.answer({1, "tools/call", %{"name" => "#{name}__none"}}, client()) end

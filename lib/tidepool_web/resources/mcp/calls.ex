@@ -155,7 +155,7 @@ defmodule TidepoolWeb.Resources.Mcp.Calls do
   defp begun(%{"name" => name} = params, client) when is_binary(name) do
     with {:ok, {function, export, _name}} <- find(client.origin, name),
          {:ok, arguments} <- arguments(params["arguments"] || %{}) do
-      tool = %{function: function.name, abi: function.abi, export: export}
+      tool = %{function: function.name, abi: function.abi, export: Map.take(export, ["name", "object"])}
       structured? = Messages.structured?(client.version)
 
       case Exports.payload(tool.abi, export, arguments) do

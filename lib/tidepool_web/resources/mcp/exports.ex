@@ -15,8 +15,17 @@ defmodule TidepoolWeb.Resources.Mcp.Exports do
 
   # Of an argument's name that was sent, so many bytes are in an error.
   @shown 128
+  # Of names of parameters that may be left out, with what each takes beside: a call has those that its client has not sent.
+  @optional_bytes 4_096
+  @name_bytes 40
 
   @type schema :: map
+
+  @typedoc """
+  What a call needs of an export: its `"name"`; of a typed one the names of the parameters that may be left out (`"optional"`) and whether
+  its result is told as an object (`"object"`), of a plain module's how many parameters it has (`"params"`).
+  """
+  @type brief :: %{String.t() => term}
 
   @integers %{
     "i32" => {-0x8000_0000, 0xFFFF_FFFF},
@@ -26,12 +35,12 @@ defmodule TidepoolWeb.Resources.Mcp.Exports do
   @doc "The schema of a tool's arguments."
   @spec input(Function.abi(), Tools.export()) :: schema
   def input(:typed, export) do
-    required = for %{"name" => param, "schema" => schema} <- export["params"], not optional?(schema), do: param
+    required = Enum.map(export["params"], & &1["name"]) -- optional(export["params"])
     object(Map.new(export["params"], &{&1["name"], &1["schema"]}), required)
   end
 
-  def input(:exports, %{"params" => params} = export) do
-    names = places(export)
+  def input(:exports, %{"params" => params}) do
+    names = places(length(params))
     object(names |> Enum.zip(Enum.map(params, &number(&1["type"]))) |> Map.new(), names)
   end
 
@@ -50,7 +59,7 @@ defmodule TidepoolWeb.Resources.Mcp.Exports do
 
   defp number(_float), do: %{anyOf: [%{type: "number"}, %{enum: ["NaN", "Infinity", "-Infinity"]}]}
 
-  defp places(%{"params" => params}), do: for({_param, place} <- Enum.with_index(params, 1), do: "arg#{place}")
+  defp places(count), do: for(place <- 1..count//1, do: "arg#{place}")
 
   @doc "The schema of a result that is told as an object; `nil` of others."
   @spec output(Function.abi(), Tools.export()) :: schema | nil
@@ -84,17 +93,32 @@ defmodule TidepoolWeb.Resources.Mcp.Exports do
   defp result(%{"result" => nil}), do: ""
   defp result(%{"result" => %{"type" => type}}), do: " -> " <> type
 
+  # The names of the parameters that may be left out: none may where these are long together.
+  defp optional(params) do
+    names = for %{"name" => param, "schema" => schema} <- params, optional?(schema), do: param
+    bytes = Enum.reduce(names, 0, &(byte_size(&1) + @name_bytes + &2))
+    if bytes <= @optional_bytes, do: names, else: []
+  end
+
   defp optional?(schema), do: match?(%{"anyOf" => [_some, %{"type" => "null"}]}, schema)
+
+  @doc "What calls need of an export. All of it may be megabytes as terms, and a call would have them for as long as it waits."
+  @spec brief(Function.abi(), Tools.export()) :: brief
+  def brief(:typed, %{"name" => name, "params" => params} = export),
+    do: %{"name" => name, "optional" => optional(params), "object" => output(:typed, export) != nil}
+
+  def brief(:exports, %{"name" => name, "params" => params}), do: %{"name" => name, "params" => length(params)}
+  def brief(:extism, %{"name" => name}), do: %{"name" => name}
 
   @doc """
   The payload of a call with these arguments; an error of the tool where they are none of its, or a sentence where they
   can't be written.
   """
-  @spec payload(Function.abi(), Tools.export(), arguments :: map) :: {:ok, binary} | {:error, Error.t() | String.t()}
-  def payload(:typed, export, arguments), do: arguments |> whole(export) |> encoded()
+  @spec payload(Function.abi(), brief, arguments :: map) :: {:ok, binary} | {:error, Error.t() | String.t()}
+  def payload(:typed, %{"optional" => optional}, arguments), do: arguments |> whole(optional) |> encoded()
 
   def payload(:exports, export, arguments) do
-    names = places(export)
+    names = places(export["params"])
 
     with :ok <- known(export, arguments, names) do
       case Enum.find(names, &(not is_map_key(arguments, &1))) do
@@ -135,24 +159,22 @@ defmodule TidepoolWeb.Resources.Mcp.Exports do
   defp wrong(%{"name" => name}, path, why),
     do: {:error, Error.new(:invalid_arguments, "of `#{name}` " <> why, nil, %{path: Options.cut(path, @shown)})}
 
-  @doc "Arguments by name with what may be left out, as a call of a typed export wants them."
-  @spec whole(map, Tools.export()) :: map
-  def whole(arguments, export) do
-    for %{"name" => param, "schema" => schema} <- export["params"],
-        optional?(schema),
+  @doc "Arguments by name with those that may be left out, as a call of a typed export wants them."
+  @spec whole(map, optional :: [String.t()]) :: map
+  def whole(arguments, optional) do
+    for param <- optional,
         not is_map_key(arguments, param) and not is_map_key(arguments, String.replace(param, "-", "_")),
         into: arguments,
         do: {param, nil}
   end
 
   @doc "The content of a result that a reply is, as JSON, and the object that is told beside it, if it is one."
-  @spec content(Function.abi(), Tools.export(), function :: String.t(), reply :: binary) ::
-          {iodata, object :: binary | nil}
+  @spec content(Function.abi(), brief, function :: String.t(), reply :: binary) :: {iodata, object :: binary | nil}
   def content(:extism, export, function, reply) do
     if String.valid?(reply), do: {text(reply), nil}, else: {blob(function, export, reply), nil}
   end
 
-  def content(abi, export, _function, json), do: {text(json), output(abi, export) && json}
+  def content(_abi, export, _function, json), do: {text(json), if(export["object"], do: json)}
 
   @doc "A text as content."
   @spec text(String.t()) :: iodata

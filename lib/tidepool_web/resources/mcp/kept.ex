@@ -1,6 +1,6 @@
 defmodule TidepoolWeb.Resources.Mcp.Kept do
   @moduledoc """
-  What is made of interfaces for clients: tools as they are listed, the exports that are called, as JSON, and what all tools of a
+  What is made of interfaces for clients: tools as they are listed, what calls need of them, as JSON, and what all tools of a
   function are called. The requests that follow need not read the interface again, which takes some 40 ms per MiB and many times its bytes.
 
   A key has all that its text depends on, so that another version has other keys. When there is no room everything is dropped, and

@@ -29,7 +29,7 @@ defmodule TidepoolWeb.Resources.Mcp.Tools do
   # An interface of more is read once for all names that are asked for: as terms it has many times its bytes.
   @interface_bytes 512
 
-  @type tool :: {Function.t(), Tools.export(), name :: String.t()}
+  @type tool :: {Function.t(), Exports.brief(), name :: String.t()}
   @type position :: {function :: String.t(), index :: non_neg_integer}
 
   @doc "The tools behind a position that a client may call, as JSON, and where more of them follow."
@@ -115,8 +115,11 @@ defmodule TidepoolWeb.Resources.Mcp.Tools do
     if is_binary(text), do: Tools.decode(text), else: text
   end
 
-  defp search(function, exports, name),
-    do: Enum.find_value(named(function, exports), fn {_function, export, of} -> of == name && export end)
+  defp search(%{abi: abi} = function, exports, name) do
+    Enum.find_value(named(function, exports), fn {_function, export, of} ->
+      of == name && Exports.brief(abi, export)
+    end)
+  end
 
   defp keep(key, function, name) do
     # Another may have looked while this one has waited.
@@ -125,7 +128,7 @@ defmodule TidepoolWeb.Resources.Mcp.Tools do
       if Kept.text({key, :names}) == nil, do: Kept.put({key, :names}, called(function, exports))
 
       if export = search(function, exports, name) do
-        json = Native.json_encode_large(export)
+        json = Native.json_encode(export)
         Kept.put({key, name}, json)
         json
       end
