@@ -43,14 +43,21 @@ defmodule Tidepool.Ship.EntrypointTest do
     assert Bitwise.band(File.stat!(cookie).mode, 0o777) == 0o600
   end
 
-  test "a program that is run has a folder of its own, and none that others may have put links into",
+  test "a program that is run leaves no file, and has its VM write none when that crashes, unless it is told where",
        %{bin: bin, tmp: tmp} do
-    File.write!(Path.join(bin, "tidepool"), ~s(#!/bin/sh\necho "$RELEASE_TMP"\n))
-    run = fn env -> Built.run!(Path.join(bin, "tidepool-node"), ["run", "f.wasm"], env: env) |> String.trim() end
-    env = [{"RELEASE_TMP", nil}, {"RELEASE_NODE", nil}, {"TMPDIR", tmp}]
-    [one, other] = for _ <- 1..2, do: run.(env)
-    assert one != other and Path.dirname(one) == tmp
-    assert Bitwise.band(File.stat!(one).mode, 0o777) == 0o700
-    assert run.([{"RELEASE_TMP", tmp}, {"RELEASE_NODE", nil}]) == tmp
+    File.write!(Path.join(bin, "tidepool"), ~s(#!/bin/sh\necho "$ERL_CRASH_DUMP_SECONDS $ERL_CRASH_DUMP"\n))
+    unset = for name <- ~w(RELEASE_TMP RELEASE_NODE ERL_CRASH_DUMP ERL_CRASH_DUMP_SECONDS), do: {name, nil}
+    files = fn -> Path.wildcard(Path.join(Path.dirname(tmp), "**"), match_dot: true) end
+
+    run = fn env ->
+      env = unset |> Map.new() |> Map.merge(Map.new(env)) |> Enum.to_list()
+      Built.run!(Path.join(bin, "tidepool-node"), ["run", "f.wasm"], env: env)
+    end
+
+    before = files.()
+    assert "0 " <> _nowhere = run.([{"TMPDIR", tmp}])
+    assert files.() == before
+    assert run.([{"RELEASE_TMP", tmp}]) == " #{tmp}/erl_crash.dump\n"
+    assert run.([{"ERL_CRASH_DUMP", "here"}]) == " here\n"
   end
 end
