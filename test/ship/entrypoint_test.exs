@@ -43,6 +43,29 @@ defmodule Tidepool.Ship.EntrypointTest do
     assert Bitwise.band(File.stat!(cookie).mode, 0o777) == 0o600
   end
 
+  test "of what a node's user has set root's terminal is told nothing that it obeys, and no address that is none",
+       %{bin: bin, tmp: tmp} do
+    unset = for name <- ~w(TIDEPOOL_ADDRESS TIDEPOOL_TLS_CERT PORT), into: %{"RELEASE_TMP" => tmp}, do: {name, nil}
+
+    said = fn env ->
+      env = Map.merge(unset, env)
+      System.cmd(Path.join(bin, "tidepool-node"), ["url"], env: env, stderr_to_stdout: true)
+    end
+
+    assert said.(%{}) == {"http://127.0.0.1:4000\n", 0}
+    assert said.(%{"TIDEPOOL_ADDRESS" => "::1", "PORT" => "80"}) == {"http://[::1]:80\n", 0}
+
+    for port <- ["80\e[2J", "80\\033[2J", "80@elsewhere", "80/?", "8\n0"] do
+      assert {refused, 1} = said.(%{"PORT" => port})
+      assert refused =~ ~r/\Atidepool-node: TIDEPOOL_ADDRESS is an IP address, and PORT a number[^\e\\]+\z/
+    end
+
+    data = Path.join(Path.dirname(bin), "data")
+    File.write!(Path.join(data, "environment"), "no setting \e[2J \\033[2J\n")
+    assert {refused, 1} = said.(%{})
+    assert refused =~ "and not 'no setting ^[[2J \\033[2J'\n"
+  end
+
   test "a program that is run leaves no file, and has its VM write none when that crashes, unless it is told where",
        %{bin: bin, tmp: tmp} do
     File.write!(Path.join(bin, "tidepool"), ~s(#!/bin/sh\necho "$ERL_CRASH_DUMP_SECONDS $ERL_CRASH_DUMP"\n))
