@@ -10,7 +10,7 @@ defmodule Tidepool.Cluster do
 
   alias Tidepool.{Catalog, Config, Error, Function, Log, Options}
   alias Tidepool.Actor
-  alias Tidepool.Catalog.{Arrivals, Entry, Origin}
+  alias Tidepool.Catalog.{Arrivals, Entry, Origin, State}
   alias Tidepool.Cluster.{Reconciler, Report, Server}
   alias Tidepool.Cluster.Report.Spread
   alias Tidepool.Function.Spec
@@ -200,12 +200,7 @@ defmodule Tidepool.Cluster do
 
   defp describe(view) do
     root = view.root
-    # An entry may have hundreds of KiB, and there are thousands: nothing else of it is kept.
-    live =
-      for {name, hash, found} <- view.functions,
-          entry = entry(name, found),
-          do: {Map.take(entry, [:name, :version, :sha256]), hash}
-
+    live = for {name, hash, found} <- view.functions, entry = entry(name, found), do: {entry, hash}
     others = view.live |> Map.delete(view.node) |> Enum.sort()
     all = [{view.node, view.live[view.node]} | others]
 
@@ -229,8 +224,14 @@ defmodule Tidepool.Cluster do
     %{nodes: nodes, lost: Enum.sort(view.lost), functions: Enum.sort_by(functions, & &1.name)}
   end
 
-  defp entry(_name, %Entry{} = held), do: held
-  defp entry(name, stamp), do: with(%{stamp: last} when last != stamp <- Catalog.entry(name), do: nil)
+  defp entry(_name, %{} = held), do: held
+
+  defp entry(name, stamp) do
+    case Catalog.entry(name) do
+      %{stamp: ^stamp} = entry -> State.listed(entry)
+      _later_or_none -> nil
+    end
+  end
 
   defp ready?(nil, _hash, _root), do: false
   defp ready?(report, hash, root), do: Report.progress(report, hash, root) == :ready

@@ -84,6 +84,7 @@ defmodule Tidepool.Catalog.State do
           levels: [Digest.hash()],
           hidden: %{(level :: pos_integer) => Clock.stamp() | nil}
         }
+  @type listed :: %{name: String.t(), version: pos_integer, sha256: String.t()}
   @typedoc "How the entry of a name is read, `nil` if it can't be."
   @type read :: (String.t() -> Entry.t() | nil)
   @type t :: %__MODULE__{
@@ -142,14 +143,22 @@ defmodule Tidepool.Catalog.State do
   end
 
   @doc """
-  What lists of what is deployed need, without what was removed: of each name the hash of its entry, and that itself if it is held, else
-  its stamp.
+  What lists of what is deployed need, without what was removed: of each name the hash of its entry, and what they tell of that if it is
+  held, else its stamp.
   """
-  @spec live(t) :: [{name :: String.t(), Digest.hash(), Entry.t() | Clock.stamp()}]
+  @spec live(t) :: [{name :: String.t(), Digest.hash(), listed | Clock.stamp()}]
   def live(state) do
-    for {name, %{removed: false, hash: hash, stamp: stamp}} <- state.index,
-        do: {name, hash, Map.get(state.held, name, stamp)}
+    for {name, %{removed: false, hash: hash, stamp: stamp}} <- state.index do
+      case state.held do
+        %{^name => entry} -> {name, hash, listed(entry)}
+        _others -> {name, hash, stamp}
+      end
+    end
   end
+
+  @doc "What lists tell of an entry, which may have hundreds of KiB."
+  @spec listed(Entry.t()) :: listed
+  def listed(entry), do: Map.take(entry, [:name, :version, :sha256])
 
   @doc "Lets go of entries that can be read by now."
   @spec release(t) :: t

@@ -41,7 +41,7 @@ defmodule Tidepool.Cluster.Server do
              apart: [String.t()],
              skews: %{String.t() => integer},
              root: Digest.hash(),
-             functions: [{name :: String.t(), Digest.hash(), Entry.t() | Clock.stamp()}]
+             functions: [{name :: String.t(), Digest.hash(), State.listed() | Clock.stamp()}]
            }}
           | :alone
   def view, do: GenServer.call(__MODULE__, :view)

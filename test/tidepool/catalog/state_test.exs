@@ -116,10 +116,10 @@ defmodule Tidepool.Catalog.StateTest do
     end
   end
 
-  test "what lists need of a name is its entry's hash and stamp, and the entry while that is held, and nothing of what was removed" do
+  test "what lists need of a name is its entry's hash and stamp, or what they tell of it while it is held, and nothing of what was removed" do
     entry = entry("f", {90, 0, "a@host#1"})
     state = new([entry, entry("g", {91, 0, "a@host#1"}, removed: true)])
-    assert State.live(state) == [{"f", Entry.hash(entry), entry}]
+    assert State.live(state) == [{"f", Entry.hash(entry), %{name: "f", version: entry.version, sha256: entry.sha256}}]
     released = State.release(%{state | read: fn name -> if name == "f", do: entry end})
     assert State.live(released) == [{"f", Entry.hash(entry), entry.stamp}]
   end
