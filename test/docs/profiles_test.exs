@@ -30,6 +30,11 @@ defmodule Tidepool.Docs.ProfilesTest do
         do: assert("3" in levels(ship[name]), name)
 
     for {name, profiles} <- ship, %{"panic" => panic} <- profiles, do: assert(panic == "unwind", name)
+
+    for name <- ~w(tidepool_core tidepool_nif wasmtime),
+        %{"opt_level" => "3"} = profile <- ship[name],
+        do: assert(profile["codegen_units"] == 1, name)
+
     assert [%{"lto" => "thin"}] = ship["tidepool_nif"]
   end
 
