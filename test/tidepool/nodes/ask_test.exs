@@ -219,7 +219,8 @@ defmodule Tidepool.Nodes.AskTest do
     first = asking(a, b, {:many, {"shop/a", 300_000}})
     eventually(fn -> match?(%{held: 1, bytes: bytes} when bytes >= 300_000, asked(b, "shop")) end, @patience)
     second = asking(a, b, {:many, {"shop/a", 300_000}}, 2_000)
-    assert Task.await(second, 60_000) == {:error, :timeout}
+    # Who of both is first when that time is over is nobody's promise.
+    assert Task.await(second, 60_000) in [{:error, :timeout}, {:ok, {:refused, :no_room}}]
     eventually(fn -> match?(%{held: 1}, asked(b, "shop")) end, @patience)
     go(b)
     assert {:ok, <<_answer::binary-size(300_000)>>} = Task.await(first, 60_000)
