@@ -59,6 +59,7 @@ defmodule Tidepool.Application do
       # This process lives as long as the application.
       Log.Budget.new()
       Tidepool.Process.Programs.new()
+      Tidepool.Process.UnderWay.new()
       Tidepool.Nodes.new()
       Tidepool.Process.NameServer.new()
 

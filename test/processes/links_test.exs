@@ -85,7 +85,7 @@ defmodule Tidepool.Processes.LinksTest do
     true = :erlang.suspend_process(other)
     told = 600
     for number <- 1..told, do: Puppets.ask(first, Enum.at([?L, ?U], rem(number, 2)), id, 1)
-    waits? = fn -> Process.info(first, :current_function) == {:current_function, {Remote, :await_answers, 3}} end
+    waits? = fn -> Process.info(first, :current_function) == {:current_function, {Remote, :await_answers, 4}} end
     eventually(waits?, @patience)
     # Each says so once, and the question is one more.
     assert {:message_queue_len, length} = Process.info(other, :message_queue_len)

@@ -111,9 +111,10 @@ defmodule Tidepool.Processes.TiesTest do
     {child, pid} = Puppets.spawn(first)
     {other, _pid} = Puppets.spawn(first)
     {_third, watcher} = Puppets.spawn(first)
-    watch!(watcher, @most, first)
     [watched, linked] = for pid <- [watcher, pid], do: Process.monitor(pid)
-    for id <- [child, other], do: Puppets.ask(watcher, ?L, id, 5)
+    assert Puppets.tell(watcher, ?L, child, 5) == 0
+    watch!(watcher, @most, first)
+    Puppets.ask(watcher, ?L, other, 5)
     assert_receive {:DOWN, ^watched, :process, ^watcher, {%Error{reason: {:limit, :total_memory}}, []}}, @patience
     assert Puppets.tell(first, ?P, 1) == 1
     refute_received {:DOWN, ^down, :process, ^first, _reason}
@@ -134,6 +135,68 @@ defmodule Tidepool.Processes.TiesTest do
     true = :erlang.suspend_process(pid)
     for _time <- 1..60, do: Puppets.ask(first, ?U, child)
     assert_receive {:DOWN, ^down, :process, ^first, {%Error{reason: {:limit, :total_memory}}, []}}, @patience
+  end
+
+  test "who ends without room for a link is told of by a link that the other one has made", %{first: first} do
+    {_other, pid} = Puppets.spawn(first)
+    {full, watcher} = Puppets.spawn(first)
+    {fourth, _pid} = Puppets.spawn(first)
+    assert Puppets.tell(pid, ?D, 0) == 0
+    # There is room for one link, or word of one, and for a command.
+    watch!(watcher, @most - 1, first)
+    # It is told what to do before it is told of the link that the other one makes meanwhile.
+    true = :erlang.suspend_process(watcher)
+    Puppets.ask(watcher, ?L, fourth, 7)
+    assert Puppets.tell(pid, ?L, full, 5) == 0
+    down = Process.monitor(watcher)
+    true = :erlang.resume_process(watcher)
+    assert_receive {:DOWN, ^down, :process, ^watcher, {%Error{reason: {:limit, :total_memory}}, []}}, @patience
+    hear!(pid, {:link_died, 5})
+  end
+
+  test "a link is one although its other end had removed others before and that is noted later", %{first: first} do
+    {child, pid} = Puppets.spawn(first)
+    assert Puppets.tell(first, ?D, 0) == 0
+    # It is told to make the link before it takes note of anything.
+    true = :erlang.suspend_process(first)
+    Puppets.ask(first, ?L, child, 5)
+    # More than a process takes at one step to its host.
+    for _number <- 1..20, do: send(first, :nothing)
+    for _time <- 1..2, do: assert(Puppets.tell(pid, ?U, 1) == 0)
+    assert Puppets.tell(pid, ?L, 1, 6) == 0 and Puppets.tell(pid, ?U, 1) == 0
+    true = :erlang.resume_process(first)
+    assert_receive {:tidepool, ^first, 0, <<2, 0::64>>}, @patience
+    assert Puppets.tell(first, ?P, 1) == 1
+    Puppets.ask(pid, ?C)
+    hear!(first, {:link_died, 5})
+  end
+
+  test "a link that is removed before it is noted is none at either end", %{name: name, first: first} do
+    {child, pid} = Puppets.spawn(first)
+    assert Puppets.tell(first, ?D, 0) == 0
+    true = :erlang.suspend_process(first)
+    Puppets.ask(first, ?U, child)
+    for _number <- 1..20, do: send(first, :nothing)
+    assert Puppets.tell(pid, ?L, 1, 6) == 0
+    true = :erlang.resume_process(first)
+    assert_receive {:tidepool, ^first, 0, <<2, 0::64>>}, @patience
+    assert Puppets.tell(first, ?P, 1) == 1 and Puppets.tell(pid, ?P, 1) == 1
+    refute Map.has_key?(Growth.held(name), "links")
+  end
+
+  test "a process that is told of deaths is told of both when it links one again that has died before it was told of that",
+       %{first: first} do
+    assert Puppets.tell(first, ?D, 0) == 0
+    {child, pid} = Puppets.spawn(first, 5)
+    true = :erlang.suspend_process(first)
+    Puppets.ask(first, ?L, child, 6)
+    for _number <- 1..20, do: send(first, :nothing)
+    down = Process.monitor(pid)
+    Process.exit(pid, :kill)
+    assert_receive {:DOWN, ^down, :process, ^pid, :killed}, @patience
+    true = :erlang.resume_process(first)
+    for tag <- [5, 6], do: hear!(first, {:link_died, tag})
+    assert Puppets.tell(first, ?P, 1) == 1
   end
 
   test "a process has no link with itself, and tells itself of none" do

@@ -11,15 +11,12 @@ defmodule Tidepool.Process.Loop do
   alias Tidepool.Error.{Reason, Short}
   alias Tidepool.Function.Loader
   alias Tidepool.Host.Timer
-  alias Tidepool.Process.{Files, HostCalls, Names, Programs, Remote, Ties}
+  alias Tidepool.Process.{Files, HostCalls, Inbox, Names, Programs, Remote, Ties}
 
   # The VM's timers have an end; whoever waits for longer than ten days looks again then. Who waits for years has no deadline, and
   # needs no timer.
   @longest_us 864_000_000_000
   @year_us 31_536_000_000_000
-  # Comparing with numbers of one word is quicker.
-  @short_tags -0x0800_0000_0000_0000..0x07FF_FFFF_FFFF_FFFF
-  @tags -0x8000_0000_0000_0000..0x7FFF_FFFF_FFFF_FFFF
   # Of those that wait for room so many are looked at between two slices of a guest that computes: it has its run slot meanwhile, and that is
   # nobody's CPU time.
   @told 16
@@ -151,7 +148,7 @@ defmodule Tidepool.Process.Loop do
 
   @spec run(Native.step() | :killed | :ended, Ties.t()) :: no_return
   defp run({:wait, task, _id, remaining_us}, state) do
-    Remote.tell_room(task)
+    Inbox.tell_room(task)
 
     receive do
       message -> told(message, task, state)
@@ -161,7 +158,7 @@ defmodule Tidepool.Process.Loop do
   end
 
   defp run({:yield, task}, state) do
-    Remote.tell_room(task, @told)
+    Inbox.tell_room(task, @told)
     # As for calls: processes that a timer has woken run first.
     :erlang.yield()
 
@@ -174,6 +171,8 @@ defmodule Tidepool.Process.Loop do
 
   defp run({:host, task, {kind, _, _, _, _} = request, remaining_us, _version}, state)
        when kind in [:import, :exchange] do
+    state = Inbox.at_step(task, state)
+
     case HostCalls.answer(request, remaining_us, Process.get(__MODULE__)) do
       # The library ends it: its time is over.
       :timeout -> go_on(task, state)
@@ -181,7 +180,9 @@ defmodule Tidepool.Process.Loop do
     end
   end
 
-  defp run({:host, task, request, _remaining_us, _version}, state), do: serve(request, task, state)
+  defp run({:host, task, request, _remaining_us, _version}, state),
+    do: serve(request, task, Inbox.at_step(task, state))
+
   defp run({:ok, _nothing}, _state), do: exit(:normal)
   defp run(:killed, _state), do: exit(:killed)
 
@@ -207,29 +208,6 @@ defmodule Tidepool.Process.Loop do
   defp timeout(remaining_us) when remaining_us > @year_us, do: :infinity
   defp timeout(remaining_us), do: remaining_us |> min(@longest_us) |> Timer.ms()
 
-  defp told({:tidepool_wake, _id}, task, state), do: task |> Native.resume() |> run(state)
-
-  defp told({:tidepool, tag, bytes}, task, state) when (tag in @short_tags or tag in @tags) and is_binary(bytes),
-    do: task |> Native.process_signal({:message, tag, bytes}) |> run(state)
-
-  # Those of processes of other nodes.
-  defp told({:tidepool_post, tag, bytes}, task, state) when tag in @tags and is_binary(bytes),
-    do: task |> Native.process_signal({:post, tag, bytes}) |> run(state)
-
-  defp told({:tidepool_taken?, from, ref, tag}, task, state) when is_pid(from) and is_reference(ref) do
-    Remote.taken(task, from, ref, tag)
-    go_on(task, state)
-  end
-
-  defp told({:EXIT, _pid, _reason} = notice, task, ties), do: noticed(notice, task, ties)
-  defp told({:DOWN, _monitor, :process, _pid, _reason} = notice, task, ties), do: noticed(notice, task, ties)
-
-  # What another guest says of a link that it has made, or removed.
-  defp told({:tidepool_linked, pid, tag} = notice, task, ties) when is_pid(pid) and tag in @tags,
-    do: noticed(notice, task, ties)
-
-  defp told({:tidepool_unlinked, pid} = notice, task, ties) when is_pid(pid), do: noticed(notice, task, ties)
-
   # Somebody looks where it is.
   defp told({:tidepool_look, alias}, task, state) when is_reference(alias) do
     {step, stack} = Native.process_look(task)
@@ -237,14 +215,8 @@ defmodule Tidepool.Process.Loop do
     run(step, state)
   end
 
-  # Anybody may send anything. What is not for the guest is counted, and gone.
-  defp told(_other, task, state) do
-    Process.put(:tidepool_dropped, Process.get(:tidepool_dropped, 0) + 1)
-    go_on(task, state)
-  end
-
-  defp noticed(notice, task, ties) do
-    case Ties.told(notice, task, ties) do
+  defp told(message, task, ties) do
+    case Inbox.hear(message, task, ties) do
       {nil, ties} -> go_on(task, ties)
       {signal, ties} -> task |> Native.process_signal(signal) |> run(ties)
     end
@@ -295,7 +267,8 @@ defmodule Tidepool.Process.Loop do
   end
 
   defp serve({:send, id, tag, bytes}, task, state) do
-    reply = if Remote.send(task, id, tag, bytes), do: {:ok, ""}, else: {:error, ""}
+    {reached?, state} = Remote.send(task, id, tag, bytes, state)
+    reply = if reached?, do: {:ok, ""}, else: {:error, ""}
     task |> Native.answer(reply) |> run(state)
   end
 
@@ -314,6 +287,12 @@ defmodule Tidepool.Process.Loop do
     {code, id} = Names.run(first, reference, operation, name, id)
     task |> Native.answer({:ok, <<code::little-32, id::little-64>>}) |> run(state)
   end
+
+  defp serve({:link, pid, true, _tag} = request, task, ties) when is_pid(pid) and pid != self(),
+    do: tie(request, pid, task, ties)
+
+  defp serve({:unlink, pid, true} = request, task, ties) when is_pid(pid) and pid != self(),
+    do: tie(request, pid, task, ties)
 
   defp serve(request, task, ties) when elem(request, 0) in @tying, do: answer(task, Ties.serve(request, task, ties))
 
@@ -355,6 +334,12 @@ defmodule Tidepool.Process.Loop do
 
     compiled = with {:error, %Tidepool.Error{} = error} <- compiled, do: {:error, Exception.message(error)}
     give(task, compiled, cpu_us) |> run(state)
+  end
+
+  # The other driver is told of it.
+  defp tie(request, pid, task, ties) do
+    ties = Remote.announce(task, pid, ties)
+    answer(task, Ties.serve(request, task, ties))
   end
 
   # The code is the guest's from now on: the VM does not know how large what it has a reference to is.

@@ -11,6 +11,7 @@ defmodule Tidepool.Process.Programs do
   require Logger
 
   alias Tidepool.{Function, Native, Nodes}
+  alias Tidepool.Process.UnderWay
 
   # Processes that end at a time. Each has its turn on a scheduler, in which it tells those that it is linked to and watched by, before
   # whoever else waits for one has theirs.
@@ -80,8 +81,9 @@ defmodule Tidepool.Process.Programs do
   @doc "Ends all of this node's, and returns when none of their processes lives: nothing of the application is left for them."
   @spec end_all :: :ok
   def end_all do
-    for {first, reference, _number, _running} <- :ets.tab2list(__MODULE__) do
+    for {first, reference, number, _running} <- :ets.tab2list(__MODULE__) do
       finish(reference, MapSet.new())
+      UnderWay.forget(number)
       :ets.delete(__MODULE__, first)
     end
 
@@ -112,9 +114,10 @@ defmodule Tidepool.Process.Programs do
 
   # Its entry goes last: it is for the next of these processes, if this one ends before.
   defp ended(first, reason) do
-    for {_first, reference, _number, _running} <- :ets.lookup(__MODULE__, first) do
+    for {_first, reference, number, _running} <- :ets.lookup(__MODULE__, first) do
       if reason == :noconnection, do: lost(node(first), reference)
       finish(reference, MapSet.new([first]))
+      UnderWay.forget(number)
       :ets.delete(__MODULE__, first)
     end
   end

@@ -5,8 +5,10 @@ defmodule Tidepool.Process.Remote do
   State of the driver, in its dictionary. Messages go from driver to driver, so that those between any two processes stay in order
   with the exits of either. A sender of 64 KiB to a process asks it before the next message whether there is room for more, or for
   this one because it is waited for, and waits for that. A message that is as large itself is asked for before it is sent. A sender
-  of 256 KiB to several asks all of them, and waits until that has arrived. Meanwhile it takes what comes from others, who may be
-  waiting for it in the same way. Who has made or removed 256 links waits likewise until all others have taken note of it.
+  of 256 KiB to several asks all of them, and waits until that has arrived. Who has made or removed 256 links waits likewise until all
+  others have taken note of it. All senders of a program wait together while there is too much of theirs under way, whether or not
+  those live that have sent it (`Tidepool.Process.UnderWay`). Meanwhile each takes what comes from others, who may be waiting for it in
+  the same way.
 
   Questions go by `Tidepool.Nodes.Ask` to the process that is registered as this module on a node:
 
@@ -20,7 +22,9 @@ defmodule Tidepool.Process.Remote do
 
   alias Tidepool.{Function, Native, Nodes}
   alias Tidepool.Nodes.{Ask, Protocol}
-  alias Tidepool.Process.Programs
+  alias Tidepool.Process.{Inbox, Programs, Ties, UnderWay}
+
+  require Inbox
 
   # Processes that are being made at once, and that wait for that.
   @making 32
@@ -31,12 +35,13 @@ defmodule Tidepool.Process.Remote do
   @window 65_536
   @windows 262_144
   @overhead 160
+  # A message of so many bytes may go in pieces: the VM makes them of 64 KiB, with what else is in it.
+  @in_pieces 32_768
   # Links that are made and removed before those that they are with are asked whether they know of them.
   @most_links 256
   # Processes of other nodes that are remembered.
   @most 1_000
   @max_number 0xFFFF_FFFF_FFFF_FFFF
-  @tags -0x8000_0000_0000_0000..0x7FFF_FFFF_FFFF_FFFF
   # Longest text of another node that a guest gets, in bytes.
   @max_text 1_000
   # What guests get: no such node, or any other failure; no such module; no answer in time.
@@ -46,9 +51,9 @@ defmodule Tidepool.Process.Remote do
 
   @own {__MODULE__, :own}
   @first {__MODULE__, :first}
+  @number {__MODULE__, :number}
   @known {__MODULE__, :known}
   @under_way {__MODULE__, :under_way}
-  @waiting {__MODULE__, :waiting}
   @links {__MODULE__, :links}
 
   @typedoc "A process and whether it is a guest; or there is none, or no node that could have it."
@@ -152,64 +157,110 @@ defmodule Tidepool.Process.Remote do
     end
   end
 
+  # The program's.
+  defp number do
+    with nil <- Process.get(@number) do
+      number = own().program
+      Process.put(@number, number)
+      number
+    end
+  end
+
   defp own, do: @own |> Process.get() |> Native.process_info()
 
   @doc """
   Sends to the process with this number, and waits when there is too much under way. `false` says that its node is not there.
   """
-  @spec send(Native.task(), non_neg_integer, integer, binary) :: boolean
-  def send(task, id, tag, bytes) do
+  @spec send(Native.task(), non_neg_integer, integer, binary, Ties.t()) :: {boolean, Ties.t()} | no_return
+  def send(task, id, tag, bytes, ties) do
     case find(id) do
       {pid, true} ->
-        {all, to} = await_room(task, pid, tag, byte_size(bytes))
+        spent = byte_size(bytes) + if(tag == 0, do: @overhead, else: 2 * @overhead)
+        {{all, to}, ties} = room(task, pid, tag, byte_size(bytes), spent, ties)
 
         # The VM has a sender wait whose link is busy.
         if :erlang.send(pid, {:tidepool_post, tag, bytes}, [:noconnect]) == :ok do
-          spent = byte_size(bytes) + if(tag == 0, do: @overhead, else: 2 * @overhead)
+          if spent >= @in_pieces, do: UnderWay.count_again(number(), pid, spent)
           Process.put(@under_way, {all + spent, Map.update(to, pid, spent, &(&1 + spent))})
         end
 
-        true
+        {true, ties}
 
       {pid, false} ->
         :erlang.send(pid, {:tidepool, self(), tag, bytes}, [:noconnect])
-        true
+        {true, ties}
 
       none ->
-        none == :dead
+        {none == :dead, ties}
+    end
+  end
+
+  # The same as `await_room`, when what is spent has room beside what all of the program have under way, too.
+  defp room(task, pid, tag, bytes, spent, ties) do
+    {under_way, ties} = await_room(task, pid, tag, bytes, ties)
+
+    case count(task, pid, spent, ties) do
+      {:at_once, ties} -> {under_way, ties}
+      # What the receiver has answered was of then.
+      {:waited, ties} -> await_room(task, pid, tag, bytes, ties)
     end
   end
 
   # What is under way, in all and to each, when a message with this tag may be sent as well. Of those that are full the bytes stay
   # on the account, and so they are asked each time.
-  defp await_room(task, pid, tag, bytes) do
+  defp await_room(task, pid, tag, bytes, ties) do
     {all, to} = Process.get(@under_way, {0, %{}})
 
-    {all, to} =
-      if all >= @windows, do: {0, to |> Map.keys() |> ask_room(:none) |> await_answers(task, to)}, else: {all, to}
+    {all, to, ties} =
+      if all >= @windows do
+        to = Map.filter(to, fn {pid, _bytes} -> Nodes.linked?(node(pid)) end)
+        {to, ties} = to |> Map.keys() |> ask_room(:none) |> await_answers(task, to, ties)
+        {0, to, ties}
+      else
+        {all, to, ties}
+      end
 
-    if Map.get(to, pid, 0) + bytes >= @window,
-      do: {all, [pid] |> ask_room(tag) |> await_answers(task, to)},
-      else: {all, to}
+    if Map.get(to, pid, 0) + bytes >= @window do
+      # Who asks may end before it is answered, and the question is under way as a message is.
+      {_waited, ties} = count(task, pid, @overhead, ties)
+      {to, ties} = [pid] |> ask_room(tag) |> await_answers(task, to, ties)
+      {{all, to}, ties}
+    else
+      {{all, to}, ties}
+    end
+  end
+
+  # Waits until what is about to be sent has room beside what all of the program here have under way; whether that took any time.
+  defp count(task, pid, bytes, waited \\ :at_once, ties) do
+    case UnderWay.count(number(), pid, bytes) do
+      :ok ->
+        {waited, ties}
+
+      {:full, asker} ->
+        {_none, ties} = [asker] |> ask_room(pid) |> await_answers(task, %{}, ties)
+        count(task, pid, bytes, :waited, ties)
+    end
   end
 
   @doc """
-  The caller's guest has told another one of a link that it has made, or removed. Those are messages of the VM's, and of other nodes' on
-  nobody's account: one that has told so many waits until they have arrived.
+  The caller's guest is about to tell another one of a link that it makes, or removes. One that has told so many others waits until they
+  have taken note. On another node that is counted as a message is, and waits for room in the same way; on this one the library has
+  counted it.
   """
-  @spec linked(Native.task(), pid) :: :ok
-  def linked(task, pid) do
-    {count, pids} = Process.get(@links, {1, %{}})
-    pids = Map.put(pids, pid, [])
+  @spec announce(Native.task(), pid, Ties.t()) :: Ties.t() | no_return
+  def announce(task, pid, ties) do
+    {told, pids} = Process.get(@links, {0, %{}})
+    full? = told >= @most_links
+    asked = if full?, do: for({other, []} <- pids, Nodes.linked?(node(other)), do: other), else: []
+    {_none, ties} = asked |> ask_room(:none) |> await_answers(task, %{}, ties)
+    Process.put(@links, if(full?, do: {1, %{pid => []}}, else: {told + 1, Map.put(pids, pid, [])}))
 
-    if count < @most_links do
-      Process.put(@links, {count + 1, pids})
+    if node(pid) == node() do
+      ties
     else
-      Process.delete(@links)
-      pids |> Map.keys() |> ask_room(:none) |> await_answers(task, %{})
+      {_waited, ties} = count(task, pid, @overhead, ties)
+      ties
     end
-
-    :ok
   end
 
   defp ask_room(pids, tag) do
@@ -220,85 +271,23 @@ defmodule Tidepool.Process.Remote do
     end)
   end
 
-  # Waits until all have answered; what is under way to each then.
-  defp await_answers(asked, _task, to) when asked == %{}, do: to
+  # Waits until all have answered, and takes what comes meanwhile, in its order: who asks the caller is answered once it has taken note of
+  # what came before. What is under way to each then.
+  defp await_answers(asked, _task, to, ties) when asked == %{}, do: {to, ties}
 
-  defp await_answers(asked, task, to) do
+  defp await_answers(asked, task, to, ties) do
     receive do
       {:tidepool_taken, monitor, room?} when is_map_key(asked, monitor) ->
         Process.demonitor(monitor, [:flush])
         {pid, asked} = Map.pop(asked, monitor)
-        await_answers(asked, task, if(room? == true, do: Map.delete(to, pid), else: to))
+        await_answers(asked, task, if(room? == true, do: Map.delete(to, pid), else: to), ties)
 
       {:DOWN, monitor, :process, pid, _reason} when is_map_key(asked, monitor) ->
-        asked |> Map.delete(monitor) |> await_answers(task, Map.delete(to, pid))
+        asked |> Map.delete(monitor) |> await_answers(task, Map.delete(to, pid), ties)
 
-      {:tidepool_post, tag, bytes} when is_integer(tag) and is_binary(bytes) ->
-        tell(task, tag, bytes)
-        await_answers(asked, task, to)
-
-      {:tidepool_taken?, from, ref, tag} when is_pid(from) and is_reference(ref) ->
-        taken(task, from, ref, tag)
-        await_answers(asked, task, to)
+      message when not Inbox.is_look(message) ->
+        await_answers(asked, task, to, Inbox.take(message, task, ties))
     end
-  end
-
-  defp tell(task, tag, bytes) do
-    Native.process_tell(task, {:post, tag, bytes})
-  rescue
-    # No tag has so many bits: nobody's message.
-    ArgumentError -> :ok
-  end
-
-  @doc """
-  Another process asks whether what it has sent has arrived, and there is room for a message with this tag: it is answered as soon as
-  there is. A sender that is about to send none is answered at once.
-  """
-  @spec taken(Native.task(), pid, reference, integer | :none) :: :ok
-  def taken(task, from, ref, tag) do
-    waits = {from, ref, tag}
-
-    # Those before it have no more room because of it.
-    unless told_room?(task, waits) do
-      {count, queue} = Process.get(@waiting, {0, :queue.new()})
-      Process.put(@waiting, {count + 1, :queue.in(waits, queue)})
-    end
-
-    :ok
-  end
-
-  @doc """
-  Answers those who wait for room, if there is some. So many of them are looked at, those first who have not been for the longest time: each is a
-  question to the library.
-  """
-  @spec tell_room(Native.task(), most :: pos_integer | :infinity) :: :ok
-  def tell_room(task, most \\ :infinity) do
-    with {count, queue} <- Process.get(@waiting) do
-      # A number is less than `:infinity`.
-      case told_room(min(most, count), count, queue, task) do
-        {0, _empty} -> Process.delete(@waiting)
-        left -> Process.put(@waiting, left)
-      end
-    end
-
-    :ok
-  end
-
-  defp told_room(0, count, queue, _task), do: {count, queue}
-
-  defp told_room(looks, count, queue, task) do
-    {{:value, waits}, queue} = :queue.out(queue)
-
-    if told_room?(task, waits),
-      do: told_room(looks - 1, count - 1, queue, task),
-      else: told_room(looks - 1, count, :queue.in(waits, queue), task)
-  end
-
-  defp told_room?(task, {from, ref, tag}) do
-    room = Native.process_room(task, if(tag in @tags, do: tag, else: 0))
-    told? = room != :full or tag not in @tags
-    if told?, do: :erlang.send(from, {:tidepool_taken, ref, room == :free}, [:noconnect])
-    told?
   end
 
   @doc "Has the node with this number start a process: its number, or the code that the guest gets, and why."

@@ -11,11 +11,12 @@ defmodule Tidepool.Process.Ties do
   than one process may have ends.
 
   Who makes or removes a link tells the other driver of it. The library has counted that before, as the other process's, until the
-  other driver says that it has taken note; a guest is stopped that tells more than there is room for.
+  other driver says that it has taken note, or the guest ends before the other driver was told; a guest is stopped that tells more than
+  there is room for. What is told on other nodes `Tidepool.Process.Remote` counts.
   """
 
   alias Tidepool.Native
-  alias Tidepool.Process.{Links, Remote}
+  alias Tidepool.Process.Links
 
   # What monitors watch: guests by their number, linked processes of the host's by their pid, and monitors by those; whether deaths
   # are told.
@@ -48,22 +49,13 @@ defmodule Tidepool.Process.Ties do
 
   def serve({:link, nil, _guest?, _tag}, _task, _ties), do: exit(:noproc)
 
-  def serve({:link, pid, true, tag}, task, {links, _watched, _told?} = ties) do
-    # Of a link before this one.
-    receive do
-      {:tidepool_unlinked, ^pid} -> note(task, pid, ties)
-    after
-      0 -> :ok
-    end
+  def serve({:link, pid, true, tag}, task, ties) do
+    {links, _watched, _told?} = ties = heard(pid, task, ties)
 
     case room(task, ties, {if(is_map_key(links, pid), do: 0, else: 1), 0}, :need) do
-      {:ok, ties} ->
-        link(pid, tag, task, ties)
-
-      {:full, ties} ->
-        # There is none, and the other one takes note of that: it was counted for one.
-        send(pid, {:tidepool_unlinked, self()})
-        ties
+      {:ok, ties} -> link(pid, tag, ties)
+      # The guest ends for it, and with that the other one is to be told of nothing.
+      {:full, ties} -> ties
     end
   end
 
@@ -82,7 +74,8 @@ defmodule Tidepool.Process.Ties do
   def serve({:unlink, pid, _guest?}, _task, ties) when pid in [nil, self()], do: ties
   def serve({:unlink, pid, false}, task, ties), do: stop_watching(task, ties, pid)
 
-  def serve({:unlink, pid, true}, task, {links, watched, told?}) do
+  def serve({:unlink, pid, true}, task, ties) do
+    {links, watched, told?} = heard(pid, task, ties)
     Process.unlink(pid)
     send(pid, {:tidepool_unlinked, self()})
     ties = keep(task, {Map.delete(links, pid), watched, told?})
@@ -95,7 +88,6 @@ defmodule Tidepool.Process.Ties do
       0 -> :ok
     end
 
-    Remote.linked(task, pid)
     ties
   end
 
@@ -159,10 +151,27 @@ defmodule Tidepool.Process.Ties do
   def told({:tidepool_unlinked, pid}, task, {links, watched, told?}),
     do: {nil, note(task, pid, {Map.delete(links, pid), watched, told?})}
 
+  # With all that is told of links with a process before the one with it that is made, or removed, now: by it, and of its end.
+  defp heard(pid, task, {links, _watched, _told?} = ties) do
+    receive do
+      {:EXIT, ^pid, _reason} = word when is_map_key(links, pid) -> heard(pid, task, word, ties)
+      {:tidepool_linked, ^pid, tag} = word when is_integer(tag) -> heard(pid, task, word, ties)
+      {:tidepool_unlinked, ^pid} = word -> heard(pid, task, word, ties)
+    after
+      0 -> ties
+    end
+  end
+
+  defp heard(pid, task, word, ties) do
+    {signal, ties} = told(word, task, ties)
+    if signal, do: Native.process_tell(task, signal)
+    heard(pid, task, ties)
+  end
+
   # The library knows processes of this node alone by their pids.
   defp local(pid), do: if(node(pid) == node(), do: pid)
 
-  defp link(pid, tag, task, ties) do
+  defp link(pid, tag, ties) do
     send(pid, {:tidepool_linked, self(), tag})
 
     try do
@@ -173,7 +182,6 @@ defmodule Tidepool.Process.Ties do
       ArgumentError -> exit(:noproc)
     end
 
-    Remote.linked(task, pid)
     put(ties, pid, tag)
   end
 
@@ -222,7 +230,7 @@ defmodule Tidepool.Process.Ties do
     ties
   end
 
-  # The same once note was taken of what another driver has told. On other nodes nobody has counted that.
+  # The same once note was taken of what another driver has told. The library has not counted what those of other nodes tell.
   defp note(task, pid, ties) do
     count(task, ties, {0, 0}, if(node(pid) == node(), do: :noted, else: :keep))
     ties

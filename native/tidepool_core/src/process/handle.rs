@@ -44,6 +44,8 @@ pub(super) struct Inner {
     pub(super) timers: Timers<Message>,
     /// Messages of its own to processes of the host's, by their numbers.
     pub(super) later: Timers<(u64, Data)>,
+    /// What the one of those takes that its driver sends now.
+    pub(super) sent_bytes: usize,
     /// What all of those take of the program's account, and its texts, links and monitors.
     pub(super) share: Share,
     pub(super) text_bytes: usize,

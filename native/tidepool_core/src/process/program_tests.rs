@@ -17,7 +17,7 @@ use crate::process::delivery::{Refused, Room, Sent};
 use crate::process::message::{Data, Message};
 use crate::process::metrics::Figure;
 use crate::process::registry::Claim;
-use crate::process::ties::Ties;
+use crate::process::ties::{Notice, Ties};
 use crate::settings;
 
 fn program(processes: usize, mailbox_bytes: usize) -> Program {
@@ -225,6 +225,19 @@ fn what_is_due_for_a_process_of_the_hosts_is_taken_once_and_not_when_it_was_canc
 }
 
 #[test]
+fn what_is_due_for_a_process_of_another_node_counts_until_its_driver_has_sent_it() {
+    let program = with(Bounds { mailbox_bytes: 1 << 20, total_bytes: 250_000, ..bounds() });
+    let [one, other] = ["a", "b"].map(|entry| program.add_guest(entry.into(), 0).unwrap());
+    let data = |bytes| Data::of(0, vec![0; bytes]);
+    one.send_later(1 << 50, data(200_000), Duration::ZERO, 1 << 20).unwrap();
+    assert!(one.take_later().is_some());
+    let send = || other.send_after(data(100_000), Duration::from_secs(100), 1 << 20);
+    assert_eq!(send(), Err(Refused::NoRoom), "its driver waits for room with it");
+    assert!(one.take_later().is_none() && one.next_later().is_none());
+    assert!(send().is_ok());
+}
+
+#[test]
 fn messages_that_are_due_at_once_come_a_few_at_a_time_in_their_order_and_none_is_lost() {
     let program = program(1, 1 << 20);
     let process = program.add_guest("a".into(), 0).unwrap();
@@ -337,6 +350,26 @@ fn what_others_tell_of_links_is_of_the_programs_account_until_it_is_noted_or_its
     program.remove(&other);
     assert!((0..120).all(|_number| one.announce(100_000).is_ok()), "the dead have none");
     assert_eq!([one.overrun(), other.overrun()], [None, None], "a refusal ends nobody but who tells");
+}
+
+#[test]
+fn a_notice_of_a_link_that_is_never_sent_is_nothing_that_counts() {
+    let program = with(Bounds { mailbox_bytes: 100_000, ..bounds() });
+    let process = program.add_guest("a".into(), 0).unwrap();
+    let announce = || Notice::announce(Arc::clone(&process), 100_000).map_err(|(limit, _allowed)| limit);
+    // There is room for 130.
+    for _time in 0..2 {
+        let notices: Vec<_> = (0..130).map(|_number| announce().unwrap()).collect();
+        assert_eq!(announce().err(), Some(Limit::Messages));
+        drop(notices);
+    }
+    (0..130).for_each(|_number| announce().unwrap().sent());
+    assert_eq!(announce().err(), Some(Limit::Messages), "what was sent counts");
+    process.note_ties(Ties::default(), 100_000);
+    let last = announce().unwrap();
+    program.remove(&process);
+    drop(last);
+    assert!(announce().is_ok(), "of the dead nothing is counted");
 }
 
 #[test]

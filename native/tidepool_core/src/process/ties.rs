@@ -1,5 +1,7 @@
 //! Links and monitors of a process. They are in the VM, made there by what drives it, and what they take there is of its program's account.
 
+use std::sync::Arc;
+
 use super::handle::{Inner, Process};
 use crate::base::fair_share::Numbers;
 use crate::base::limits::Limit;
@@ -27,6 +29,38 @@ impl Ties {
     /// What they take.
     pub(crate) fn bytes(self) -> usize {
         self.links.saturating_mul(LINK_BYTES).saturating_add(self.monitors.saturating_mul(MONITOR_BYTES))
+    }
+}
+
+/// What a process is about to be told of a link that another has made or removed. It counts for that process until it takes note of it, or
+/// until this is dropped: then the other one has come to an end before its driver has told of the link.
+pub(crate) struct Notice {
+    to: Option<Arc<Process>>,
+}
+
+impl Notice {
+    /// One for this process, which may have `bound` bytes of them.
+    ///
+    /// # Errors
+    /// How many bytes of that there may be, or of all.
+    pub(crate) fn announce(to: Arc<Process>, bound: usize) -> Result<Self, (Limit, usize)> {
+        to.announce(bound)?;
+        Ok(Notice { to: Some(to) })
+    }
+
+    /// It is on its way.
+    pub(crate) fn sent(mut self) {
+        self.to = None;
+    }
+}
+
+impl Drop for Notice {
+    fn drop(&mut self) {
+        if let Some(to) = self.to.take() {
+            let mut inner = to.inner();
+            inner.drop_notice();
+            inner.count();
+        }
     }
 }
 
@@ -59,10 +93,7 @@ impl Process {
 
     /// The same of one that has taken note of a link that another has made or removed.
     pub(crate) fn note_ties(&self, ties: Ties, bound: usize) {
-        {
-            let mut inner = self.inner();
-            inner.notice_bytes = inner.notice_bytes.saturating_sub(NOTICE_BYTES);
-        }
+        self.inner().drop_notice();
         self.keep_ties(ties, bound);
     }
 
@@ -71,7 +102,7 @@ impl Process {
     ///
     /// # Errors
     /// How many bytes of that there may be, or of all.
-    pub(crate) fn announce(&self, bound: usize) -> Result<(), (Limit, usize)> {
+    pub(super) fn announce(&self, bound: usize) -> Result<(), (Limit, usize)> {
         let mut inner = self.inner();
         if self.is_dead() {
             return Ok(());
@@ -112,5 +143,10 @@ impl Inner {
     fn set_ties(&mut self, ties: Ties) {
         self.tie_bytes = ties.bytes();
         self.share.number(Numbers { links: ties.links, monitors: ties.monitors, handles: 0 });
+    }
+
+    /// There may be none: one whose guest has ended between its being sent and the answer to that is noted, and counts no more by then.
+    fn drop_notice(&mut self) {
+        self.notice_bytes = self.notice_bytes.saturating_sub(NOTICE_BYTES);
     }
 }

@@ -1,8 +1,12 @@
 //! Processes: what they run, how they end, and their messages.
 
-use tidepool_core::CallError;
+use std::num::NonZeroU64;
+use std::task::Waker;
 
-use crate::support::program::{passes, run};
+use tidepool_core::{Address, CallError, HostRequest, Instances, ProcessOptions, ProcessRequest, Step};
+
+use crate::support::program::{passes, program, run};
+use crate::support::{Node, eventually, limits, sample};
 
 #[test]
 fn a_process_runs_the_export_that_it_was_made_for_and_gets_what_is_sent_to_it() {
@@ -184,4 +188,49 @@ fn a_sender_waits_for_room_in_a_full_mailbox_and_its_owner_gets_what_it_waits_fo
                (br_if $more (i32.lt_u (local.tee $count (i32.add (local.get $count) (i32.const 1))) (i32.const 100))))
              (call $post (i64.const 1) (i64.const 0) (i32.const 0)))"#,
     );
+}
+
+#[test]
+fn who_ends_before_its_driver_has_told_another_of_a_link_leaves_nothing_with_that() {
+    let node = Node::dense(64, 0);
+    let code = r#"(import "lunatic::process" "unlink" (func $unlink (param i64)))
+        (func (export "_start") (local $count i32)
+          (loop $more (drop (call $child (i64.const 0) (i64.const -1)))
+            (br_if $more (i32.lt_u (local.tee $count (i32.add (local.get $count) (i32.const 1))) (i32.const 60))))
+          (drop (call $next (i64.const 0) (call $forever))))
+        (func (export "child") (call $unlink (i64.const 1)))"#;
+    let function = node.function(&program(code), Instances::Fresh, limits());
+    let address = |id| Address(NonZeroU64::new(id).unwrap());
+    let mut first = function.start_process(ProcessOptions::default()).unwrap();
+    first.set_address(address(1));
+    let mut ended = 0;
+    loop {
+        match first.drive(|_| Waker::noop().clone()) {
+            Step::Host(HostRequest::Process(ProcessRequest::Spawn { id, .. })) => {
+                let child = first.other(id).unwrap();
+                child.release();
+                let mut child = child.begin(address(id)).unwrap();
+                loop {
+                    match child.drive(|_| Waker::noop().clone()) {
+                        Step::Host(HostRequest::Process(ProcessRequest::Unlink { to })) if to.id == 1 => break,
+                        Step::Yield => {}
+                        step => panic!("it removes no link: {step:?}"),
+                    }
+                }
+                drop(child);
+                ended += 1;
+                first.answer(Ok(Vec::new()));
+            }
+            Step::Yield => {}
+            Step::Wait => break,
+            step => panic!("it starts no other: {step:?}"),
+        }
+    }
+    assert_eq!(ended, 60);
+    let held = || {
+        let text = node.runtime.metrics(Vec::new(), Vec::new()).unwrap();
+        sample(&text, "tidepool_held{function=\"guest\",resource=\"host_memory\"}").unwrap_or_default()
+    };
+    // Each would be 768 bytes.
+    eventually("only what it has itself is left", || held() < 20_000.0);
 }

@@ -97,6 +97,9 @@ fn obey(master: i64) -> bool {
             b'@' => loop {
                 std::hint::spin_loop();
             },
+            b'~' => loop {
+                process::stop_monitoring(0);
+            },
             b'A' => spawn_and_spawn(master),
             b'I' => distributed::node_id(),
             b'Q' => u64::from(distributed::nodes_count()),

@@ -161,15 +161,17 @@ impl Process {
         Ok(number)
     }
 
-    /// A message that is due for a process of the host's, and the number of that process.
+    /// A message that is due for a process of the host's, or of another node, and the number of that process. Its driver may wait for room
+    /// there: it counts until the next one is asked for.
     pub(crate) fn take_later(&self) -> Option<(u64, Data)> {
         if !self.sends_later.load(Ordering::Relaxed) {
             return None;
         }
         let mut inner = self.inner();
         let due = inner.later.due(Instant::now());
+        inner.sent_bytes = due.as_ref().map_or(0, |(_to, data)| data.size());
         inner.count();
-        self.sends_later.store(!inner.later.is_empty(), Ordering::Relaxed);
+        self.sends_later.store(due.is_some() || !inner.later.is_empty(), Ordering::Relaxed);
         due
     }
 
@@ -353,7 +355,8 @@ impl Inner {
 
     pub(super) fn bytes(&self) -> usize {
         let ties = self.tie_bytes + self.notice_bytes;
-        self.text_bytes + ties + self.mailbox.bytes() + self.timers.bytes() + self.later.bytes()
+        let later = self.later.bytes() + self.sent_bytes;
+        self.text_bytes + ties + self.mailbox.bytes() + self.timers.bytes() + later
     }
 
     /// Tells the account what there is.

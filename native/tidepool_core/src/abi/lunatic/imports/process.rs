@@ -13,6 +13,7 @@ use crate::abi::lunatic::waits::SLEEP;
 use crate::abi::memory;
 use crate::abi::slots::State;
 use crate::base::request::{Peer, ProcessRequest};
+use crate::process::ties::Notice;
 use crate::recording::entry::Waited;
 use crate::store::leaving::again;
 use crate::store::resting::{Rested, paused, rest, until, wait};
@@ -66,11 +67,15 @@ async fn request(
         Question::Open(asked) => asked,
     };
     let request = request(peer(&guest, id));
-    if let Err(no_room) = announce(&mut caller, &guest, &request) {
-        return keep(&mut caller, asked, Err(no_room));
-    }
+    let notice = match announce(&mut caller, &guest, &request) {
+        Ok(notice) => notice,
+        Err(no_room) => return keep(&mut caller, asked, Err(no_room)),
+    };
     // There is nothing that the guest could be told.
-    let _ = ask(&mut caller, request).await;
+    let done = ask(&mut caller, request).await;
+    if let (Some(notice), Ok(_)) = (notice, done) {
+        notice.sent();
+    }
     keep(&mut caller, asked, Ok(()))
 }
 
@@ -78,15 +83,19 @@ async fn request(
 ///
 /// # Errors
 /// Stops the guest where there is no room for it.
-fn announce(caller: &mut Caller<'_, State>, guest: &Guest, request: &ProcessRequest) -> wasmtime::Result<()> {
-    let (ProcessRequest::Link { to, .. } | ProcessRequest::Unlink { to }) = request else { return Ok(()) };
+fn announce(
+    caller: &mut Caller<'_, State>,
+    guest: &Guest,
+    request: &ProcessRequest,
+) -> wasmtime::Result<Option<Notice>> {
+    let (ProcessRequest::Link { to, .. } | ProcessRequest::Unlink { to }) = request else { return Ok(None) };
     // Those without a driver, those of the host's, and the guest itself are told nothing.
     if to.address.is_none() || !to.is_guest || to.id == guest.process.id {
-        return Ok(());
+        return Ok(None);
     }
-    let Some(other) = guest.program.process(to.id) else { return Ok(()) };
-    let announced = other.announce(guest.program.mailbox_bytes);
-    announced.map_err(|(limit, allowed)| no_room(caller, limit, u64::try_from(allowed).unwrap_or(u64::MAX)))
+    let Some(other) = guest.program.process(to.id) else { return Ok(None) };
+    let announced = Notice::announce(other, guest.program.mailbox_bytes);
+    announced.map(Some).map_err(|(limit, allowed)| no_room(caller, limit, u64::try_from(allowed).unwrap_or(u64::MAX)))
 }
 
 async fn exists(mut caller: Caller<'_, State>, id: u64) -> wasmtime::Result<i32> {
