@@ -115,6 +115,17 @@ defmodule Tidepool.ActorWaitsTest do
     assert {:ok, "2"} = Actor.call(class, "alice", "add", "1")
   end
 
+  test "an actor keeps no answer of a request that is on disk, though another write is always under way" do
+    class = class!()
+    {:ok, "1"} = Actor.call(class, "alice", "add", "1")
+    pid = Actor.where(class, "alice")
+    :sys.replace_state(pid, fn state -> %{state | gate: OutputGate.began(state.gate, 1_000_000_000_000)} end)
+    add = &Actor.call(class, "alice", "add", "1", request_id: "request #{&1}")
+    for number <- 1..20, do: assert(add.(number) == {:ok, "#{number + 1}"})
+    assert :sys.get_state(pid).fresh == %{}
+    assert add.(20) == {:ok, "21"}
+  end
+
   test "an actor that is awake has the limits and the options of the newest deploy, and what it has not written yet" do
     class = class!(actor: [durability: :idle, flush: 60_000])
     {:ok, "1"} = Actor.call(class, "alice", "add", "1")

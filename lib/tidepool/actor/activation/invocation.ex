@@ -7,7 +7,7 @@ defmodule Tidepool.Actor.Activation.Invocation do
   alias Tidepool.{Error, Execution, Native, Trace}
   alias Tidepool.Actor.{Activation, Alarm, Journal}
   alias Tidepool.Actor.Activation.Guest.Changes
-  alias Tidepool.Actor.Activation.{Activity, Guest, State, Versions}
+  alias Tidepool.Actor.Activation.{Activity, Guest, OutputGate, State, Versions}
   alias Tidepool.Actor.Journal.Record
   alias Tidepool.Actor.Ownership.Lease
   alias Tidepool.Error.Reason
@@ -117,8 +117,8 @@ defmodule Tidepool.Actor.Activation.Invocation do
 
   defp answered(%{request_id: id}, %{class: class, name: name} = state) do
     cond do
-      reply = state.fresh[id] ->
-        {:again, reply}
+      fresh = state.fresh[id] ->
+        {:again, elem(fresh, 0)}
 
       id not in state.record.requests ->
         :new
@@ -278,9 +278,8 @@ defmodule Tidepool.Actor.Activation.Invocation do
 
   defp fresh(state, nil, _reply), do: state
 
-  defp fresh(state, request_id, reply) do
-    %{state | fresh: state.fresh |> Map.put(request_id, reply) |> Map.take(state.record.requests)}
-  end
+  defp fresh(state, request_id, reply),
+    do: %{state | fresh: Map.put(state.fresh, request_id, {reply, OutputGate.last(state.gate)})}
 
   defp later(%{flush: nil} = state),
     do: %{state | flush: Process.send_after(self(), :flush, state.options.flush)}

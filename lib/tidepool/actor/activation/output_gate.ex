@@ -25,6 +25,10 @@ defmodule Tidepool.Actor.Activation.OutputGate do
   @spec idle?(t) :: boolean
   def idle?(%__MODULE__{pending: pending}), do: pending == 0
 
+  @doc "The id of the write that began last."
+  @spec last(t) :: non_neg_integer
+  def last(%__MODULE__{last: last}), do: last
+
   @doc """
   Are as many outputs held, or bytes of answers, as may be? Those who wait for them have left the actor's queue, and may have left
   altogether: what is computed then should wait for writes before.

@@ -48,7 +48,7 @@ defmodule Tidepool.Actor.Activation.State do
     # The alarm that is written, or about to be.
     alarm: nil,
     gate: OutputGate.new(),
-    # Answers to requests with an id that are about to be written.
+    # Answers to requests with an id that are about to be written, each with the id of that write.
     fresh: %{},
     # Whether there is something that is not written yet, with the durability `:idle`.
     flush: nil,
@@ -222,7 +222,8 @@ defmodule Tidepool.Actor.Activation.State do
   @spec heard(t, message :: tuple) :: t
   def heard(state, {:tidepool_committed, id, :ok}) do
     {released, gate} = OutputGate.committed(state.gate, id)
-    fresh = if OutputGate.idle?(gate), do: %{}, else: state.fresh
+    # Those of this write, and of all before it, are in the store.
+    fresh = Map.reject(state.fresh, fn {_request, {_reply, write}} -> write <= id end)
     if state.begun?, do: Quota.written(state.class)
     release(%{state | gate: gate, fresh: fresh, begun?: false}, released)
   end
