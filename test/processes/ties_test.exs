@@ -184,21 +184,6 @@ defmodule Tidepool.Processes.TiesTest do
     refute Map.has_key?(Growth.held(name), "links")
   end
 
-  test "a process that is told of deaths is told of both when it links one again that has died before it was told of that",
-       %{first: first} do
-    assert Puppets.tell(first, ?D, 0) == 0
-    {child, pid} = Puppets.spawn(first, 5)
-    true = :erlang.suspend_process(first)
-    Puppets.ask(first, ?L, child, 6)
-    for _number <- 1..20, do: send(first, :nothing)
-    down = Process.monitor(pid)
-    Process.exit(pid, :kill)
-    assert_receive {:DOWN, ^down, :process, ^pid, :killed}, @patience
-    true = :erlang.resume_process(first)
-    for tag <- [5, 6], do: hear!(first, {:link_died, tag})
-    assert Puppets.tell(first, ?P, 1) == 1
-  end
-
   test "a process has no link with itself, and tells itself of none" do
     ties = Ties.new(nil)
     assert Ties.serve({:unlink, self(), true}, nil, ties) == ties

@@ -78,6 +78,25 @@ defmodule Tidepool.Processes.UnderWayTest do
     assert hear!(stage) == {first, {:done, 0}}
   end
 
+  test "a process that is told of deaths is told of both when it links one again that has died before it was told of that" do
+    {[_a, b], stage} = cluster!(2)
+    first = begin!(stage)
+    assert tell!(stage, first, ?D, 0) == 0
+    {id, pid} = spawn_on!(stage, first, b)
+    assert tell!(stage, first, ?L, id, 5) == 0
+    true = Stage.run(stage, :erlang, :suspend_process, [first])
+    ask!(stage, first, ?L, id, 6)
+    # More than a process takes at one step to its host.
+    for _number <- 1..20, do: Stage.run(stage, Kernel, :send, [first, :nothing])
+    Peer.call(b, Process, :exit, [pid, :kill])
+    waiting = fn -> Stage.run(stage, Process, :info, [first, :message_queue_len]) end
+    eventually(fn -> waiting.() == {:message_queue_len, 22} end, @patience)
+    true = Stage.run(stage, :erlang, :resume_process, [first])
+    said = for _time <- 1..3, do: hear!(stage)
+    assert for({_first, {:link_died, tag}} <- said, do: tag) == [5, 6]
+    assert tell!(stage, first, ?P, 1) == 1
+  end
+
   test "one that waits for room on another node, and ends, waits there no more" do
     {[_a, b], stage} = cluster!(2)
     first = begin!(stage)

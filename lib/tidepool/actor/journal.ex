@@ -179,17 +179,18 @@ defmodule Tidepool.Actor.Journal do
   """
   @spec delete(Native.records(), String.t(), String.t(), epoch :: pos_integer) :: :ok | :again | {:error, Error.t()}
   def delete(records, class, name, epoch) do
-    with {:ok, change} <- ending(Native.record_head(records, class, name), epoch),
+    with {:ok, change} <- reading(class, :infinity, fn -> ending(Native.record_head(records, class, name), epoch) end),
          :ok <- commit(records, class, name, change) do
       :ok
     else
-      :none -> {:error, unknown(class, name)}
+      {:none} -> {:error, unknown(class, name)}
       {:error, :out_of_order, _message} -> :again
       {:error, kind, message} -> {:error, error(kind, message, class)}
+      {:error, error} -> {:error, error}
     end
   end
 
-  defp ending({:ok, nil}, _epoch), do: :none
+  defp ending({:ok, nil}, _epoch), do: {:none}
   defp ending({:ok, {seq, _alarm_at, _bytes, _head}}, epoch), do: {:ok, {:delete, epoch, seq}}
   # What it was can't be said any more, nor its number.
   defp ending({:error, :damaged, _message}, epoch), do: {:ok, {:erase, epoch}}

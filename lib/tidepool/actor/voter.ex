@@ -265,7 +265,7 @@ defmodule Tidepool.Actor.Voter do
     file = refused(state.folder)
 
     # If it can't be noted it is tried again.
-    case if(why, do: File.write(file, why), else: File.rm(file)) do
+    case if(why, do: Company.replace(file, why), else: File.rm(file)) do
       :ok -> %{state | refusal: why}
       {:error, :enoent} when why == nil -> %{state | refusal: nil}
       {:error, _posix} -> state

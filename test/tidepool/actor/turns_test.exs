@@ -68,6 +68,21 @@ defmodule Tidepool.ActorTurnsTest do
     assert Task.await(woken, 60_000) == {:ok, "1"}
   end
 
+  test "an actor that is deleted, asleep or awake, is looked for in a turn of its namespace" do
+    class = class!()
+
+    for {name, sleeps?} <- [{"alice", false}, {"bob", true}] do
+      assert {:ok, "1"} = Actor.call(class, name, "add", "1")
+      if sleeps?, do: :ok = Actor.stop(class, name)
+      holders = hold(:records, class)
+      deleted = Task.async(fn -> Actor.delete(class, name) end)
+      waits!(:records, class)
+      for holder <- holders, do: send(holder, :go_on)
+      assert Task.await(deleted, 60_000) == :ok
+      assert {:error, %Error{reason: :unknown_actor}} = Actor.info(class, name)
+    end
+  end
+
   test "an actor waits for a turn no longer than its call has time, and is as it was then" do
     class = class!()
     {most, _waiting} = Turns.bounds(:records)

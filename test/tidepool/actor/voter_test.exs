@@ -5,6 +5,7 @@ defmodule Tidepool.Actor.VoterTest do
   import ExUnit.CaptureLog
 
   alias Tidepool.Actor.Voter
+  alias Tidepool.Actor.Voter.Company
   alias Tidepool.Catalog.Store
   alias Tidepool.Native
 
@@ -30,6 +31,16 @@ defmodule Tidepool.Actor.VoterTest do
     {:noreply, state} = Voter.handle_info(told, state)
     refute File.exists?(refused)
     assert state.refusal == nil
+  end
+
+  test "what a folder was refused for before stays noted while there is no room for another reason" do
+    folder = tmp_folder!()
+    refused = Voter.refused(folder)
+    assert Company.replace(refused, "it was removed") == :ok
+    # What is written first is no file that could be written.
+    File.mkdir!(refused <> ".new")
+    assert Company.replace(refused, "it has a gap") == {:error, :eisdir}
+    assert Voter.refusal(folder) == "it was removed"
   end
 
   test "what an import has left that was ended on its way is gone when the node starts, and that is said" do

@@ -116,14 +116,31 @@ defmodule Tidepool.ActorWaitsTest do
   end
 
   test "an actor keeps no answer of a request that is on disk, though another write is always under way" do
+    fresh = for write <- 1..3, into: %{}, do: {"request #{write}", {"the answer", write}}
+    gate = for write <- 1..3, reduce: OutputGate.new(), do: (gate -> OutputGate.began(gate, write))
+    state = %State{class: "class", name: "alice", options: %{idle: 1_000}, gate: gate, fresh: fresh}
+    state = State.heard(state, {:tidepool_committed, 2, :ok})
+    refute OutputGate.idle?(state.gate)
+    assert state.fresh == %{"request 3" => {"the answer", 3}}
+  end
+
+  test "a request is answered again while its answer is about to be written, and when it is" do
     class = class!()
     {:ok, "1"} = Actor.call(class, "alice", "add", "1")
-    pid = Actor.where(class, "alice")
-    :sys.replace_state(pid, fn state -> %{state | gate: OutputGate.began(state.gate, 1_000_000_000_000)} end)
-    add = &Actor.call(class, "alice", "add", "1", request_id: "request #{&1}")
-    for number <- 1..20, do: assert(add.(number) == {:ok, "#{number + 1}"})
-    assert :sys.get_state(pid).fresh == %{}
-    assert add.(20) == {:ok, "21"}
+    add = fn -> Actor.call(class, "alice", "add", "1", request_id: "a") end
+
+    [first, again] =
+      at_once(class, "alice", fn queued ->
+        for count <- 1..2 do
+          caller = Task.async(add)
+          queued.(count)
+          caller
+        end
+      end)
+
+    assert Task.await_many([first, again], 60_000) == [{:ok, "2"}, {:ok, "2"}]
+    assert :sys.get_state(Actor.where(class, "alice")).fresh == %{}
+    assert add.() == {:ok, "2"}
   end
 
   test "an actor that is awake has the limits and the options of the newest deploy, and what it has not written yet" do

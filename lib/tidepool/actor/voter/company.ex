@@ -46,13 +46,16 @@ defmodule Tidepool.Actor.Voter.Company do
     # One that is being replaced is named twice.
     members = members |> Enum.uniq() |> Enum.sort()
 
+    # When it can't be written it is tried again soon.
     cond do
       # It is none of them: what it was is for the others to say.
       own not in members -> :ok
       members == [own] -> forget(folder)
       members == known(folder) -> :ok
-      true -> write(file(folder), Enum.join(members, "\n"))
+      true -> replace(file(folder), Enum.join(members, "\n"))
     end
+
+    :ok
   end
 
   @doc "Forgets them: the folder begins anew, with what was imported."
@@ -62,10 +65,10 @@ defmodule Tidepool.Actor.Voter.Company do
     :ok
   end
 
-  # Whole, or as it was. When it can't be written it is tried again soon.
-  defp write(file, text) do
+  @doc "Writes one of the voter's small files whole, or leaves it as it was."
+  @spec replace(Path.t(), String.t()) :: :ok | {:error, File.posix()}
+  def replace(file, text) do
     with :ok <- File.write(file <> ".new", text, [:sync]), do: File.rename(file <> ".new", file)
-    :ok
   end
 
   @doc "Those that were members when it was noted last, this node among them; none when it was alone, or in no group."
